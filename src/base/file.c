@@ -1,0 +1,125 @@
+/* file.c: see file.h. */
+#define _GNU_SOURCE
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int fail(struct slv_err *err, const char *path) {
+    int code = errno == ENOENT || errno == ENOTDIR ? SLV_E_NOENT : SLV_E_IO;
+    return slv_err_set(err, code, "%s: %s", path, strerror(errno));
+}
+
+static int open_regular(const char *path, int *ret_fd, size_t *ret_size, struct slv_err *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0) return fail(err, path);
+    if (fstat(fd, &st)) {
+        int rc = fail(err, path);
+        close(fd);
+        return rc;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        close(fd);
+        return slv_err_set(err, SLV_E_IO, "%s: is %s, not a file", path,
+                           S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
+    }
+    *ret_fd = fd;
+    *ret_size = (size_t)st.st_size;
+    return 0;
+}
+
+int slv_map_open(const char *path, struct slv_map *ret_map, struct slv_err *err) {
+    int fd = -1;
+    size_t size = 0;
+    int rc = open_regular(path, &fd, &size, err);
+    if (rc) return rc;
+    void *p = NULL;
+    if (size) {
+        p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED) rc = fail(err, path);
+    }
+    close(fd);
+    if (!rc) *ret_map = (struct slv_map){.data = p, .size = size};
+    return rc;
+}
+
+void slv_map_close(struct slv_map *map) {
+    if (!map || !map->data) return;
+    munmap((void *)(uintptr_t)map->data, map->size);
+    *map = (struct slv_map){0};
+}
+
+static int read_all(int fd, const char *path, struct slv_buf *buf, struct slv_err *err) {
+    for (;;) {
+        char piece[16384];
+        ssize_t n = read(fd, piece, sizeof piece);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return fail(err, path);
+        if (n == 0) return 0;
+        int rc = slv_buf_add(buf, piece, (size_t)n);
+        if (rc == SLV_E_LIMIT)
+            return slv_err_set(err, rc, "%s: longer than %zu bytes", path, buf->max);
+        if (rc) return slv_err_set(err, rc, "%s: out of memory", path);
+    }
+}
+
+int slv_file_read(const char *path, struct slv_buf *buf, struct slv_err *err) {
+    if (!strcmp(path, "-")) return read_all(STDIN_FILENO, "standard input", buf, err);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) return fail(err, path);
+    int rc = read_all(fd, path, buf, err);
+    close(fd);
+    return rc;
+}
+
+static int write_all(int fd, const char *p, size_t n) {
+    while (n) {
+        ssize_t w = write(fd, p, n);
+        if (w < 0 && errno == EINTR) continue;
+        if (w < 0) return -1;
+        p += w;
+        n -= (size_t)w;
+    }
+    return fsync(fd);
+}
+
+static void sync_folder(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? slv_mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : NULL;
+    int fd = open(dir ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        if (fsync(fd)) { /* some file systems cannot; the rename itself has happened */
+        }
+        close(fd);
+    }
+    slv_mem_free(dir);
+}
+
+int slv_file_write(const char *path, const void *p, size_t n, unsigned mode, struct slv_err *err) {
+    struct slv_buf tmp;
+    slv_buf_init(&tmp, 8192);
+    if (slv_buf_addf(&tmp, "%s.%ld.tmp", path, (long)getpid())) {
+        slv_buf_fini(&tmp);
+        return slv_err_set(err, SLV_E_LIMIT, "%s: path too long", path);
+    }
+    int rc = 0;
+    int fd = open(tmp.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
+    if (fd < 0) {
+        rc = fail(err, path);
+    } else {
+        if (write_all(fd, p, n)) rc = fail(err, path);
+        if (close(fd) && !rc) rc = fail(err, path);
+        if (!rc && rename(tmp.data, path)) rc = fail(err, path);
+        if (rc) unlink(tmp.data);
+        else sync_folder(path);
+    }
+    slv_buf_fini(&tmp);
+    return rc;
+}

@@ -1,0 +1,28 @@
+/* file.h: whole files: mapped for reading, read into memory, replaced atomically. */
+#ifndef SLV_BASE_FILE_H
+#define SLV_BASE_FILE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* A file mapped read-only. The bytes are valid until slv_map_close. If another process truncates
+ * the file meanwhile, reading past its new end is a SIGBUS: model files are replaced by rename,
+ * never edited in place. Threads: any number may read. */
+struct slv_map {
+    const unsigned char *data; /* NULL for an empty file */
+    size_t size;
+};
+
+/* SLV_E_NOENT, SLV_E_IO (also: a folder or a device), with "PATH: WHY". */
+int slv_map_open(const char *path, struct slv_map *ret_map, struct slv_err *err) SLV_MUST_USE;
+void slv_map_close(struct slv_map *map);
+
+/* Appends the whole file to buf; the buffer's maximum bounds it (SLV_E_LIMIT). "-" is stdin. */
+int slv_file_read(const char *path, struct slv_buf *buf, struct slv_err *err) SLV_MUST_USE;
+
+/* Replaces path by n bytes: a temporary file beside it, fsync, rename, fsync of the folder. After a
+ * crash at any point the old or the new content is there, whole. mode as for open(2). */
+int slv_file_write(const char *path, const void *p, size_t n, unsigned mode,
+                   struct slv_err *err) SLV_MUST_USE;
+
+#endif

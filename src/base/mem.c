@@ -1,0 +1,65 @@
+/* mem.c: see mem.h. The two counters are the only global state; both are touched by relaxed atomics
+ * because only their own values matter. */
+#include "base/mem.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Atomic uint64_t allocations;
+static _Atomic uint64_t fail_number; /* the value of `allocations` that fails; 0: none */
+
+static bool allowed(void) {
+    uint64_t n = atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed) + 1;
+    return n != atomic_load_explicit(&fail_number, memory_order_relaxed);
+}
+
+void slv_mem_fail_at(uint64_t n) {
+    uint64_t now = atomic_load_explicit(&allocations, memory_order_relaxed);
+    atomic_store_explicit(&fail_number, n ? now + n : 0, memory_order_relaxed);
+}
+
+uint64_t slv_mem_count(void) { return atomic_load_explicit(&allocations, memory_order_relaxed); }
+
+void *slv_mem_alloc(size_t size) { return allowed() ? malloc(size ? size : 1) : NULL; }
+
+void *slv_mem_calloc(size_t count, size_t size) {
+    if (!count || !size) count = size = 1;
+    return allowed() ? calloc(count, size) : NULL;
+}
+
+void *slv_mem_realloc(void *p, size_t size) {
+    return allowed() ? realloc(p, size ? size : 1) : NULL;
+}
+
+void slv_mem_free(void *p) { free(p); }
+
+void *slv_mem_alloc_aligned(size_t align, size_t size) {
+    void *p;
+    if (!allowed() || posix_memalign(&p, align, size ? size : 1)) return NULL;
+    return p;
+}
+
+char *slv_mem_strndup(const char *s, size_t n) {
+    size_t size;
+    if (!slv_size_add(n, 1, &size)) return NULL;
+    char *p = slv_mem_alloc(size);
+    if (!p) return NULL;
+    if (n) memcpy(p, s, n);
+    p[n] = '\0';
+    return p;
+}
+
+int slv_mem_grow(void **p, size_t n, size_t *cap, size_t elem_size, size_t max) {
+    if (n < *cap) return 0;
+    if (n >= max) return SLV_E_LIMIT;
+    size_t want = *cap ? *cap : 8, bytes;
+    if (*cap && !slv_size_mul(*cap, 2, &want)) return SLV_E_LIMIT;
+    if (want > max) want = max;
+    if (!slv_size_mul(want, elem_size, &bytes)) return SLV_E_LIMIT;
+    void *q = slv_mem_realloc(*p, bytes);
+    if (!q) return SLV_E_NOMEM;
+    *p = q;
+    *cap = want;
+    return 0;
+}

@@ -1,0 +1,104 @@
+/* gguf.h: reading GGUF v2 and v3 model files (ggml's docs/gguf.md), one file or a split set.
+ *
+ * Owns the mapped bytes and an index over them. Everything handed out borrows from the mapping and
+ * is good until slv_gguf_close. Nothing in the file is trusted: every count, length, offset and
+ * product is checked against the bytes that are really there before it is used, and against the
+ * named limits below. Malformed files give SLV_E_FORMAT with the byte offset and the reason.
+ *
+ * Threads: an open file is read-only and may be used by any number.
+ */
+#ifndef SLV_FORMAT_GGUF_H
+#define SLV_FORMAT_GGUF_H
+
+#include "base/dtype.h"
+#include "base/err.h"
+
+#define SLV_GGUF_MAX_KV 65536u
+#define SLV_GGUF_MAX_TENSORS 65536u
+#define SLV_GGUF_MAX_NAME 256u /* bytes in a key or tensor name */
+#define SLV_GGUF_MAX_DIMS 4u
+#define SLV_GGUF_MAX_SPLITS 1000u
+
+enum slv_gguf_kind {
+    SLV_GGUF_U8 = 0,
+    SLV_GGUF_I8 = 1,
+    SLV_GGUF_U16 = 2,
+    SLV_GGUF_I16 = 3,
+    SLV_GGUF_U32 = 4,
+    SLV_GGUF_I32 = 5,
+    SLV_GGUF_F32 = 6,
+    SLV_GGUF_BOOL = 7,
+    SLV_GGUF_STR = 8,
+    SLV_GGUF_ARRAY = 9,
+    SLV_GGUF_U64 = 10,
+    SLV_GGUF_I64 = 11,
+    SLV_GGUF_F64 = 12
+};
+
+/* Bytes in the file; not NUL-terminated; any content, also NULs and broken UTF-8. */
+struct slv_str {
+    const char *p;
+    size_t n;
+};
+
+/* One tensor. ne[0] is the contiguous dimension; absent dimensions are 1. The data is
+ * ne[0] / block * bytes * ne[1] * ne[2] * ne[3] bytes at `data`, all inside the mapping. */
+struct slv_gguf_tensor {
+    struct slv_str name;
+    const struct slv_dtype *type;
+    uint32_t n_dims;
+    uint64_t ne[SLV_GGUF_MAX_DIMS];
+    const void *data;
+    uint64_t bytes;
+    uint64_t offset; /* of data in its file, for messages */
+};
+
+struct slv_gguf;
+
+/* Opens PATH. A file that says it is part 1 of a split set ("...-00001-of-00003.gguf") opens the
+ * others beside it; opening another part by name is an error that names the first. */
+int slv_gguf_open(const char *path, struct slv_gguf **ret, struct slv_err *err) SLV_MUST_USE;
+
+/* The same over bytes in memory, which must outlive the result (fuzzers, embedded models).
+ * A split set cannot be opened this way. */
+int slv_gguf_parse(const void *data, size_t size, struct slv_gguf **ret,
+                   struct slv_err *err) SLV_MUST_USE;
+void slv_gguf_close(struct slv_gguf *g);
+
+uint32_t slv_gguf_version(const struct slv_gguf *g);
+uint64_t slv_gguf_file_bytes(const struct slv_gguf *g); /* over all parts */
+
+/* --- metadata. A key is looked up by its whole name. ---------------------------------------- */
+
+bool slv_gguf_has(const struct slv_gguf *g, const char *key);
+
+/* Each returns true and writes *ret if the key is there and of a kind that converts without loss:
+ * any integer kind that fits for u32 / i64, float kinds and integers for f64, BOOL for bool (also
+ * integers 0 and 1), STR for str. */
+bool slv_gguf_u32(const struct slv_gguf *g, const char *key, uint32_t *ret);
+bool slv_gguf_i64(const struct slv_gguf *g, const char *key, int64_t *ret);
+bool slv_gguf_f32(const struct slv_gguf *g, const char *key, float *ret);
+bool slv_gguf_bool(const struct slv_gguf *g, const char *key, bool *ret);
+bool slv_gguf_str(const struct slv_gguf *g, const char *key, struct slv_str *ret);
+
+/* Arrays (one level; arrays of arrays are parsed over and cannot be read). Elements convert as
+ * above. Out-of-range i or the wrong kind gives false. Element access is O(1), for strings too. */
+bool slv_gguf_arr(const struct slv_gguf *g, const char *key, enum slv_gguf_kind *ret_kind,
+                  size_t *ret_n);
+bool slv_gguf_arr_i64(const struct slv_gguf *g, const char *key, size_t i, int64_t *ret);
+bool slv_gguf_arr_f32(const struct slv_gguf *g, const char *key, size_t i, float *ret);
+bool slv_gguf_arr_bool(const struct slv_gguf *g, const char *key, size_t i, bool *ret);
+bool slv_gguf_arr_str(const struct slv_gguf *g, const char *key, size_t i, struct slv_str *ret);
+
+/* Metadata by position, for `show`: key and kind of entry i, false past the end. */
+bool slv_gguf_kv_at(const struct slv_gguf *g, size_t i, struct slv_str *ret_key,
+                    enum slv_gguf_kind *ret_kind);
+
+/* --- tensors --------------------------------------------------------------------------------- */
+
+size_t slv_gguf_n_tensors(const struct slv_gguf *g);
+const struct slv_gguf_tensor *slv_gguf_tensor_at(const struct slv_gguf *g, size_t i);
+/* NULL when there is none of that name. */
+const struct slv_gguf_tensor *slv_gguf_tensor(const struct slv_gguf *g, const char *name);
+
+#endif

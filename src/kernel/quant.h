@@ -1,0 +1,58 @@
+/* quant.h: what the blocks of each quantized tensor type mean. Bytes as GGUF files hold them.
+ *
+ * Every quantized type, whatever its packing, is a row of blocks of the same canonical form: small
+ * integer codes, small integer factors for each sub-block, and one or two floats:
+ *
+ *     value[k] = d * sc[k / sub] * code[k]  +  m * mn[k / sub]
+ *
+ * dequant() gives the values as floats, bit for bit as the format's reference implementation (the
+ * Python package gguf) rounds them. expand() gives the integers, without rounding anything: that is
+ * what the engine multiplies with (DESIGN "Arithmetic"). Types whose scales have fractional parts
+ * (0.5 + ls, grid + 0.125) put a power of two into d and keep codes and factors whole.
+ */
+#ifndef SLV_KERNEL_QUANT_H
+#define SLV_KERNEL_QUANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SLV_QBLOCK_MAX 256 /* most elements in a block */
+#define SLV_QSUB_MAX 16    /* most sub-blocks in a block */
+
+/* One block in canonical form. Entries past the type's block / sub are left alone. */
+struct slv_qblock {
+    float d;                     /* scale of the codes */
+    float m;                     /* scale of the minimums; 0 for types without */
+    int8_t code[SLV_QBLOCK_MAX]; /* in element order */
+    int16_t sc[SLV_QSUB_MAX];    /* factor of each sub-block; 1 for types without */
+    int16_t mn[SLV_QSUB_MAX];    /* minimum of each sub-block; 1 where only m is used */
+};
+
+struct slv_quant {
+    uint16_t id;    /* enum slv_dtype_id */
+    uint16_t block; /* elements of one canonical block: the unit of one float scale. The file's own
+                       block is this or a multiple of it (NVFP4: 64 elements, four scales) */
+    uint16_t sub;   /* elements that share sc and mn: 16, 32, or `block` where there are none */
+    bool has_min;   /* m and mn are used */
+
+    /* n elements (a multiple of the file's block) of a row that starts at src -> dst[n]. */
+    void (*dequant)(const void *src, float *dst, size_t n);
+
+    /* Canonical block number i of the row that starts at src. */
+    void (*expand)(const void *src, size_t i, struct slv_qblock *ret);
+};
+
+/* The row of a type; NULL for float and integer types and unknown ids. */
+const struct slv_quant *slv_quant_get(uint32_t id);
+
+/* Elements of any type, also floats and integers, as floats: n is a multiple of the type's block.
+ * Returns false for an unknown type. */
+bool slv_dequant(uint32_t id, const void *src, float *dst, size_t n);
+
+/* Exact widening, and narrowing with ties to even (NaN stays NaN). */
+float slv_f16_to_f32(uint16_t h);
+uint16_t slv_f32_to_f16(float f);
+float slv_bf16_to_f32(uint16_t h);
+
+#endif
