@@ -3,7 +3,10 @@
  * Owns the mapped bytes and an index over them. Everything handed out borrows from the mapping and
  * is good until slv_gguf_close. Nothing in the file is trusted: every count, length, offset and
  * product is checked against the bytes that are really there before it is used, and against the
- * named limits below. Malformed files give SLV_E_FORMAT with the byte offset and the reason.
+ * named limits below. Malformed files give SLV_E_FORMAT with the byte offset and the reason; what
+ * another reader may know (versions, big-endian files, tensor types) SLV_E_UNSUPPORTED; what is
+ * past a named limit SLV_E_LIMIT. The index takes at most 64 MB, reached only by a file that holds
+ * millions of strings; the time is linear in the metadata, but for sorting the names.
  *
  * Threads: an open file is read-only and may be used by any number.
  */
@@ -18,6 +21,8 @@
 #define SLV_GGUF_MAX_NAME 256u /* bytes in a key or tensor name */
 #define SLV_GGUF_MAX_DIMS 4u
 #define SLV_GGUF_MAX_SPLITS 1000u
+#define SLV_GGUF_MAX_STRINGS (1u << 22) /* in all string arrays of a file together */
+#define SLV_GGUF_MAX_ALIGN 65536u       /* general.alignment: a power of two from 8 to this */
 
 enum slv_gguf_kind {
     SLV_GGUF_U8 = 0,
@@ -56,11 +61,13 @@ struct slv_gguf_tensor {
 struct slv_gguf;
 
 /* Opens PATH. A file that says it is part 1 of a split set ("...-00001-of-00003.gguf") opens the
- * others beside it; opening another part by name is an error that names the first. */
+ * others beside it; opening another part by name is an error that names the first. The metadata is
+ * that of part 1; of the others only split.no is read. Messages begin with the path. */
 int slv_gguf_open(const char *path, struct slv_gguf **ret, struct slv_err *err) SLV_MUST_USE;
 
-/* The same over bytes in memory, which must outlive the result (fuzzers, embedded models).
- * A split set cannot be opened this way. */
+/* The same over bytes in memory, which must outlive the result (fuzzers, embedded models) and begin
+ * at a multiple of general.alignment for the tensors to be aligned. A split set cannot be opened
+ * this way. Empty or NULL data is a malformed file. */
 int slv_gguf_parse(const void *data, size_t size, struct slv_gguf **ret,
                    struct slv_err *err) SLV_MUST_USE;
 void slv_gguf_close(struct slv_gguf *g);
@@ -72,17 +79,19 @@ uint64_t slv_gguf_file_bytes(const struct slv_gguf *g); /* over all parts */
 
 bool slv_gguf_has(const struct slv_gguf *g, const char *key);
 
-/* Each returns true and writes *ret if the key is there and of a kind that converts without loss:
- * any integer kind that fits for u32 / i64, float kinds and integers for f64, BOOL for bool (also
- * integers 0 and 1), STR for str. */
+/* Each returns true and writes *ret if the key is there and of a kind that converts: integers that
+ * fit for u32 / i64; floats and integers, rounded to nearest, for f32 (also infinities and NaN that
+ * the file holds, but no finite number that would become infinite); BOOL and the integers 0 and 1
+ * for bool; STR for str. */
 bool slv_gguf_u32(const struct slv_gguf *g, const char *key, uint32_t *ret);
 bool slv_gguf_i64(const struct slv_gguf *g, const char *key, int64_t *ret);
 bool slv_gguf_f32(const struct slv_gguf *g, const char *key, float *ret);
 bool slv_gguf_bool(const struct slv_gguf *g, const char *key, bool *ret);
 bool slv_gguf_str(const struct slv_gguf *g, const char *key, struct slv_str *ret);
 
-/* Arrays (one level; arrays of arrays are parsed over and cannot be read). Elements convert as
- * above. Out-of-range i or the wrong kind gives false. Element access is O(1), for strings too. */
+/* Arrays: the kind of the elements and their number; false if there is no array of this name. Of an
+ * array of arrays the elements cannot be read. Elements convert as above. Out-of-range i or the
+ * wrong kind gives false. Element access is O(1), for strings too. */
 bool slv_gguf_arr(const struct slv_gguf *g, const char *key, enum slv_gguf_kind *ret_kind,
                   size_t *ret_n);
 bool slv_gguf_arr_i64(const struct slv_gguf *g, const char *key, size_t i, int64_t *ret);
@@ -90,7 +99,7 @@ bool slv_gguf_arr_f32(const struct slv_gguf *g, const char *key, size_t i, float
 bool slv_gguf_arr_bool(const struct slv_gguf *g, const char *key, size_t i, bool *ret);
 bool slv_gguf_arr_str(const struct slv_gguf *g, const char *key, size_t i, struct slv_str *ret);
 
-/* Metadata by position, for `show`: key and kind of entry i, false past the end. */
+/* Metadata by position in the file, for `show`: key and kind of entry i, false past the end. */
 bool slv_gguf_kv_at(const struct slv_gguf *g, size_t i, struct slv_str *ret_key,
                     enum slv_gguf_kind *ret_kind);
 
