@@ -155,7 +155,7 @@ void quant_expand_iq3_s(const void *src, size_t i, struct slv_qblock *ret) {
     for (int s = 0; s < 8; s++)
         ret->sc[s] = odd_scale(nibble(p + 106, s));
     for (int g = 0; g < 32; g++) {
-        unsigned h = high[g / 4] >> g % 4 * 2;
+        unsigned h = (unsigned)high[g / 4] >> g % 4 * 2;
         iq3_rows(iq3_s_value, grid[index[2 * g] | (h & 1) << 8],
                  grid[index[2 * g + 1] | (h >> 1 & 1) << 8], signs[g], ret->code + g * 8);
     }
