@@ -159,12 +159,14 @@ def value_cases():
 
 def tensor_cases():
     for n in (0, 5, 1 << 16, 0xffffffff):
-        yield f"dims-{n}", "FORMAT", with_tensor(tensor("b", [32, 2, 1, 1, 1], T_Q4_0, 32, n_dims=n))
+        yield f"dims-{n}", "FORMAT", with_tensor(
+            tensor("b", [32, 2, 1, 1, 1], T_Q4_0, 32, n_dims=n))
     shapes = {
         "zero": [0], "zero-second": [32, 0], "zero-last": [32, 1, 1, 0],
         "negative": [1 << 63], "negative-second": [32, MAX], "negative-block": [MAX - 31],
-        "wraps-to-0": [1 << 32, 1 << 32], "wraps-to-small": [1 << 60, 17], "wraps-three":
-        [1 << 24, 1 << 24, 1 << 24], "wraps-four": [1 << 16] * 4, "2-63-elements": [1 << 33, 1 << 30],
+        "wraps-to-0": [1 << 32, 1 << 32], "wraps-to-small": [1 << 60, 17], 
+        "wraps-three": [1 << 24] * 3, "wraps-four": [1 << 16] * 4,
+        "2-63-elements": [1 << 33, 1 << 30],
     }
     for name, dims in shapes.items():
         yield f"shape-{name}", "FORMAT", with_tensor(tensor("b", dims, T_Q4_0, 32))
@@ -184,9 +186,10 @@ def tensor_cases():
 
 def alignment_cases():
     for v in (0, 1, 3, 4, 7, 24, 48, 131072, 1 << 31, 0xffffffff):
-        yield f"alignment-{v}", "FORMAT", small(kvs=[kv("general.alignment", U32, v)], data=bytes(256))
-    for name, kind, v in [("u64", U64, 32), ("i32", I32, 32), ("f32", F32, 32.0), ("str", STR, "32"),
-                          ("bool", BOOL, 1)]:
+        yield f"alignment-{v}", "FORMAT", small(kvs=[kv("general.alignment", U32, v)],
+                                                data=bytes(256))
+    for name, kind, v in [("u64", U64, 32), ("i32", I32, 32), ("f32", F32, 32.0),
+                          ("str", STR, "32"), ("bool", BOOL, 1)]:
         yield f"alignment-is-{name}", "FORMAT", small(kvs=[kv("general.alignment", kind, v)])
     yield "alignment-is-array", "FORMAT", small(kvs=[array("general.alignment", U32, [32])])
     yield "alignment-past-end", "FORMAT", small(kvs=[kv("general.alignment", U32, 65536)])
@@ -221,10 +224,10 @@ def split_cases():
 # --- tiny models --------------------------------------------------------------------------------
 
 VOCAB, EMBD, HEADS, HEADS_KV, FF = 300, 32, 2, 1, 32
-MERGES = ["Ġ t", "Ġ a", "h e", "i n", "r e", "o n", "Ġt he", "e r", "Ġ s", "a t", "Ġ w", "Ġ o", "e n",
-          "Ġ c", "i t", "i s", "a n", "o r", "e s", "Ġ b", "e d", "Ġ f", "in g", "Ġ p", "o u", "Ġa n",
-          "a l", "a r", "Ġt o", "Ġ m", "Ġo f", "Ġ in", "Ġ d", "Ġ h", "Ġan d", "i c", "l e", "Ġt h",
-          "o m", "l l"]
+MERGES = ["Ġ t", "Ġ a", "h e", "i n", "r e", "o n", "Ġt he", "e r", "Ġ s", "a t", "Ġ w", "Ġ o",
+          "e n", "Ġ c", "i t", "i s", "a n", "o r", "e s", "Ġ b", "e d", "Ġ f", "in g", "Ġ p",
+          "o u", "Ġa n", "a l", "a r", "Ġt o", "Ġ m", "Ġo f", "Ġ in", "Ġ d", "Ġ h", "Ġan d", "i c",
+          "l e", "Ġt h", "o m", "l l"]
 
 
 def byte_letters():
@@ -339,7 +342,8 @@ def spm():
     """Llama-style tokenizer: 3 special tokens, 256 bytes, 41 pieces with scores."""
     m = llama()
     tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{b:02X}>" for b in range(256)]
-    tokens += ["▁t", "he", "▁the", "in", "▁a"] + ["▁"] + list("etaoinshrdlcumwfgypbvk.,'?!-0123456")
+    tokens += ["▁t", "he", "▁the", "in", "▁a", "▁"]
+    tokens += list("etaoinshrdlcumwfgypbvk.,'?!-0123456")
     tokens = tokens[:VOCAB]
     assert len(tokens) == len(set(tokens)) == VOCAB
     m.set("tokenizer.ggml.model", STR, "llama")
@@ -382,7 +386,8 @@ def scalar_cases():
     yield "head-count-kv-3", "llama.attention.head_count_kv", U32, 3
     yield "rope-dimension-odd", "llama.rope.dimension_count", U32, 15
     yield "rope-dimension-over-head", "llama.rope.dimension_count", U32, 18
-    for name, v in [("zero", 0.0), ("negative", -1.0), ("nan", float("nan")), ("inf", float("inf"))]:
+    nan, inf = float("nan"), float("inf")
+    for name, v in [("zero", 0.0), ("negative", -1.0), ("nan", nan), ("inf", inf)]:
         yield f"rope-base-{name}", "llama.rope.freq_base", F32, v
         if name != "zero":
             yield f"epsilon-{name}", "llama.attention.layer_norm_rms_epsilon", F32, v
