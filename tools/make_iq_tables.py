@@ -22,8 +22,9 @@ TABLES = [  # C name, GGUF type, elements in a row, bits a digit
     ("iq3_s", "IQ3_S", 4, 3),
 ]
 
-HEAD = """/* quant_iq_tables.c: the codebooks of the IQ types, as quant_int.h lays them out. Constants of the
- * GGUF format, read from the Python package gguf. Made by tools/make_iq_tables.py; do not edit. */
+HEAD = """/* quant_iq_tables.c: the codebooks of the IQ types, as quant_int.h lays them out. Constants of
+ * the GGUF format, read from the Python package gguf. Made by tools/make_iq_tables.py; do not edit.
+ */
 #include "kernel/quant_int.h"
 """
 
@@ -41,7 +42,8 @@ def text():
     for name, kind, width, bits in TABLES:
         v = [f"0x{x:04x}," for x in rows(kind, width, bits)]
         lines = ["    " + " ".join(v[i:i + 12]) for i in range(0, len(v), 12)]
-        out.append(f"const uint16_t quant_{name}_grid[{len(v)}] = {{\n" + "\n".join(lines) + "\n};\n")
+        body = "\n".join(lines)
+        out.append(f"const uint16_t quant_{name}_grid[{len(v)}] = {{\n{body}\n}};\n")
     return "\n".join(out)
 
 

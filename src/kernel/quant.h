@@ -24,7 +24,8 @@
 #define SLV_QBLOCK_MAX 256 /* most elements in a block */
 #define SLV_QSUB_MAX 16    /* most sub-blocks in a block */
 
-/* One block in canonical form. Entries past the type's block / sub are left alone. */
+/* One block in canonical form. Entries past the type's block / sub are left alone, and mn where
+ * has_min is false. |sc * code| is at most 4096 and sc fits a signed byte for every type. */
 struct slv_qblock {
     float d;                     /* scale of the codes */
     float m;                     /* scale of the minimums; 0 for types without */

@@ -21,7 +21,6 @@ static inline void quant_set_scale(struct slv_qblock *b, float d) {
     b->d = d;
     b->m = 0;
     b->sc[0] = 1;
-    b->mn[0] = 0;
 }
 
 /* slv_quant.expand of each type. */

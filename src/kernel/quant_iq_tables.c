@@ -1,5 +1,6 @@
-/* quant_iq_tables.c: the codebooks of the IQ types, as quant_int.h lays them out. Constants of the
- * GGUF format, read from the Python package gguf. Made by tools/make_iq_tables.py; do not edit. */
+/* quant_iq_tables.c: the codebooks of the IQ types, as quant_int.h lays them out. Constants of
+ * the GGUF format, read from the Python package gguf. Made by tools/make_iq_tables.py; do not edit.
+ */
 #include "kernel/quant_int.h"
 
 const uint16_t quant_iq1_grid[2048] = {

@@ -3,20 +3,20 @@
 
 Expected values are those of the Python package gguf (gguf.quants.dequantize; made with 0.19.0). It
 does not know Q8_K, Q1_0 and Q2_0: those come from ggml's own ggml_get_type_traits(type)->to_float
-(Q8_K: dequantize_row_q8_K) in libggml-base.so (llama.cpp b11434). Q8_1 has no such function anywhere, being ggml's type for
-activations: value = d * q by its definition in ggml-common.h. Types that both know are compared
-with each other, and the count is printed.
+(Q8_K: dequantize_row_q8_K) in libggml-base.so (llama.cpp b11434). Q8_1 has no such function
+anywhere, being ggml's type for activations: value = d * q by its definition in ggml-common.h.
+Types that both know are compared with each other, and the counts are printed.
 
     SLV_LIBLLAMA=/path/to/libllama.so make_quant.py tests/data/quant/blocks.bin
 
 The file is a row of records, all little-endian:
 
-    u32 type | u32 seed | u32 blocks | u32 bytes | bytes | u64 FNV-1a of the values' bits    seed != 0
-    u32 type | 0        | u32 blocks | u32 bytes | bytes | f32 x blocks * block size         seed == 0
+    u32 type | u32 seed | u32 blocks | u32 bytes = 0 | u64 FNV-1a of the values' bits
+    u32 type | 0        | u32 blocks | u32 bytes | bytes | f32 x blocks * block size
 
-With a seed there are no bytes (bytes == 0): they are drawn from splitmix64(seed), and bit 6 of the
-high byte of each float in the block is cleared, which keeps scales finite. Seed 0xffffffff stands for
-the 65536 16-bit numbers in order. Every NaN counts as 0x7fc00000.
+With a seed the bytes are drawn from splitmix64(seed), and bit 6 of the high byte of each float in a
+block is cleared, which keeps scales finite. Seed 0xffffffff stands for the 65536 16-bit numbers in
+order. Every NaN counts as 0x7fc00000.
 """
 import ctypes
 import os
@@ -27,8 +27,8 @@ import numpy as np
 from gguf import GGMLQuantizationType as T
 from gguf import quants
 
-NAMES = """F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q8_1 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K IQ2_XXS IQ2_XS IQ3_XXS
-IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS IQ1_M TQ1_0 TQ2_0 MXFP4 NVFP4 Q1_0 Q2_0""".split()
+NAMES = """F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q8_1 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K IQ2_XXS IQ2_XS
+IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS IQ1_M TQ1_0 TQ2_0 MXFP4 NVFP4 Q1_0 Q2_0""".split()
 IDS = {n: T[n].value for n in NAMES if n in T.__members__} | {"Q1_0": 41, "Q2_0": 42}
 
 # name: (elements, bytes, offsets of f16 numbers in the block)
@@ -105,8 +105,9 @@ def extremes(name):
 
 
 class Traits(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("block", ctypes.c_int64), ("interleave", ctypes.c_int64),
-                ("size", ctypes.c_size_t), ("quantized", ctypes.c_bool), ("to_float", ctypes.c_void_p)]
+    _fields_ = [("name", ctypes.c_char_p), ("block", ctypes.c_int64),
+                ("interleave", ctypes.c_int64), ("size", ctypes.c_size_t),
+                ("quantized", ctypes.c_bool), ("to_float", ctypes.c_void_p)]
 
 
 def by_ggml(lib, name, data):
