@@ -1,0 +1,97 @@
+/* tok_bpe.c: byte-level BPE (GPT-2 and nearly everything since), and BPE over UTF-8 with byte
+ * fallback (Gemma 4), which differs in what a word's first stretches are.
+ *
+ * Sources: Radford et al., "Language Models are Unsupervised Multitask Learners" (2019) and its
+ * encoder; Hugging Face tokenizers' BPE model for `ignore_merges` and ties. */
+#include "base/utf8.h"
+#include "format/tok_int.h"
+
+#include <string.h>
+
+static bool bpe_pair(const struct slv_tokenizer *t, const char *s, const struct slv_sym *left,
+                     const struct slv_sym *right, uint32_t *ret_rank, int32_t *ret_id) {
+    (void)s;
+    const struct slv_tok_merge_row *m = slv_tok_merge_find(t, left->id, right->id);
+    if (!m) return false;
+    *ret_rank = m->rank;
+    *ret_id = m->id;
+    return true;
+}
+
+/* The piece that is the whole word, or -1. */
+static int32_t whole_word(struct slv_tok_work *w, const char *s, size_t n) {
+    const struct slv_tokenizer *t = w->t;
+    int32_t id;
+    if (n > t->max_piece) return -1;
+    if (t->raw) {
+        id = slv_tokenizer_find(t, s, n);
+    } else {
+        slv_buf_clear(&w->word);
+        for (size_t i = 0; i < n; i++) {
+            char c[SLV_UTF8_MAX];
+            slv_buf_add(&w->word, c, slv_utf8_encode(slv_tok_byte_char((unsigned char)s[i]), c));
+        }
+        if (w->word.status) return -1;
+        id = slv_tokenizer_find(t, w->word.data, w->word.len);
+    }
+    return id >= 0 && (t->attr[id] & SLV_TOK_TEXT) ? id : -1;
+}
+
+static bool all_newlines(const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (s[i] != '\n') return false;
+    return true;
+}
+
+static int first_stretches(struct slv_tok_work *w, const char *s, size_t n) {
+    const struct slv_tokenizer *t = w->t;
+    int rc = 0;
+    w->n_sym = 0;
+    for (size_t i = 0, len = 1; !rc && i < n; i += len) {
+        int32_t id = t->byte_id[(unsigned char)s[i]];
+        if (t->raw) {
+            uint32_t cp;
+            len = slv_utf8_decode(s + i, n - i, &cp);
+            id = slv_tokenizer_find(t, s + i, len);
+            if (id >= 0 && !(t->attr[id] & SLV_TOK_TEXT)) id = -1;
+        }
+        rc = slv_tok_sym_add(w, i, len, id);
+    }
+    return rc;
+}
+
+/* A byte the vocabulary does not have is left out, as the reference does; only a vocabulary that
+ * was cut down lacks one. */
+static int emit(struct slv_tok_work *w, const char *s) {
+    int rc = 0;
+    for (int32_t i = w->n_sym ? 0 : -1; !rc && i >= 0; i = w->sym[i].next) {
+        const struct slv_sym *sym = w->sym + i;
+        if (sym->id >= 0) rc = slv_ids_add(w->out, sym->id);
+        else if (w->t->raw) rc = slv_tok_fall_back(w, s + sym->at, sym->len);
+    }
+    return rc;
+}
+
+static int bpe_word(void *ctx, const char *s, size_t n) {
+    struct slv_tok_work *w = ctx;
+    bool whole = (w->t->pretok->flags & SLV_PRETOK_WHOLE) || (w->t->raw && all_newlines(s, n));
+    if (whole) {
+        int32_t id = whole_word(w, s, n);
+        if (id >= 0) return slv_ids_add(w->out, id);
+        if (w->word.status) return w->word.status;
+    }
+    int rc = first_stretches(w, s, n);
+    if (!rc) rc = slv_tok_merge_all(w, s, bpe_pair);
+    return rc ? rc : emit(w, s);
+}
+
+int slv_tok_bpe(struct slv_tok_work *w, const char *s, size_t n) {
+    if (w->t->raw) {
+        slv_buf_clear(&w->text);
+        int rc = slv_tok_escape_spaces(&w->text, s, n);
+        if (rc) return rc;
+        s = w->text.data;
+        n = w->text.len;
+    }
+    return slv_pretok_split(w->t->pretok, s, n, bpe_word, w);
+}

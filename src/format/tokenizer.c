@@ -1,0 +1,252 @@
+/* tokenizer.c: see tokenizer.h. Owns a tokenizer's life and the first cut of every text: at tokens
+ * that are written out in it.
+ *
+ * User-defined tokens are found in any text, control and unknown ones only on request. At each
+ * place the longest is taken, from the left, as Hugging Face tokenizers and SentencePiece do; the
+ * stretches between are plain text for the model's own method. */
+#include "format/tokenizer.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "format/tok_int.h"
+#include "format/uclass.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- ids ---------------------------------------------------------------------------------------
+ */
+
+void slv_ids_fini(struct slv_ids *ids) {
+    if (!ids) return;
+    slv_mem_free(ids->v);
+    *ids = (struct slv_ids){0};
+}
+
+int slv_ids_add(struct slv_ids *ids, int32_t id) {
+    int rc = slv_mem_grow((void **)&ids->v, ids->n, &ids->cap, sizeof *ids->v, SIZE_MAX / 8);
+    if (!rc) ids->v[ids->n++] = id;
+    return rc;
+}
+
+/* --- opening and closing ------------------------------------------------------------------------
+ */
+
+static const struct {
+    const char *name; /* in tokenizer.ggml.model */
+    enum slv_tok_model model;
+    const char *pre; /* the pre-tokenizer, where the model alone says it */
+    bool raw;
+} models[] = {
+    {"gpt2", SLV_TOK_BPE, NULL, false}, {"gemma4", SLV_TOK_BPE, "gemma4", true},
+    {"llama", SLV_TOK_SPM, NULL, true}, {"t5", SLV_TOK_UNIGRAM, NULL, true},
+    {"bert", SLV_TOK_WPM, NULL, true},
+};
+
+static int printable(struct slv_str s) { return s.n < 64 ? (int)s.n : 64; }
+
+static int choose_pretok(struct slv_tokenizer *t, const struct slv_gguf *g, const char *fixed,
+                         struct slv_err *err) {
+    struct slv_str pre = {"default", 7};
+    if (fixed) {
+        pre = (struct slv_str){fixed, strlen(fixed)};
+    } else if (slv_gguf_has(g, "tokenizer.ggml.pre") &&
+               !slv_gguf_str(g, "tokenizer.ggml.pre", &pre)) {
+        return slv_err_set(err, SLV_E_FORMAT, "tokenizer.ggml.pre is not a string");
+    }
+    if (!pre.n) pre = (struct slv_str){"default", 7};
+    t->pretok = slv_pretok_find(pre);
+    if (!t->pretok)
+        return slv_err_set(err, SLV_E_UNSUPPORTED, "pre-tokenizer '%.*s' is not known",
+                           printable(pre), pre.p);
+    if (t->pretok->flags & SLV_PRETOK_RAW) t->raw = true;
+    return 0;
+}
+
+static int choose_model(struct slv_tokenizer *t, const struct slv_gguf *g, struct slv_err *err) {
+    struct slv_str name;
+    size_t i = 0;
+    if (!slv_gguf_str(g, "tokenizer.ggml.model", &name))
+        return slv_err_set(err, SLV_E_FORMAT, "tokenizer.ggml.model is missing or not a string");
+    while (i < sizeof models / sizeof models[0] &&
+           (strlen(models[i].name) != name.n || memcmp(models[i].name, name.p, name.n)))
+        i++;
+    if (i == sizeof models / sizeof models[0])
+        return slv_err_set(err, SLV_E_UNSUPPORTED, "tokenizer model '%.*s' is not known",
+                           printable(name), name.p);
+    t->model = models[i].model;
+    t->raw = models[i].raw;
+    int rc = t->model == SLV_TOK_BPE ? choose_pretok(t, g, models[i].pre, err) : 0;
+    bool two = t->pretok && !models[i].pre;
+    snprintf(t->name, sizeof t->name, "%s%s%s", models[i].name, two ? "/" : "",
+             two ? t->pretok->name : "");
+    return rc;
+}
+
+static int load_words(struct slv_tokenizer *t, struct slv_err *err) {
+    int rc = 0;
+    for (uint32_t id = 0; !rc && id < t->n; id++) {
+        if (!(t->attr[id] & SLV_TOK_TEXT) || !t->piece[id].n) continue;
+        rc = slv_trie_add(&t->words, t->piece[id].p, t->piece[id].n, (int32_t)id);
+        if (rc) slv_err_set(err, rc, "tokenizer.ggml.tokens[%u]: %s", id, slv_strerror(rc));
+    }
+    return rc;
+}
+
+int slv_tokenizer_open(const struct slv_gguf *g, struct slv_tokenizer **ret, struct slv_err *err) {
+    struct slv_tokenizer *t = slv_mem_calloc(1, sizeof *t);
+    if (!t) return slv_err_set(err, SLV_E_NOMEM, "out of memory for the tokenizer");
+    int rc = choose_model(t, g, err);
+    if (!rc) rc = slv_tok_vocab_load(t, g, err);
+    if (!rc) rc = slv_tok_specials_load(t, g, err);
+    if (!rc && t->model == SLV_TOK_BPE) rc = slv_tok_merges_load(t, g, err);
+    if (!rc && t->model == SLV_TOK_UNIGRAM) rc = slv_tok_unigram_load(t, g, err);
+    if (!rc && (t->model == SLV_TOK_UNIGRAM || t->model == SLV_TOK_WPM)) rc = load_words(t, err);
+    if (rc) {
+        slv_tokenizer_close(t);
+        return rc;
+    }
+    *ret = t;
+    return 0;
+}
+
+void slv_tokenizer_close(struct slv_tokenizer *t) {
+    if (!t) return;
+    slv_mem_free(t->piece);
+    slv_mem_free(t->attr);
+    slv_mem_free(t->score);
+    slv_mem_free(t->slot);
+    slv_mem_free(t->merge);
+    slv_mem_free(t->charsmap);
+    slv_trie_fini(&t->special);
+    slv_trie_fini(&t->user);
+    slv_trie_fini(&t->words);
+    slv_mem_free(t);
+}
+
+/* --- text -> ids --------------------------------------------------------------------------------
+ */
+
+static void work_fini(struct slv_tok_work *w) {
+    slv_mem_free(w->sym);
+    slv_mem_free(w->heap);
+    slv_mem_free(w->best);
+    slv_buf_fini(&w->text);
+    slv_buf_fini(&w->word);
+}
+
+static int plain(struct slv_tok_work *w, const char *s, size_t n, bool begins) {
+    switch (w->t->model) {
+    case SLV_TOK_BPE:
+        return slv_tok_bpe(w, s, n);
+    case SLV_TOK_SPM:
+        return slv_tok_spm(w, s, n, begins);
+    case SLV_TOK_UNIGRAM:
+        return slv_tok_unigram(w, s, n);
+    case SLV_TOK_WPM:
+        return slv_tok_wpm(w, s, n);
+    }
+    return SLV_E_INTERNAL;
+}
+
+static size_t skip_spaces(const char *s, size_t n, size_t at) {
+    while (at < n) {
+        uint32_t cp;
+        size_t used = slv_utf8_decode(s + at, n - at, &cp);
+        if (!(slv_uclass(cp) & SLV_U_WS)) break;
+        at += used;
+    }
+    return at;
+}
+
+/* Where s[0..end) ends without the white space at its end, not before `from`. */
+static size_t trim_spaces(const char *s, size_t from, size_t end) {
+    while (end > from) {
+        size_t at = end - 1;
+        uint32_t cp;
+        while (at > from && ((unsigned char)s[at] & 0xc0) == 0x80)
+            at--;
+        slv_utf8_decode(s + at, end - at, &cp);
+        if (!(slv_uclass(cp) & SLV_U_WS)) break;
+        end = at;
+    }
+    return end;
+}
+
+static int cut_at_tokens(struct slv_tok_work *w, const char *s, size_t n, bool special) {
+    const struct slv_trie *trie = special ? &w->t->special : &w->t->user;
+    bool begins = true;
+    int rc = 0;
+    for (size_t from = 0, at = 0, len = 0; !rc && from < n;) {
+        int32_t id = -1;
+        for (; at < n; at++)
+            if ((id = slv_trie_longest(trie, s + at, n - at, &len)) >= 0) break;
+        uint8_t attr = id >= 0 ? w->t->attr[id] : 0;
+        size_t end = attr & SLV_TOK_LSTRIP ? trim_spaces(s, from, at) : at;
+        if (end > from) {
+            rc = plain(w, s + from, end - from, begins);
+            begins = false;
+        }
+        if (rc || id < 0) break;
+        rc = slv_ids_add(w->out, id);
+        begins = true;
+        from = at = attr & SLV_TOK_RSTRIP ? skip_spaces(s, n, at + len) : at + len;
+    }
+    return rc;
+}
+
+static int tokenize_valid(struct slv_tok_work *w, const char *s, size_t n, unsigned flags) {
+    const struct slv_tokenizer *t = w->t;
+    bool add = (flags & SLV_TOKENIZE_ADD) != 0;
+    int32_t last = t->model == SLV_TOK_WPM ? t->sep : t->eos;
+    int rc = 0;
+    if (add && t->add_bos && t->bos >= 0) rc = slv_ids_add(w->out, t->bos);
+    if (!rc) rc = cut_at_tokens(w, s, n, (flags & SLV_TOKENIZE_SPECIAL) != 0);
+    if (!rc && add && t->add_eos && last >= 0) rc = slv_ids_add(w->out, last);
+    return rc;
+}
+
+int slv_tokenize(const struct slv_tokenizer *t, const char *text, size_t n, unsigned flags,
+                 struct slv_ids *out) {
+    struct slv_tok_work w = {.t = t, .out = out};
+    size_t before = out->n;
+    char *repaired = NULL;
+    if (n > SLV_TOK_MAX_TEXT) return SLV_E_LIMIT;
+    if (!slv_utf8_valid(text, n, NULL)) {
+        repaired = slv_mem_alloc(3 * n);
+        if (!repaired) return SLV_E_NOMEM;
+        n = slv_utf8_repair(text, n, repaired, NULL);
+        text = repaired;
+    }
+    slv_buf_init(&w.text, UINT32_MAX - 16);
+    slv_buf_init(&w.word, 4 * (size_t)SLV_TOK_MAX_PIECE);
+    int rc = tokenize_valid(&w, text, n, flags);
+    if (rc) out->n = before;
+    work_fini(&w);
+    slv_mem_free(repaired);
+    return rc;
+}
+
+/* --- the vocabulary -----------------------------------------------------------------------------
+ */
+
+static bool has(const struct slv_tokenizer *t, int32_t id) {
+    return id >= 0 && (uint32_t)id < t->n;
+}
+
+size_t slv_tokenizer_size(const struct slv_tokenizer *t) { return t->n; }
+int32_t slv_tokenizer_bos(const struct slv_tokenizer *t) { return t->bos; }
+int32_t slv_tokenizer_eos(const struct slv_tokenizer *t) { return t->eos; }
+bool slv_tokenizer_adds_bos(const struct slv_tokenizer *t) { return t->add_bos && t->bos >= 0; }
+const char *slv_tokenizer_name(const struct slv_tokenizer *t) { return t->name; }
+
+bool slv_tokenizer_is_end(const struct slv_tokenizer *t, int32_t id) {
+    return has(t, id) && (t->attr[id] & SLV_TOK_END);
+}
+
+struct slv_str slv_tokenizer_piece(const struct slv_tokenizer *t, int32_t id) {
+    return has(t, id) ? t->piece[id] : (struct slv_str){"", 0};
+}
+
+enum slv_token_kind slv_tokenizer_kind(const struct slv_tokenizer *t, int32_t id) {
+    return has(t, id) ? slv_tok_kind(t, id) : SLV_TOKEN_UNUSED;
+}
