@@ -42,4 +42,11 @@ struct slv_cmd {
 #define SLV_CMD_OPTS(rows, S)                                                                      \
     .opts = (rows), .nopts = sizeof(rows) / sizeof *(rows), .opts_size = sizeof(S)
 
+/* The rows, one a line, by name. */
+extern const struct slv_cmd slv_cmd_detokenize;
+extern const struct slv_cmd slv_cmd_eval;
+extern const struct slv_cmd slv_cmd_run;
+extern const struct slv_cmd slv_cmd_show;
+extern const struct slv_cmd slv_cmd_tokenize;
+
 #endif

@@ -16,7 +16,7 @@
 
 /* In the order `selvage help` shows them. */
 static const struct slv_cmd *const commands[] = {
-    NULL,
+    &slv_cmd_run, &slv_cmd_tokenize, &slv_cmd_detokenize, &slv_cmd_show, &slv_cmd_eval, NULL,
 };
 
 #define HELP_MAX 65536

@@ -406,3 +406,9 @@ void slv_opt_help(const struct slv_opt *rows, size_t n, struct slv_buf *out) {
     for (size_t i = 0; i < n; i++)
         help_row(&rows[i], out);
 }
+
+bool slv_opt_given(const struct slv_opt *rows, size_t n, uint64_t given, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].name && !strcmp(rows[i].name, name)) return given >> i & 1;
+    return false;
+}

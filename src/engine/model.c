@@ -132,6 +132,7 @@ void slv_model_info(const struct slv_model *m, struct slv_model_info *ret) {
         .n_vocab = h->n_vocab,
         .n_ctx = h->n_ctx,
         .window = h->window,
+        .adds_bos = slv_tokenizer_adds_bos(m->tokenizer),
         .bos = slv_tokenizer_bos(m->tokenizer),
         .eos = slv_tokenizer_eos(m->tokenizer),
         .cpu = slv_cpu_name(m->kern.level),
@@ -217,6 +218,12 @@ int slv_model_detokenize(const struct slv_model *m, const int32_t *ids, size_t n
     struct slv_buf b;
     slv_buf_init(&b, SIZE_MAX / 4);
     return take_text(&b, slv_detokenize(m->tokenizer, ids, n, special, false, &b), ret);
+}
+
+int slv_model_token_text(const struct slv_model *m, int32_t id, struct slv_text *ret) {
+    struct slv_buf b;
+    slv_buf_init(&b, SIZE_MAX / 4);
+    return take_text(&b, slv_token_bytes(m->tokenizer, id, true, false, &b), ret);
 }
 
 void slv_text_free(struct slv_text *t) {
