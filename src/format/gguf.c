@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define MAX_PATH 65536
+#define MAX_PATH ((size_t)1 << 20) /* far above PATH_MAX: the path was just opened */
 
 struct slv_gguf {
     uint32_t version;
@@ -78,7 +78,7 @@ static int split_prefix(const char *path, int64_t no, int64_t n, struct slv_buf 
                          " must have a name that ends in %s",
                          path, no + 1, n, suffix.data);
     } else if (slv_buf_add(prefix, path, len - suffix.len)) {
-        rc = slv_err_set(err, prefix->status, "%s: the path is too long", path);
+        rc = out_of_memory(err);
     }
     slv_buf_fini(&suffix);
     return rc;

@@ -1,0 +1,448 @@
+/* step.c: see step.h. Owns the arena's layout, the operators and how threads share them. */
+#define _GNU_SOURCE
+#include "engine/step.h"
+#include "base/mem.h"
+#include "engine/rope.h"
+#include "kernel/fmath.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ALIGN 64
+
+/* One quantized copy of a buffer: rows of cols codes. */
+struct act_copy {
+    int8_t *q;
+    float *d;
+    int16_t *sum;
+};
+
+struct slv_runner {
+    struct slv_runner_model m;
+    struct slv_team *team;
+    uint32_t n_batch, n_out;
+    float *buf[SLV_B_COUNT];
+    struct act_copy act[SLV_A_COUNT][SLV_ACT_KINDS];
+    float *cs, *cs_swa; /* RoPE: [n_batch][n_rot] */
+    double *freq[3];    /* plain or short, long, windowed: [n_rot / 2] */
+    size_t bytes;
+    unsigned char *arena;
+    /* the step being run */
+    const struct slv_step_token *tok;
+    uint32_t n, n_logits;
+    uint32_t *out_row; /* [n_out]: token of each logits row */
+    _Atomic bool bad_logit;
+};
+
+/* --- arena ------------------------------------------------------------------------------------ */
+
+/* Lays out the arena; with base NULL only its size is found. */
+static bool carve(const struct slv_plan *p, uint32_t n_batch, uint32_t n_out, struct slv_runner *r,
+                  unsigned char *base, size_t *ret_bytes) {
+    size_t at = 0, n;
+#define TAKE(field, type, rows, cols)                                                              \
+    do {                                                                                           \
+        if (!slv_size_mul((rows), (cols), &n) || !slv_size_mul(n, sizeof(type), &n) ||             \
+            !slv_size_align(n, ALIGN, &n))                                                         \
+            return false;                                                                          \
+        if (r) (field) = base ? (type *)(void *)(base + at) : NULL;                                \
+        if (!slv_size_add(at, n, &at)) return false;                                               \
+    } while (0)
+    struct slv_runner none;
+    struct slv_runner *to = r ? r : &none;
+    for (size_t i = 0; i < SLV_B_COUNT; i++)
+        TAKE(to->buf[i], float, (size_t)(i == SLV_B_L ? n_out : n_batch), p->width[i]);
+    for (size_t a = 0; a < SLV_A_COUNT; a++)
+        for (size_t k = 0; k < SLV_ACT_KINDS; k++) {
+            if (!(p->act_mask[a] >> k & 1)) continue;
+            TAKE(to->act[a][k].q, int8_t, (size_t)n_batch, p->act_cols[a]);
+            TAKE(to->act[a][k].d, float, (size_t)n_batch, p->act_cols[a] / ((size_t)32 << k));
+            TAKE(to->act[a][k].sum, int16_t, (size_t)n_batch, p->act_cols[a] / 16);
+        }
+    TAKE(to->cs, float, (size_t)n_batch, p->h->n_rot);
+    TAKE(to->cs_swa, float, (size_t)n_batch, p->h->n_rot);
+    for (size_t i = 0; i < 3; i++)
+        TAKE(to->freq[i], double, (size_t)1, p->h->n_rot / 2);
+    TAKE(to->out_row, uint32_t, (size_t)1, n_out);
+#undef TAKE
+    *ret_bytes = at;
+    return true;
+}
+
+size_t slv_runner_bytes(const struct slv_plan *p, uint32_t n_batch, uint32_t n_out) {
+    size_t bytes;
+    return carve(p, n_batch, n_out, NULL, NULL, &bytes) ? bytes : 0;
+}
+
+static void set_frequencies(struct slv_runner *r) {
+    const struct slv_hparams *h = r->m.h;
+    const struct slv_weights *w = r->m.w;
+    const float *f = w->rope_factors;
+    slv_rope_frequencies(&h->rope, h->n_rot, f ? f : w->rope_short, r->freq[0]);
+    slv_rope_frequencies(&h->rope, h->n_rot, f ? f : w->rope_long, r->freq[1]);
+    slv_rope_frequencies(&h->rope_swa, h->n_rot, f, r->freq[2]);
+}
+
+int slv_runner_open(const struct slv_runner_model *m, uint32_t n_batch, uint32_t n_out,
+                    struct slv_team *team, struct slv_runner **ret) {
+    size_t bytes = slv_runner_bytes(m->plan, n_batch, n_out);
+    struct slv_runner *r = bytes ? slv_mem_calloc(1, sizeof *r) : NULL;
+    if (!r) return SLV_E_NOMEM;
+    *r = (struct slv_runner){
+        .m = *m, .team = team, .n_batch = n_batch, .n_out = n_out, .bytes = bytes};
+    r->arena = slv_mem_alloc_aligned(ALIGN, bytes);
+    if (!r->arena) {
+        slv_mem_free(r);
+        return SLV_E_NOMEM;
+    }
+    memset(r->arena, 0, bytes);
+    carve(m->plan, n_batch, n_out, r, r->arena, &bytes);
+    if (m->h->n_rot) set_frequencies(r);
+    *ret = r;
+    return 0;
+}
+
+void slv_runner_close(struct slv_runner *r) {
+    if (!r) return;
+    slv_mem_free(r->arena);
+    slv_mem_free(r);
+}
+
+const float *slv_runner_logits(const struct slv_runner *r, uint32_t i) {
+    return r->buf[SLV_B_L] + (size_t)i * r->m.plan->width[SLV_B_L];
+}
+
+/* --- operators -------------------------------------------------------------------------------- */
+
+static float *row(const struct slv_runner *r, uint8_t buf, size_t i) {
+    return r->buf[buf] + i * r->m.plan->width[buf];
+}
+
+/* Share ith of nth of n things: [*from, *to), in units of `unit`. */
+static void share(size_t n, size_t unit, size_t ith, size_t nth, size_t *from, size_t *to) {
+    size_t units = (n + unit - 1) / unit;
+    *from = units * ith / nth * unit;
+    *to = units * (ith + 1) / nth * unit;
+    if (*from > n) *from = n;
+    if (*to > n) *to = n;
+}
+
+/* Columns [c0, c1) of row i of a buffer into its quantized copies. Bounds are multiples of the
+ * largest block size wanted. */
+static void quantize(const struct slv_runner *r, enum slv_act_id act, const float *x, size_t i,
+                     size_t c0, size_t c1) {
+    const struct slv_plan *p = r->m.plan;
+    for (size_t k = 0; k < SLV_ACT_KINDS; k++) {
+        if (!(p->act_mask[act] >> k & 1)) continue;
+        size_t block = (size_t)32 << k, at = i * p->act_cols[act] + c0;
+        const struct act_copy *c = &r->act[act][k];
+        r->m.kern->quantize(x + c0, c1 - c0, block, c->q + at, c->d + at / block, c->sum + at / 16);
+    }
+}
+
+/* The largest block size a row of this copy is cut by. */
+static size_t act_unit(const struct slv_runner *r, enum slv_act_id act) {
+    size_t unit = 32;
+    for (size_t k = 0; k < SLV_ACT_KINDS; k++)
+        if (r->m.plan->act_mask[act] >> k & 1) unit = (size_t)32 << k;
+    return unit;
+}
+
+static void op_embed(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+    (void)op;
+    const struct slv_hparams *h = r->m.h;
+    const struct slv_weights *w = r->m.w;
+    size_t from, to, row_bytes = (size_t)(w->embd->bytes / w->embd->ne[1]);
+    share(r->n, 1, ith, nth, &from, &to);
+    for (size_t i = from; i < to; i++) {
+        const struct slv_step_token *t = &r->tok[i];
+        float *x = row(r, SLV_B_X, i);
+        slv_dequant(w->embd->type->id, (const char *)w->embd->data + (size_t)t->id * row_bytes, x,
+                    h->n_embd);
+        if (h->embd_scale != 1.0f)
+            for (size_t j = 0; j < h->n_embd; j++)
+                x[j] *= h->embd_scale;
+        if (w->pos_embd) {
+            size_t pb = (size_t)(w->pos_embd->bytes / w->pos_embd->ne[1]);
+            float *n = row(r, SLV_B_N, i);
+            slv_dequant(w->pos_embd->type->id, (const char *)w->pos_embd->data + t->pos * pb, n,
+                        h->n_embd);
+            r->m.kern->add(x, n, h->n_embd, x);
+        }
+        if (h->n_rot) {
+            bool is_long = w->rope_long && t->kv->n_ctx > h->rope.ctx_orig;
+            slv_rope_angles(r->freq[is_long], h->n_rot, h->rope.mscale, t->pos,
+                            r->cs + i * h->n_rot);
+            slv_rope_angles(r->freq[2], h->n_rot, h->rope_swa.mscale, t->pos,
+                            r->cs_swa + i * h->n_rot);
+        }
+    }
+}
+
+static void apply_norm(const struct slv_runner *r, const float *x, const float *w, const float *b,
+                       float *out) {
+    const struct slv_hparams *h = r->m.h;
+    if (h->family->norm == SLV_NORM_LAYER)
+        r->m.kern->layer_norm(x, w, b, h->n_embd, h->norm_eps, out);
+    else r->m.kern->rms_norm(x, w, h->n_embd, h->norm_eps, out);
+}
+
+/* x += pending; for one token. */
+static void add_pending(const struct slv_runner *r, const struct slv_op *op, size_t i) {
+    const struct slv_hparams *h = r->m.h;
+    float *x = row(r, SLV_B_X, i);
+    if (op->in != SLV_B_NONE) {
+        float *t = row(r, op->in, i);
+        if (op->post) apply_norm(r, t, op->post, NULL, t);
+        r->m.kern->axpy(x, t, h->residual_scale, h->n_embd, x);
+    }
+    if (op->in2 != SLV_B_NONE)
+        r->m.kern->axpy(x, row(r, op->in2, i), h->residual_scale, h->n_embd, x);
+}
+
+static void op_norm(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+    size_t from, to;
+    share(r->n, 1, ith, nth, &from, &to);
+    for (size_t i = from; i < to; i++) {
+        float *x = row(r, SLV_B_X, i), *n = row(r, SLV_B_N, i);
+        add_pending(r, op, i);
+        if (op->w) apply_norm(r, x, op->w, op->b, n);
+        else memcpy(n, x, r->m.h->n_embd * sizeof *n);
+        quantize(r, SLV_A_N, n, i, 0, r->m.h->n_embd);
+    }
+}
+
+/* The last norm, only of rows that become logits, gathered to the front. */
+static void op_out_norm(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+    size_t from, to;
+    share(r->n_logits, 1, ith, nth, &from, &to);
+    for (size_t j = from; j < to; j++) {
+        size_t i = r->out_row[j];
+        float *n = row(r, SLV_B_N, j);
+        add_pending(r, op, i);
+        apply_norm(r, row(r, SLV_B_X, i), op->w, op->b, n);
+        quantize(r, SLV_A_N, n, j, 0, r->m.h->n_embd);
+    }
+}
+
+/* Tiles [t0, t1) of one matrix for n rows. */
+static void product(const struct slv_runner *r, const struct slv_op *op, size_t part, size_t n,
+                    size_t t0, size_t t1) {
+    const struct slv_linear *lin = op->part[part].lin;
+    const struct slv_layout *l = lin->mat.layout;
+    const struct slv_plan *p = r->m.plan;
+    size_t ldo = p->width[op->part[part].out];
+    float *out = r->buf[op->part[part].out];
+    struct slv_acts x = {.f = r->buf[op->in], .ld = p->width[op->in]};
+    for (size_t k = 0; l->act && k < SLV_ACT_KINDS; k++)
+        if (l->act == (size_t)32 << k) {
+            const struct act_copy *c = &r->act[op->act][k];
+            x = (struct slv_acts){.q = c->q, .d = c->d, .sum = c->sum, .ld = p->act_cols[op->act]};
+        }
+    r->m.kern->matmul[l->form](&lin->mat, &x, n, t0, t1, out, ldo);
+    size_t r0 = t0 * SLV_TILE_ROWS, r1 = t1 * SLV_TILE_ROWS;
+    if (r1 > lin->mat.rows) r1 = lin->mat.rows;
+    for (size_t i = 0; lin->bias && i < n; i++)
+        r->m.kern->add(out + i * ldo + r0, lin->bias + r0, r1 - r0, out + i * ldo + r0);
+}
+
+static size_t tiles_of(const struct slv_op *op, size_t part) {
+    return (op->part[part].lin->mat.rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS;
+}
+
+/* All parts' tiles are one line of work, cut into equal shares. */
+static void op_matmul(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+    size_t all = 0, from, to, first = 0;
+    for (size_t i = 0; i < op->n_parts; i++)
+        all += tiles_of(op, i);
+    share(all, 1, ith, nth, &from, &to);
+    for (size_t i = 0; i < op->n_parts; i++) {
+        size_t n = tiles_of(op, i);
+        size_t t0 = from > first ? from - first : 0, t1 = to > first ? to - first : 0;
+        if (t1 > n) t1 = n;
+        if (t0 < t1) product(r, op, i, r->n, t0, t1);
+        first += n;
+    }
+}
+
+static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+    const struct slv_hparams *h = r->m.h;
+    size_t t0, t1, ld = r->m.plan->width[SLV_B_L];
+    share(tiles_of(op, 0), 1, ith, nth, &t0, &t1);
+    if (t0 == t1 || !r->n_logits) return;
+    product(r, op, 0, r->n_logits, t0, t1);
+    size_t r0 = t0 * SLV_TILE_ROWS, n = t1 * SLV_TILE_ROWS;
+    n = (n > h->n_vocab ? h->n_vocab : n) - r0;
+    for (size_t i = 0; i < r->n_logits; i++) {
+        float *l = r->buf[SLV_B_L] + i * ld + r0;
+        for (size_t j = 0; h->logit_scale != 1.0f && j < n; j++)
+            l[j] *= h->logit_scale;
+        if (h->logit_cap > 0.0f) r->m.kern->softcap(l, h->logit_cap, n, l);
+        uint32_t top = 0;
+        for (size_t j = 0; j < n; j++) {
+            uint32_t u = slv_f32_bits(l[j]) & 0x7fffffffu;
+            if (u > top) top = u;
+        }
+        if (top >= 0x7f800000u) atomic_store_explicit(&r->bad_logit, true, memory_order_relaxed);
+    }
+}
+
+/* Norms and turns one head of q or k: x[head_k]. */
+static void turn_head(const struct slv_runner *r, const struct slv_op *op, const float *w,
+                      size_t head, size_t i, float *x) {
+    const struct slv_hparams *h = r->m.h;
+    if (w && h->family->qk_norm == SLV_QKN_HEAD)
+        r->m.kern->rms_norm(x, w, h->head_k, h->norm_eps, x);
+    if (w && h->family->qk_norm == SLV_QKN_HEADS)
+        r->m.kern->layer_norm(x, w + head * h->head_k, NULL, h->head_k, h->norm_eps, x);
+    if (!h->n_rot || h->rope_off[op->layer]) return;
+    const float *cs = h->window && h->windowed[op->layer] ? r->cs_swa : r->cs;
+    slv_rope_apply((enum slv_rope_kind)h->family->rope, h->n_rot, cs + i * h->n_rot, x);
+}
+
+/* Heads [0, n_head) are queries, the rest keys with their values. */
+static void qk_heads(struct slv_runner *r, const struct slv_op *op, size_t i, size_t from,
+                     size_t to) {
+    const struct slv_hparams *h = r->m.h;
+    const struct slv_layer *l = &r->m.w->layers[op->layer];
+    for (size_t j = from; j < to; j++) {
+        if (j < h->n_head) {
+            turn_head(r, op, l->q_norm, j, i, row(r, SLV_B_Q, i) + j * h->head_k);
+            continue;
+        }
+        size_t head = j - h->n_head;
+        float *k = row(r, SLV_B_K, i) + head * h->head_k;
+        turn_head(r, op, l->k_norm, head, i, k);
+        slv_kv_store(r->tok[i].kv, r->m.kern, op->layer, (uint32_t)head, r->tok[i].pos, k,
+                     h->head_k, row(r, SLV_B_V, i) + head * h->head_v, h->head_v);
+    }
+}
+
+static void op_qk(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+    const struct slv_hparams *h = r->m.h;
+    const struct slv_layer *l = &r->m.w->layers[op->layer];
+    size_t heads = (size_t)h->n_head + h->n_head_kv, from, to;
+    if (h->family->qk_norm == SLV_QKN_ROW) { /* a norm over all heads keeps a token in one thread */
+        share(r->n, 1, ith, nth, &from, &to);
+        for (size_t i = from; i < to; i++) {
+            float *q = row(r, SLV_B_Q, i), *k = row(r, SLV_B_K, i);
+            r->m.kern->rms_norm(q, l->q_norm, (size_t)h->n_head * h->head_k, h->norm_eps, q);
+            r->m.kern->rms_norm(k, l->k_norm, (size_t)h->n_head_kv * h->head_k, h->norm_eps, k);
+            qk_heads(r, op, i, 0, heads);
+        }
+        return;
+    }
+    share(r->n * heads, 1, ith, nth, &from, &to);
+    while (from < to) {
+        size_t i = from / heads, j = from % heads, left = to - from;
+        size_t end = left < heads - j ? j + left : heads;
+        qk_heads(r, op, i, j, end);
+        from += end - j;
+    }
+}
+
+/* One query head over everything it may see. */
+static void attend(const struct slv_runner *r, const struct slv_op *op, size_t i, size_t head) {
+    const struct slv_hparams *h = r->m.h;
+    const struct slv_step_token *t = &r->tok[i];
+    const struct slv_kernels *kern = r->m.kern;
+    _Alignas(64) float q[SLV_MAX_HEAD_DIM] = {0}, o[SLV_MAX_HEAD_DIM], acc[SLV_MAX_HEAD_DIM];
+    int8_t q8[SLV_MAX_HEAD_DIM];
+    float q8_scale[SLV_MAX_HEAD_DIM / 32];
+    int16_t sums[SLV_MAX_HEAD_DIM / 16];
+    memcpy(q, row(r, SLV_B_Q, i) + head * h->head_k, h->head_k * sizeof *q);
+    struct slv_attn_args a = {
+        .q = q, .q8 = q8, .q8_scale = q8_scale, .scale = h->attn_scale, .cap = h->attn_cap};
+    if (t->kv->type == SLV_KV_Q8) kern->quantize(q, t->kv->dk, 32, q8, q8_scale, sums);
+    uint32_t first = 0, end = t->pos + 1;
+    if (h->window && h->windowed[op->layer] && end > h->window) first = end - h->window;
+    float max = 0.0f, sum = 0.0f;
+    uint32_t kv_head = (uint32_t)(head / (h->n_head / h->n_head_kv));
+    for (uint32_t b = first / SLV_KV_BLOCK; b * SLV_KV_BLOCK < end; b++) {
+        uint32_t base = b * SLV_KV_BLOCK;
+        slv_kv_block(t->kv, op->layer, kv_head, b, &a);
+        a.first = first > base ? first - base : 0;
+        a.last = end - base < SLV_KV_BLOCK ? end - base : SLV_KV_BLOCK;
+        if (base <= first) {
+            kern->attn[t->kv->type](&a, &max, &sum, acc);
+        } else {
+            float m, l;
+            kern->attn[t->kv->type](&a, &m, &l, o);
+            kern->attn_join(m, l, o, a.dv, &max, &sum, acc);
+        }
+    }
+    float *out = row(r, SLV_B_A, i) + head * h->head_v;
+    for (size_t j = 0; j < h->head_v; j++)
+        out[j] = acc[j] / sum;
+}
+
+static void op_attn(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+    size_t heads = r->m.h->n_head, from, to;
+    share(r->n * heads, 1, ith, nth, &from, &to);
+    for (size_t j = from; j < to; j++)
+        attend(r, op, j / heads, j % heads);
+    if (!r->m.plan->act_mask[SLV_A_A]) return;
+    slv_team_barrier(r->team); /* a block of activations spans heads of several threads */
+    size_t cols = r->m.plan->act_cols[SLV_A_A], unit = act_unit(r, SLV_A_A);
+    share(r->n * cols, unit, ith, nth, &from, &to);
+    while (from < to) {
+        size_t i = from / cols, c = from % cols, end = to - from < cols - c ? c + to - from : cols;
+        quantize(r, SLV_A_A, row(r, SLV_B_A, i), i, c, end);
+        from += end - c;
+    }
+}
+
+static void op_act(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+    const struct slv_kernels *k = r->m.kern;
+    bool silu = r->m.h->family->act == SLV_ACT_SILU, gated = op->in2 != SLV_B_NONE;
+    size_t cols = r->m.plan->act_cols[SLV_A_F], unit = act_unit(r, SLV_A_F), from, to;
+    if (cols % unit) unit = cols; /* floats only: any cut would do */
+    share(r->n * cols, unit, ith, nth, &from, &to);
+    while (from < to) {
+        size_t i = from / cols, c = from % cols, end = to - from < cols - c ? c + to - from : cols;
+        const float *g = row(r, op->in, i) + c;
+        float *out = row(r, op->out, i) + c;
+        if (gated) (silu ? k->silu_mul : k->gelu_mul)(g, row(r, op->in2, i) + c, end - c, out);
+        else (silu ? k->silu : k->gelu)(g, end - c, out);
+        quantize(r, SLV_A_F, row(r, op->out, i), i, c, end);
+        from += end - c;
+    }
+}
+
+/* --- running ------------------------------------------------------------------------------------
+ */
+
+static void (*const op_table[SLV_OP_KINDS])(struct slv_runner *r, const struct slv_op *op,
+                                            size_t ith, size_t nth) = {
+    [SLV_OP_EMBED] = op_embed,       [SLV_OP_NORM] = op_norm,
+    [SLV_OP_MATMUL] = op_matmul,     [SLV_OP_QK] = op_qk,
+    [SLV_OP_ATTN] = op_attn,         [SLV_OP_ACT] = op_act,
+    [SLV_OP_OUT_NORM] = op_out_norm, [SLV_OP_LOGITS] = op_logits,
+};
+
+static void run_plan(void *arg, size_t ith, size_t nth) {
+    struct slv_runner *r = arg;
+    const struct slv_plan *p = r->m.plan;
+    uint64_t fp = slv_fpenv_enter();
+    for (size_t i = 0; i < p->n_ops; i++) {
+        op_table[p->ops[i].kind](r, &p->ops[i], ith, nth);
+        slv_team_barrier(r->team);
+    }
+    slv_fpenv_leave(fp);
+}
+
+int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t n) {
+    if (n < 1 || n > r->n_batch) return SLV_E_INTERNAL;
+    r->tok = tokens;
+    r->n = n;
+    r->n_logits = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!tokens[i].logits) continue;
+        if (r->n_logits == r->n_out) return SLV_E_INTERNAL;
+        r->out_row[r->n_logits++] = i;
+    }
+    atomic_store_explicit(&r->bad_logit, false, memory_order_relaxed);
+    slv_team_run(r->team, run_plan, r);
+    return atomic_load_explicit(&r->bad_logit, memory_order_relaxed) ? SLV_E_NUMERIC : 0;
+}

@@ -1,0 +1,50 @@
+/* step.h: one forward pass over a batch of tokens, of any sessions.
+ *
+ * A runner is the moving half of a model: the arena of buffers, sized once, and the team of
+ * threads. A step takes tokens with their positions and caches, computes everything the plan says,
+ * and leaves logits for the tokens that asked. No heap allocation. What a token gets does not
+ * depend on the others in the batch, on the number of threads, or on how a prompt was cut into
+ * steps.
+ *
+ * Threads: one caller at a time for a runner; runners of one model are independent.
+ */
+#ifndef SLV_ENGINE_STEP_H
+#define SLV_ENGINE_STEP_H
+
+#include "engine/kv.h"
+#include "engine/plan.h"
+
+struct slv_step_token {
+    struct slv_kv *kv;
+    int32_t id;
+    uint32_t pos;
+    bool logits; /* wants logits */
+};
+
+struct slv_runner;
+
+/* What a runner needs of a model; borrowed for its life. */
+struct slv_runner_model {
+    const struct slv_hparams *h;
+    const struct slv_weights *w;
+    const struct slv_plan *plan;
+    const struct slv_kernels *kern;
+};
+
+/* Bytes of the arena for steps of at most n_batch tokens with at most n_out logits rows; 0 if that
+ * overflows. */
+size_t slv_runner_bytes(const struct slv_plan *p, uint32_t n_batch, uint32_t n_out);
+
+int slv_runner_open(const struct slv_runner_model *m, uint32_t n_batch, uint32_t n_out,
+                    struct slv_team *team, struct slv_runner **ret) SLV_MUST_USE;
+void slv_runner_close(struct slv_runner *r);
+
+/* Runs n tokens, 1 <= n <= n_batch, of which at most n_out want logits. The caller has made sure
+ * that ids are in the vocabulary and that, for each cache, positions are consecutive from n_pos on
+ * and below n_ctx; it advances n_pos afterwards. SLV_E_NUMERIC if a logit is NaN or infinite. */
+int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t n) SLV_MUST_USE;
+
+/* Row i of the logits of the last step, in the order of the tokens that wanted them: [n_vocab]. */
+const float *slv_runner_logits(const struct slv_runner *r, uint32_t i);
+
+#endif

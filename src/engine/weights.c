@@ -1,0 +1,284 @@
+/* weights.c: see weights.h. Tensor names are those of ggml's docs/gguf.md. */
+#define _GNU_SOURCE
+#include "engine/weights.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ARENA_MAX ((size_t)1 << 30)
+
+struct finder {
+    const struct slv_gguf *g;
+    const struct slv_hparams *h;
+    struct slv_weights *w;
+    struct slv_err *err;
+    int status;
+    uint32_t layer;
+    char name[96];
+    size_t offset; /* of the next matrix in the block of tiles */
+};
+
+static int fail(struct finder *f, int code, const char *why) {
+    if (!f->status) f->status = slv_err_set(f->err, code, "tensor '%s': %s", f->name, why);
+    return f->status;
+}
+
+/* "blk.N.NAME" inside a layer, NAME for layer UINT32_MAX. */
+static const struct slv_gguf_tensor *look(struct finder *f, const char *name) {
+    if (f->layer == UINT32_MAX) snprintf(f->name, sizeof f->name, "%s", name);
+    else snprintf(f->name, sizeof f->name, "blk.%u.%s", f->layer, name);
+    return f->status ? NULL : slv_gguf_tensor(f->g, f->name);
+}
+
+/* A vector of n elements as floats, padded with zeros to a multiple of 16. NULL if absent. */
+static const float *vector(struct finder *f, const char *name, size_t n, bool required) {
+    const struct slv_gguf_tensor *t = look(f, name);
+    if (!t) {
+        if (required) fail(f, SLV_E_FORMAT, "is missing");
+        return NULL;
+    }
+    if (t->ne[0] * t->ne[1] != n || t->ne[2] != 1 || t->ne[3] != 1) {
+        char why[96];
+        snprintf(why, sizeof why, "has %llu elements, not %zu",
+                 (unsigned long long)(t->ne[0] * t->ne[1]), n);
+        fail(f, SLV_E_FORMAT, why);
+        return NULL;
+    }
+    float *v = slv_arena_calloc(&f->w->arena, (n + 15) / 16 * 16, sizeof *v);
+    if (!v) fail(f, SLV_E_NOMEM, "out of memory");
+    else if (!slv_dequant(t->type->id, t->data, v, n)) {
+        fail(f, SLV_E_UNSUPPORTED, "has a type that holds no numbers");
+        return NULL;
+    }
+    return v;
+}
+
+static bool shape_is(struct finder *f, const struct slv_gguf_tensor *t, size_t cols, size_t rows) {
+    if (t->ne[0] == cols && t->ne[1] == rows && t->ne[2] == 1 && t->ne[3] == 1) return true;
+    char why[128];
+    snprintf(why, sizeof why, "is %llu x %llu, not %zu x %zu", (unsigned long long)t->ne[0],
+             (unsigned long long)t->ne[1], cols, rows);
+    fail(f, SLV_E_FORMAT, why);
+    return false;
+}
+
+/* Takes rows [row0, row0 + rows) of a tensor of `all` rows as a matrix, and reserves its tiles. */
+static void matrix_part(struct finder *f, const struct slv_gguf_tensor *t, size_t cols, size_t all,
+                        size_t row0, size_t rows, struct slv_linear *ret) {
+    if (f->status || !shape_is(f, t, cols, all)) return;
+    const struct slv_layout *l = slv_layout_get(t->type->id);
+    if (!l) {
+        fail(f, SLV_E_UNSUPPORTED, "has a type that cannot be multiplied with");
+        return;
+    }
+    size_t bytes = slv_layout_bytes(l, rows, cols), room;
+    size_t tiles = (rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS;
+    if (!bytes || !slv_size_align(bytes, 64, &room) || !slv_size_add(f->offset, room, &room)) {
+        fail(f, SLV_E_LIMIT, "is too large");
+        return;
+    }
+    *ret = (struct slv_linear){.from = t, .row0 = row0, .at = f->offset};
+    ret->mat =
+        (struct slv_mat){.layout = l, .rows = rows, .cols = cols, .tile_bytes = bytes / tiles};
+    f->offset = room;
+}
+
+static void matrix(struct finder *f, const char *base, size_t cols, size_t rows, bool required,
+                   struct slv_linear *ret) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.weight", base);
+    const struct slv_gguf_tensor *t = look(f, name);
+    if (!t) {
+        if (required) fail(f, SLV_E_FORMAT, "is missing");
+        return;
+    }
+    matrix_part(f, t, cols, rows, 0, rows, ret);
+    snprintf(name, sizeof name, "%s.bias", base);
+    ret->bias = vector(f, name, rows, false);
+}
+
+/* Query, key and value: three tensors, or one that holds them end to end. */
+static void find_qkv(struct finder *f, struct slv_layer *l) {
+    const struct slv_hparams *h = f->h;
+    size_t nq = (size_t)h->n_head * h->head_k, nk = (size_t)h->n_head_kv * h->head_k;
+    size_t nv = (size_t)h->n_head_kv * h->head_v, all = nq + nk + nv;
+    const struct slv_gguf_tensor *t = look(f, "attn_qkv.weight");
+    if (!t) {
+        matrix(f, "attn_q", h->n_embd, nq, true, &l->q);
+        matrix(f, "attn_k", h->n_embd, nk, true, &l->k);
+        matrix(f, "attn_v", h->n_embd, nv, true, &l->v);
+        return;
+    }
+    matrix_part(f, t, h->n_embd, all, 0, nq, &l->q);
+    matrix_part(f, t, h->n_embd, all, nq, nk, &l->k);
+    matrix_part(f, t, h->n_embd, all, nq + nk, nv, &l->v);
+    const float *bias = vector(f, "attn_qkv.bias", all, false);
+    l->q.bias = bias;
+    l->k.bias = bias ? bias + nq : vector(f, "attn_k.bias", nk, false);
+    l->v.bias = bias ? bias + nq + nk : vector(f, "attn_v.bias", nv, false);
+    if (!bias) l->q.bias = vector(f, "attn_q.bias", nq, false);
+}
+
+static void find_ffn(struct finder *f, struct slv_layer *l) {
+    const struct slv_hparams *h = f->h;
+    if (h->family->fused_gate) {
+        const struct slv_gguf_tensor *t = look(f, "ffn_up.weight");
+        if (!t) fail(f, SLV_E_FORMAT, "is missing");
+        else {
+            matrix_part(f, t, h->n_embd, 2 * (size_t)h->n_ff, 0, h->n_ff, &l->gate);
+            matrix_part(f, t, h->n_embd, 2 * (size_t)h->n_ff, h->n_ff, h->n_ff, &l->up);
+        }
+    } else {
+        matrix(f, "ffn_gate", h->n_embd, h->n_ff, false, &l->gate);
+        matrix(f, "ffn_up", h->n_embd, h->n_ff, true, &l->up);
+    }
+    matrix(f, "ffn_down", h->n_ff, h->n_embd, true, &l->down);
+}
+
+static void find_qk_norm(struct finder *f, struct slv_layer *l) {
+    const struct slv_hparams *h = f->h;
+    size_t q = h->head_k, k = h->head_k;
+    if (h->family->qk_norm == SLV_QKN_NONE) return;
+    if (h->family->qk_norm != SLV_QKN_HEAD) {
+        q *= h->n_head;
+        k *= h->n_head_kv;
+    }
+    bool required = h->family->qk_norm != SLV_QKN_HEADS;
+    l->q_norm = vector(f, "attn_q_norm.weight", q, required);
+    l->k_norm = vector(f, "attn_k_norm.weight", k, required);
+}
+
+static void find_layer(struct finder *f, struct slv_layer *l) {
+    const struct slv_hparams *h = f->h;
+    const struct slv_family *fam = h->family;
+    if (fam->pre_norm) {
+        bool parallel =
+            fam->norm == SLV_NORM_LAYER; /* Phi-2 and some StableLM have no second norm */
+        l->attn_norm = vector(f, "attn_norm.weight", h->n_embd, true);
+        l->attn_norm_b = vector(f, "attn_norm.bias", h->n_embd, false);
+        l->ffn_norm = vector(f, "ffn_norm.weight", h->n_embd, !parallel);
+        l->ffn_norm_b = vector(f, "ffn_norm.bias", h->n_embd, false);
+    }
+    if (fam->post_norm) {
+        l->attn_post = vector(f, "post_attention_norm.weight", h->n_embd, true);
+        l->ffn_post = vector(f, "post_ffw_norm.weight", h->n_embd, true);
+    }
+    find_qk_norm(f, l);
+    find_qkv(f, l);
+    matrix(f, "attn_output", (size_t)h->n_head * h->head_v, h->n_embd, true, &l->o);
+    find_ffn(f, l);
+}
+
+static void find_global(struct finder *f) {
+    const struct slv_hparams *h = f->h;
+    struct slv_weights *w = f->w;
+    w->embd = look(f, "token_embd.weight");
+    if (!w->embd) fail(f, SLV_E_FORMAT, "is missing");
+    else if (shape_is(f, w->embd, h->n_embd, h->n_vocab) &&
+             !slv_dequant(w->embd->type->id, w->embd->data, NULL, 0))
+        fail(f, SLV_E_UNSUPPORTED, "has a type that holds no numbers");
+    if (h->family->rope == SLV_ROPE_NONE) {
+        w->pos_embd = look(f, "position_embd.weight");
+        if (!w->pos_embd) fail(f, SLV_E_FORMAT, "is missing");
+        else shape_is(f, w->pos_embd, h->n_embd, h->n_ctx);
+    }
+    w->out_norm = vector(f, "output_norm.weight", h->n_embd, true);
+    w->out_norm_b = vector(f, "output_norm.bias", h->n_embd, false);
+    matrix(f, "output", h->n_embd, h->n_vocab, false, &w->out);
+    if (!w->out.mat.layout && w->embd) {
+        look(f, "token_embd.weight");
+        matrix_part(f, w->embd, h->n_embd, h->n_vocab, 0, h->n_vocab, &w->out);
+    }
+    if (h->n_rot) {
+        w->rope_factors = vector(f, "rope_freqs.weight", h->n_rot / 2, false);
+        w->rope_long = vector(f, "rope_factors_long.weight", h->n_rot / 2, false);
+        w->rope_short = vector(f, "rope_factors_short.weight", h->n_rot / 2, false);
+    }
+}
+
+int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h, struct slv_weights *ret,
+                     struct slv_err *err) {
+    *ret = (struct slv_weights){0};
+    slv_arena_init(&ret->arena, ARENA_MAX);
+    struct finder f = {.g = g, .h = h, .w = ret, .err = err, .layer = UINT32_MAX};
+    ret->layers = slv_arena_calloc(&ret->arena, h->n_layer, sizeof *ret->layers);
+    if (!ret->layers) f.status = slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    else find_global(&f);
+    for (f.layer = 0; f.layer < h->n_layer && !f.status; f.layer++)
+        find_layer(&f, &ret->layers[f.layer]);
+    ret->tile_bytes = f.offset;
+    if (f.status) slv_weights_fini(ret);
+    return f.status;
+}
+
+struct packing {
+    struct slv_weights *w;
+    uint32_t n_layer;
+    size_t page;
+};
+
+static void pack_one(const struct packing *p, struct slv_linear *l, size_t ith, size_t nth) {
+    if (!l->mat.layout) return;
+    const struct slv_gguf_tensor *t = l->from;
+    size_t row_bytes = (size_t)(t->bytes / t->ne[1]);
+    const unsigned char *src = (const unsigned char *)t->data + l->row0 * row_bytes;
+    size_t tiles = (l->mat.rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS;
+    size_t t0 = tiles * ith / nth, t1 = tiles * (ith + 1) / nth;
+    unsigned char *to = p->w->tiles + l->at;
+    for (size_t i = t0; i < t1; i++)
+        slv_layout_pack(l->mat.layout, src, row_bytes, l->mat.rows, l->mat.cols, i,
+                        to + i * l->mat.tile_bytes);
+    /* The source has been read: let its whole pages go; they can be read again from the file. */
+    size_t row1 = t1 * SLV_TILE_ROWS < l->mat.rows ? t1 * SLV_TILE_ROWS : l->mat.rows;
+    uintptr_t a = (uintptr_t)src + t0 * SLV_TILE_ROWS * row_bytes,
+              b = (uintptr_t)src + row1 * row_bytes;
+    a = (a + p->page - 1) / p->page * p->page;
+    b = b / p->page * p->page;
+    if (b > a && madvise((void *)a, b - a, MADV_DONTNEED)) { /* only a hint */
+    }
+}
+
+static void pack_all(void *arg, size_t ith, size_t nth) {
+    const struct packing *p = arg;
+    for (uint32_t i = 0; i < p->n_layer; i++) {
+        struct slv_layer *l = &p->w->layers[i];
+        struct slv_linear *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++)
+            pack_one(p, all[j], ith, nth);
+    }
+    pack_one(p, &p->w->out, ith, nth);
+}
+
+static void point(struct slv_weights *w, struct slv_linear *l) {
+    if (l->mat.layout) l->mat.tiles = w->tiles + l->at;
+}
+
+int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
+                     struct slv_err *err) {
+    void *p = mmap(NULL, w->tile_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return slv_err_set(err, SLV_E_NOMEM, "no memory for %zu bytes of weights", w->tile_bytes);
+    w->tiles = p;
+    if (madvise(p, w->tile_bytes, MADV_HUGEPAGE)) { /* only a hint */
+    }
+    for (uint32_t i = 0; i < h->n_layer; i++) {
+        struct slv_layer *l = &w->layers[i];
+        struct slv_linear *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++)
+            point(w, all[j]);
+    }
+    point(w, &w->out);
+    struct packing job = {.w = w, .n_layer = h->n_layer, .page = (size_t)sysconf(_SC_PAGESIZE)};
+    slv_team_run(team, pack_all, &job);
+    return 0;
+}
+
+void slv_weights_fini(struct slv_weights *w) {
+    if (!w) return;
+    if (w->tiles) munmap(w->tiles, w->tile_bytes);
+    slv_arena_fini(&w->arena);
+    *w = (struct slv_weights){0};
+}

@@ -1,0 +1,59 @@
+/* weights.h: a model's tensors, found, checked against the metadata and packed into tiles.
+ *
+ * Vectors (norms, biases, RoPE factors) become f32 arrays; matrices become tiles (kernel/layout.h)
+ * in one anonymous block; the embedding table stays in the file's mapping, a row at a time being
+ * read. After packing, the pages of the source are given back, so that resident memory is about the
+ * size of the file and not twice that.
+ */
+#ifndef SLV_ENGINE_WEIGHTS_H
+#define SLV_ENGINE_WEIGHTS_H
+
+#include "base/arena.h"
+#include "base/team.h"
+#include "engine/hparams.h"
+#include "kernel/kernels.h"
+
+/* A matrix and its bias. mat.layout is NULL where the model has none. */
+struct slv_linear {
+    struct slv_mat mat;
+    const float *bias;                  /* [rows padded to 16] or NULL */
+    const struct slv_gguf_tensor *from; /* packed from rows [row0, row0 + mat.rows) of this */
+    size_t row0;
+    size_t at; /* bytes into the block of tiles */
+};
+
+/* Vectors are NULL where the model has none. */
+struct slv_layer {
+    const float *attn_norm, *attn_norm_b; /* [n_embd] */
+    const float *attn_post;               /* [n_embd] */
+    const float *ffn_norm, *ffn_norm_b;   /* [n_embd]; without: parallel to attention */
+    const float *ffn_post;                /* [n_embd] */
+    const float *q_norm, *k_norm;         /* by family: [head_k], [n_head(_kv)][head_k] or rows */
+    struct slv_linear q, k, v, o;
+    struct slv_linear gate, up, down;
+};
+
+struct slv_weights {
+    struct slv_layer *layers;               /* [n_layer] */
+    const struct slv_gguf_tensor *embd;     /* [n_vocab][n_embd], in the file */
+    const struct slv_gguf_tensor *pos_embd; /* [n_ctx][n_embd] or NULL */
+    const float *out_norm, *out_norm_b;     /* [n_embd] */
+    struct slv_linear out;                  /* n_vocab rows */
+    const float *rope_factors;              /* [n_rot / 2] or NULL: angles are divided by them */
+    const float *rope_long, *rope_short;    /* the same, by context length */
+    struct slv_arena arena;                 /* vectors and layers */
+    unsigned char *tiles;                   /* mapped anonymously */
+    size_t tile_bytes;
+};
+
+/* Finds and checks every tensor; sets tile_bytes and all sizes, packs nothing. */
+int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h, struct slv_weights *ret,
+                     struct slv_err *err) SLV_MUST_USE;
+
+/* Packs all matrices with the team. SLV_E_NOMEM. */
+int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
+                     struct slv_err *err) SLV_MUST_USE;
+
+void slv_weights_fini(struct slv_weights *w);
+
+#endif

@@ -1,0 +1,52 @@
+/* kernels.c: the init ladder: scalar first, then each level the machine was found to have. */
+#include "kernel/kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+void slv_kernels_init(struct slv_kernels *ret, enum slv_cpu_level level) {
+    *ret = (struct slv_kernels){.level = level};
+    slv_kernels_scalar_matmul(ret);
+    slv_kernels_scalar_rows(ret);
+    slv_kernels_scalar_attn(ret);
+#if defined(__x86_64__)
+    if (level < SLV_CPU_SSE4) return;
+    slv_kernels_sse4(ret);
+    if (level < SLV_CPU_AVX2) return;
+    slv_kernels_avx2(ret);
+    if (level < SLV_CPU_AVX512) return;
+    slv_kernels_avx512(ret);
+    if (level < SLV_CPU_AVX512VNNI) return;
+    slv_kernels_avx512vnni(ret);
+#elif defined(__aarch64__)
+    if (level < SLV_CPU_NEON) return;
+    slv_kernels_neon(ret);
+    if (level < SLV_CPU_DOTPROD) return;
+    slv_kernels_dotprod(ret);
+#endif
+}
+
+#if defined(__x86_64__)
+/* MXCSR: bits 13-14 rounding, 15 flush to zero, 6 denormals are zero; exceptions stay masked. */
+uint64_t slv_fpenv_enter(void) {
+    unsigned old = _mm_getcsr();
+    _mm_setcsr((old & ~0xe040u) | 0x1f80u);
+    return old;
+}
+
+void slv_fpenv_leave(uint64_t old) { _mm_setcsr((unsigned)old); }
+#elif defined(__aarch64__)
+/* FPCR: bits 22-23 rounding, 24 flush to zero, 25 default NaN. */
+uint64_t slv_fpenv_enter(void) {
+    uint64_t old;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    __asm__ volatile("msr fpcr, %0" : : "r"(old & ~((uint64_t)0xf << 22)));
+    return old;
+}
+
+void slv_fpenv_leave(uint64_t old) { __asm__ volatile("msr fpcr, %0" : : "r"(old)); }
+#else
+uint64_t slv_fpenv_enter(void) { return 0; }
+void slv_fpenv_leave(uint64_t old) { (void)old; }
+#endif

@@ -1,0 +1,143 @@
+/* kernels.h: every vector kernel, as one table of functions for each instruction set.
+ *
+ * Numeric contract: each function gives the same bits at every level; the scalar one
+ * (matmul.c, rows.c, attn.c) is the definition. See DESIGN "Arithmetic" and fmath.h. Round to
+ * nearest even, no flush to zero (slv_fpenv_enter sees to that).
+ *
+ * Threads: any number at once, on disjoint outputs. Nothing here allocates or fails.
+ */
+#ifndef SLV_KERNEL_KERNELS_H
+#define SLV_KERNEL_KERNELS_H
+
+#include "kernel/cpu.h"
+#include "kernel/layout.h"
+
+/* --- matrix times columns --------------------------------------------------------------------- */
+
+/* A weight matrix in tiles (layout.h). */
+struct slv_mat {
+    const struct slv_layout *layout;
+    const uint8_t *tiles; /* 64-byte aligned */
+    size_t rows, cols;    /* outputs, inputs */
+    size_t tile_bytes;    /* bytes from one tile to the next */
+};
+
+/* Input columns, quantized for a layout's `act`, or plain floats where act is 0. Column c's codes
+ * start at q + c * ld, its scales at d + c * ld / act, its sums at sum + c * ld / 16. */
+struct slv_acts {
+    const float *f;     /* [n][ld] f32, for float layouts */
+    const int8_t *q;    /* [n][ld] codes, -127..127 */
+    const float *d;     /* [n][ld / act] scales */
+    const int16_t *sum; /* [n][ld / 16] sums of 16 codes */
+    size_t ld;          /* elements from one column to the next */
+};
+
+/* out[c * ldo + r] for all rows r of tiles [tile0, tile1) and columns [0, n). Rows past w->rows in
+ * the last tile are written too: outputs are padded to 16. One chain of fma for each output:
+ *   float layouts:   acc = fma(w[r][k], x[c][k], acc), k ascending
+ *   integer layouts: for each block ascending: acc = fma((float)dot, d_w * d_x, acc), then with a
+ *                    minimum acc = fma((float)min, m_w * d_x, acc); dot and min are exact int32. */
+typedef void (*slv_matmul_fn)(const struct slv_mat *w, const struct slv_acts *x, size_t n,
+                              size_t tile0, size_t tile1, float *out, size_t ldo);
+
+/* --- rows of floats ----------------------------------------------------------------------------
+ */
+
+/* q[n], d[n / block], sum[n / 16] of x[n]; n and block multiples of 16, block divides n.
+ * d = amax / 127, q = rne(x * (127 / amax)). A block with a NaN or an infinity gets d = NaN; one
+ * whose 127 / amax overflows (amax < 2^-121) counts as zeros. */
+typedef void (*slv_quantize_fn)(const float *x, size_t n, size_t block, int8_t *q, float *d,
+                                int16_t *sum);
+
+/* out = x * (1 / sqrt(mean(x^2) + eps)) * w. w may be NULL: ones. out may be x. Sums run in sixteen
+ * partial sums by index mod 16, joined as a binary tree (8, 4, 2, 1). */
+typedef void (*slv_rms_norm_fn)(const float *x, const float *w, size_t n, float eps, float *out);
+
+/* out = (x - mean) * (1 / sqrt(var + eps)) * w + b. w, b may be NULL. */
+typedef void (*slv_layer_norm_fn)(const float *x, const float *w, const float *b, size_t n,
+                                  float eps, float *out);
+
+/* Elementwise; out may be an input. */
+typedef void (*slv_unary_fn)(const float *x, size_t n, float *out);
+typedef void (*slv_binary_fn)(const float *a, const float *b, size_t n, float *out);
+/* out = fma(b, s, a) */
+typedef void (*slv_axpy_fn)(const float *a, const float *b, float s, size_t n, float *out);
+/* out = s * tanh(x / s), as s * tanh(x * (1 / s)) */
+typedef void (*slv_softcap_fn)(const float *x, float s, size_t n, float *out);
+
+/* --- attention over one block of positions ------------------------------------------------------
+ */
+
+#define SLV_KV_BLOCK 64 /* positions in a block, aligned to absolute position */
+
+enum slv_kv_type { SLV_KV_F32, SLV_KV_F16, SLV_KV_Q8, SLV_KV_TYPES };
+
+/* One query head against the visible positions [first, last) of one block of one KV head,
+ * 0 <= first < last <= 64. Head sizes are multiples of 16 (the caller pads with zeros); for Q8
+ * of 32.
+ *
+ *   K: 4 tiles of 16 positions, each [dk][16] f32 or f16; Q8: each [dk / 4][16][4] int8, and
+ *      k_scale [4][dk / 32][16] f32
+ *   V: [64][dv] f32, f16 or int8; Q8: v_scale [64][dv / 32] f32
+ *
+ * score = (chain over k of fma(q[k], K[k][pos], acc)) * scale; Q8: the chain of matmul with
+ * activation block 32. Then softcap if cap > 0. p = exp(score - max), sum in sixteen partial sums,
+ * out = chain over positions of fma(p, V, acc); Q8: fma(p * v_scale, code, acc). */
+struct slv_attn_args {
+    const float *q;        /* [dk] */
+    const int8_t *q8;      /* Q8 only: codes [dk] */
+    const float *q8_scale; /* [dk / 32] */
+    const void *k, *v;
+    const float *k_scale, *v_scale;
+    size_t dk, dv;
+    size_t first, last;
+    float scale, cap;
+};
+/* *ret_max, *ret_sum, out[dv]: this block's own. */
+typedef void (*slv_attn_fn)(const struct slv_attn_args *a, float *ret_max, float *ret_sum,
+                            float *out);
+
+/* Joins block (m, l, o) to the running (*max, *sum, acc[n]): both are scaled to the larger maximum.
+ */
+typedef void (*slv_attn_join_fn)(float m, float l, const float *o, size_t n, float *max, float *sum,
+                                 float *acc);
+
+/* --- the table -----------------------------------------------------------------------------------
+ */
+
+struct slv_kernels {
+    enum slv_cpu_level level;
+    slv_matmul_fn matmul[SLV_FORM_COUNT];
+    slv_quantize_fn quantize;
+    slv_rms_norm_fn rms_norm;
+    slv_layer_norm_fn layer_norm;
+    slv_unary_fn silu, gelu;
+    slv_binary_fn add, mul, silu_mul, gelu_mul; /* silu(a) * b */
+    slv_axpy_fn axpy;
+    slv_softcap_fn softcap;
+    slv_attn_fn attn[SLV_KV_TYPES];
+    slv_attn_join_fn attn_join;
+    void (*f32_to_f16)(const float *x, size_t n, uint16_t *out);
+    void (*f16_to_f32)(const uint16_t *x, size_t n, float *out);
+};
+
+/* Fills *ret for a level that the machine has (slv_cpu_choose). */
+void slv_kernels_init(struct slv_kernels *ret, enum slv_cpu_level level);
+
+/* Sets round to nearest even and clears flush-to-zero for the calling thread; returns the old state
+ * for slv_fpenv_leave. */
+uint64_t slv_fpenv_enter(void);
+void slv_fpenv_leave(uint64_t old);
+
+/* One function for each instruction-set file; each overwrites the entries it is faster at. */
+void slv_kernels_scalar_matmul(struct slv_kernels *k);
+void slv_kernels_scalar_rows(struct slv_kernels *k);
+void slv_kernels_scalar_attn(struct slv_kernels *k);
+void slv_kernels_sse4(struct slv_kernels *k);
+void slv_kernels_avx2(struct slv_kernels *k);
+void slv_kernels_avx512(struct slv_kernels *k);
+void slv_kernels_avx512vnni(struct slv_kernels *k);
+void slv_kernels_neon(struct slv_kernels *k);
+void slv_kernels_dotprod(struct slv_kernels *k);
+
+#endif

@@ -1,0 +1,230 @@
+/* layout.c: see layout.h. Owns the two tables (forms, types) and the packing of tiles. */
+#include "kernel/layout.h"
+#include "base/dtype.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+#define CHUNK 32 /* columns whose code planes lie together */
+
+const struct slv_form_parts slv_form_parts[SLV_FORM_COUNT] = {
+    [SLV_FORM_F32] = {.low = 32},
+    [SLV_FORM_F16] = {.low = 16},
+    [SLV_FORM_BF16] = {.low = 16},
+    [SLV_FORM_8] = {.low = 8},
+    [SLV_FORM_4] = {.low = 4},
+    [SLV_FORM_4_M] = {.low = 4, .min = 1},
+    [SLV_FORM_41] = {.low = 4, .high = 1},
+    [SLV_FORM_41_M] = {.low = 4, .high = 1, .min = 1},
+    [SLV_FORM_4T] = {.low = 4, .table = 1},
+    [SLV_FORM_4T_F16] = {.low = 4, .table = 1, .fsub = 16},
+    [SLV_FORM_2] = {.low = 2},
+    [SLV_FORM_2_S16_SM] = {.low = 2, .sub = 16, .min = 2},
+    [SLV_FORM_21_S16] = {.low = 2, .high = 1, .sub = 16},
+    [SLV_FORM_4_S32_SM] = {.low = 4, .sub = 32, .min = 2},
+    [SLV_FORM_41_S32_SM] = {.low = 4, .high = 1, .sub = 32, .min = 2},
+    [SLV_FORM_42_S16] = {.low = 4, .high = 2, .sub = 16},
+    [SLV_FORM_4T_S32] = {.low = 4, .table = 1, .sub = 32},
+    [SLV_FORM_4T_S16] = {.low = 4, .table = 1, .sub = 16},
+};
+
+/* The codes a 4-bit index stands for. Unused entries are 0. */
+static const int8_t iq4_codes[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                     1,    13,   25,  38,  53,  69,  89,  113};
+static const int8_t fp4_codes[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+static const int8_t iq2_codes[16] = {8, 25, 43, 0, 0, 0, 0, 0, -8, -25, -43};
+static const int8_t iq3_xxs_codes[16] = {4,  12,  20,  28,  36,  44,  52,  62,
+                                         -4, -12, -20, -28, -36, -44, -52, -62};
+static const int8_t iq3_s_codes[16] = {1,  3,  5,  7,  9,  11,  13,  15,
+                                       -1, -3, -5, -7, -9, -11, -13, -15};
+static const int8_t iq1_codes[16] = {-9, -7, -1, 1, 7, 9};
+
+static const struct slv_layout layouts[] = {
+    {.id = SLV_F32, .form = SLV_FORM_F32, .block = 1},
+    {.id = SLV_F16, .form = SLV_FORM_F16, .block = 1},
+    {.id = SLV_BF16, .form = SLV_FORM_BF16, .block = 1},
+    {.id = SLV_Q8_0, .form = SLV_FORM_8, .block = 32, .act = 32},
+    {.id = SLV_Q8_1, .form = SLV_FORM_8, .block = 32, .act = 32},
+    {.id = SLV_Q8_K, .form = SLV_FORM_8, .d_f32 = true, .block = 256, .act = 256},
+    {.id = SLV_Q4_0, .form = SLV_FORM_4, .bias = -8, .block = 32, .act = 32},
+    {.id = SLV_Q4_1, .form = SLV_FORM_4_M, .block = 32, .act = 32},
+    {.id = SLV_Q5_0, .form = SLV_FORM_41, .bias = -16, .block = 32, .act = 32},
+    {.id = SLV_Q5_1, .form = SLV_FORM_41_M, .block = 32, .act = 32},
+    {.id = SLV_IQ4_NL, .form = SLV_FORM_4T, .block = 32, .act = 32, .table = iq4_codes},
+    {.id = SLV_MXFP4,
+     .form = SLV_FORM_4T,
+     .d_f32 = true,
+     .block = 32,
+     .act = 32,
+     .table = fp4_codes},
+    {.id = SLV_NVFP4,
+     .form = SLV_FORM_4T_F16,
+     .d_f32 = true,
+     .block = 64,
+     .act = 32,
+     .table = fp4_codes},
+    {.id = SLV_Q1_0, .form = SLV_FORM_2, .bias = -1, .block = 128, .act = 128},
+    {.id = SLV_Q2_0, .form = SLV_FORM_2, .bias = -1, .block = 64, .act = 64},
+    {.id = SLV_TQ1_0, .form = SLV_FORM_2, .bias = -1, .block = 256, .act = 256},
+    {.id = SLV_TQ2_0, .form = SLV_FORM_2, .bias = -1, .block = 256, .act = 256},
+    {.id = SLV_Q2_K, .form = SLV_FORM_2_S16_SM, .block = 256, .act = 256},
+    {.id = SLV_Q3_K, .form = SLV_FORM_21_S16, .bias = -4, .block = 256, .act = 256},
+    {.id = SLV_Q4_K, .form = SLV_FORM_4_S32_SM, .block = 256, .act = 256},
+    {.id = SLV_Q5_K, .form = SLV_FORM_41_S32_SM, .block = 256, .act = 256},
+    {.id = SLV_Q6_K, .form = SLV_FORM_42_S16, .bias = -32, .block = 256, .act = 256},
+    {.id = SLV_IQ4_XS, .form = SLV_FORM_4T_S32, .block = 256, .act = 256, .table = iq4_codes},
+    {.id = SLV_IQ3_XXS,
+     .form = SLV_FORM_4T_S32,
+     .d_f32 = true,
+     .block = 256,
+     .act = 256,
+     .table = iq3_xxs_codes},
+    {.id = SLV_IQ3_S, .form = SLV_FORM_4T_S32, .block = 256, .act = 256, .table = iq3_s_codes},
+    {.id = SLV_IQ2_XXS,
+     .form = SLV_FORM_4T_S32,
+     .d_f32 = true,
+     .block = 256,
+     .act = 256,
+     .table = iq2_codes},
+    {.id = SLV_IQ2_XS,
+     .form = SLV_FORM_4T_S16,
+     .d_f32 = true,
+     .block = 256,
+     .act = 256,
+     .table = iq2_codes},
+    {.id = SLV_IQ2_S,
+     .form = SLV_FORM_4T_S16,
+     .d_f32 = true,
+     .block = 256,
+     .act = 256,
+     .table = iq2_codes},
+    {.id = SLV_IQ1_S,
+     .form = SLV_FORM_4T_S32,
+     .d_f32 = true,
+     .block = 256,
+     .act = 256,
+     .table = iq1_codes},
+    {.id = SLV_IQ1_M,
+     .form = SLV_FORM_4T_S16,
+     .d_f32 = true,
+     .block = 256,
+     .act = 256,
+     .table = iq1_codes},
+};
+
+const struct slv_layout *slv_layout_get(uint32_t id) {
+    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++)
+        if (layouts[i].id == id) return &layouts[i];
+    return NULL;
+}
+
+/* Offsets of a tile block's parts; `end` is its size. */
+struct parts_at {
+    size_t m, sc, mn, codes, end;
+};
+
+static struct parts_at locate(const struct slv_layout *l) {
+    const struct slv_form_parts *f = &slv_form_parts[l->form];
+    struct parts_at at = {0};
+    if (f->low >= 16) {
+        at.end = (size_t)SLV_TILE_ROWS * f->low / 8;
+        return at;
+    }
+    size_t line = (size_t)SLV_TILE_ROWS * (l->d_f32 ? 4 : 2);
+    size_t subs = f->sub ? (size_t)l->block / f->sub : 0;
+    at.m = f->fsub ? line * (l->block / f->fsub) : line;
+    at.sc = at.m + (f->min ? line : 0);
+    at.mn = at.sc + subs * SLV_TILE_ROWS;
+    at.codes = at.mn + (f->min == 2 ? subs * SLV_TILE_ROWS : 0);
+    at.end = at.codes + (size_t)SLV_TILE_ROWS * l->block * (f->low + f->high) / 8;
+    return at;
+}
+
+size_t slv_layout_block_bytes(const struct slv_layout *l) { return locate(l).end; }
+
+size_t slv_layout_bytes(const struct slv_layout *l, size_t rows, size_t cols) {
+    size_t padded, n;
+    if (cols % l->block || !slv_size_align(rows, SLV_TILE_ROWS, &padded)) return 0;
+    if (!slv_size_mul(padded / SLV_TILE_ROWS, cols / l->block, &n)) return 0;
+    return slv_size_mul(n, slv_layout_block_bytes(l), &n) ? n : 0;
+}
+
+static void pack_floats(size_t elem, const uint8_t *src, size_t row_bytes, size_t rows, size_t cols,
+                        uint8_t *dst) {
+    memset(dst, 0, cols * SLV_TILE_ROWS * elem);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < cols; c++)
+            memcpy(dst + (c * SLV_TILE_ROWS + r) * elem, src + r * row_bytes + c * elem, elem);
+}
+
+static void put_scale(const struct slv_layout *l, uint8_t *line, size_t r, float v) {
+    uint16_t h = slv_f32_to_f16(v);
+    if (l->d_f32) memcpy(line + 4 * r, &v, 4);
+    else memcpy(line + 2 * r, &h, 2);
+}
+
+/* The number u that a code is stored as. */
+static unsigned encode(const struct slv_layout *l, int code) {
+    if (!l->table) return (unsigned)(code - l->bias);
+    for (unsigned u = 0; u < 16; u++)
+        if (l->table[u] == code) return u;
+    return 0;
+}
+
+/* Sets column k (of a chunk) of row r to u in the chunk's planes, which begin as zeros. */
+static void put_code(const struct slv_form_parts *f, uint8_t *chunk, size_t k, size_t r,
+                     unsigned u) {
+    size_t g = k / 4, byte = r * 4 + k % 4;
+    uint8_t *high = chunk + (size_t)64 * f->low;
+    if (f->low == 8) chunk[g * 64 + byte] = (uint8_t)u;
+    if (f->low == 4) chunk[g % 4 * 64 + byte] |= (uint8_t)((u & 15) << (g / 4 * 4));
+    if (f->low == 2) chunk[g % 2 * 64 + byte] |= (uint8_t)((u & 3) << (g / 2 * 2));
+    u >>= f->low;
+    if (f->high == 1) high[byte] |= (uint8_t)((u & 1) << g);
+    if (f->high == 2) high[g % 2 * 64 + byte] |= (uint8_t)((u & 3) << (g / 2 * 2));
+}
+
+/* One row of one tile block; q's canonical blocks lie end to end over the tile block's columns. */
+static void pack_row(const struct slv_layout *l, const struct slv_quant *t, const void *row,
+                     size_t block, size_t r, const struct parts_at *at, uint8_t *dst) {
+    const struct slv_form_parts *f = &slv_form_parts[l->form];
+    size_t chunk_bytes = (size_t)64 * (f->low + f->high);
+    size_t line = (size_t)SLV_TILE_ROWS * (l->d_f32 ? 4 : 2);
+    size_t n = (size_t)l->block / t->block;
+    struct slv_qblock q;
+    for (size_t i = 0; i < n; i++) {
+        t->expand(row, block * n + i, &q);
+        put_scale(l, dst + line * i, r, q.d);
+        if (f->min) put_scale(l, dst + at->m, r, q.m);
+        for (size_t s = 0; f->sub && s < (size_t)t->block / f->sub; s++) {
+            dst[at->sc + s * SLV_TILE_ROWS + r] = (uint8_t)q.sc[s * f->sub / t->sub];
+            if (f->min == 2)
+                dst[at->mn + s * SLV_TILE_ROWS + r] = (uint8_t)q.mn[s * f->sub / t->sub];
+        }
+        for (size_t k = 0; k < t->block; k++) {
+            size_t col = i * t->block + k;
+            put_code(f, dst + at->codes + col / CHUNK * chunk_bytes, col % CHUNK, r,
+                     encode(l, q.code[k]));
+        }
+    }
+}
+
+void slv_layout_pack(const struct slv_layout *l, const void *src, size_t row_bytes, size_t rows,
+                     size_t cols, size_t tile, void *dst) {
+    const struct slv_form_parts *f = &slv_form_parts[l->form];
+    size_t first = tile * SLV_TILE_ROWS, n = rows - first;
+    if (n > SLV_TILE_ROWS) n = SLV_TILE_ROWS;
+    const uint8_t *from = (const uint8_t *)src + first * row_bytes;
+    if (f->low >= 16) {
+        pack_floats((size_t)f->low / 8, from, row_bytes, n, cols, dst);
+        return;
+    }
+    const struct slv_quant *t = slv_quant_get(l->id);
+    struct parts_at at = locate(l);
+    for (size_t b = 0; b < cols / l->block; b++) {
+        uint8_t *out = (uint8_t *)dst + b * at.end;
+        memset(out, 0, at.end);
+        for (size_t r = 0; r < n; r++)
+            pack_row(l, t, from + r * row_bytes, b, r, &at, out);
+    }
+}

@@ -1,0 +1,412 @@
+/* check.c: every kernel of every instruction-set level this machine has, against the scalar
+ * definition, to the bit.
+ *
+ * Inputs are random and extreme (zeros, subnormals, infinities, NaN, largest codes), sizes are odd,
+ * outputs stand between guard bytes. A failure prints the seed, which is the first argument.
+ * --bench prints nanoseconds a call and the ratio to scalar as CSV instead.
+ *
+ * What a user would lose: the promise that another machine gives the same answer.
+ */
+#include "base/clock.h"
+#include "base/dtype.h"
+#include "base/mem.h"
+#include "kernel/fmath.h"
+#include "kernel/kernels.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GUARD 64
+#define GUARD_BYTE 0xa5
+
+static uint64_t seed, state;
+static int test_number, failures;
+
+static uint64_t rnd(void) { /* splitmix64 */
+    uint64_t z = (state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static size_t rnd_below(size_t n) { return (size_t)(rnd() % n); }
+
+static float rnd_float(void) { return ((float)(rnd() >> 40) / 16777216.0f - 0.5f) * 4.0f; }
+
+/* What real data holds, and at `wild` what it should not. */
+static float rnd_value(bool wild) {
+    static const uint32_t odd[] = {0x00000000, 0x80000000, 0x00000001, 0x807fffff, 0x00800000,
+                                   0x7f7fffff, 0xff7fffff, 0x7f800000, 0xff800000, 0x7fc00000,
+                                   0x3f800000, 0x02ffffff, 0x42d00000, 0xc2d00000};
+    if (!wild || rnd() % 16) return rnd_float();
+    return slv_f32_from_bits(odd[rnd_below(sizeof odd / sizeof odd[0])]);
+}
+
+/* n bytes between guards, 64-byte aligned. */
+struct space {
+    unsigned char *raw, *p;
+    size_t n;
+};
+
+static struct space space_new(size_t n) {
+    struct space s = {.n = n};
+    size_t all = (n + 2 * GUARD + 63) / 64 * 64;
+    s.raw = slv_mem_alloc_aligned(64, all);
+    if (!s.raw) abort();
+    memset(s.raw, GUARD_BYTE, all);
+    s.p = s.raw + GUARD;
+    return s;
+}
+
+static bool space_intact(const struct space *s) {
+    for (size_t i = 0; i < GUARD; i++)
+        if (s->raw[i] != GUARD_BYTE || s->p[s->n + i] != GUARD_BYTE) return false;
+    return true;
+}
+
+static void space_free(struct space *s) { slv_mem_free(s->raw); }
+
+/* Equal to the bit; two NaN are equal whatever their payload. */
+static bool same_floats(const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (slv_f32_bits(a[i]) != slv_f32_bits(b[i]) && !(a[i] != a[i] && b[i] != b[i]))
+            return false;
+    return true;
+}
+
+static void report(bool ok, const char *level, const char *what) {
+    printf("%sok %d - %s %s\n", ok ? "" : "not ", ++test_number, level, what);
+    if (!ok) {
+        printf("# seed %llu\n", (unsigned long long)seed);
+        failures++;
+    }
+}
+
+/* --- matrix times columns ------------------------------------------------------------------- */
+
+struct mm_case {
+    struct slv_mat w;
+    struct slv_acts x;
+    struct space tiles, f, q, d, sum;
+    size_t n;
+};
+
+static void fill_bytes(void *p, size_t n) {
+    unsigned char *b = p;
+    for (size_t i = 0; i < n; i++)
+        b[i] = (unsigned char)rnd();
+}
+
+/* Random bytes are good codes and sub-scales; the float lines get sane numbers and some extremes.
+ */
+static void fill_tiles(struct mm_case *m, bool wild) {
+    const struct slv_layout *l = m->w.layout;
+    const struct slv_form_parts *f = &slv_form_parts[l->form];
+    size_t block = slv_layout_block_bytes(l);
+    fill_bytes(m->tiles.p, m->tiles.n);
+    size_t lines = f->low >= 16 ? 1 : (size_t)(f->fsub ? l->block / f->fsub : 1) + (f->min ? 1 : 0);
+    size_t line = f->low >= 16 ? block : (size_t)(l->d_f32 ? 64 : 32);
+    for (size_t b = 0; b < m->tiles.n; b += block)
+        for (size_t i = 0; i < lines * line; i += line / 16) {
+            size_t width = line / 16;
+            float v = rnd_value(wild);
+            uint16_t h =
+                l->form == SLV_FORM_BF16 ? (uint16_t)(slv_f32_bits(v) >> 16) : slv_f32_to_f16(v);
+            memcpy(m->tiles.p + b + i, width == 4 ? (void *)&v : (void *)&h, width);
+        }
+}
+
+static void mm_init(struct mm_case *m, const struct slv_layout *l, size_t rows, size_t cols,
+                    size_t n, bool wild) {
+    *m = (struct mm_case){.n = n};
+    size_t tiles = (rows + 15) / 16, ld = cols;
+    m->tiles = space_new(slv_layout_bytes(l, rows, cols));
+    m->w = (struct slv_mat){l, m->tiles.p, rows, cols, m->tiles.n / tiles};
+    fill_tiles(m, wild);
+    m->f = space_new(n * ld * 4);
+    m->q = space_new(n * ld);
+    m->d = space_new(n * ld * 4);
+    m->sum = space_new((n * ld / 16 + 1) * 2);
+    float *f = (float *)(void *)m->f.p, *d = (float *)(void *)m->d.p;
+    int8_t *q = (int8_t *)m->q.p;
+    int16_t *sum = (int16_t *)(void *)m->sum.p;
+    for (size_t i = 0; i < n * ld; i++) {
+        f[i] = rnd_value(wild);
+        d[i] = rnd_value(wild);
+        q[i] = rnd() % 8 ? (int8_t)((int)rnd_below(255) - 127) : rnd() % 2 ? 127 : -127;
+    }
+    for (size_t i = 0; i < n * ld / 16; i++) {
+        int s = 0;
+        for (size_t j = 0; j < 16; j++)
+            s += q[i * 16 + j];
+        sum[i] = (int16_t)s;
+    }
+    m->x = (struct slv_acts){f, q, d, sum, ld};
+}
+
+static void mm_free(struct mm_case *m) {
+    struct space *all[] = {&m->tiles, &m->f, &m->q, &m->d, &m->sum};
+    for (size_t i = 0; i < 5; i++)
+        space_free(all[i]);
+}
+
+static bool check_matmul(const struct slv_kernels *ref, const struct slv_kernels *k,
+                         const struct slv_layout *l) {
+    static const size_t rows[] = {1, 16, 17, 80, 131}, ns[] = {1, 2, 3, 7, 8, 9, 17};
+    bool ok = true;
+    for (int turn = 0; turn < 12 && ok; turn++) {
+        size_t step = l->block > 1 ? l->block : 1;
+        size_t cols = step * (1 + rnd_below(step == 1 ? 70 : 4));
+        if (l->block == 1) cols = 16 * (1 + rnd_below(5));
+        struct mm_case m;
+        mm_init(&m, l, rows[rnd_below(5)], cols, ns[rnd_below(7)], turn % 3 == 2);
+        size_t tiles = (m.w.rows + 15) / 16, ldo = tiles * 16;
+        size_t t0 = rnd_below(tiles), t1 = t0 + 1 + rnd_below(tiles - t0);
+        struct space a = space_new(m.n * ldo * 4), b = space_new(m.n * ldo * 4);
+        ref->matmul[l->form](&m.w, &m.x, m.n, t0, t1, (float *)(void *)a.p, ldo);
+        k->matmul[l->form](&m.w, &m.x, m.n, t0, t1, (float *)(void *)b.p, ldo);
+        ok = same_floats((float *)(void *)a.p, (float *)(void *)b.p, m.n * ldo) && space_intact(&b);
+        space_free(&a);
+        space_free(&b);
+        mm_free(&m);
+    }
+    return ok;
+}
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+struct row_case {
+    size_t n;
+    float *a, *b, *c;
+};
+
+#define ROW_OPS(X)                                                                                 \
+    X(rms_norm, k->rms_norm(r->a, r->b, r->n, 1e-5f, o))                                           \
+    X(rms_norm_bare, k->rms_norm(r->a, NULL, r->n, 1e-5f, o))                                      \
+    X(layer_norm, k->layer_norm(r->a, r->b, r->c, r->n, 1e-5f, o))                                 \
+    X(layer_norm_bare, k->layer_norm(r->a, NULL, NULL, r->n, 1e-5f, o))                            \
+    X(silu, k->silu(r->a, r->n, o))                                                                \
+    X(gelu, k->gelu(r->a, r->n, o))                                                                \
+    X(add, k->add(r->a, r->b, r->n, o))                                                            \
+    X(mul, k->mul(r->a, r->b, r->n, o))                                                            \
+    X(silu_mul, k->silu_mul(r->a, r->b, r->n, o))                                                  \
+    X(gelu_mul, k->gelu_mul(r->a, r->b, r->n, o))                                                  \
+    X(axpy, k->axpy(r->a, r->b, 0.37f, r->n, o))                                                   \
+    X(softcap, k->softcap(r->a, 30.0f, r->n, o))
+
+#define ROW_FN(name, call)                                                                         \
+    static void row_##name(const struct slv_kernels *k, const struct row_case *r, float *o) {      \
+        call;                                                                                      \
+    }
+ROW_OPS(ROW_FN)
+
+static const struct {
+    const char *name;
+    void (*run)(const struct slv_kernels *k, const struct row_case *r, float *o);
+} row_ops[] = {
+#define ROW_ROW(name, call) {#name, row_##name},
+    ROW_OPS(ROW_ROW)
+#undef ROW_ROW
+};
+
+static bool check_row(const struct slv_kernels *ref, const struct slv_kernels *k, size_t op) {
+    bool ok = true;
+    for (int turn = 0; turn < 40 && ok; turn++) {
+        size_t n = 1 + rnd_below(turn % 2 ? 40 : 700);
+        struct space in = space_new(3 * n * 4), a = space_new(n * 4), b = space_new(n * 4);
+        float *f = (float *)(void *)in.p;
+        float span = turn % 5 == 4 ? 60.0f : 1.0f;
+        for (size_t i = 0; i < 3 * n; i++)
+            f[i] = rnd_value(turn % 4 == 3) * span;
+        struct row_case r = {n, f, f + n, f + 2 * n};
+        row_ops[op].run(ref, &r, (float *)(void *)a.p);
+        row_ops[op].run(k, &r, (float *)(void *)b.p);
+        ok = same_floats((float *)(void *)a.p, (float *)(void *)b.p, n) && space_intact(&b);
+        space_free(&in);
+        space_free(&a);
+        space_free(&b);
+    }
+    return ok;
+}
+
+static bool check_quantize(const struct slv_kernels *ref, const struct slv_kernels *k) {
+    static const size_t blocks[] = {16, 32, 64, 128, 256};
+    bool ok = true;
+    for (int turn = 0; turn < 200 && ok; turn++) {
+        size_t block = blocks[rnd_below(5)], n = block * (1 + rnd_below(5));
+        float x[1280], span = turn % 3 ? 1.0f : slv_pow2i((int)rnd_below(250) - 125);
+        for (size_t i = 0; i < n; i++)
+            x[i] = (turn % 7 == 6 && i < block) ? 0.0f : rnd_value(turn % 4 == 3) * span;
+        struct space q[2], d[2], s[2];
+        for (int i = 0; i < 2; i++) {
+            q[i] = space_new(n);
+            d[i] = space_new(n / block * 4);
+            s[i] = space_new(n / 16 * 2);
+            (i ? k : ref)
+                ->quantize(x, n, block, (int8_t *)q[i].p, (float *)(void *)d[i].p,
+                           (int16_t *)(void *)s[i].p);
+        }
+        ok = !memcmp(q[0].p, q[1].p, n) && !memcmp(s[0].p, s[1].p, n / 16 * 2) &&
+             same_floats((float *)(void *)d[0].p, (float *)(void *)d[1].p, n / block) &&
+             space_intact(&q[1]) && space_intact(&d[1]) && space_intact(&s[1]);
+        for (size_t i = 0; ok && i < n; i++)
+            ok = ((int8_t *)q[0].p)[i] >= -127;
+        for (int i = 0; i < 2; i++) {
+            space_free(&q[i]);
+            space_free(&d[i]);
+            space_free(&s[i]);
+        }
+    }
+    return ok;
+}
+
+static bool check_f16(const struct slv_kernels *ref, const struct slv_kernels *k) {
+    bool ok = true;
+    uint16_t h[1000], a[1000], b[1000];
+    float f[1000], g[1000];
+    for (int turn = 0; turn < 200 && ok; turn++) {
+        size_t n = 1 + rnd_below(1000);
+        for (size_t i = 0; i < n; i++) {
+            h[i] = (uint16_t)rnd();
+            f[i] = turn % 2 ? rnd_value(true) : slv_f32_from_bits((uint32_t)rnd());
+            if (f[i] != f[i]) f[i] = 1.0f;
+        }
+        ref->f32_to_f16(f, n, a);
+        k->f32_to_f16(f, n, b);
+        ok = !memcmp(a, b, n * 2);
+        ref->f16_to_f32(h, n, f);
+        k->f16_to_f32(h, n, g);
+        ok = ok && same_floats(f, g, n);
+    }
+    return ok;
+}
+
+/* --- attention -------------------------------------------------------------------------------- */
+
+static bool check_attn(const struct slv_kernels *ref, const struct slv_kernels *k, int type) {
+    static const size_t dims[] = {32, 64, 96, 128, 256};
+    bool ok = true;
+    for (int turn = 0; turn < 40 && ok; turn++) {
+        size_t dk = dims[rnd_below(5)], dv = dims[rnd_below(5)];
+        if (type != SLV_KV_Q8 && turn % 2) dk += 16, dv += 16;
+        bool wild = turn % 5 == 4;
+        float *q = slv_mem_calloc(dk, 4), *ks = slv_mem_calloc(64 * dk, 4);
+        float *vs = slv_mem_calloc(64 * dv, 4), *kf = slv_mem_calloc(64 * dk, 4);
+        float *vf = slv_mem_calloc(64 * dv, 4), o[2][272], m[2], l[2];
+        int8_t *q8 = slv_mem_calloc(dk, 1);
+        for (size_t i = 0; i < dk; i++) {
+            q[i] = rnd_value(wild) * 2;
+            q8[i] = (int8_t)((int)rnd_below(255) - 127);
+        }
+        for (size_t i = 0; i < 64 * dk; i++)
+            ks[i] = rnd_float() * 0.01f, kf[i] = rnd_value(wild);
+        for (size_t i = 0; i < 64 * dv; i++)
+            vs[i] = rnd_float() * 0.01f, vf[i] = rnd_value(wild);
+        if (type == SLV_KV_F16) {
+            ref->f32_to_f16(kf, 64 * dk, (uint16_t *)(void *)kf);
+            ref->f32_to_f16(vf, 64 * dv, (uint16_t *)(void *)vf);
+        } else if (type == SLV_KV_Q8) {
+            for (size_t i = 0; i < 64 * dk; i++)
+                ((int8_t *)kf)[i] = (int8_t)((int)rnd_below(255) - 127);
+            fill_bytes(vf, 64 * dv);
+        }
+        size_t first = rnd_below(64), last = first + 1 + rnd_below(64 - first);
+        if (turn % 3 == 0) first = 0, last = 64;
+        struct slv_attn_args a = {
+            q, q8, ks, kf, vf, ks, vs, dk, dv, first, last, 0.125f, turn % 4 == 1 ? 5.0f : 0.0f};
+        ref->attn[type](&a, &m[0], &l[0], o[0]);
+        k->attn[type](&a, &m[1], &l[1], o[1]);
+        ok = same_floats(&m[0], &m[1], 1) && same_floats(&l[0], &l[1], 1) &&
+             same_floats(o[0], o[1], dv);
+        float acc[2][272], top[2] = {rnd_float(), 0}, sum[2] = {2.0f, 2.0f};
+        top[1] = top[0];
+        memcpy(acc[0], vs, dv * 4);
+        memcpy(acc[1], vs, dv * 4);
+        ref->attn_join(m[0], l[0], o[0], dv, &top[0], &sum[0], acc[0]);
+        k->attn_join(m[0], l[0], o[0], dv, &top[1], &sum[1], acc[1]);
+        ok = ok && same_floats(top, top + 1, 1) && same_floats(sum, sum + 1, 1) &&
+             same_floats(acc[0], acc[1], dv);
+        void *all[] = {q, ks, vs, kf, vf, q8};
+        for (size_t i = 0; i < 6; i++)
+            slv_mem_free(all[i]);
+    }
+    return ok;
+}
+
+/* --- running ------------------------------------------------------------------------------------
+ */
+
+static double time_matmul(const struct slv_kernels *k, const struct mm_case *m, float *out) {
+    size_t tiles = (m->w.rows + 15) / 16;
+    uint64_t best = UINT64_MAX, begin = slv_clock_mono(&slv_clock_system);
+    do {
+        uint64_t t0 = slv_clock_mono(&slv_clock_system);
+        k->matmul[m->w.layout->form](&m->w, &m->x, m->n, 0, tiles, out, tiles * 16);
+        uint64_t t = slv_clock_mono(&slv_clock_system) - t0;
+        if (t < best) best = t;
+    } while (slv_clock_mono(&slv_clock_system) - begin < 30000000u);
+    return (double)best;
+}
+
+static void bench(void) {
+    struct slv_kernels ref;
+    slv_kernels_init(&ref, SLV_CPU_SCALAR);
+    printf("type,columns,level,ns,gmac_per_s,ratio_to_scalar\n");
+    for (uint32_t id = 0; id < SLV_DTYPE_END; id++) {
+        const struct slv_layout *l = slv_layout_get(id);
+        for (size_t n = 1; l && n <= 32; n *= 32) {
+            struct mm_case m;
+            mm_init(&m, l, 256, 1024, n, false);
+            float *out = slv_mem_alloc(256 * n * 4);
+            double slow = time_matmul(&ref, &m, out);
+            for (int level = 0; level < SLV_CPU_LEVELS; level++) {
+                if (!slv_cpu_has((enum slv_cpu_level)level)) continue;
+                struct slv_kernels k;
+                slv_kernels_init(&k, (enum slv_cpu_level)level);
+                double t = time_matmul(&k, &m, out);
+                printf("%s,%zu,%s,%.0f,%.2f,%.1f\n", slv_dtype_get(id)->name, n,
+                       slv_cpu_name((enum slv_cpu_level)level), t, 256.0 * 1024.0 * (double)n / t,
+                       slow / t);
+            }
+            slv_mem_free(out);
+            mm_free(&m);
+        }
+    }
+}
+
+static void check_level(const struct slv_kernels *ref, enum slv_cpu_level level) {
+    struct slv_kernels k;
+    slv_kernels_init(&k, level);
+    const char *name = slv_cpu_name(level);
+    char what[64];
+    for (uint32_t id = 0; id < SLV_DTYPE_END; id++) {
+        const struct slv_layout *l = slv_layout_get(id);
+        if (!l) continue;
+        snprintf(what, sizeof what, "matmul %s", slv_dtype_get(id)->name);
+        report(check_matmul(ref, &k, l), name, what);
+    }
+    for (size_t op = 0; op < sizeof row_ops / sizeof row_ops[0]; op++)
+        report(check_row(ref, &k, op), name, row_ops[op].name);
+    report(check_quantize(ref, &k), name, "quantize");
+    report(check_f16(ref, &k), name, "f16 conversions");
+    static const char *const kv[] = {"attention f32", "attention f16", "attention q8"};
+    for (int type = 0; type < SLV_KV_TYPES; type++)
+        report(check_attn(ref, &k, type), name, kv[type]);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "--bench")) {
+        bench();
+        return 0;
+    }
+    seed = argc > 1 ? strtoull(argv[1], NULL, 10) : slv_clock_wall(&slv_clock_system);
+    state = seed;
+    struct slv_kernels ref;
+    slv_kernels_init(&ref, SLV_CPU_SCALAR);
+    printf("# seed %llu\n", (unsigned long long)seed);
+    for (int level = 1; level < SLV_CPU_LEVELS; level++)
+        if (slv_cpu_has((enum slv_cpu_level)level)) check_level(&ref, (enum slv_cpu_level)level);
+    printf("1..%d\n", test_number);
+    return failures ? 1 : 0;
+}
