@@ -2,13 +2,16 @@
 """Makes the corpus of hostile texts that tokenizers are compared on.
 
 usage: make_hostile_text.py [COUNT [SEED]] > texts.bin
+       make_hostile_text.py --files FOLDER STAMP
 
 Output: COUNT records (default 3000) of a little-endian u32 length and that many bytes of valid
 UTF-8. The same COUNT and SEED (default 1) always give the same bytes. Kinds: scripts of the world,
 combining marks, emoji sequences, digit runs in several scripts, white space of every sort,
 contractions, control tokens written as text, long runs, random code points (unassigned and private
-ones too), code, URLs; and mixtures of all these.
+ones too), code, URLs; and mixtures of all these. --files writes 400 of them as files for
+tests/fuzz/fuzz_tokenizer.c, whose first byte chooses what is done with the text, and then STAMP.
 """
+import os
 import random
 import struct
 import sys
@@ -124,7 +127,18 @@ def texts(count=3000, seed=1):
     return [t.encode() for t in (fixed + [text(r) for _ in range(count)])[:count]]
 
 
+def write_files(folder, stamp):
+    os.makedirs(folder, exist_ok=True)
+    for i, t in enumerate(texts(400)):
+        with open(os.path.join(folder, f"{i:03}"), "wb") as f:
+            f.write(bytes([i % 32]) + t)
+    open(stamp, "w").close()
+
+
 def main():
+    if sys.argv[1:2] == ["--files"]:
+        write_files(sys.argv[2], sys.argv[3])
+        return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     for t in texts(count, seed):
