@@ -73,6 +73,223 @@ SLV_API const char *slv_strerror(int code);
 /* "0.1.0": major.minor.patch of the library that is linked. */
 SLV_API const char *slv_version(void);
 
+/* --- models ------------------------------------------------------------------------------------
+ */
+
+struct slv_model;
+struct slv_session;
+
+/* How to open a model. All zeros is a good default. */
+struct slv_model_opts {
+    uint32_t threads; /* that read and pack weights; 0: as many as there are processors */
+    bool inspect;     /* read metadata and tokenizer only: no sessions can be opened */
+    const char
+        *cpu; /* instruction-set level, as SLV_CPU: "scalar", "avx2"; NULL: SLV_CPU, or the best */
+};
+
+/* Opens a GGUF file. SLV_E_NOENT, SLV_E_IO, SLV_E_FORMAT (malformed), SLV_E_UNSUPPORTED (an
+ * architecture, tokenizer or tensor type that is not known), SLV_E_NOMEM, SLV_E_USAGE (opts). */
+SLV_API int slv_model_open(const char *path, const struct slv_model_opts *opts,
+                           struct slv_model **ret, struct slv_err *err) SLV_MUST_USE;
+
+/* All sessions of the model must be closed first. */
+SLV_API void slv_model_close(struct slv_model *m);
+
+/* Texts are borrowed from the model; "" where the file says nothing. */
+struct slv_model_info {
+    const char *arch, *name, *license, *tokenizer;
+    const char *chat_template; /* Jinja text or "" */
+    uint64_t params;           /* numbers in all tensors */
+    uint64_t file_bytes;
+    uint32_t n_layer, n_embd, n_head, n_head_kv, n_ff, n_vocab, n_ctx, window;
+    int32_t bos, eos; /* token ids or -1 */
+    const char *cpu;  /* the level in use */
+    bool cpu_lowered; /* the level asked for is not to be had here */
+};
+SLV_API void slv_model_info(const struct slv_model *m, struct slv_model_info *ret);
+
+/* The element type of keys and values. */
+enum slv_kv_kind { SLV_KV_KIND_F16 = 0, SLV_KV_KIND_F32 = 1, SLV_KV_KIND_Q8 = 2 };
+
+/* Bytes that a session will take, known before anything is allocated. */
+struct slv_memory {
+    uint64_t weights; /* of the model, shared by its sessions */
+    uint64_t kv, arena;
+    uint64_t total;
+};
+
+/* How to open a session. All zeros is a good default. */
+struct slv_session_opts {
+    uint32_t n_ctx;    /* positions; 0: the model's own, but at most 4096 */
+    uint32_t n_batch;  /* prompt tokens in one step; 0: 256. Changes speed, never results */
+    uint32_t n_logits; /* tokens of one step that may want logits; 0: 1 */
+    uint32_t threads;  /* 0: SLV_THREADS, or as many as there are processors */
+    enum slv_kv_kind kv;
+    uint64_t memory; /* most bytes, weights included; 0: no limit */
+};
+
+/* What a session with these options takes. SLV_E_USAGE: more positions than the model has. */
+SLV_API int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *opts,
+                             struct slv_memory *ret, struct slv_err *err) SLV_MUST_USE;
+
+/* --- text and tokens ----------------------------------------------------------------------------
+ */
+
+/* Bytes that the library allocated; slv_text_free gives them back. Always followed by a NUL. */
+struct slv_text {
+    char *p;
+    size_t n;
+};
+SLV_API void slv_text_free(struct slv_text *t);
+
+struct slv_tokens {
+    int32_t *v;
+    size_t n;
+};
+SLV_API void slv_tokens_free(struct slv_tokens *t);
+
+/* text[0..n) -> ids. `special`: control tokens written in the text become those tokens, and BOS and
+ * EOS are added as the model asks; otherwise all text is only text. Broken UTF-8 counts as U+FFFD.
+ */
+SLV_API int slv_model_tokenize(const struct slv_model *m, const char *text, size_t n, bool special,
+                               struct slv_tokens *ret) SLV_MUST_USE;
+
+/* ids -> valid UTF-8. `special`: control tokens are written out. SLV_E_USAGE: an id that is not in
+ * the vocabulary. */
+SLV_API int slv_model_detokenize(const struct slv_model *m, const int32_t *ids, size_t n,
+                                 bool special, struct slv_text *ret) SLV_MUST_USE;
+
+/* One turn of a conversation. */
+struct slv_message {
+    const char *role;    /* "system", "user", "assistant" */
+    const char *content; /* NUL-terminated UTF-8 */
+};
+
+/* The conversation in the model's own words, by its chat template, with the beginning of an
+ * assistant's turn at the end. Tokenize the result with `special`. A model without a template gets
+ * the contents one after the other. SLV_E_USAGE: the template refuses the conversation. */
+SLV_API int slv_model_chat(const struct slv_model *m, const struct slv_message *messages, size_t n,
+                           struct slv_text *ret, struct slv_err *err) SLV_MUST_USE;
+
+/* --- sessions ------------------------------------------------------------------------------------
+ */
+
+/* SLV_E_FIT: more than opts->memory; the message says what context would fit. */
+SLV_API int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
+                             struct slv_session **ret, struct slv_err *err) SLV_MUST_USE;
+SLV_API void slv_session_close(struct slv_session *s);
+
+/* Tokens the session holds, and can hold. */
+SLV_API uint32_t slv_session_position(const struct slv_session *s);
+SLV_API uint32_t slv_session_context(const struct slv_session *s);
+
+/* Reads n tokens; afterwards slv_session_logits tells what may follow the last. SLV_E_LIMIT: they
+ * do not fit in the context, nothing was read. SLV_E_CANCELLED: slv_session_cancel was called; what
+ * was read before stays. */
+SLV_API int slv_session_feed(struct slv_session *s, const int32_t *ids, size_t n,
+                             struct slv_err *err) SLV_MUST_USE;
+
+/* Called with the logits [n_vocab] after each token i of a feed; they are valid for the call. */
+typedef void (*slv_logits_fn)(size_t i, const float *logits, void *ctx);
+
+/* The same, with logits after every token. opts->n_logits tokens go in one step: the more, the
+ * faster. slv_session_logits gives NULL afterwards. */
+SLV_API int slv_session_feed_each(struct slv_session *s, const int32_t *ids, size_t n,
+                                  slv_logits_fn each, void *ctx, struct slv_err *err) SLV_MUST_USE;
+
+/* Goes back to the first n tokens. SLV_E_USAGE: more than there are. SLV_E_LIMIT: a sliding window
+ * no longer holds what the model would look at there; n = 0 always works. */
+SLV_API int slv_session_rewind(struct slv_session *s, uint32_t n) SLV_MUST_USE;
+
+/* [n_vocab] logits after the last token fed, until the next call; NULL before the first. */
+SLV_API const float *slv_session_logits(const struct slv_session *s);
+
+/* May be called from another thread or a signal handler: the running feed or generation stops at
+ * the next step. */
+SLV_API void slv_session_cancel(struct slv_session *s);
+
+/* --- generation
+ * ----------------------------------------------------------------------------------- */
+
+struct slv_logit_bias {
+    int32_t id;
+    float bias; /* added to the logit; -INFINITY forbids */
+};
+
+/* How the next token is drawn. Filters apply in this order: bias, penalties, DRY, top_k, typical,
+ * top_p, min_p, temperature. slv_sampling_default fills in values that switch everything but
+ * greedy choice off. */
+struct slv_sampling {
+    float temperature;       /* 0: the most probable token, ties to the lowest id */
+    uint32_t top_k;          /* 0: off */
+    float top_p;             /* 1: off */
+    float min_p;             /* 0: off */
+    float typical_p;         /* 1: off */
+    float repeat_penalty;    /* 1: off; > 1 makes tokens of the last `penalty_window` less likely */
+    float presence_penalty;  /* 0: off */
+    float frequency_penalty; /* 0: off */
+    uint32_t penalty_window; /* tokens looked back at, default 64 */
+    float dry_multiplier;    /* 0: off; penalty against repeating sequences */
+    float dry_base;          /* 1.75 */
+    uint32_t dry_allowed;    /* sequences up to this long are free, 2 */
+    uint32_t dry_window;     /* tokens looked back at, default 1024 */
+    uint64_t seed;
+    const struct slv_logit_bias *bias; /* borrowed */
+    size_t n_bias;
+};
+SLV_API void slv_sampling_default(struct slv_sampling *ret);
+
+/* The natural logarithm of a token's probability, before all sampling options. */
+struct slv_logprob {
+    int32_t id;
+    float logprob;
+};
+
+/* A piece of an answer. */
+struct slv_piece {
+    const char *text; /* whole UTF-8 characters, perhaps none; n bytes */
+    size_t n;
+    int32_t id; /* the token, -1 for text that was held back to the end */
+    float logprob;
+    const struct slv_logprob *top; /* the n_top most probable tokens, most probable first */
+    size_t n_top;
+};
+
+enum slv_finish {
+    SLV_FINISH_STOP,   /* the model ended, or a stop string came */
+    SLV_FINISH_LENGTH, /* max_tokens */
+    SLV_FINISH_LIMIT   /* the context is full */
+};
+
+#define SLV_TOP_LOGPROBS_MAX 100
+
+struct slv_generate_opts {
+    struct slv_sampling sampling;
+    uint32_t max_tokens;     /* 0: until the context is full */
+    const char *const *stop; /* strings that end the answer and are not part of it */
+    size_t n_stop;
+    uint32_t logprobs; /* how many alternatives to report, 0 to 100; `logprob` itself is always
+                          there when want_logprobs */
+    bool want_logprobs;
+    bool special;    /* control tokens are written out as text */
+    bool ignore_end; /* go on after the model's end token */
+};
+SLV_API void slv_generate_default(struct slv_generate_opts *ret);
+
+/* Called for every token. Returning false ends the generation (SLV_E_CANCELLED). */
+typedef bool (*slv_piece_fn)(const struct slv_piece *piece, void *ctx);
+
+/* Draws tokens and feeds them until one of the reasons of slv_finish. The session must have been
+ * fed. The same model, tokens, options and seed give the same answer on every machine. */
+SLV_API int slv_session_generate(struct slv_session *s, const struct slv_generate_opts *opts,
+                                 slv_piece_fn piece, void *ctx, enum slv_finish *ret_finish,
+                                 struct slv_err *err) SLV_MUST_USE;
+
+/* Log-probabilities from logits[n]: that of id in *ret, and of the n_top (<= n) most probable in
+ * top[], most probable first, ties to the lowest id. Either may be NULL / 0. */
+SLV_API void slv_logprobs(const float *logits, size_t n, int32_t id, float *ret,
+                          struct slv_logprob *top, size_t n_top);
+
 #ifdef __cplusplus
 }
 #endif

@@ -163,34 +163,53 @@ static void put_scale(const struct slv_layout *l, uint8_t *line, size_t r, float
     else memcpy(line + 2 * r, &h, 2);
 }
 
-/* The number u that a code is stored as. */
-static unsigned encode(const struct slv_layout *l, int code) {
-    if (!l->table) return (unsigned)(code - l->bias);
-    for (unsigned u = 0; u < 16; u++)
-        if (l->table[u] == code) return u;
-    return 0;
+/* How codes are stored: number[(uint8_t)code] = u. */
+static void numbers(const struct slv_layout *l, uint8_t number[256]) {
+    memset(number, 0, 256);
+    if (slv_form_parts[l->form].low >= 16) return;
+    for (int code = -128; code < 128 && !l->table; code++)
+        number[(uint8_t)code] = (uint8_t)(code - l->bias);
+    for (unsigned u = 16; l->table && u-- > 0;) /* of equal codes the first number counts */
+        number[(uint8_t)l->table[u]] = (uint8_t)u;
 }
 
-/* Sets column k (of a chunk) of row r to u in the chunk's planes, which begin as zeros. */
-static void put_code(const struct slv_form_parts *f, uint8_t *chunk, size_t k, size_t r,
-                     unsigned u) {
-    size_t g = k / 4, byte = r * 4 + k % 4;
-    uint8_t *high = chunk + (size_t)64 * f->low;
-    if (f->low == 8) chunk[g * 64 + byte] = (uint8_t)u;
-    if (f->low == 4) chunk[g % 4 * 64 + byte] |= (uint8_t)((u & 15) << (g / 4 * 4));
-    if (f->low == 2) chunk[g % 2 * 64 + byte] |= (uint8_t)((u & 3) << (g / 2 * 2));
-    u >>= f->low;
-    if (f->high == 1) high[byte] |= (uint8_t)((u & 1) << g);
-    if (f->high == 2) high[g % 2 * 64 + byte] |= (uint8_t)((u & 3) << (g / 2 * 2));
+/* Field f of each of 4 bytes of vector v: bits `at` up of the numbers of group 2 f + v. */
+static void put_pairs(const uint8_t u[CHUNK], unsigned at, unsigned v, uint8_t to[4]) {
+    for (unsigned j = 0; j < 4; j++) {
+        unsigned b = 0;
+        for (unsigned f = 0; f < 4; f++)
+            b |= (u[(2 * f + v) * 4 + j] >> at & 3u) << 2 * f;
+        to[j] = (uint8_t)b;
+    }
 }
 
-/* One row of one tile block; q's canonical blocks lie end to end over the tile block's columns. */
-static void pack_row(const struct slv_layout *l, const struct slv_quant *t, const void *row,
-                     size_t block, size_t r, const struct parts_at *at, uint8_t *dst) {
+/* Row r of a chunk's planes from its 32 numbers. */
+static void put_chunk(const struct slv_form_parts *f, uint8_t *chunk, size_t r,
+                      const uint8_t u[CHUNK]) {
+    uint8_t *low = chunk + 4 * r, *high = low + (size_t)64 * f->low;
+    for (unsigned g = 0; f->low == 8 && g < 8; g++)
+        memcpy(low + (size_t)64 * g, u + 4 * g, 4);
+    for (unsigned k = 0; f->low == 4 && k < 16; k++)
+        low[64 * (k / 4) + k % 4] = (uint8_t)((u[k] & 15) | (u[k + 16] & 15) << 4);
+    for (unsigned v = 0; f->low == 2 && v < 2; v++)
+        put_pairs(u, 0, v, low + (size_t)64 * v);
+    for (unsigned v = 0; f->high == 2 && v < 2; v++)
+        put_pairs(u, f->low, v, high + (size_t)64 * v);
+    for (unsigned j = 0; f->high == 1 && j < 4; j++) {
+        unsigned b = 0;
+        for (unsigned g = 0; g < 8; g++)
+            b |= (u[4 * g + j] >> f->low & 1u) << g;
+        high[j] = (uint8_t)b;
+    }
+}
+
+/* One row of one tile block; its canonical blocks lie end to end over the tile block's columns. */
+static void pack_row(const struct slv_layout *l, const struct slv_quant *t,
+                     const uint8_t number[256], const void *row, size_t block, size_t r,
+                     const struct parts_at *at, uint8_t *dst) {
     const struct slv_form_parts *f = &slv_form_parts[l->form];
-    size_t chunk_bytes = (size_t)64 * (f->low + f->high);
-    size_t line = (size_t)SLV_TILE_ROWS * (l->d_f32 ? 4 : 2);
-    size_t n = (size_t)l->block / t->block;
+    size_t line = (size_t)SLV_TILE_ROWS * (l->d_f32 ? 4 : 2), n = (size_t)l->block / t->block;
+    uint8_t u[SLV_QBLOCK_MAX];
     struct slv_qblock q;
     for (size_t i = 0; i < n; i++) {
         t->expand(row, block * n + i, &q);
@@ -201,12 +220,11 @@ static void pack_row(const struct slv_layout *l, const struct slv_quant *t, cons
             if (f->min == 2)
                 dst[at->mn + s * SLV_TILE_ROWS + r] = (uint8_t)q.mn[s * f->sub / t->sub];
         }
-        for (size_t k = 0; k < t->block; k++) {
-            size_t col = i * t->block + k;
-            put_code(f, dst + at->codes + col / CHUNK * chunk_bytes, col % CHUNK, r,
-                     encode(l, q.code[k]));
-        }
+        for (size_t k = 0; k < t->block; k++)
+            u[i * t->block + k] = number[(uint8_t)q.code[k]];
     }
+    for (size_t c = 0; c < (size_t)l->block / CHUNK; c++)
+        put_chunk(f, dst + at->codes + c * 64 * (size_t)(f->low + f->high), r, u + c * CHUNK);
 }
 
 void slv_layout_pack(const struct slv_layout *l, const void *src, size_t row_bytes, size_t rows,
@@ -221,10 +239,12 @@ void slv_layout_pack(const struct slv_layout *l, const void *src, size_t row_byt
     }
     const struct slv_quant *t = slv_quant_get(l->id);
     struct parts_at at = locate(l);
+    uint8_t number[256];
+    numbers(l, number);
     for (size_t b = 0; b < cols / l->block; b++) {
         uint8_t *out = (uint8_t *)dst + b * at.end;
-        memset(out, 0, at.end);
+        if (n < SLV_TILE_ROWS) memset(out, 0, at.end);
         for (size_t r = 0; r < n; r++)
-            pack_row(l, t, from + r * row_bytes, b, r, &at, out);
+            pack_row(l, t, number, from + r * row_bytes, b, r, &at, out);
     }
 }

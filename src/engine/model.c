@@ -1,0 +1,284 @@
+/* model.c: opening a model: file, numbers, tensors, tokenizer, plan. See selvage.h. */
+#include "engine/model.h"
+#include "base/mem.h"
+#include "engine/kv.h"
+#include "engine/step.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXTS_MAX ((size_t)8 << 20)
+
+static const char *text_of(struct slv_model *m, const char *key) {
+    struct slv_str s = {"", 0};
+    slv_gguf_str(m->gguf, key, &s);
+    char *copy = slv_arena_strndup(&m->texts, s.p, s.n);
+    return copy ? copy : "";
+}
+
+static void read_texts(struct slv_model *m) {
+    slv_arena_init(&m->texts, TEXTS_MAX);
+    m->arch = text_of(m, "general.architecture");
+    m->name = text_of(m, "general.name");
+    m->license = text_of(m, "general.license");
+    m->template_text = text_of(m, "tokenizer.chat_template");
+    for (size_t i = 0; i < slv_gguf_n_tensors(m->gguf); i++) {
+        const struct slv_gguf_tensor *t = slv_gguf_tensor_at(m->gguf, i);
+        m->params += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+    }
+}
+
+static int choose_cpu(struct slv_model *m, const char *cap, struct slv_err *err) {
+    enum slv_cpu_level level;
+    if (!cap) cap = getenv("SLV_CPU");
+    if (cap && !*cap) cap = NULL;
+    int rc = slv_cpu_choose(cap, &level, &m->cpu_lowered);
+    if (rc) return slv_err_set(err, rc, "SLV_CPU: '%s' is not an instruction-set level", cap);
+    slv_kernels_init(&m->kern, level);
+    return 0;
+}
+
+/* A token the engine will use must be one it can look up. */
+static int check_vocabulary(const struct slv_model *m, struct slv_err *err) {
+    size_t n = slv_tokenizer_size(m->tokenizer);
+    if (n != m->h.n_vocab)
+        return slv_err_set(err, SLV_E_FORMAT, "the vocabulary has %zu tokens, the model %u", n,
+                           m->h.n_vocab);
+    return 0;
+}
+
+/* A template that cannot be compiled spoils conversations only: it is told when one is wanted. */
+static void compile_template(struct slv_model *m) {
+    size_t n = strlen(m->template_text);
+    if (n && slv_template_compile(m->template_text, n, &m->chat, &m->chat_err)) m->chat = NULL;
+}
+
+static uint32_t threads_or_all(uint32_t n) {
+    const char *env = getenv("SLV_THREADS");
+    if (!n && env) n = (uint32_t)strtoul(env, NULL, 10);
+    if (!n) n = (uint32_t)slv_team_cpus();
+    return n > SLV_TEAM_MAX ? SLV_TEAM_MAX : n;
+}
+
+static int pack(struct slv_model *m, uint32_t threads, struct slv_err *err) {
+    struct slv_team *team;
+    int rc = slv_team_open(threads_or_all(threads), &team);
+    if (rc) return slv_err_set(err, rc, "cannot start threads");
+    rc = slv_weights_pack(&m->w, &m->h, team, err);
+    slv_team_close(team);
+    if (!rc && slv_plan_init(&m->plan, &m->h, &m->w))
+        rc = slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    return rc;
+}
+
+static int load(struct slv_model *m, const struct slv_model_opts *o, struct slv_err *err) {
+    int rc = choose_cpu(m, o->cpu, err);
+    if (!rc) rc = slv_hparams_read(m->gguf, &m->h, err);
+    if (!rc) rc = slv_weights_find(m->gguf, &m->h, &m->w, err);
+    if (!rc) rc = slv_tokenizer_open(m->gguf, &m->tokenizer, err);
+    if (!rc) rc = check_vocabulary(m, err);
+    if (rc) return rc;
+    read_texts(m);
+    compile_template(m);
+    if (!o->inspect) return pack(m, o->threads, err);
+    if (slv_plan_init(&m->plan, &m->h, &m->w))
+        return slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    return 0;
+}
+
+int slv_model_open(const char *path, const struct slv_model_opts *opts, struct slv_model **ret,
+                   struct slv_err *err) {
+    struct slv_model_opts none = {0};
+    if (!opts) opts = &none;
+    struct slv_model *m = slv_mem_calloc(1, sizeof *m);
+    if (!m) return slv_err_set(err, SLV_E_NOMEM, "%s: out of memory", path);
+    m->inspect = opts->inspect;
+    int rc = slv_gguf_open(path, &m->gguf, err); /* says the path itself */
+    if (!rc) {
+        rc = load(m, opts, err);
+        if (rc) slv_err_prefix(err, rc, "%s", path);
+    }
+    if (rc) slv_model_close(m);
+    else *ret = m;
+    return rc;
+}
+
+void slv_model_close(struct slv_model *m) {
+    if (!m) return;
+    slv_template_free(m->chat);
+    slv_plan_fini(&m->plan);
+    slv_tokenizer_close(m->tokenizer);
+    slv_weights_fini(&m->w);
+    slv_arena_fini(&m->texts);
+    slv_gguf_close(m->gguf);
+    slv_mem_free(m);
+}
+
+void slv_model_info(const struct slv_model *m, struct slv_model_info *ret) {
+    const struct slv_hparams *h = &m->h;
+    *ret = (struct slv_model_info){
+        .arch = m->arch,
+        .name = m->name,
+        .license = m->license,
+        .tokenizer = slv_tokenizer_name(m->tokenizer),
+        .chat_template = m->template_text,
+        .params = m->params,
+        .file_bytes = slv_gguf_file_bytes(m->gguf),
+        .n_layer = h->n_layer,
+        .n_embd = h->n_embd,
+        .n_head = h->n_head,
+        .n_head_kv = h->n_head_kv,
+        .n_ff = h->n_ff,
+        .n_vocab = h->n_vocab,
+        .n_ctx = h->n_ctx,
+        .window = h->window,
+        .bos = slv_tokenizer_bos(m->tokenizer),
+        .eos = slv_tokenizer_eos(m->tokenizer),
+        .cpu = slv_cpu_name(m->kern.level),
+        .cpu_lowered = m->cpu_lowered,
+    };
+}
+
+/* --- memory
+ * ---------------------------------------------------------------------------------------- */
+
+enum slv_kv_type slv_kv_type_of(enum slv_kv_kind kind) {
+    return kind == SLV_KV_KIND_F32 ? SLV_KV_F32 : kind == SLV_KV_KIND_Q8 ? SLV_KV_Q8 : SLV_KV_F16;
+}
+
+#define DEFAULT_CTX 4096u
+#define DEFAULT_BATCH 256u
+#define MAX_BATCH 8192u
+
+int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_opts *in,
+                          struct slv_session_opts *ret, struct slv_err *err) {
+    struct slv_session_opts o = in ? *in : (struct slv_session_opts){0};
+    if (!o.n_ctx) o.n_ctx = m->h.n_ctx < DEFAULT_CTX ? m->h.n_ctx : DEFAULT_CTX;
+    if (o.n_ctx > m->h.n_ctx)
+        return slv_err_set(err, SLV_E_USAGE, "context: %u positions, the model has %u", o.n_ctx,
+                           m->h.n_ctx);
+    if (!o.n_batch) o.n_batch = DEFAULT_BATCH;
+    if (o.n_batch > o.n_ctx) o.n_batch = o.n_ctx;
+    if (!o.n_logits) o.n_logits = 1;
+    if (o.n_logits > o.n_batch) o.n_logits = o.n_batch;
+    if (o.n_batch > MAX_BATCH)
+        return slv_err_set(err, SLV_E_USAGE, "batch: %u tokens, the limit is %u", o.n_batch,
+                           MAX_BATCH);
+    if (o.kv > SLV_KV_KIND_Q8) return slv_err_set(err, SLV_E_USAGE, "unknown kind of KV cache");
+    o.threads = threads_or_all(o.threads);
+    *ret = o;
+    return 0;
+}
+
+int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *opts,
+                     struct slv_memory *ret, struct slv_err *err) {
+    struct slv_session_opts o = {0};
+    int rc = slv_session_opts_fill(m, opts, &o, err);
+    if (rc) return rc;
+    struct slv_memory mem = {.weights = m->w.tile_bytes + m->w.arena.used};
+    mem.kv = slv_kv_bytes(&m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch);
+    mem.arena = slv_runner_bytes(&m->plan, o.n_batch, o.n_logits);
+    if (!mem.kv || !mem.arena) return slv_err_set(err, SLV_E_FIT, "the session is too large");
+    mem.total = mem.weights + mem.kv + mem.arena;
+    *ret = mem;
+    return 0;
+}
+
+/* --- text
+ * -------------------------------------------------------------------------------------------- */
+
+int slv_model_tokenize(const struct slv_model *m, const char *text, size_t n, bool special,
+                       struct slv_tokens *ret) {
+    struct slv_ids ids = {0};
+    unsigned flags = special ? SLV_TOKENIZE_SPECIAL | SLV_TOKENIZE_ADD : 0;
+    int rc = slv_tokenize(m->tokenizer, text, n, flags, &ids);
+    if (rc) slv_ids_fini(&ids);
+    else *ret = (struct slv_tokens){ids.v, ids.n};
+    return rc;
+}
+
+void slv_tokens_free(struct slv_tokens *t) {
+    if (!t) return;
+    slv_mem_free(t->v);
+    *t = (struct slv_tokens){0};
+}
+
+static int take_text(struct slv_buf *b, int rc, struct slv_text *ret) {
+    struct slv_text t = {0};
+    if (!rc) t.p = slv_buf_take(b, &t.n);
+    if (!rc && !t.p) rc = b->status ? b->status : SLV_E_NOMEM;
+    slv_buf_fini(b);
+    if (!rc) *ret = t;
+    return rc;
+}
+
+int slv_model_detokenize(const struct slv_model *m, const int32_t *ids, size_t n, bool special,
+                         struct slv_text *ret) {
+    struct slv_buf b;
+    slv_buf_init(&b, SIZE_MAX / 4);
+    return take_text(&b, slv_detokenize(m->tokenizer, ids, n, special, false, &b), ret);
+}
+
+void slv_text_free(struct slv_text *t) {
+    if (!t) return;
+    slv_mem_free(t->p);
+    *t = (struct slv_text){0};
+}
+
+/* --- conversations
+ * ------------------------------------------------------------------------------------ */
+
+#define CHAT_SCOPE_MAX ((size_t)256 << 20)
+#define CHAT_TEXT_MAX ((size_t)64 << 20)
+
+static void set_token(const struct slv_model *m, struct slv_scope *s, const char *name, int32_t id,
+                      int *rc) {
+    struct slv_str piece = slv_tokenizer_piece(m->tokenizer, id);
+    if (!*rc) *rc = slv_scope_set(s, name, slv_value_str(s, piece.p, piece.n));
+}
+
+static int fill_scope(const struct slv_model *m, struct slv_scope *s,
+                      const struct slv_message *messages, size_t n) {
+    struct slv_value *list = slv_value_list(s);
+    for (size_t i = 0; i < n; i++) {
+        struct slv_value *d = slv_value_dict(s);
+        d = slv_value_put(s, d, "role",
+                          slv_value_str(s, messages[i].role, strlen(messages[i].role)));
+        d = slv_value_put(s, d, "content",
+                          slv_value_str(s, messages[i].content, strlen(messages[i].content)));
+        list = slv_value_push(s, list, d);
+    }
+    int rc = slv_scope_set(s, "messages", list);
+    if (!rc) rc = slv_scope_set(s, "add_generation_prompt", slv_value_bool(s, true));
+    set_token(m, s, "bos_token", slv_tokenizer_bos(m->tokenizer), &rc);
+    set_token(m, s, "eos_token", slv_tokenizer_eos(m->tokenizer), &rc);
+    return rc;
+}
+
+static int render(const struct slv_model *m, const struct slv_message *messages, size_t n,
+                  struct slv_buf *out, struct slv_err *err) {
+    struct slv_scope *s;
+    int rc = slv_scope_open(CHAT_SCOPE_MAX, &slv_clock_system, &s);
+    if (rc) return slv_err_set(err, rc, "out of memory");
+    rc = fill_scope(m, s, messages, n);
+    if (rc) slv_err_set(err, rc, "out of memory");
+    else rc = slv_template_render(m->chat, s, out, err);
+    slv_scope_close(s);
+    return rc;
+}
+
+int slv_model_chat(const struct slv_model *m, const struct slv_message *messages, size_t n,
+                   struct slv_text *ret, struct slv_err *err) {
+    if (m->chat_err.code) {
+        if (err) *err = m->chat_err;
+        return slv_err_prefix(err, m->chat_err.code, "chat template");
+    }
+    struct slv_buf b;
+    slv_buf_init(&b, CHAT_TEXT_MAX);
+    int rc = 0;
+    if (m->chat) rc = render(m, messages, n, &b, err);
+    for (size_t i = 0; i < n && !m->chat; i++)
+        slv_buf_adds(&b, messages[i].content);
+    if (rc) slv_err_prefix(err, rc, "chat template");
+    return take_text(&b, rc, ret);
+}

@@ -1,0 +1,32 @@
+/* model.h: an opened model, as the engine's own files see it. The public half is selvage.h. */
+#ifndef SLV_ENGINE_MODEL_H
+#define SLV_ENGINE_MODEL_H
+
+#include "engine/plan.h"
+#include "engine/weights.h"
+#include "format/template.h"
+#include "format/tokenizer.h"
+
+struct slv_model {
+    struct slv_gguf *gguf;
+    struct slv_tokenizer *tokenizer;
+    struct slv_template *chat; /* NULL: the file has none */
+    struct slv_err chat_err;   /* why it could not be compiled; code 0: it was */
+    struct slv_hparams h;
+    struct slv_weights w;
+    struct slv_plan plan;
+    struct slv_kernels kern;
+    bool cpu_lowered, inspect;
+    uint64_t params;
+    struct slv_arena texts; /* NUL-terminated copies for slv_model_info */
+    const char *arch, *name, *license, *template_text;
+};
+
+/* Options with every default filled in. SLV_E_USAGE where one is out of range. */
+int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_opts *in,
+                          struct slv_session_opts *ret, struct slv_err *err) SLV_MUST_USE;
+
+/* The KV type of a public kind. */
+enum slv_kv_type slv_kv_type_of(enum slv_kv_kind kind);
+
+#endif
