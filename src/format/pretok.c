@@ -192,14 +192,12 @@ static size_t spaces_halving(struct scan *t, size_t at) {
     return take(t, at, left > 2 || (left == 2 && ends) ? 2 : 1);
 }
 
-static bool word_goes_on(struct cp c) {
-    return (c.cls & (SLV_U_L | SLV_U_M | SLV_U_N | SLV_U_PC)) != 0;
-}
-
-static size_t threes(struct scan *t, size_t at, const struct slv_rule *r, size_t *ret_skip) {
-    measure(t, at, r->body);
+/* Every bit of a run of digits is followed by a multiple of three more up to the run's end, if that
+ * is a word's end; otherwise none is, wherever it begins. */
+static size_t threes(struct scan *t, size_t at, size_t *ret_skip) {
+    measure(t, at, SLV_SET_DECIMAL);
     if (!t->run_left) return at;
-    if (r->kind == SLV_RULE_THREES_WORD && word_goes_on(peek(t, t->run_end))) {
+    if (in_set(SLV_SET_WORD, peek(t, t->run_end))) {
         *ret_skip = t->run_end;
         return at;
     }
@@ -245,8 +243,7 @@ static size_t match_rule(struct scan *t, size_t at, const struct slv_rule *r, si
     case SLV_RULE_SPACES_HALVING:
         return spaces_halving(t, at);
     case SLV_RULE_THREES:
-    case SLV_RULE_THREES_WORD:
-        return threes(t, at, r, ret_skip);
+        return threes(t, at, ret_skip);
     case SLV_RULE_PHRASE:
         return phrase(t, at, r);
     case SLV_RULE_END:

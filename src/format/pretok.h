@@ -42,8 +42,7 @@ enum slv_rule_kind {
     SLV_RULE_SPACES_BEFORE,  /* \s+(?!\S) */
     SLV_RULE_SPACES_AT_END,  /* \s+$ ; alone in its pass */
     SLV_RULE_SPACES_HALVING, /* \s{512}(?!\S)|\s{256}(?!\S)| ... |\s{1,2}(?!\S)|\s{1} */
-    SLV_RULE_THREES,         /* a run of BODY cut in threes from its right end; alone in its pass */
-    SLV_RULE_THREES_WORD,    /* the same, if the run's end is also a word's end */
+    SLV_RULE_THREES,         /* \d{1,3}(?=(?:\d{3})*\b): threes from the right; alone in its pass */
     SLV_RULE_PHRASE          /* LEAD? then letters with their marks, single spaces between them */
 };
 
@@ -85,6 +84,7 @@ enum slv_set_id {
     SLV_SET_DEEPSEEK_LETTER,
     SLV_SET_DEEPSEEK_PUNCT,
     SLV_SET_NOT_BLOOM_BREAK,
+    SLV_SET_WORD,
     SLV_SET_COUNT
 };
 

@@ -53,6 +53,10 @@ static const struct slv_range bloom_break[] = {
     {0x21, 0x21},     {0x28, 0x29},     {0x2c, 0x2c},   {0x2e, 0x2e},   {0x3f, 0x3f},
     {0x7c, 0x7c},     {0x60c, 0x60c},   {0x6d4, 0x6d4}, {0x964, 0x964}, {0x2026, 0x2026},
     {0x3001, 0x3002}, {0xff0c, 0xff0c}, {0, 0}};
+/* Oniguruma's \w beyond letters, marks, Nd, Nl and Pc: Other_Alphabetic, and of Latin-1's No. */
+static const struct slv_range word_extra[] = {
+    {0xb2, 0xb3},       {0xb9, 0xb9},       {0xbc, 0xbe},       {0x24b6, 0x24e9},
+    {0x1f130, 0x1f149}, {0x1f150, 0x1f169}, {0x1f170, 0x1f189}, {0, 0}};
 static const struct slv_range slash[] = {{0x2f, 0x2f}, {0, 0}};
 static const struct slv_range backtick[] = {{0x60, 0x60}, {0, 0}};
 
@@ -188,6 +192,8 @@ const struct slv_set slv_pretok_sets[SLV_SET_COUNT] = {
     [SLV_SET_BOPOMOFO] = {.ranges = bopomofo},
     [SLV_SET_DEEPSEEK_LETTER] = {.ranges = deepseek_letter},
     [SLV_SET_DEEPSEEK_PUNCT] = {.ranges = deepseek_punct},
+    [SLV_SET_WORD] = {.mask = SLV_U_L | SLV_U_M | SLV_U_ND | SLV_U_NL | SLV_U_PC,
+                      .ranges = word_extra},
     [SLV_SET_NOT_BLOOM_BREAK] = {.mask = SLV_U_WS, .negate = true, .ranges = bloom_break},
 };
 
@@ -389,8 +395,7 @@ static const rules number_3 = {NUMBER_MAX(3), {0}};
 static const rules numbers = {NUMBER_MAX(0), {0}};
 static const rules three_digits = {
     {.kind = SLV_RULE_RUN, .body = SLV_SET_DIGIT, .min = 3, .max = 3}, {0}};
-static const rules threes = {{.kind = SLV_RULE_THREES, .body = SLV_SET_DECIMAL}, {0}};
-static const rules threes_word = {{.kind = SLV_RULE_THREES_WORD, .body = SLV_SET_DECIMAL}, {0}};
+static const rules threes = {{.kind = SLV_RULE_THREES}, {0}};
 static const rules line_end = {{.kind = SLV_RULE_RUN, .body = SLV_SET_CRLF, .max = 1}, {0}};
 static const rules spaces_end = {{.kind = SLV_RULE_SPACES_AT_END}, {0}};
 static const rules cjk_kana_run = {{.kind = SLV_RULE_RUN, .body = SLV_SET_CJK_KANA}, {0}};
@@ -489,14 +494,14 @@ static const struct slv_pretok rows[] = {
     {"talkie", 0, {gpt4o}},
     {"minimax-m2", 0, {gpt4o}},
     {"granite-embed-multi-97m", WHOLE, {gpt4o}},
-    {"tiny_aya", 0, {threes_word, gpt4o}},
-    {"cohere2moe", 0, {threes_word, gpt4o}},
+    {"tiny_aya", 0, {threes, gpt4o}},
+    {"cohere2moe", 0, {threes, gpt4o}},
     {"tekken", WHOLE | BOS, {tekken}},
     {"kimi-k2", 0, {kimi_k2}},
     {"youtu", WHOLE, {youtu_scripts, youtu}},
     {"deepseek-llm",
      0,
-     {line_end, deepseek_words, deepseek_signs, spaces_end, cjk_wide_run, numbers}},
+     {line_end, deepseek_words, deepseek_signs, spaces_end, cjk_wide_run, number}},
     {"deepseek-coder", 0, {line_end, space_letters, space_punct, cjk_wide_run, number}},
     {"deepseek-v3", 0, {number_3, cjk_kana_run, deepseek3}},
     {"hunyuan-dense", 0, {number_3, cjk_kana_run, deepseek3}},
@@ -509,7 +514,6 @@ static const struct slv_pretok rows[] = {
     {"bloom", 0, {bloom}},
     {"gpt3-finnish", 0, {bloom}},
     {"viking", 0, {bloom, number}},
-    {"superbpe", 0, {numbers, threes}},
     {"sarvam-moe", RAW, {lines}},
     {"gemma4", RAW | BOS, {lines}},
     {"granite-embed-multi-311m", RAW | BOS, {lines}},

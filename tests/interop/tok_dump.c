@@ -69,12 +69,9 @@ static int each_record(const char *mode, const struct slv_tokenizer *t, unsigned
         size_t n = p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
         if (n > in.len - at - 4) n = in.len - at - 4;
         const char *s = in.data + at + 4;
-        if (pre)
-            rc = slv_pretok_split(pre, s, n, print_word, NULL);
-        else if (!strcmp(mode, "text"))
-            rc = do_text(t, flags != 0, s, n);
-        else
-            rc = do_ids(t, flags, s, n);
+        if (pre) rc = slv_pretok_split(pre, s, n, print_word, NULL);
+        else if (!strcmp(mode, "text")) rc = do_text(t, flags != 0, s, n);
+        else rc = do_ids(t, flags, s, n);
         putchar('\n');
         at += 4 + n;
     }
@@ -103,8 +100,7 @@ static int with_model(const char *mode, const char *path, unsigned flags) {
 
 int main(int argc, char **argv) {
     if (argc == 3 && !strcmp(argv[1], "split")) {
-        const struct slv_pretok *pre =
-            slv_pretok_find((struct slv_str){argv[2], strlen(argv[2])});
+        const struct slv_pretok *pre = slv_pretok_find((struct slv_str){argv[2], strlen(argv[2])});
         if (!pre) return fail("no such pre-tokenizer", NULL);
         return each_record("split", NULL, 0, pre);
     }

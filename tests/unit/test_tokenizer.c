@@ -1,0 +1,791 @@
+/* test_tokenizer.c: text reaches a model as the ids its authors meant, and its answers come back as
+ * the text it meant; whatever the text, and whatever the file says of its vocabulary. The exact
+ * ids of real vocabularies are compared in tests/golden. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "format/pretok.h"
+#include "format/stream.h"
+#include "format/tokenizer.h"
+#include "tiny_vocab.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SP "\xe2\x96\x81"
+
+/* --- helpers -----------------------------------------------------------------------------------
+ */
+
+struct fixture {
+    struct tiny file;
+    struct slv_gguf *g;
+    struct slv_tokenizer *t;
+};
+
+static int try_open(struct fixture *f, struct slv_err *err) {
+    f->g = NULL;
+    f->t = NULL;
+    tiny_end(&f->file);
+    assert_int_equal(f->file.out.status, 0);
+    int rc = slv_gguf_parse(f->file.out.data, f->file.out.len, &f->g, err);
+    return rc ? rc : slv_tokenizer_open(f->g, &f->t, err);
+}
+
+static void close_all(struct fixture *f) {
+    slv_tokenizer_close(f->t);
+    slv_gguf_close(f->g);
+    slv_buf_fini(&f->file.out);
+}
+
+static void open_kind(struct fixture *f, enum tiny_kind kind) {
+    struct slv_err err = {0};
+    tiny_vocab(&f->file, kind, NULL);
+    if (try_open(f, &err)) fail_msg("%s", err.msg);
+}
+
+/* The pieces of text, joined by '|'. */
+static const char *pieces(const struct slv_tokenizer *t, const char *text, size_t n,
+                          unsigned flags) {
+    static char line[4096];
+    struct slv_ids ids = {0};
+    size_t at = 0;
+    assert_int_equal(slv_tokenize(t, text, n, flags, &ids), 0);
+    for (size_t i = 0; i < ids.n; i++) {
+        struct slv_str p = slv_tokenizer_piece(t, ids.v[i]);
+        assert_true(at + p.n + 2 < sizeof line);
+        if (i) line[at++] = '|';
+        memcpy(line + at, p.p, p.n);
+        at += p.n;
+    }
+    line[at] = '\0';
+    slv_ids_fini(&ids);
+    return line;
+}
+
+static void expect(const struct slv_tokenizer *t, const char *text, unsigned flags,
+                   const char *want) {
+    assert_string_equal(pieces(t, text, strlen(text), flags), want);
+}
+
+/* text -> ids -> text */
+static void expect_round_trip(const struct slv_tokenizer *t, const char *text, size_t n,
+                              const char *want, size_t want_n) {
+    struct slv_ids ids = {0};
+    struct slv_buf out;
+    slv_buf_init(&out, 1 << 24);
+    assert_int_equal(slv_tokenize(t, text, n, 0, &ids), 0);
+    assert_int_equal(slv_detokenize(t, ids.v, ids.n, true, false, &out), 0);
+    assert_int_equal(out.len, want_n);
+    assert_memory_equal(out.data, want, want_n);
+    slv_ids_fini(&ids);
+    slv_buf_fini(&out);
+}
+
+/* A small generator of its own, so that a seed means the same everywhere. */
+static uint32_t next(uint64_t *s) {
+    *s = *s * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*s >> 33);
+}
+
+static size_t random_text(uint64_t *seed, char *out, size_t room) {
+    static const char *const bits[] = {"hello",      " world",       " ",
+                                       "  ",         "\n",           "\n\n",
+                                       "\t",         "aaaa",         "a",
+                                       "'s",         "don't",        "12345",
+                                       "!?",         "...",          "\xc3\xa9",
+                                       SP,           "</s>",         "<s>",
+                                       "<user>x",    "\xe4\xbd\xa0", "\xf0\x9f\x98\x80",
+                                       "\xcc\x81",   "\xc2\xa0",     "\xe3\x80\x80",
+                                       "A",          "bC",           "\r\n",
+                                       "<|im_end|>", "\xef\xbc\xa1"};
+    size_t n = 0;
+    for (uint32_t k = next(seed) % 24; k > 0; k--) {
+        const char *bit = bits[next(seed) % (sizeof bits / sizeof bits[0])];
+        size_t len = strlen(bit);
+        if (n + len > room) break;
+        memcpy(out + n, bit, len);
+        n += len;
+    }
+    return n;
+}
+
+/* --- byte-level BPE ------------------------------------------------------------------------------
+ */
+
+static void words_become_the_pieces_their_merges_make(void **state) {
+    (void)state;
+    struct fixture f;
+    open_kind(&f, TINY_BPE);
+    expect(f.t, "hello world", 0, "hello|\xc4\xa0world");
+    expect(f.t, "hell", 0, "he|ll");
+    expect(f.t, "ello", 0, "e|llo");
+    expect(f.t, "it's 12", 0, "i|t|'s|\xc4\xa0|12");
+    expect(f.t, "aaaaaaaaaaa", 0, "aaaaaaaa|aa|a");
+    expect(f.t, "   x", 0, "\xc4\xa0\xc4\xa0|\xc4\xa0|x");
+    expect(f.t, "\xc3\xa9", 0, "\xc3\x83\xc2\xa9");
+    expect(f.t, "", 0, "");
+    assert_string_equal(slv_tokenizer_name(f.t), "gpt2/gpt-2");
+    close_all(&f);
+}
+
+static void gemma_newlines_and_spaces_keep_their_pieces(void **state) {
+    (void)state;
+    struct fixture f;
+    open_kind(&f, TINY_GEMMA4);
+    expect(f.t, "hello world", 0, "hello|" SP "world");
+    expect(f.t, " hello\n\n\nhello", 0, SP "hello|\n\n|\n|hello");
+    expect(f.t, "\n\n", 0, "\n\n");
+    expect(f.t, "\xc3\xa9z", 0, "\xc3\xa9|<0x7A>");
+    expect(f.t, "a", SLV_TOKENIZE_ADD, "<s>|a");
+    assert_string_equal(slv_tokenizer_name(f.t), "gemma4");
+    close_all(&f);
+}
+
+/* --- SentencePiece
+ * --------------------------------------------------------------------------------- */
+
+static void sentencepiece_merges_by_score_and_falls_back_to_bytes(void **state) {
+    (void)state;
+    struct fixture f;
+    open_kind(&f, TINY_SPM);
+    expect(f.t, "hello world", 0, SP "hello|" SP "world");
+    expect(f.t, "hello", SLV_TOKENIZE_ADD, "<s>|" SP "hello");
+    expect(f.t, "", SLV_TOKENIZE_ADD, "<s>");
+    expect(f.t, "ahello", 0, SP "|a|hello");
+    expect(f.t, "z\xe4\xbd\xa0", 0, SP "|<0x7A>|<0xE4>|<0xBD>|<0xA0>");
+    expect(f.t, "  aaaaa", 0, SP SP "|" SP "|aaaa|a");
+    expect(f.t, "hello<u>hello", 0, SP "hello|<u>|" SP "hello");
+    close_all(&f);
+}
+
+static void unigram_takes_the_likeliest_cut_of_normalized_text(void **state) {
+    (void)state;
+    struct fixture f;
+    open_kind(&f, TINY_UNIGRAM);
+    expect(f.t, "abc", 0, SP "a|bc");
+    expect(f.t, "  a   bc ", 0, SP "a|" SP "|bc");
+    expect(f.t, "hello", SLV_TOKENIZE_ADD, SP "hello|</s>");
+    expect(f.t, "a\xef\xbc\xa1", 0, SP "a|A");
+    expect(f.t,
+           "axyz\xe4\xbd\xa0"
+           "a",
+           0, SP "a|<unk>|a");
+    expect(f.t, "   ", 0, "");
+    close_all(&f);
+}
+
+static void wordpiece_covers_words_or_gives_them_up(void **state) {
+    (void)state;
+    struct fixture f;
+    char longest[201];
+    memset(longest, 'a', 200);
+    longest[200] = '\0';
+    open_kind(&f, TINY_WPM);
+    expect(f.t, "Hello, WORLD", SLV_TOKENIZE_ADD, "[CLS]|" SP "hello|" SP ",|" SP "world|[SEP]");
+    expect(f.t, "unaffable caf\xc3\xa9 \xe4\xbd\xa0\xe4\xbd\xa0", 0,
+           SP "un|aff|able|" SP "cafe|" SP "\xe4\xbd\xa0|" SP "\xe4\xbd\xa0");
+    expect(f.t, "unknown hello", 0, "[UNK]|" SP "hello");
+    expect(f.t,
+           "a\x0b"
+           "aff\xe2\x80\x8b",
+           0, SP "a|aff");
+    expect(f.t, longest, 0, "[UNK]");
+    expect(f.t, longest + 195, 0, SP "a|a|a|a|a");
+    close_all(&f);
+}
+
+/* --- control tokens -----------------------------------------------------------------------------
+ */
+
+static void users_cannot_type_control_tokens(void **state) {
+    (void)state;
+    struct fixture f;
+    open_kind(&f, TINY_BPE);
+    expect(f.t, "<|im_end|>", 0, "<|||i|m|_|e|n|d|||>");
+    expect(f.t, "a<|im_end|>a", SLV_TOKENIZE_SPECIAL, "a|<|im_end|>|a");
+    expect(f.t, "a<user>x<user>a", 0, "a|<user>x|<user>|a");
+    close_all(&f);
+    open_kind(&f, TINY_SPM);
+    expect(f.t, "</s>", 0, SP "|</|s>");
+    expect(f.t, "</s>", SLV_TOKENIZE_SPECIAL, "</s>");
+    expect(f.t, "<0x41>", 0, SP "|<|<0x30>|<0x78>|<0x34>|<0x31>|>");
+    close_all(&f);
+    open_kind(&f, TINY_WPM);
+    expect(f.t, "[MASK]a", SLV_TOKENIZE_SPECIAL, "[MASK]|" SP "a");
+    expect(f.t, "[MASK]", 0, "[UNK]|[UNK]|[UNK]");
+    close_all(&f);
+}
+
+static void white_space_by_a_token_goes_where_its_model_wants_it(void **state) {
+    (void)state;
+    struct fixture f;
+    struct slv_err err = {0};
+    tiny_vocab(&f.file, TINY_SPM, NULL);
+    tiny_str(&f.file, "general.name", "My-PHI-3-tuned");
+    if (try_open(&f, &err)) fail_msg("%s", err.msg);
+    expect(f.t, "<u> \n\xe3\x80\x80hello", 0, "<u>|" SP "hello");
+    expect(f.t, "<s> hello", SLV_TOKENIZE_SPECIAL, "<s>|" SP "|" SP "hello");
+    close_all(&f);
+}
+
+static void generation_ends_at_every_kind_of_end(void **state) {
+    (void)state;
+    struct fixture f;
+    struct slv_err err = {0};
+    open_kind(&f, TINY_BPE);
+    size_t ends = 0;
+    for (size_t i = 0; i < slv_tokenizer_size(f.t); i++)
+        ends += slv_tokenizer_is_end(f.t, (int32_t)i);
+    assert_int_equal(ends, 2);
+    assert_true(slv_tokenizer_is_end(f.t, slv_tokenizer_find(f.t, "<|endoftext|>", 13)));
+    assert_true(slv_tokenizer_is_end(f.t, slv_tokenizer_find(f.t, "<|im_end|>", 10)));
+    assert_false(slv_tokenizer_is_end(f.t, -1));
+    assert_false(slv_tokenizer_is_end(f.t, 1 << 20));
+    close_all(&f);
+    tiny_vocab(&f.file, TINY_SPM, NULL);
+    tiny_u32(&f.file, "tokenizer.ggml.eot_token_id", 260);
+    if (try_open(&f, &err)) fail_msg("%s", err.msg);
+    assert_true(slv_tokenizer_is_end(f.t, 258));
+    assert_true(slv_tokenizer_is_end(f.t, 260));
+    assert_false(slv_tokenizer_is_end(f.t, 257));
+    close_all(&f);
+}
+
+/* --- back to text -------------------------------------------------------------------------------
+ */
+
+static void every_byte_survives_the_round_trip(void **state) {
+    (void)state;
+    struct fixture f;
+    uint64_t seed = 7;
+    char text[512];
+    open_kind(&f, TINY_BPE);
+    for (int i = 0; i < 2000; i++) {
+        size_t n = random_text(&seed, text, sizeof text);
+        expect_round_trip(f.t, text, n, text, n);
+    }
+    close_all(&f);
+    open_kind(&f, TINY_SPM); /* a user token first has no space before it to drop */
+    expect_round_trip(f.t, " hello  \n z", 11, " hello  \n z", 11);
+    close_all(&f);
+    open_kind(&f, TINY_WPM);
+    expect_round_trip(f.t, "Hello, world", 12, "hello , world", 13);
+    close_all(&f);
+}
+
+static void broken_text_is_repaired_before_it_is_cut(void **state) {
+    (void)state;
+    struct fixture f;
+    open_kind(&f, TINY_BPE);
+    expect_round_trip(f.t,
+                      "a\xff\xe4\xbd"
+                      "b\0c",
+                      7,
+                      "a\xef\xbf\xbd\xef\xbf\xbd"
+                      "b\0c",
+                      10);
+    close_all(&f);
+}
+
+static void unknown_ids_are_refused(void **state) {
+    (void)state;
+    struct fixture f;
+    struct slv_buf out;
+    open_kind(&f, TINY_BPE);
+    slv_buf_init(&out, 16);
+    int32_t past = (int32_t)slv_tokenizer_size(f.t);
+    assert_int_equal(slv_token_bytes(f.t, -1, true, true, &out), SLV_E_USAGE);
+    assert_int_equal(slv_token_bytes(f.t, past, true, true, &out), SLV_E_USAGE);
+    assert_int_equal(slv_detokenize(f.t, &past, 1, true, true, &out), SLV_E_USAGE);
+    assert_int_equal(out.len, 0);
+    assert_int_equal(slv_tokenizer_piece(f.t, past).n, 0);
+    assert_int_equal(slv_tokenizer_kind(f.t, past), SLV_TOKEN_UNUSED);
+    assert_int_equal(slv_tokenizer_find(f.t, "nothing", 7), -1);
+    int32_t big = slv_tokenizer_find(f.t, "<|endoftext|>", 13);
+    assert_int_equal(slv_token_bytes(f.t, big, true, true, &out), 0);
+    assert_int_equal(slv_token_bytes(f.t, big, true, true, &out), SLV_E_LIMIT);
+    assert_int_equal(out.len, 13);
+    slv_buf_fini(&out);
+    close_all(&f);
+}
+
+static void control_tokens_are_silent_unless_asked_for(void **state) {
+    (void)state;
+    struct fixture f;
+    struct slv_buf out;
+    open_kind(&f, TINY_SPM);
+    slv_buf_init(&out, 64);
+    int32_t ids[] = {257, slv_tokenizer_find(f.t, SP "hello", 8),
+                     slv_tokenizer_find(f.t, SP "world", 8), 258};
+    assert_int_equal(slv_detokenize(f.t, ids, 4, false, false, &out), 0);
+    assert_string_equal(out.data, "hello world");
+    slv_buf_clear(&out);
+    assert_int_equal(slv_detokenize(f.t, ids, 4, true, false, &out), 0);
+    assert_string_equal(out.data, "<s> hello world</s>");
+    slv_buf_fini(&out);
+    close_all(&f);
+}
+
+static void streamed_text_is_the_whole_text(void **state) {
+    (void)state;
+    struct fixture f;
+    uint64_t seed = 99;
+    for (int kind = 0; kind < TINY_KINDS; kind++) {
+        open_kind(&f, (enum tiny_kind)kind);
+        uint32_t size = (uint32_t)slv_tokenizer_size(f.t);
+        for (int round = 0; round < 500; round++) {
+            struct slv_buf whole, parts;
+            struct slv_stream s;
+            int32_t ids[32];
+            size_t n = next(&seed) % 32;
+            for (size_t i = 0; i < n; i++)
+                ids[i] = (int32_t)(next(&seed) % (kind == TINY_BPE && round % 2 ? 256 : size));
+            slv_buf_init(&whole, 1 << 16);
+            slv_buf_init(&parts, 1 << 16);
+            assert_int_equal(slv_detokenize(f.t, ids, n, round & 4, true, &whole), 0);
+            char *fixed = slv_mem_alloc(3 * whole.len + 1);
+            assert_non_null(fixed);
+            size_t fixed_n = slv_utf8_repair(whole.data, whole.len, fixed, NULL);
+            slv_stream_init(&s, f.t, round & 4, false);
+            for (size_t i = 0; i < n; i++) {
+                size_t before = parts.len;
+                assert_int_equal(slv_stream_add(&s, ids[i], &parts), 0);
+                assert_true(slv_utf8_valid(parts.data + before, parts.len - before, NULL));
+            }
+            assert_int_equal(slv_stream_end(&s, &parts), 0);
+            assert_int_equal(parts.len, fixed_n);
+            assert_memory_equal(parts.data, fixed, fixed_n);
+            slv_mem_free(fixed);
+            slv_buf_fini(&whole);
+            slv_buf_fini(&parts);
+        }
+        close_all(&f);
+    }
+}
+
+static void a_character_is_shown_when_it_is_whole(void **state) {
+    (void)state;
+    struct fixture f;
+    struct slv_stream s;
+    struct slv_buf out;
+    open_kind(&f, TINY_BPE);
+    slv_buf_init(&out, 64);
+    slv_stream_init(&s, f.t, false, false);
+    assert_int_equal(slv_stream_add(&s, 0xf0, &out), 0);
+    assert_int_equal(slv_stream_add(&s, 0x9f, &out), 0);
+    assert_int_equal(slv_stream_add(&s, 0x98, &out), 0);
+    assert_int_equal(out.len, 0);
+    assert_int_equal(slv_stream_add(&s, 0x80, &out), 0);
+    assert_string_equal(out.data, "\xf0\x9f\x98\x80");
+    assert_int_equal(slv_stream_add(&s, 0xe4, &out), 0);
+    assert_int_equal(slv_stream_add(&s, 'x', &out), 0);
+    assert_int_equal(slv_stream_add(&s, 0xe4, &out), 0);
+    assert_int_equal(slv_stream_end(&s, &out), 0);
+    assert_string_equal(out.data, "\xf0\x9f\x98\x80\xef\xbf\xbdx\xef\xbf\xbd");
+    slv_buf_fini(&out);
+    close_all(&f);
+}
+
+/* --- pre-tokenizers ------------------------------------------------------------------------------
+ */
+
+static int join_word(void *ctx, const char *s, size_t n) {
+    struct slv_buf *b = ctx;
+    if (b->len) slv_buf_addc(b, '|');
+    return slv_buf_add(b, s, n);
+}
+
+static void each_pre_tokenizer_cuts_as_its_expression_says(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *text, *want;
+    } cases[] = {
+        {"gpt-2", "I'll 12ab  x!\n", "I|'ll| 12|ab| | x|!|\n"},
+        {"gpt-2", "I'LL", "I|'|LL"},
+        {"smollm", "a 123", "a| |1|2|3"},
+        {"llama-bpe", "I'LL 12345 (x)\n\n y  z", "I|'LL| |123|45| (|x|)\n\n| y| | z"},
+        {"llama-bpe", "\t\tx\r\n \n  ", "\t|\tx|\r\n \n|  "},
+        {"llama-bpe", "a'\xc5\xbf", "a|'\xc5\xbf"},
+        {"qwen2", "12 \xc2\xa0x", "1|2| |\xc2\xa0x"},
+        {"qwen35", "e\xcc\x81x", "e\xcc\x81x"},
+        {"gpt-4o",
+         "HTTPServer's \xc3\x89"
+         "cole/\n/x",
+         "HTTPServer's| \xc3\x89"
+         "cole|/\n/|x"},
+        {"gpt-4o", "aBC", "a|BC"},
+        {"tekken", "it's 12", "it|'s| |1|2"},
+        {"deepseek-v3", "a+b 1234 .net", "a|+b| |123|4| .|net"},
+        {"deepseek-llm", "x  12\n ab  ", "x|  |1|2|\n| ab|  "},
+        {"deepseek-coder", "x  12\n ab,", "x|  |1|2|\n| ab|,"},
+        {"falcon", "a$ 1234", "a|$| |123|4"},
+        {"default", "a` 1234", "a|`| |123|4"},
+        {"bloom", "a,b (c d)", "a|,|b| (|c| d|)"},
+        {"viking", "a12", "a|1|2"},
+        {"tiny_aya", "1234567 1234a", "1|234|567| |123|4|a"},
+        {"jais-2", "a       b", "a|    |  | b"},
+        {"exaone-moe", "ab cd  ef", "ab cd| | ef"},
+        {"kimi-k2",
+         "ab\xe4\xbd\xa0\xe4\xbd\xa0"
+         "cd",
+         "ab|\xe4\xbd\xa0\xe4\xbd\xa0|cd"},
+        {"gemma4", "a b\n\nc", "a b|\n\n|c"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct slv_pretok *p =
+            slv_pretok_find((struct slv_str){cases[i].name, strlen(cases[i].name)});
+        struct slv_buf b;
+        assert_non_null(p);
+        slv_buf_init(&b, 1024);
+        assert_int_equal(slv_pretok_split(p, cases[i].text, strlen(cases[i].text), join_word, &b),
+                         0);
+        if (strcmp(b.data, cases[i].want)) print_message("%s\n", cases[i].name);
+        assert_string_equal(b.data, cases[i].want);
+        slv_buf_fini(&b);
+    }
+}
+
+struct cover {
+    const char *at;
+    size_t words;
+};
+
+static int cover_word(void *ctx, const char *s, size_t n) {
+    struct cover *c = ctx;
+    if (s != c->at || !n) return SLV_E_INTERNAL;
+    c->at += n;
+    c->words++;
+    return 0;
+}
+
+static void no_pre_tokenizer_loses_or_moves_a_byte(void **state) {
+    (void)state;
+    uint64_t seed = 5;
+    char text[512];
+    const struct slv_pretok *p;
+    for (size_t i = 0; (p = slv_pretok_at(i)); i++) {
+        assert_ptr_equal(slv_pretok_find((struct slv_str){p->name, strlen(p->name)}), p);
+        for (int k = 0; k < 200; k++) {
+            size_t n = random_text(&seed, text, sizeof text);
+            struct cover c = {text, 0};
+            assert_int_equal(slv_pretok_split(p, text, n, cover_word, &c), 0);
+            assert_ptr_equal(c.at, text + n);
+        }
+    }
+}
+
+static int stop_at_once(void *ctx, const char *s, size_t n) {
+    (void)ctx;
+    (void)s;
+    (void)n;
+    return SLV_E_NOMEM;
+}
+
+static void a_failing_word_stops_the_cutting(void **state) {
+    (void)state;
+    const struct slv_pretok *p = slv_pretok_find((struct slv_str){"deepseek-llm", 12});
+    assert_int_equal(slv_pretok_split(p, "a b c", 5, stop_at_once, NULL), SLV_E_NOMEM);
+}
+
+/* --- hostile files ------------------------------------------------------------------------------
+ */
+
+static void strings(struct tiny *t, const char *key, const char *a, const char *b) {
+    tiny_array(t, key, SLV_GGUF_STR, b ? 2 : 1);
+    tiny_item(t, a, strlen(a));
+    if (b) tiny_item(t, b, strlen(b));
+}
+
+static void words32(struct tiny *t, const char *key, enum slv_gguf_kind kind, size_t n,
+                    uint32_t v) {
+    tiny_array(t, key, kind, n);
+    for (size_t i = 0; i < n; i++)
+        slv_buf_add(&t->out, &v, 4);
+}
+
+/* One wrong thing each; *ret_key is what the message must name. */
+static enum tiny_kind spoil(int which, struct tiny *t, const char **ret_key, int *ret_code) {
+    static const struct {
+        enum tiny_kind kind;
+        const char *key;
+        int code;
+    } rows[] = {
+        {TINY_BPE, "tokenizer.ggml.model", SLV_E_FORMAT},
+        {TINY_BPE, "rwkv", SLV_E_UNSUPPORTED},
+        {TINY_BPE, "tokenizer.ggml.pre", SLV_E_FORMAT},
+        {TINY_BPE, "never-heard-of", SLV_E_UNSUPPORTED},
+        {TINY_BPE, "tokenizer.ggml.tokens", SLV_E_FORMAT},
+        {TINY_BPE, "tokenizer.ggml.tokens", SLV_E_FORMAT},
+        {TINY_BPE, "tokenizer.ggml.merges", SLV_E_FORMAT},
+        {TINY_BPE, "tokenizer.ggml.merges[0]", SLV_E_FORMAT},
+        {TINY_BPE, "tokenizer.ggml.merges[1]", SLV_E_FORMAT},
+        {TINY_BPE, "tokenizer.ggml.merges[1]", SLV_E_FORMAT},
+        {TINY_BPE, "tokenizer.ggml.bos_token_id", SLV_E_FORMAT},
+        {TINY_BPE, "tokenizer.ggml.eos_token_id", SLV_E_FORMAT},
+        {TINY_BPE, "tokenizer.ggml.eot_token_id", SLV_E_FORMAT},
+        {TINY_BPE, "tokenizer.ggml.add_bos_token", SLV_E_FORMAT},
+        {TINY_SPM, "tokenizer.ggml.scores", SLV_E_FORMAT},
+        {TINY_SPM, "tokenizer.ggml.scores", SLV_E_FORMAT},
+        {TINY_SPM, "tokenizer.ggml.scores", SLV_E_FORMAT},
+        {TINY_SPM, "tokenizer.ggml.scores", SLV_E_FORMAT},
+        {TINY_SPM, "tokenizer.ggml.token_type", SLV_E_FORMAT},
+        {TINY_SPM, "tokenizer.ggml.token_type", SLV_E_FORMAT},
+        {TINY_SPM, "tokenizer.ggml.tokens[256]", SLV_E_FORMAT},
+        {TINY_UNIGRAM, "tokenizer.ggml.precompiled_charsmap", SLV_E_FORMAT},
+        {TINY_UNIGRAM, "tokenizer.ggml.precompiled_charsmap", SLV_E_FORMAT},
+        {TINY_WPM, "tokenizer.ggml.unknown_token_id", SLV_E_FORMAT},
+    };
+    if ((size_t)which >= sizeof rows / sizeof rows[0]) return TINY_KINDS;
+    const char *key = rows[which].key;
+    char full[64];
+    snprintf(full, sizeof full, "%.*s", (int)strcspn(key, "["), key);
+    if (which == 1) strcpy(full, "tokenizer.ggml.model");
+    if (which == 3) strcpy(full, "tokenizer.ggml.pre");
+    if (which == 20) strcpy(full, "tokenizer.ggml.token_type");
+    tiny_vocab(t, rows[which].kind, full);
+    *ret_key = key;
+    *ret_code = rows[which].code;
+    switch (which) {
+    case 1:
+        tiny_str(t, full, "rwkv");
+        break;
+    case 2:
+        tiny_u32(t, full, 1);
+        break;
+    case 3:
+        tiny_str(t, full, "never-heard-of");
+        break;
+    case 4:
+        tiny_array(t, full, SLV_GGUF_STR, 0);
+        break;
+    case 5:
+        words32(t, full, SLV_GGUF_U32, 3, 0);
+        break;
+    case 7:
+        strings(t, full, "he", NULL);
+        break;
+    case 8:
+        strings(t, full, "h e", "h ");
+        break;
+    case 9:
+        strings(t, full, "h e", "h nosuchpiece");
+        break;
+    case 10:
+    case 11:
+    case 12:
+        tiny_u32(t, full, 100000);
+        break;
+    case 13:
+        tiny_str(t, full, "yes");
+        break;
+    case 15:
+        words32(t, full, SLV_GGUF_F32, 3, 0);
+        break;
+    case 16:
+        words32(t, full, SLV_GGUF_F32, 1000, 0x7fc00000);
+        break;
+    case 17:
+        strings(t, full, "1.0", NULL);
+        break;
+    case 18:
+        words32(t, full, SLV_GGUF_I32, 3, 1);
+        break;
+    case 19:
+        words32(t, full, SLV_GGUF_I32, 1000, 77);
+        break;
+    case 20:
+        words32(t, full, SLV_GGUF_I32, 1000, 6);
+        break;
+    case 21:
+        words32(t, full, SLV_GGUF_U32, 1, 0);
+        break;
+    case 22:
+        tiny_array(t, full, SLV_GGUF_U8, 4), slv_buf_add(&t->out, "\4\0\0", 4);
+        break;
+    case 23:
+        tiny_u32(t, full, UINT32_MAX);
+        break;
+    default:
+        break; /* left out */
+    }
+    return rows[which].kind;
+}
+
+static void vocabularies_that_contradict_themselves_are_refused_by_key(void **state) {
+    (void)state;
+    const char *key = "";
+    int code = 0, which = 0;
+    struct fixture f;
+    while (spoil(which, &f.file, &key, &code) != TINY_KINDS) {
+        struct slv_err err = {0};
+        int rc = try_open(&f, &err);
+        if (rc != code || !strstr(err.msg, key))
+            fail_msg("case %d: %d, '%s', not %s", which, rc, err.msg, key);
+        close_all(&f);
+        which++;
+    }
+    assert_int_equal(which, 24);
+}
+
+static void a_charsmap_that_points_outside_itself_changes_nothing(void **state) {
+    (void)state;
+    struct fixture f;
+    struct slv_err err = {0};
+    uint64_t seed = 3;
+    for (int round = 0; round < 200; round++) {
+        tiny_vocab(&f.file, TINY_UNIGRAM, "tokenizer.ggml.precompiled_charsmap");
+        tiny_array(&f.file, "tokenizer.ggml.precompiled_charsmap", SLV_GGUF_U8, 4 + 1024 + 3);
+        slv_buf_add(&f.file.out, "\0\4\0", 4);
+        for (size_t i = 0; i < 1024 + 3; i++)
+            slv_buf_addc(&f.file.out, (char)next(&seed));
+        if (try_open(&f, &err)) fail_msg("%s", err.msg);
+        char text[256];
+        size_t n = random_text(&seed, text, sizeof text);
+        struct slv_ids ids = {0};
+        assert_int_equal(slv_tokenize(f.t, text, n, 0, &ids), 0);
+        slv_ids_fini(&ids);
+        close_all(&f);
+    }
+}
+
+/* --- memory and time -----------------------------------------------------------------------------
+ */
+
+static int open_and_use(struct fixture *f, enum tiny_kind kind) {
+    static const char text[] = "hello world <u><user> caf\xc3\xa9 \xff </s> aaaaaaaaaa ab a";
+    struct slv_err err = {0};
+    struct slv_ids ids = {0};
+    struct slv_buf out;
+    slv_buf_init(&out, 1 << 16);
+    int rc = slv_gguf_parse(f->file.out.data, f->file.out.len, &f->g, &err);
+    if (!rc) rc = slv_tokenizer_open(f->g, &f->t, &err);
+    if (!rc) rc = slv_tokenize(f->t, text, sizeof text - 1, SLV_TOKENIZE_ADD, &ids);
+    if (!rc) rc = slv_detokenize(f->t, ids.v, ids.n, true, false, &out);
+    if (!rc && kind == TINY_BPE) {
+        static const int32_t broken[] = {0xe4, 'a', 0xff};
+        rc = slv_detokenize(f->t, broken, 3, true, false, &out);
+    }
+    if (rc && f->t) assert_int_equal(rc, SLV_E_NOMEM);
+    slv_buf_fini(&out);
+    slv_ids_fini(&ids);
+    slv_tokenizer_close(f->t);
+    slv_gguf_close(f->g);
+    f->t = NULL;
+    f->g = NULL;
+    return rc;
+}
+
+static void any_failed_allocation_is_an_error_and_no_leak(void **state) {
+    (void)state;
+    for (int kind = 0; kind < TINY_KINDS; kind++) {
+        struct fixture f = {0};
+        uint64_t n = 1;
+        int rc = SLV_E_NOMEM;
+        tiny_vocab(&f.file, (enum tiny_kind)kind, NULL);
+        tiny_end(&f.file);
+        for (; rc == SLV_E_NOMEM; n++) {
+            slv_mem_fail_at(n);
+            rc = open_and_use(&f, (enum tiny_kind)kind);
+            slv_mem_fail_at(0);
+        }
+        assert_int_equal(rc, 0);
+        assert_true(n > 10);
+        slv_buf_fini(&f.file.out);
+    }
+}
+
+/* Not a benchmark: a megabyte takes well under a second, and minutes if the work were quadratic. */
+static void a_megabyte_of_anything_takes_no_more_than_seconds(void **state) {
+    (void)state;
+    static const char *const units[] = {"a",  " ",    "\n",  "7",           "'s",       "<user>",
+                                        "<u", "aB",   " \n", "\xcc\x81",    "hello wo", "\xff",
+                                        SP,   "</s>", "A",   "\xe3\x80\x80"};
+    enum { MEGABYTE = 1 << 20 };
+    char *text = slv_mem_alloc(MEGABYTE);
+    assert_non_null(text);
+    for (int kind = 0; kind < TINY_KINDS; kind++) {
+        struct fixture f;
+        open_kind(&f, (enum tiny_kind)kind);
+        for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
+            size_t len = strlen(units[u]);
+            for (size_t i = 0; i < MEGABYTE; i++)
+                text[i] = units[u][i % len];
+            struct slv_ids ids = {0};
+            uint64_t t0 = slv_clock_mono(&slv_clock_system);
+            assert_int_equal(slv_tokenize(f.t, text, MEGABYTE, 0, &ids), 0);
+            uint64_t ms = (slv_clock_mono(&slv_clock_system) - t0) / 1000000;
+            if (ms > 20000) fail_msg("kind %d, unit %zu: %llu ms", kind, u, (unsigned long long)ms);
+            slv_ids_fini(&ids);
+        }
+        close_all(&f);
+    }
+    slv_mem_free(text);
+}
+
+static void every_pre_tokenizer_is_linear(void **state) {
+    (void)state;
+    static const char *const units[] = {" ",
+                                        "7",
+                                        "A",
+                                        "aB",
+                                        "\n ",
+                                        "'",
+                                        "\xcc\x81",
+                                        "\xe4\xbd\xa0"
+                                        "A",
+                                        "a "};
+    enum { N = 1 << 18 };
+    char *text = slv_mem_alloc(N);
+    const struct slv_pretok *p;
+    assert_non_null(text);
+    for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
+        size_t len = strlen(units[u]), n = N / len * len;
+        for (size_t i = 0; i < n; i++)
+            text[i] = units[u][i % len];
+        for (size_t i = 0; (p = slv_pretok_at(i)); i++) {
+            struct cover c = {text, 0};
+            uint64_t t0 = slv_clock_mono(&slv_clock_system);
+            assert_int_equal(slv_pretok_split(p, text, n, cover_word, &c), 0);
+            uint64_t ms = (slv_clock_mono(&slv_clock_system) - t0) / 1000000;
+            if (ms > 5000) fail_msg("%s, unit %zu: %llu ms", p->name, u, (unsigned long long)ms);
+        }
+    }
+    slv_mem_free(text);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(words_become_the_pieces_their_merges_make),
+        cmocka_unit_test(gemma_newlines_and_spaces_keep_their_pieces),
+        cmocka_unit_test(sentencepiece_merges_by_score_and_falls_back_to_bytes),
+        cmocka_unit_test(unigram_takes_the_likeliest_cut_of_normalized_text),
+        cmocka_unit_test(wordpiece_covers_words_or_gives_them_up),
+        cmocka_unit_test(users_cannot_type_control_tokens),
+        cmocka_unit_test(white_space_by_a_token_goes_where_its_model_wants_it),
+        cmocka_unit_test(generation_ends_at_every_kind_of_end),
+        cmocka_unit_test(every_byte_survives_the_round_trip),
+        cmocka_unit_test(broken_text_is_repaired_before_it_is_cut),
+        cmocka_unit_test(unknown_ids_are_refused),
+        cmocka_unit_test(control_tokens_are_silent_unless_asked_for),
+        cmocka_unit_test(streamed_text_is_the_whole_text),
+        cmocka_unit_test(a_character_is_shown_when_it_is_whole),
+        cmocka_unit_test(each_pre_tokenizer_cuts_as_its_expression_says),
+        cmocka_unit_test(no_pre_tokenizer_loses_or_moves_a_byte),
+        cmocka_unit_test(a_failing_word_stops_the_cutting),
+        cmocka_unit_test(vocabularies_that_contradict_themselves_are_refused_by_key),
+        cmocka_unit_test(a_charsmap_that_points_outside_itself_changes_nothing),
+        cmocka_unit_test(any_failed_allocation_is_an_error_and_no_leak),
+        cmocka_unit_test(a_megabyte_of_anything_takes_no_more_than_seconds),
+        cmocka_unit_test(every_pre_tokenizer_is_linear),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
