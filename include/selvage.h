@@ -102,6 +102,7 @@ struct slv_model_info {
     uint64_t params;           /* numbers in all tensors */
     uint64_t file_bytes;
     uint32_t n_layer, n_embd, n_head, n_head_kv, n_ff, n_vocab, n_ctx, window;
+    bool adds_bos; /* texts begin with BOS */
     int32_t bos, eos; /* token ids or -1 */
     const char *cpu;  /* the level in use */
     bool cpu_lowered; /* the level asked for is not to be had here */
