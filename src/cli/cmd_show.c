@@ -4,7 +4,7 @@
 #include "cli/engine.h"
 #include "cli/out.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 struct show_opts {
