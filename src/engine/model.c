@@ -140,6 +140,19 @@ void slv_model_info(const struct slv_model *m, struct slv_model_info *ret) {
     };
 }
 
+bool slv_model_tensor(const struct slv_model *m, size_t i, struct slv_tensor_info *ret) {
+    if (i >= slv_gguf_n_tensors(m->gguf)) return false;
+    const struct slv_gguf_tensor *t = slv_gguf_tensor_at(m->gguf, i);
+    *ret = (struct slv_tensor_info){.name = t->name.p,
+                                    .name_n = t->name.n,
+                                    .type = t->type->name,
+                                    .n_dims = t->n_dims,
+                                    .bytes = t->bytes};
+    for (uint32_t d = 0; d < t->n_dims; d++)
+        ret->shape[d] = t->ne[d];
+    return true;
+}
+
 /* --- memory
  * ---------------------------------------------------------------------------------------- */
 
