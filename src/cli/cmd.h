@@ -44,6 +44,7 @@ struct slv_cmd {
 
 /* The rows, one a line, by name. */
 extern const struct slv_cmd slv_cmd_bench;
+extern const struct slv_cmd slv_cmd_chat;
 extern const struct slv_cmd slv_cmd_detokenize;
 extern const struct slv_cmd slv_cmd_eval;
 extern const struct slv_cmd slv_cmd_run;
