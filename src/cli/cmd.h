@@ -42,4 +42,9 @@ struct slv_cmd {
 #define SLV_CMD_OPTS(rows, S)                                                                      \
     .opts = (rows), .nopts = sizeof(rows) / sizeof *(rows), .opts_size = sizeof(S)
 
+extern const struct slv_cmd slv_cmd_doctor;
+extern const struct slv_cmd slv_cmd_list;
+extern const struct slv_cmd slv_cmd_pull;
+extern const struct slv_cmd slv_cmd_rm;
+
 #endif

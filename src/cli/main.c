@@ -16,7 +16,7 @@
 
 /* In the order `selvage help` shows them. */
 static const struct slv_cmd *const commands[] = {
-    NULL,
+    &slv_cmd_pull, &slv_cmd_list, &slv_cmd_rm, &slv_cmd_doctor, NULL,
 };
 
 #define HELP_MAX 65536
