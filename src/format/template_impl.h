@@ -110,7 +110,7 @@ struct tpl_dict {
 };
 
 struct tpl_range {
-    int64_t start, step;
+    int64_t start, stop, step;
     size_t n;
 };
 
@@ -631,8 +631,7 @@ bool slv_tpl_note_first(struct tpl_parser *p, uint32_t id, enum tpl_mention how)
 bool slv_tpl_deeper(struct tpl_parser *p);
 
 struct tpl_node *slv_tpl_parse_expr(struct tpl_parser *p, bool with_cond);
-struct tpl_node *slv_tpl_parse_tuple(struct tpl_parser *p, bool with_cond, const char *end_name,
-                                     bool parens);
+struct tpl_node *slv_tpl_parse_tuple(struct tpl_parser *p, bool with_cond, bool parens);
 /* `| name(...) | name(...)` behind `of`; `bare`: the first has no bar before it. */
 struct tpl_node *slv_tpl_parse_filters(struct tpl_parser *p, struct tpl_node *of, bool bare);
 struct tpl_node *slv_tpl_name_node(struct tpl_parser *p, struct tpl_text name, uint32_t line);

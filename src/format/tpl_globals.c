@@ -33,7 +33,7 @@ static struct slv_value *g_range(struct tpl_run *r, struct slv_value *self,
     struct slv_value *v = slv_tpl_new(&r->mem, TPL_RANGE);
     struct tpl_range *g = v ? slv_tpl_alloc(&r->mem, sizeof *g) : NULL;
     if (!g) return NULL;
-    *g = (struct tpl_range){from, step, (size_t)n};
+    *g = (struct tpl_range){from, to, step, (size_t)n};
     v->range = g;
     return v;
 }

@@ -86,8 +86,10 @@ static bool lex_raw(struct tpl_parser *p, struct tpl_tok *ret) {
         move(p, tag_end(p, i, true));
         return true;
     }
-    slv_tpl_syntax(p, "a raw block does not end");
-    return false;
+    /* Jinja lets a template end right behind what opens a raw block or a comment. */
+    *ret = (struct tpl_tok){.type = T_EOF, .line = p->line};
+    if (p->at < p->n) slv_tpl_syntax(p, "a raw block does not end");
+    return p->at == p->n;
 }
 
 static bool skip_comment(struct tpl_parser *p) {
@@ -97,8 +99,8 @@ static bool skip_comment(struct tpl_parser *p) {
         move(p, tag_end(p, i, true));
         return true;
     }
-    slv_tpl_syntax(p, "a comment does not end");
-    return false;
+    if (p->at < p->n) slv_tpl_syntax(p, "a comment does not end");
+    return p->at == p->n;
 }
 
 static size_t next_tag(const struct tpl_parser *p, size_t at) {

@@ -410,7 +410,15 @@ struct slv_value *slv_tpl_unary(struct tpl_run *r, enum tpl_op op, struct slv_va
         return slv_tpl_int(r, op == OP_NEG ? -i : i);
     }
     if (a->kind == TPL_FLOAT) return slv_tpl_double(r, op == OP_NEG ? -a->d : a->d);
-    if (a->kind == TPL_BIGINT) return overflow(r);
+    if (a->kind == TPL_BIGINT && op == OP_NEG) {
+        char *text = slv_tpl_alloc(&r->mem, a->s.n + 1);
+        if (!text) return NULL;
+        text[0] = '-';
+        memcpy(text + 1, a->s.p, a->s.n);
+        bool negative = a->s.p[0] == '-';
+        return slv_tpl_parse_int(&r->mem, text + 2 * negative, a->s.n + 1 - 2 * (size_t)negative, 10);
+    }
+    if (a->kind == TPL_BIGINT) return a;
     return slv_tpl_fail(r, "bad operand type for unary %c: '%s'", op == OP_NEG ? '-' : '+',
                         slv_tpl_type(a));
 }
@@ -588,9 +596,15 @@ struct slv_value *slv_tpl_slice(struct tpl_run *r, struct slv_value *v,
     if (v->kind == TPL_RANGE) {
         struct tpl_range *g = made ? slv_tpl_alloc(&r->mem, sizeof *g) : NULL;
         if (!g) return NULL;
-        *g = (struct tpl_range){v->range->start + from * v->range->step, 0, count};
-        if (count > 1) g->step = v->range->step * step;
-        else g->step = 1;
+        /* Places lie within the range, whose length is bounded; only the step can overflow. */
+        const struct tpl_range *of = v->range;
+        *g = (struct tpl_range){.n = count};
+        if (__builtin_mul_overflow(of->step, step, &g->step) ||
+            __builtin_mul_overflow(of->step, from, &g->start) ||
+            __builtin_add_overflow(of->start, g->start, &g->start) ||
+            __builtin_mul_overflow(of->step, to, &g->stop) ||
+            __builtin_add_overflow(of->start, g->stop, &g->stop))
+            return overflow(r);
         made->range = g;
         return made;
     }

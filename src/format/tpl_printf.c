@@ -289,12 +289,12 @@ static bool percent_all(struct percent *p) {
         if (!slv_tpl_pay(p->r, 1) || !slv_tpl_add(p->r, from, n)) return false;
         p->at += n + (sign != NULL);
         if (!sign) break;
-        if (p->at < p->s.n && p->s.p[p->at] == '(' && !read_key(p, &v)) return false;
-        if (!read_flags(p, &f)) return false;
-        if (f.type == '%') {
-            if (!slv_tpl_add(p->r, "%", 1)) return false;
+        if (p->at < p->s.n && p->s.p[p->at] == '%') {
+            if (!slv_tpl_add(p->r, p->s.p + p->at++, 1)) return false;
             continue;
         }
+        if (p->at < p->s.n && p->s.p[p->at] == '(' && !read_key(p, &v)) return false;
+        if (!read_flags(p, &f)) return false;
         if (!v) v = next_arg(p);
         if (!v || !convert(p, &f, v)) return false;
     }

@@ -58,7 +58,9 @@ static struct slv_value *sort_key(struct tpl_run *r, struct slv_value *v,
     if (!several || !attr || attr->kind != TPL_STR || !memchr(attr->s.p, ',', attr->s.n)) {
         v = attribute(r, v, attr, NULL);
         if (fold) v = folded(r, v);
-        if (!several || !v || v->kind == TPL_STR || v->kind == TPL_INT) return v;
+        if (!several || !v || v->kind == TPL_STR || v->kind == TPL_INT ||
+            v->kind == TPL_FLOAT || v->kind == TPL_BOOL)
+            return v;
         /* In a list, equal elements need no order of their own: [none, none]|sort is fine. */
         struct slv_value *one = slv_tpl_list(&r->mem, TPL_LIST, 1);
         return one && slv_tpl_push(&r->mem, one, v) ? one : NULL;

@@ -224,12 +224,9 @@ static bool add_view(struct tpl_run *r, const struct slv_value *v) {
 
 static bool add_range(struct tpl_run *r, const struct tpl_range *g) {
     char text[100];
-    long long stop = (long long)(g->start + (int64_t)g->n * g->step);
-    if (g->step == 1)
-        snprintf(text, sizeof text, "range(%lld, %lld)", (long long)g->start, stop);
-    else
-        snprintf(text, sizeof text, "range(%lld, %lld, %lld)", (long long)g->start, stop,
-                 (long long)g->step);
+    long long start = (long long)g->start, stop = (long long)g->stop, step = (long long)g->step;
+    if (step == 1) snprintf(text, sizeof text, "range(%lld, %lld)", start, stop);
+    else snprintf(text, sizeof text, "range(%lld, %lld, %lld)", start, stop, step);
     return adds(r, text);
 }
 
