@@ -70,10 +70,13 @@ struct tpl_text {
 
 struct slv_value {
     uint8_t kind; /* enum tpl_kind */
-    bool markup;  /* STR: came from |safe or |escape; + and % escape the other side */
-    bool grouped; /* TUPLE: made by groupby, has .grouper and .list */
-    bool truth;   /* BOOL */
-    uint8_t view; /* VIEW: enum tpl_view */
+    union {
+        bool truth;   /* BOOL */
+        bool markup;  /* STR: came from |safe or |escape; + and % escape the other side */
+        bool grouped; /* TUPLE: made by groupby, has .grouper and .list */
+        uint8_t view; /* VIEW: enum tpl_view */
+    };
+    uint32_t cps; /* STR: code points */
     union {
         int64_t i;
         double d;
@@ -88,7 +91,7 @@ struct slv_value {
         struct tpl_loop *loop;
         struct tpl_cycle *cycle; /* CYCLER, JOINER */
     };
-    size_t cps; /* STR: code points */
+    struct growth *growth; /* STR: in front of bytes that more may follow, or NULL */
 };
 
 struct tpl_list {
@@ -128,7 +131,6 @@ struct slv_scope {
     struct slv_value *names; /* DICT */
     uint64_t seed;           /* of dict hashes; only speed depends on it */
     bool failed, full;       /* an allocation failed; it was for want of room, not of memory */
-    char *tail, *tail_end;   /* where the newest concatenation may grow in place */
 };
 
 /* --- compiled templates ---------------------------------------------------------------------- */

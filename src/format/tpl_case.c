@@ -346,7 +346,7 @@ static bool add_recased(struct tpl_run *r, struct tpl_text s, enum tpl_case how)
 
 struct slv_value *slv_tpl_recase(struct tpl_run *r, struct slv_value *v, enum tpl_case how) {
     size_t mark = slv_tpl_begin(r);
-    if (!slv_tpl_pay(r, v->s.n / 4) || !add_recased(r, v->s, how)) return NULL;
+    if (!slv_tpl_pay(r, v->s.n) || !add_recased(r, v->s, how)) return NULL;
     struct slv_value *made = slv_tpl_end(r, mark);
     return made && v->markup ? slv_tpl_like(r, v, made->s.p, made->s.n) : made;
 }

@@ -209,7 +209,7 @@ static struct slv_value *f_wordcount(struct tpl_run *r, struct slv_value *v,
     int64_t n = 0;
     bool in = false;
     (void)a;
-    if (!s || !slv_tpl_pay(r, s->s.n / 8)) return NULL;
+    if (!s || !slv_tpl_pay(r, s->s.n / 2)) return NULL;
     for (size_t i = 0; i < s->s.n;) {
         uint32_t cp;
         i += slv_utf8_decode(s->s.p + i, s->s.n - i, &cp);

@@ -46,7 +46,7 @@ CASE_METHOD(str_casefold, CASE_FOLD)
     static struct slv_value *name(struct tpl_run *r, struct slv_value *self,                       \
                                   const struct tpl_args *a) {                                      \
         (void)a;                                                                                   \
-        if (!slv_tpl_pay(r, self->s.n / 8)) return NULL;                                           \
+        if (!slv_tpl_pay(r, self->s.n / 2)) return NULL;                                           \
         return slv_tpl_bool(slv_tpl_all(self, what));                                              \
     }
 CLASS_METHOD(str_isalpha, IS_ALPHA)
@@ -69,8 +69,8 @@ static struct slv_value *strip(struct tpl_run *r, struct slv_value *self, const 
     const struct slv_value *chars = given(a->v[0]) ? a->v[0] : NULL;
     if (chars && !want_str(r, chars)) return NULL;
     /* Each character taken off is looked for among chars. */
-    if (chars && chars->s.n > 16 && !slv_tpl_pay(r, self->s.n / 32 * (chars->s.n / 16)))
-        return NULL;
+    size_t work = chars ? (self->s.n / 16 + 1) * (chars->s.n / 16 + 1) : self->s.n / 8;
+    if (!slv_tpl_pay(r, work)) return NULL;
     struct tpl_text s = slv_tpl_strip(self->s, chars, left, right);
     return s.n == self->s.n ? self : slv_tpl_like(r, self, s.p, s.n);
 }
@@ -100,14 +100,14 @@ static bool ends(struct tpl_text s, struct tpl_text with) {
 
 static struct slv_value *str_removeprefix(struct tpl_run *r, struct slv_value *self,
                                           const struct tpl_args *a) {
-    if (!want_str(r, a->v[0])) return NULL;
+    if (!want_str(r, a->v[0]) || !slv_tpl_pay(r, a->v[0]->s.n / 64)) return NULL;
     if (!begins(self->s, a->v[0]->s)) return self;
     return slv_tpl_like(r, self, self->s.p + a->v[0]->s.n, self->s.n - a->v[0]->s.n);
 }
 
 static struct slv_value *str_removesuffix(struct tpl_run *r, struct slv_value *self,
                                           const struct tpl_args *a) {
-    if (!want_str(r, a->v[0])) return NULL;
+    if (!want_str(r, a->v[0]) || !slv_tpl_pay(r, a->v[0]->s.n / 64)) return NULL;
     if (!ends(self->s, a->v[0]->s)) return self;
     return slv_tpl_like(r, self, self->s.p, self->s.n - a->v[0]->s.n);
 }
@@ -141,13 +141,13 @@ static struct slv_value *affix(struct tpl_run *r, struct slv_value *self, const 
     bool none, found = false;
     if (!window(r, self, a, 1, &s, &base, &none)) return NULL;
     if (a->v[0]->kind != TPL_TUPLE) {
-        if (!want_str(r, a->v[0])) return NULL;
+        if (!want_str(r, a->v[0]) || !slv_tpl_pay(r, a->v[0]->s.n / 64)) return NULL;
         return slv_tpl_bool(!none && test(s, a->v[0]->s));
     }
     const struct tpl_list *l = a->v[0]->list;
     if (!slv_tpl_pay(r, l->n)) return NULL;
     for (size_t i = 0; i < l->n && !found; i++) {
-        if (!want_str(r, l->v[i])) return NULL;
+        if (!want_str(r, l->v[i]) || !slv_tpl_pay(r, l->v[i]->s.n / 64)) return NULL;
         found = !none && test(s, l->v[i]->s);
     }
     return slv_tpl_bool(found);
@@ -172,7 +172,7 @@ static struct slv_value *search(struct tpl_run *r, struct slv_value *self,
     if (!none && !slv_tpl_search(r, s, a->v[0]->s, last, &at)) return NULL;
     if (at == SIZE_MAX && must) return slv_tpl_fail(r, "substring not found");
     if (at == SIZE_MAX) return slv_tpl_int(r, -1);
-    const struct slv_value part = {.kind = TPL_STR, .s = s, .cps = self->cps == self->s.n ? s.n : 0};
+    const struct slv_value part = {.kind = TPL_STR, .s = s, .cps = self->cps == self->s.n ? (uint32_t)s.n : 0};
     return slv_tpl_int(r, (int64_t)(base + slv_tpl_index_of(&part, at)));
 }
 

@@ -123,8 +123,11 @@ static int equal_numbers(const struct slv_value *a, const struct slv_value *b) {
 
 /* 1, 0, or -1 with a reason. `r` may be NULL for strings. */
 int slv_tpl_equal(struct tpl_run *r, const struct slv_value *a, const struct slv_value *b) {
-    if (a->kind == TPL_STR || b->kind == TPL_STR)
-        return a->kind == b->kind && a->s.n == b->s.n && memcmp(a->s.p, b->s.p, a->s.n) == 0;
+    if (a->kind == TPL_STR || b->kind == TPL_STR) {
+        if (a->kind != b->kind || a->s.n != b->s.n) return 0;
+        if (r && !slv_tpl_pay(r, a->s.n / 64)) return -1;
+        return memcmp(a->s.p, b->s.p, a->s.n) == 0;
+    }
     if (number(a) && number(b)) return equal_numbers(a, b);
     if (a->kind != b->kind) return 0;
     if (a == b) return 1;
@@ -160,7 +163,9 @@ bool slv_tpl_order(struct tpl_run *r, const struct slv_value *a, const struct sl
     if (!slv_tpl_defined(r, a) || !slv_tpl_defined(r, b)) return false;
     if (a->kind == TPL_STR && b->kind == TPL_STR) {
         /* The order of UTF-8 bytes is that of code points. */
-        int c = memcmp(a->s.p, b->s.p, a->s.n < b->s.n ? a->s.n : b->s.n);
+        size_t n = a->s.n < b->s.n ? a->s.n : b->s.n;
+        if (!slv_tpl_pay(r, n / 64)) return false;
+        int c = memcmp(a->s.p, b->s.p, n);
         *ret = c ? (c > 0) - (c < 0) : (a->s.n > b->s.n) - (a->s.n < b->s.n);
         return true;
     }
@@ -204,6 +209,7 @@ bool slv_tpl_hash(struct tpl_run *r, const struct slv_scope *s, const struct slv
     int64_t i;
     double d;
     if (v->kind == TPL_STR) {
+        if (r && !slv_tpl_pay(r, v->s.n / 32)) return false;
         *ret = hash_text(s->seed, v->s);
     } else if (number(v)) {
         if (v->kind == TPL_FLOAT && v->d == floor(v->d) && fabs(v->d) < 9.2e18)
@@ -464,7 +470,7 @@ static struct slv_value *attribute(struct tpl_run *r, struct slv_value *v,
     const char *p = name->s.p;
     *ret_hidden = n > 4 && p[0] == '_' && p[1] == '_' && p[n - 1] == '_' && p[n - 2] == '_';
     if (*ret_hidden) return NULL;
-    if (v->kind == TPL_NS) return slv_tpl_get_str(&r->mem, v->dict, p, n);
+    if (v->kind == TPL_NS) return slv_tpl_get(r, &r->mem, v->dict, name);
     struct slv_value *field = slv_tpl_field(r, v, name);
     if (field || r->rc || r->mem.failed) return field;
     const struct tpl_def *def = slv_tpl_method(v, p, n);

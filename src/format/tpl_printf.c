@@ -342,14 +342,14 @@ static bool read_spec(struct tpl_run *r, struct tpl_text s, struct spec *f) {
     if (i < s.n && memchr("+- ", s.p[i], 3)) f->sign = s.p[i] == '-' ? 0 : s.p[i], i++;
     if (i < s.n && s.p[i] == '#') f->alt = true, i++;
     if (i < s.n && s.p[i] == '0') f->zero = true, i++;
-    for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9' && f->width <= TPL_STR_MAX; i++)
-        f->width = f->width * 10 + (size_t)(s.p[i] - '0');
+    for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++) /* past the maximum: any will do */
+        if (f->width <= TPL_STR_MAX) f->width = f->width * 10 + (size_t)(s.p[i] - '0');
     if (i < s.n && (s.p[i] == ',' || s.p[i] == '_')) f->group = s.p[i++];
     if (i < s.n && s.p[i] == '.') {
         size_t from = ++i;
         f->precision = 0;
-        for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9' && f->precision < 1 << 24; i++)
-            f->precision = f->precision * 10 + (s.p[i] - '0');
+        for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++)
+            if (f->precision < 1 << 24) f->precision = f->precision * 10 + (s.p[i] - '0');
         if (i == from) return slv_tpl_fail(r, "Format specifier missing precision") != NULL;
     }
     if (i < s.n) f->type = s.p[i++];

@@ -56,7 +56,7 @@ static struct slv_value *t_divisibleby(struct tpl_run *r, struct slv_value *v,
 
 static struct slv_value *cased(struct tpl_run *r, struct slv_value *v, enum tpl_class what) {
     struct slv_value *s = slv_tpl_str(r, v);
-    if (!s || !slv_tpl_pay(r, s->s.n / 8)) return NULL;
+    if (!s || !slv_tpl_pay(r, s->s.n / 2)) return NULL;
     return slv_tpl_bool(slv_tpl_all(s, what));
 }
 

@@ -54,8 +54,8 @@ static int serve(const struct slv_clock *clock, const char *line, size_t n,
     } else if (!rc && (!*t || v->list->v[1]->kind != TPL_DICT)) {
         rc = slv_err_set(err, SLV_E_USAGE, "no template or no names");
     } else if (!rc) {
-        s->names = v->list->v[1];
-        rc = slv_template_render(*t, s, out, err);
+        rc = slv_scope_set_all(s, v->list->v[1]);
+        if (!rc) rc = slv_template_render(*t, s, out, err);
     }
     slv_scope_close(s);
     return rc;
