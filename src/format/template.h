@@ -29,9 +29,9 @@ int slv_scope_open(size_t max_bytes, const struct slv_clock *clock,
                    struct slv_scope **ret) SLV_MUST_USE;
 void slv_scope_close(struct slv_scope *s);
 
-/* Value constructors. The result belongs to the scope and goes into no other. NULL: out of memory or of the scope's room;
- * passing NULL on to another constructor or to slv_scope_set gives NULL / SLV_E_NOMEM, so that a
- * build-up needs one check at its end. Strings are copied. */
+/* Value constructors. The result belongs to the scope and goes into no other. NULL: out of memory
+ * or of the scope's room; passing NULL on to another constructor or to slv_scope_set gives NULL /
+ * SLV_E_NOMEM, so that a build-up needs one check at its end. Strings are copied. */
 struct slv_value *slv_value_none(struct slv_scope *s);
 struct slv_value *slv_value_bool(struct slv_scope *s, bool v);
 struct slv_value *slv_value_int(struct slv_scope *s, int64_t v);

@@ -12,7 +12,8 @@
 
 /* --- failing and paying ---------------------------------------------------------------------- */
 
-static void fail(struct tpl_run *r, int code, const char *fmt, va_list ap) {
+__attribute__((format(printf, 3, 0))) static void fail(struct tpl_run *r, int code, const char *fmt,
+                                                       va_list ap) {
     struct slv_err e;
     if (r->rc) return;
     slv_err_vset(&e, code, fmt, ap);
@@ -199,8 +200,7 @@ static bool bind_rest(struct tpl_run *r, const struct tpl_sig *sig, const struct
         if (used[i]) continue;
         if (!rest) {
             slv_tpl_fail(r, "macro '%.100s' takes no keyword argument '%.*s'", sig->name,
-                         (int)(a->names[i]->s.n < 100 ? a->names[i]->s.n : 100),
-                         a->names[i]->s.p);
+                         (int)(a->names[i]->s.n < 100 ? a->names[i]->s.n : 100), a->names[i]->s.p);
             return false;
         }
         if (!slv_tpl_put(r, &r->mem, rest->dict, a->names[i], a->kw[i])) return false;
@@ -390,7 +390,8 @@ bool slv_tpl_exec(struct tpl_run *r, const struct tpl_node *body) {
     return true;
 }
 
-/* --- rendering --------------------------------------------------------------------------------- */
+/* --- rendering ---------------------------------------------------------------------------------
+ */
 
 /* Fills the top level's table: what the caller gave, then the global functions. */
 static bool fill_root(struct tpl_run *r) {
@@ -399,8 +400,7 @@ static bool fill_root(struct tpl_run *r) {
     if (!r->root) return false;
     for (size_t i = 0; i < ids->n; i++) {
         const struct tpl_text name = ids->e[i].key->s;
-        struct slv_value *v =
-            slv_tpl_get_str(r->given, r->given->names->dict, name.p, name.n);
+        struct slv_value *v = slv_tpl_get_str(r->given, r->given->names->dict, name.p, name.n);
         const struct tpl_def *def = v ? NULL : slv_tpl_global(name.p, name.n);
         if (def) {
             v = slv_tpl_new(&r->mem, TPL_FUNC);

@@ -163,8 +163,8 @@ static struct slv_value *str_endswith(struct tpl_run *r, struct slv_value *self,
     return affix(r, self, a, ends);
 }
 
-static struct slv_value *search(struct tpl_run *r, struct slv_value *self,
-                                const struct tpl_args *a, bool last, bool must) {
+static struct slv_value *search(struct tpl_run *r, struct slv_value *self, const struct tpl_args *a,
+                                bool last, bool must) {
     struct tpl_text s;
     size_t base, at = SIZE_MAX;
     bool none;
@@ -172,7 +172,8 @@ static struct slv_value *search(struct tpl_run *r, struct slv_value *self,
     if (!none && !slv_tpl_search(r, s, a->v[0]->s, last, &at)) return NULL;
     if (at == SIZE_MAX && must) return slv_tpl_fail(r, "substring not found");
     if (at == SIZE_MAX) return slv_tpl_int(r, -1);
-    const struct slv_value part = {.kind = TPL_STR, .s = s, .cps = self->cps == self->s.n ? (uint32_t)s.n : 0};
+    const struct slv_value part = {
+        .kind = TPL_STR, .s = s, .cps = self->cps == self->s.n ? (uint32_t)s.n : 0};
     return slv_tpl_int(r, (int64_t)(base + slv_tpl_index_of(&part, at)));
 }
 
@@ -234,8 +235,8 @@ static bool split_on(struct tpl_run *r, struct slv_value *self, struct tpl_text 
 }
 
 /* From the end, on reversed bytes, so that matching stays linear; parts come out last first. */
-static bool rsplit_on(struct tpl_run *r, struct slv_value *self, struct tpl_text sep,
-                      uint64_t most, struct slv_value *list) {
+static bool rsplit_on(struct tpl_run *r, struct slv_value *self, struct tpl_text sep, uint64_t most,
+                      struct slv_value *list) {
     const struct tpl_text s = self->s;
     const char *back = slv_tpl_reverse(r, s), *what = back ? slv_tpl_reverse(r, sep) : NULL;
     size_t from = 0; /* bytes of `back` that are dealt with */
@@ -459,8 +460,8 @@ static bool padding(struct tpl_run *r, struct slv_value *self, const struct tpl_
     return true;
 }
 
-static struct slv_value *padded(struct tpl_run *r, struct slv_value *self,
-                                const struct tpl_args *a, int where) {
+static struct slv_value *padded(struct tpl_run *r, struct slv_value *self, const struct tpl_args *a,
+                                int where) {
     size_t pad, mark = slv_tpl_begin(r);
     struct tpl_text fill;
     if (!padding(r, self, a, &pad, &fill)) return NULL;
@@ -569,8 +570,7 @@ static struct slv_value *list_count(struct tpl_run *r, struct slv_value *self,
 }
 
 /* A copy of what cannot change is the thing itself. */
-static struct slv_value *same(struct tpl_run *r, struct slv_value *self,
-                              const struct tpl_args *a) {
+static struct slv_value *same(struct tpl_run *r, struct slv_value *self, const struct tpl_args *a) {
     (void)r, (void)a;
     return self;
 }
@@ -683,14 +683,19 @@ static const struct tpl_def dict_methods[] = {
 const struct tpl_def *slv_tpl_method(const struct slv_value *v, const char *name, size_t n) {
     const struct tpl_def *found;
     switch ((enum tpl_kind)v->kind) {
-    case TPL_STR: return slv_tpl_find(str_methods, name, n);
-    case TPL_LIST: return slv_tpl_find(list_methods, name, n);
+    case TPL_STR:
+        return slv_tpl_find(str_methods, name, n);
+    case TPL_LIST:
+        return slv_tpl_find(list_methods, name, n);
     case TPL_TUPLE:
         found = slv_tpl_find(list_methods, name, n);
         return found && found->fn != same ? found : NULL;
-    case TPL_DICT: return slv_tpl_find(dict_methods, name, n);
-    case TPL_LOOP: return slv_tpl_find(slv_tpl_loop_methods, name, n);
-    case TPL_CYCLER: return slv_tpl_find(slv_tpl_cycler_methods, name, n);
+    case TPL_DICT:
+        return slv_tpl_find(dict_methods, name, n);
+    case TPL_LOOP:
+        return slv_tpl_find(slv_tpl_loop_methods, name, n);
+    case TPL_CYCLER:
+        return slv_tpl_find(slv_tpl_cycler_methods, name, n);
     case TPL_UNDEF:
     case TPL_NONE:
     case TPL_BOOL:
@@ -704,14 +709,15 @@ const struct tpl_def *slv_tpl_method(const struct slv_value *v, const char *name
     case TPL_MACRO:
     case TPL_METHOD:
     case TPL_FUNC:
-    case TPL_JOINER: break;
+    case TPL_JOINER:
+        break;
     }
     return NULL;
 }
 
 bool slv_tpl_method_unsafe(const struct slv_value *v, const char *name, size_t n) {
     static const char *const of_dict[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
-    static const char *const of_list[] = {"append", "clear", "pop",    "reverse", "insert",
+    static const char *const of_list[] = {"append", "clear",  "pop",    "reverse", "insert",
                                           "sort",   "extend", "remove", NULL};
     const char *const *rows = v->kind == TPL_DICT ? of_dict : v->kind == TPL_LIST ? of_list : NULL;
     for (; rows && *rows; rows++)

@@ -65,17 +65,22 @@ bool slv_tpl_truth(struct tpl_run *r, struct slv_value *v) {
     size_t n;
     switch ((enum tpl_kind)v->kind) {
     case TPL_UNDEF:
-    case TPL_NONE: return false;
-    case TPL_BOOL: return v->truth;
-    case TPL_INT: return v->i != 0;
-    case TPL_FLOAT: return v->d != 0; /* NaN is true */
+    case TPL_NONE:
+        return false;
+    case TPL_BOOL:
+        return v->truth;
+    case TPL_INT:
+        return v->i != 0;
+    case TPL_FLOAT:
+        return v->d != 0; /* NaN is true */
     case TPL_STR:
     case TPL_LIST:
     case TPL_TUPLE:
     case TPL_DICT:
     case TPL_VIEW:
     case TPL_RANGE:
-    case TPL_LOOP: return slv_tpl_len(r, v, &n) && n != 0;
+    case TPL_LOOP:
+        return slv_tpl_len(r, v, &n) && n != 0;
     case TPL_BIGINT:
     case TPL_ITER:
     case TPL_NS:
@@ -83,7 +88,8 @@ bool slv_tpl_truth(struct tpl_run *r, struct slv_value *v) {
     case TPL_METHOD:
     case TPL_FUNC:
     case TPL_CYCLER:
-    case TPL_JOINER: break;
+    case TPL_JOINER:
+        break;
     }
     return true;
 }
@@ -212,8 +218,7 @@ bool slv_tpl_hash(struct tpl_run *r, const struct slv_scope *s, const struct slv
         if (r && !slv_tpl_pay(r, v->s.n / 32)) return false;
         *ret = hash_text(s->seed, v->s);
     } else if (number(v)) {
-        if (v->kind == TPL_FLOAT && v->d == floor(v->d) && fabs(v->d) < 9.2e18)
-            i = (int64_t)v->d;
+        if (v->kind == TPL_FLOAT && v->d == floor(v->d) && fabs(v->d) < 9.2e18) i = (int64_t)v->d;
         else if (!slv_tpl_as_int(v, &i)) {
             if (!slv_tpl_as_double(v, &d)) return false;
             memcpy(&i, &d, sizeof i);
@@ -422,7 +427,8 @@ struct slv_value *slv_tpl_unary(struct tpl_run *r, enum tpl_op op, struct slv_va
         text[0] = '-';
         memcpy(text + 1, a->s.p, a->s.n);
         bool negative = a->s.p[0] == '-';
-        return slv_tpl_parse_int(&r->mem, text + 2 * negative, a->s.n + 1 - 2 * (size_t)negative, 10);
+        return slv_tpl_parse_int(&r->mem, text + 2 * negative, a->s.n + 1 - 2 * (size_t)negative,
+                                 10);
     }
     if (a->kind == TPL_BIGINT) return a;
     return slv_tpl_fail(r, "bad operand type for unary %c: '%s'", op == OP_NEG ? '-' : '+',
@@ -434,13 +440,23 @@ struct slv_value *slv_tpl_unary(struct tpl_run *r, enum tpl_op op, struct slv_va
 bool slv_tpl_len(struct tpl_run *r, struct slv_value *v, size_t *ret) {
     static const struct slv_value length = {.kind = TPL_STR, .s = {"length", 6}, .cps = 6};
     switch ((enum tpl_kind)v->kind) {
-    case TPL_UNDEF: *ret = 0; return true;
-    case TPL_STR: *ret = v->cps; return true;
+    case TPL_UNDEF:
+        *ret = 0;
+        return true;
+    case TPL_STR:
+        *ret = v->cps;
+        return true;
     case TPL_LIST:
-    case TPL_TUPLE: *ret = v->list->n; return true;
+    case TPL_TUPLE:
+        *ret = v->list->n;
+        return true;
     case TPL_DICT:
-    case TPL_VIEW: *ret = v->dict->n; return true;
-    case TPL_RANGE: *ret = v->range->n; return true;
+    case TPL_VIEW:
+        *ret = v->dict->n;
+        return true;
+    case TPL_RANGE:
+        *ret = v->range->n;
+        return true;
     case TPL_LOOP:
         v = slv_tpl_field(r, v, &length);
         if (v) *ret = (size_t)v->i;
@@ -456,7 +472,8 @@ bool slv_tpl_len(struct tpl_run *r, struct slv_value *v, size_t *ret) {
     case TPL_METHOD:
     case TPL_FUNC:
     case TPL_CYCLER:
-    case TPL_JOINER: break;
+    case TPL_JOINER:
+        break;
     }
     slv_tpl_fail(r, "object of type '%s' has no len()", slv_tpl_type(v));
     return false;

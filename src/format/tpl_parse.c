@@ -14,7 +14,8 @@
 
 /* --- tokens and errors ------------------------------------------------------------------------ */
 
-static void *fail(struct tpl_parser *p, int code, const char *fmt, va_list ap) {
+__attribute__((format(printf, 3, 0))) static void *fail(struct tpl_parser *p, int code,
+                                                        const char *fmt, va_list ap) {
     struct slv_err e;
     if (p->rc) return NULL;
     slv_err_vset(&e, code, fmt, ap);
@@ -245,8 +246,7 @@ static struct tpl_node *parse_target_name(struct tpl_parser *p, bool with_ns,
     if (!slv_tpl_advance(p)) return NULL;
     struct tpl_node *n = slv_tpl_name_node(p, t.s, t.line);
     if (!n) return NULL;
-    if (!with_ns || p->tok.type != T_DOT)
-        return slv_tpl_note_read(p, t.s, how) ? n : NULL;
+    if (!with_ns || p->tok.type != T_DOT) return slv_tpl_note_read(p, t.s, how) ? n : NULL;
     n->op = OP_NSREF;
     if (!slv_tpl_advance(p)) return NULL;
     n->val = slv_tpl_view(p->mem, p->tok.s.p, p->tok.s.n);
@@ -600,8 +600,7 @@ static bool compile(struct tpl_parser *p, const char *text, size_t n) {
         p->tok.line = p->unknown->line;
         int length = p->unknown->val->s.n < 100 ? (int)p->unknown->val->s.n : 100;
         slv_tpl_refuse(p, SLV_E_UNSUPPORTED, "No %s named '%.*s'",
-                       p->unknown->op == OP_TEST ? "test" : "filter", length,
-                       p->unknown->val->s.p);
+                       p->unknown->op == OP_TEST ? "test" : "filter", length, p->unknown->val->s.p);
         return false;
     }
     return true;

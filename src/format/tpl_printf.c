@@ -86,7 +86,10 @@ static bool add_number(struct tpl_run *r, const struct spec *f, bool negative, c
 
 static bool add_int(struct tpl_run *r, const struct spec *f, int64_t v) {
     char text[64];
-    unsigned base = f->type == 'x' || f->type == 'X' ? 16 : f->type == 'o' ? 8 : f->type == 'b' ? 2 : 10;
+    unsigned base = f->type == 'x' || f->type == 'X' ? 16
+                    : f->type == 'o'                 ? 8
+                    : f->type == 'b'                 ? 2
+                                                     : 10;
     uint64_t size = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
     size_t n = digits(size, base, f->type == 'X', text);
     const char *prefix = !f->alt || base == 10 ? ""
@@ -141,7 +144,8 @@ static bool add_double(struct tpl_run *r, const struct spec *f, double v) {
     return add_number(r, f, negative, "", text, n, 3);
 }
 
-/* --- the % operator ---------------------------------------------------------------------------- */
+/* --- the % operator ----------------------------------------------------------------------------
+ */
 
 struct percent {
     struct tpl_run *r;
@@ -309,8 +313,8 @@ struct slv_value *slv_tpl_percent(struct tpl_run *r, struct slv_value *fmt, stru
     size_t mark = slv_tpl_begin(r);
     if (!percent_all(&p)) return NULL;
     size_t given = args->kind == TPL_TUPLE ? args->list->n : 1;
-    bool mapping = p.map || args->kind == TPL_LIST || args->kind == TPL_UNDEF ||
-                   args->kind == TPL_RANGE;
+    bool mapping =
+        p.map || args->kind == TPL_LIST || args->kind == TPL_UNDEF || args->kind == TPL_RANGE;
     if (p.used < given && !mapping)
         return slv_tpl_fail(r, "not all arguments converted during string formatting");
     struct slv_value *v = slv_tpl_end(r, mark);
@@ -384,8 +388,7 @@ static bool format_value(struct tpl_run *r, struct slv_value *v, struct tpl_text
     struct spec f;
     if (spec.n == 0) return slv_tpl_add_value(r, v);
     if (!read_spec(r, spec, &f)) return false;
-    if (v->kind == TPL_INT || v->kind == TPL_BOOL || v->kind == TPL_FLOAT ||
-        v->kind == TPL_BIGINT)
+    if (v->kind == TPL_INT || v->kind == TPL_BOOL || v->kind == TPL_FLOAT || v->kind == TPL_BIGINT)
         return format_number(r, &f, v);
     if (v->kind != TPL_STR)
         return slv_tpl_fail(r, "unsupported format string passed to %s.__format__",

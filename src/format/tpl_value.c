@@ -67,7 +67,9 @@ struct slv_value *slv_tpl_new(struct slv_scope *s, enum tpl_kind kind) {
     return v;
 }
 
-struct slv_value *slv_value_none(struct slv_scope *s) { return s ? &slv_tpl_none : NULL; }
+struct slv_value *slv_value_none(struct slv_scope *s) {
+    return s ? &slv_tpl_none : NULL;
+}
 
 struct slv_value *slv_value_bool(struct slv_scope *s, bool v) {
     return s ? slv_tpl_bool(v) : NULL;
@@ -189,7 +191,9 @@ struct slv_value *slv_tpl_list(struct slv_scope *s, enum tpl_kind kind, size_t c
     return v;
 }
 
-struct slv_value *slv_value_list(struct slv_scope *s) { return slv_tpl_list(s, TPL_LIST, 0); }
+struct slv_value *slv_value_list(struct slv_scope *s) {
+    return slv_tpl_list(s, TPL_LIST, 0);
+}
 
 bool slv_tpl_push(struct slv_scope *s, struct slv_value *list, struct slv_value *v) {
     if (!list || !v) return false;
@@ -207,8 +211,7 @@ bool slv_tpl_push(struct slv_scope *s, struct slv_value *list, struct slv_value 
     return true;
 }
 
-struct slv_value *slv_value_push(struct slv_scope *s, struct slv_value *list,
-                                 struct slv_value *v) {
+struct slv_value *slv_value_push(struct slv_scope *s, struct slv_value *list, struct slv_value *v) {
     if (!list || list->kind != TPL_LIST) return NULL;
     return slv_tpl_push(s, list, v) ? list : NULL;
 }

@@ -11,12 +11,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char names[] =
     "{\"messages\": [{\"role\": \"system\", \"content\": \"Be brief.\"}, {\"role\": \"user\","
-    " \"content\": \"Gr\\u00fc\\u00dfe \\ud83d\\ude42\"}, {\"role\": \"assistant\", \"content\": null,"
+    " \"content\": \"Gr\\u00fc\\u00dfe \\ud83d\\ude42\"}, {\"role\": \"assistant\", \"content\": "
+    "null,"
     " \"tool_calls\": [{\"id\": \"c1\", \"type\": \"function\", \"function\": {\"name\": \"f\","
-    " \"arguments\": {\"x\": [1, 2.5, null, true]}}}]}, {\"role\": \"tool\", \"content\": \"<ok>\"}],"
-    " \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"f\", \"parameters\": {\"type\":"
-    " \"object\", \"properties\": {\"x\": {\"type\": \"array\"}}}}}], \"add_generation_prompt\": true,"
-    " \"s\": \"Hello, World\", \"n\": 42, \"f\": 3.14, \"l\": [3, 1, 2], \"d\": {\"b\": 1, \"a\": 2},"
+    " \"arguments\": {\"x\": [1, 2.5, null, true]}}}]}, {\"role\": \"tool\", \"content\": "
+    "\"<ok>\"}],"
+    " \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"f\", \"parameters\": "
+    "{\"type\":"
+    " \"object\", \"properties\": {\"x\": {\"type\": \"array\"}}}}}], \"add_generation_prompt\": "
+    "true,"
+    " \"s\": \"Hello, World\", \"n\": 42, \"f\": 3.14, \"l\": [3, 1, 2], \"d\": {\"b\": 1, \"a\": "
+    "2},"
     " \"bos_token\": \"<s>\", \"big\": 18446744073709551616}";
 
 static uint64_t fixed(void *ctx) {

@@ -80,7 +80,8 @@ static void check_error(const char *text, int code, const char *message) {
     slv_buf_fini(&out);
 }
 
-/* --- the table --------------------------------------------------------------------------------- */
+/* --- the table ---------------------------------------------------------------------------------
+ */
 
 /* One line of the table: false, and a word to the reader, where we differ. */
 static bool same_as_jinja(const char *line, size_t n, const char *given, size_t given_n) {
@@ -100,7 +101,8 @@ static bool same_as_jinja(const char *line, size_t n, const char *given, size_t 
     if (!rc) rc = slv_template_render(t, s, &out, &err);
     bool same = rc == SLV_E_FORMAT || rc == SLV_E_UNSUPPORTED || rc == SLV_E_LIMIT;
     if (slv_tpl_text_is(want->key, "ok"))
-        same = rc == 0 && out.len == want->value->s.n && !memcmp(out.data, want->value->s.p, out.len);
+        same =
+            rc == 0 && out.len == want->value->s.n && !memcmp(out.data, want->value->s.p, out.len);
     if (slv_tpl_text_is(want->key, "raised"))
         same = rc == SLV_E_USAGE && strlen(err.msg) == want->value->s.n &&
                !memcmp(err.msg, want->value->s.p, want->value->s.n);
@@ -135,7 +137,8 @@ static void every_case_comes_out_as_from_jinja(void **state) {
     slv_buf_fini(&text);
 }
 
-/* --- errors a person can use -------------------------------------------------------------------- */
+/* --- errors a person can use --------------------------------------------------------------------
+ */
 
 static void errors_name_the_line_and_the_reason(void **state) {
     (void)state;
@@ -169,7 +172,8 @@ static void a_long_message_of_the_template_is_cut_not_lost(void **state) {
     assert_int_equal(render(text, strlen(text), NULL, &out, NULL), SLV_E_USAGE);
 }
 
-/* --- values ------------------------------------------------------------------------------------- */
+/* --- values -------------------------------------------------------------------------------------
+ */
 
 static void values_built_in_c_are_those_of_the_template(void **state) {
     (void)state;
@@ -189,13 +193,19 @@ static void values_built_in_c_are_those_of_the_template(void **state) {
     assert_int_equal(slv_scope_set(s, "b", slv_value_bool(s, false)), 0);
     assert_int_equal(slv_scope_set(s, "c", slv_value_int(s, 7)), 0);
     assert_int_equal(slv_scope_set(s, "d", slv_value_double(s, 1e16)), 0);
-    assert_int_equal(slv_scope_set(s, "e", slv_value_str(s, "a\xff" "b\0c", 5)), 0);
+    assert_int_equal(slv_scope_set(s, "e",
+                                   slv_value_str(s,
+                                                 "a\xff"
+                                                 "b\0c",
+                                                 5)),
+                     0);
     assert_int_equal(slv_scope_set(s, "l", l), 0);
     assert_int_equal(slv_scope_set(s, "m", m), 0);
     for (int again = 0; again < 2; again++) {
         slv_buf_clear(&out);
         assert_int_equal(slv_template_render(t, s, &out, NULL), 0);
-        static const char want[] = "NoneFalse71e+16a\xef\xbf\xbd" "b\0c[-3, 'x']{'k': 0.1, 'z': None}0.1";
+        static const char want[] = "NoneFalse71e+16a\xef\xbf\xbd"
+                                   "b\0c[-3, 'x']{'k': 0.1, 'z': None}0.1";
         assert_int_equal(out.len, sizeof want - 1);
         assert_memory_equal(out.data, want, out.len);
     }
@@ -240,9 +250,10 @@ static void big_dicts_keep_their_order_and_find_every_key(void **state) {
 static void json_is_read_as_it_is_and_refused_when_broken(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", "{", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "{a:1}", "[1 2]", "01", "1.", "1e", "-", "+1",
-        ".5", "nul", "\"", "\"\\x\"", "\"\\u12\"", "\"\t\"", "1 1", "NaN", "'a'", "[", "]", "tru",
-        "{\"a\":}", "\"\\", "\"\\\"", "[\"a]",
+        "",   "{",       "[1,]",      "{\"a\":1,}", "{\"a\" 1}", "{a:1}",  "[1 2]",
+        "01", "1.",      "1e",        "-",          "+1",        ".5",     "nul",
+        "\"", "\"\\x\"", "\"\\u12\"", "\"\t\"",     "1 1",       "NaN",    "'a'",
+        "[",  "]",       "tru",       "{\"a\":}",   "\"\\",      "\"\\\"", "[\"a]",
     };
     struct slv_scope *s;
     struct slv_value *v;
@@ -263,7 +274,8 @@ static void json_is_read_as_it_is_and_refused_when_broken(void **state) {
           "-9223372036854775808|{'x': 3, 'y': 2}|100000.0");
 }
 
-/* --- hostile templates --------------------------------------------------------------------------- */
+/* --- hostile templates ---------------------------------------------------------------------------
+ */
 
 static double now(void) {
     struct timespec t;
@@ -302,7 +314,8 @@ static void endure_repeated(const char *head, const char *piece, size_t times, c
 
 static void deep_templates_are_refused(void **state) {
     (void)state;
-    static const char *const open[] = {"(", "[", "{1:", "-", "not ", "a if b else ", "[a[", "f(", "-("};
+    static const char *const open[] = {"(",   "[",  "{1:", "-", "not ", "a if b else ",
+                                       "[a[", "f(", "-("};
     for (size_t i = 0; i < sizeof open / sizeof *open; i++)
         endure_repeated("{{ ", open[i], 50000, "", SLV_E_LIMIT);
     endure_repeated("", "{% if a %}", 50000, "", SLV_E_LIMIT);
@@ -351,19 +364,23 @@ static void templates_that_never_end_are_stopped(void **state) {
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
         "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
         "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
-        "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
+        "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) "
+        "}}",
         "{% macro a(n) %}{% call b(n) %}{{ caller() }}{% endcall %}{% endmacro %}"
         "{% macro b(n) %}{{ a(n) }}{{ caller() }}{% endmacro %}{{ a(1) }}",
         "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
-        "{% set n = namespace(x=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}"
+        "{% set n = namespace(x=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor "
+        "%}"
         "{{ n.x }}",
-        "{% set n = namespace(x=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}"
+        "{% set n = namespace(x=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor "
+        "%}"
         "{{ n.x|tojson }}",
         "{% set n = namespace(x=[], y=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}"
         "{% set n.y = [n.y, n.y] %}{% endfor %}{{ n.x == n.y }}",
         "{% set n = namespace(x=[], y=[]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}"
         "{% set n.y = [n.y, n.y] %}{% endfor %}{{ n.x < n.y }}",
-        "{% set n = namespace(x=()) %}{% for i in range(60) %}{% set n.x = (n.x, n.x) %}{% endfor %}"
+        "{% set n = namespace(x=()) %}{% for i in range(60) %}{% set n.x = (n.x, n.x) %}{% endfor "
+        "%}"
         "{{ {n.x: 1} }}",
         "{% set n = namespace(x=[]) %}{% for i in range(9999) %}{% set n.x = [n.x] %}{% endfor %}"
         "{{ n.x }}",
@@ -382,7 +399,8 @@ static void templates_that_never_end_are_stopped(void **state) {
         "{% set s = 'ab' * 999999 %}{% for i in range(99999) %}{{ s|upper|length }}{% endfor %}",
         "{% set s = 'ab' * 999999 %}{% for i in range(99999) %}{{ s.isalpha() }}{% endfor %}",
         "{% set s = 'ab' * 999999 %}{% for i in range(99999) %}{{ s == s ~ '' }}{% endfor %}",
-        "{% set s = 'Σ' * 999999 %}{{ s.lower()|length }}{{ s.lower()|length }}{{ s.lower()|length }}"
+        "{% set s = 'Σ' * 999999 %}{{ s.lower()|length }}{{ s.lower()|length }}{{ s.lower()|length "
+        "}}"
         "{% for i in range(999) %}{{ s.lower()|length }}{% endfor %}",
         "{% set s = 'ab' * 3999999 %}{% set t = s ~ '' %}{% for i in range(99999) %}"
         "{% if s == t %}{% endif %}{% endfor %}",
@@ -402,32 +420,51 @@ static void templates_that_never_end_are_stopped(void **state) {
         "{% set l = range(99999)|list %}{% for i in l %}{{ l|unique|list|length }}{% endfor %}",
         "{% set l = range(99999)|list %}{% for i in l %}{{ l == l + [] }}{% endfor %}",
         "{% set l = ['a' * 999999] * 9999 %}{{ l|join|length }}",
-        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
-        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor "
+        "%}",
+        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor "
+        "%}",
         "{% set n = namespace(x='ab') %}{% for i in range(99) %}"
         "{% set n.x = n.x|replace('a', n.x) %}{% endfor %}",
-        "{% set n = namespace(x=[1]) %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
-        "{% set n = namespace(x=[1]) %}{% for i in range(99999) %}{% set n.x = n.x + [i] %}{% endfor %}",
-        "{{ 'a' * 1000000000 }}", "{{ ('a' * 1000000) * 1000 }}", "{{ [0] * 1000000000 }}",
-        "{{ ''|center(1000000000) }}", "{{ 'a\nb'|indent(1000000000) }}",
-        "{{ '%1000000000d' % 1 }}", "{{ '%*d' % (1000000000, 1) }}", "{{ '%.1000000000f' % 1 }}",
-        "{{ '{:1000000000}'.format(1) }}", "{{ '{:.1000000000f}'.format(1.0) }}",
-        "{{ 'a'.ljust(1000000000) }}", "{{ 'a'.rjust(9223372036854775807) }}",
-        "{{ 'a'.zfill(1000000000) }}", "{{ '\t'.expandtabs(1000000000) }}",
-        "{{ [1]|tojson(indent=1000000000) }}", "{{ [1]|tojson(indent=9223372036854775807) }}",
-        "{{ [1]|batch(1000000000, 'x')|list }}", "{{ [1]|slice(1000000000)|list }}",
-        "{{ 'a'|replace('', 'b' * 9999999) }}", "{{ ('a,' * 999999).split(',') }}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor "
+        "%}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(99999) %}{% set n.x = n.x + [i] %}{% "
+        "endfor %}",
+        "{{ 'a' * 1000000000 }}",
+        "{{ ('a' * 1000000) * 1000 }}",
+        "{{ [0] * 1000000000 }}",
+        "{{ ''|center(1000000000) }}",
+        "{{ 'a\nb'|indent(1000000000) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%*d' % (1000000000, 1) }}",
+        "{{ '%.1000000000f' % 1 }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ '{:.1000000000f}'.format(1.0) }}",
+        "{{ 'a'.ljust(1000000000) }}",
+        "{{ 'a'.rjust(9223372036854775807) }}",
+        "{{ 'a'.zfill(1000000000) }}",
+        "{{ '\t'.expandtabs(1000000000) }}",
+        "{{ [1]|tojson(indent=1000000000) }}",
+        "{{ [1]|tojson(indent=9223372036854775807) }}",
+        "{{ [1]|batch(1000000000, 'x')|list }}",
+        "{{ [1]|slice(1000000000)|list }}",
+        "{{ 'a'|replace('', 'b' * 9999999) }}",
+        "{{ ('a,' * 999999).split(',') }}",
         "{% filter center(1000000000) %}{% endfilter %}",
         "{{ range(99999)|map('string')|map('center', 9999)|join }}",
-        "{{ dict(range(99999)|map('string')|batch(2)|list)|tojson * 99 }}",
+        "{{ dict(range(99998)|map('string')|batch(2)|list)|tojson * 99 }}",
         "{% for i in range(99999) %}{{ 'x' * 9999 }}{% endfor %}",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         endure(rows[i], rows[i], strlen(rows[i]), SLV_E_LIMIT);
     static const char *const refused[] = {
-        "{{ 10 ** 1000 }}", "{{ 10 ** 9223372036854775807 }}", "{{ 9 ** 99 ** 99 }}",
-        "{{ range(9223372036854775807) }}", "{{ range(-9223372036854775807, 9223372036854775807) }}",
-        "{{ -9223372036854775807 - 2 }}", "{{ 9223372036854775807 * 2 }}",
+        "{{ 10 ** 1000 }}",
+        "{{ 10 ** 9223372036854775807 }}",
+        "{{ 9 ** 99 ** 99 }}",
+        "{{ range(9223372036854775807) }}",
+        "{{ range(-9223372036854775807, 9223372036854775807) }}",
+        "{{ -9223372036854775807 - 2 }}",
+        "{{ 9223372036854775807 * 2 }}",
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         endure(refused[i], refused[i], strlen(refused[i]), SLV_E_FORMAT);
@@ -484,7 +521,8 @@ static void a_long_conversation_fits(void **state) {
     slv_template_free(t);
 }
 
-/* --- failing allocations --------------------------------------------------------------------------- */
+/* --- failing allocations
+ * --------------------------------------------------------------------------- */
 
 static void every_failing_allocation_is_an_error_and_no_leak(void **state) {
     (void)state;
@@ -502,9 +540,11 @@ static void every_failing_allocation_is_an_error_and_no_leak(void **state) {
         "{{ d.items()|list|sort(attribute=1)|map(attribute=0)|join(',') }}{{ 'a b c'.split() }}\n"
         "{{ d|length }}{{ messages|selectattr('content')|map(attribute='role')|list }}\n"
         "{% for c in 'h\xc3\xa9' recursive %}{{ c|title }}{{ loop.changed(c) }}{% endfor %}\n"
-        "{{ '%s %5.2f' % ('a', 1.5) }}{{ '{:>5} {x}'.format('q', x=1) }}{{ 'aXb'.rsplit('X', 1) }}\n"
+        "{{ '%s %5.2f' % ('a', 1.5) }}{{ '{:>5} {x}'.format('q', x=1) }}{{ 'aXb'.rsplit('X', 1) "
+        "}}\n"
         "{{ [3, 1]|sort|unique|batch(2)|list }}{{ 'abc'[::-1] }}{{ (1, 2) + (3,) }}\n"
-        "{% set t %}x{% endset %}{% with q = t ~ 'y' %}{{ q|indent|replace('x', 'z') }}{% endwith %}\n"
+        "{% set t %}x{% endset %}{% with q = t ~ 'y' %}{{ q|indent|replace('x', 'z') }}{% endwith "
+        "%}\n"
         "{{ messages|groupby('role')|length }}{{ '<b>'|safe + '<' }}{{ 'a-b'.partition('-') }}\n"
         "{{ strftime_now('%Y %B') }}{{ cycler(1, 2).next() }}{{ '12'|int + '1.5'|float }}";
     bool done = false;
