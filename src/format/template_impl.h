@@ -36,14 +36,15 @@
 #define TPL_RANGE_MAX 100000            /* elements of a range, as in Jinja's sandbox */
 #define TPL_JSON_DEPTH 64               /* nesting of JSON given to slv_value_parse */
 
-/* --- values ----------------------------------------------------------------------------------- */
+/* --- values ---------------------------------------------------------------------------------- */
 
 enum tpl_kind {
     TPL_UNDEF, /* text: the name that was asked for */
     TPL_NONE,
     TPL_BOOL,
     TPL_INT,
-    TPL_BIGINT, /* text: decimal digits of an integer that does not fit 64 bits; not computed with */
+    TPL_BIGINT, /* text: decimal digits of an integer that does not fit 64 bits; not computed with
+                 */
     TPL_FLOAT,
     TPL_STR,
     TPL_LIST,
@@ -70,10 +71,13 @@ struct tpl_text {
 
 struct slv_value {
     uint8_t kind; /* enum tpl_kind */
-    bool markup;  /* STR: came from |safe or |escape; + and % escape the other side */
-    bool grouped; /* TUPLE: made by groupby, has .grouper and .list */
-    bool truth;   /* BOOL */
-    uint8_t view; /* VIEW: enum tpl_view */
+    union {
+        bool truth;   /* BOOL */
+        bool markup;  /* STR: came from |safe or |escape; + and % escape the other side */
+        bool grouped; /* TUPLE: made by groupby, has .grouper and .list */
+        uint8_t view; /* VIEW: enum tpl_view */
+    };
+    uint32_t cps; /* STR: code points */
     union {
         int64_t i;
         double d;
@@ -88,7 +92,7 @@ struct slv_value {
         struct tpl_loop *loop;
         struct tpl_cycle *cycle; /* CYCLER, JOINER */
     };
-    size_t cps; /* STR: code points */
+    struct growth *growth; /* STR: in front of bytes that more may follow, or NULL */
 };
 
 struct tpl_list {
@@ -110,7 +114,7 @@ struct tpl_dict {
 };
 
 struct tpl_range {
-    int64_t start, step;
+    int64_t start, stop, step;
     size_t n;
 };
 
@@ -128,18 +132,17 @@ struct slv_scope {
     struct slv_value *names; /* DICT */
     uint64_t seed;           /* of dict hashes; only speed depends on it */
     bool failed, full;       /* an allocation failed; it was for want of room, not of memory */
-    char *tail, *tail_end;   /* where the newest concatenation may grow in place */
 };
 
-/* --- compiled templates ----------------------------------------------------------------------- */
+/* --- compiled templates ---------------------------------------------------------------------- */
 
 enum tpl_op {
     /* expressions */
-    OP_CONST, /* val */
-    OP_NAME,  /* id; val: the undefined value to give when it is not set */
-    OP_TUPLE, /* a: elements */
-    OP_LIST,  /* a: elements */
-    OP_DICT,  /* a: key, value, key, value... */
+    OP_CONST,   /* val */
+    OP_NAME,    /* id; val: the undefined value to give when it is not set */
+    OP_TUPLE,   /* a: elements */
+    OP_LIST,    /* a: elements */
+    OP_DICT,    /* a: key, value, key, value... */
     OP_GETATTR, /* a; val: name */
     OP_GETITEM, /* a, b */
     OP_SLICE,   /* a, b, c: each may be NULL */
@@ -168,8 +171,8 @@ enum tpl_op {
     OP_GE,
     OP_IN,
     OP_NOTIN,
-    OP_COND,  /* a if b else c (NULL: undefined) */
-    OP_NSREF, /* target: id . val */
+    OP_COND,    /* a if b else c (NULL: undefined) */
+    OP_NSREF,   /* target: id . val */
     OP_KEYWORD, /* val: name, a: value */
     /* statements */
     OP_DATA,        /* val */
@@ -220,10 +223,11 @@ struct tpl_node {
 };
 
 struct slv_template {
-    struct slv_scope mem;   /* nodes and constants */
-    struct slv_value *ids;  /* DICT: name -> id */
+    struct slv_scope mem;  /* nodes and constants */
+    struct slv_value *ids; /* DICT: name -> id */
     struct tpl_node *body;
-    uint32_t *hidden; /* names that the top level sets before it reads them: the scope's do not show */
+    uint32_t
+        *hidden; /* names that the top level sets before it reads them: the scope's do not show */
     size_t hidden_n;
     uint32_t loop_id, caller_id;
 };
@@ -330,7 +334,7 @@ struct tpl_iter {
 
 struct tpl_loop {
     struct tpl_iter *it;
-    struct slv_value *src; /* NULL when a test selects */
+    struct slv_value *src;                                /* NULL when a test selects */
     struct slv_value *before, *current, *after, *changed; /* NULL: none */
     bool have_after, ended;
     int64_t index0, depth0, length; /* length -1: not known */
@@ -390,8 +394,8 @@ bool slv_tpl_text_is(const struct slv_value *v, const char *literal);
 static inline size_t slv_tpl_begin(struct tpl_run *r) { return r->scratch.len; }
 struct slv_value *slv_tpl_end(struct tpl_run *r, size_t mark);
 bool slv_tpl_add(struct tpl_run *r, const char *p, size_t n);
-bool slv_tpl_add_value(struct tpl_run *r, const struct slv_value *v); /* as str() */
-bool slv_tpl_add_repr(struct tpl_run *r, const struct slv_value *v);  /* as repr() */
+bool slv_tpl_add_value(struct tpl_run *r, const struct slv_value *v);   /* as str() */
+bool slv_tpl_add_repr(struct tpl_run *r, const struct slv_value *v);    /* as repr() */
 bool slv_tpl_add_escaped(struct tpl_run *r, const struct slv_value *v); /* HTML; markup as it is */
 bool slv_tpl_add_fill(struct tpl_run *r, const char *p, size_t n, size_t times);
 /* v itself if it is a string, else str(v). */
@@ -419,7 +423,8 @@ bool slv_tpl_search(struct tpl_run *r, struct tpl_text s, struct tpl_text needle
 
 bool slv_tpl_truth(struct tpl_run *r, struct slv_value *v); /* may fail: look at r->rc */
 int slv_tpl_equal(struct tpl_run *r, const struct slv_value *a, const struct slv_value *b); /* -1 */
-/* a < b, a > b as Python orders them: sets *ret to -1, 0, 1 (2: NaN). False: no order, reason set. */
+/* a < b, a > b as Python orders them: sets *ret to -1, 0, 1 (2: NaN). False: no order, reason set.
+ */
 bool slv_tpl_order(struct tpl_run *r, const struct slv_value *a, const struct slv_value *b,
                    int *ret);
 bool slv_tpl_hash(struct tpl_run *r, const struct slv_scope *s, const struct slv_value *v,
@@ -435,7 +440,8 @@ struct slv_value *slv_tpl_getattr(struct tpl_run *r, struct slv_value *v, struct
                                   struct slv_value *undef);
 struct slv_value *slv_tpl_getitem(struct tpl_run *r, struct slv_value *v, struct slv_value *key,
                                   struct slv_value *undef);
-struct slv_value *slv_tpl_slice(struct tpl_run *r, struct slv_value *v, struct slv_value *const part[3]);
+struct slv_value *slv_tpl_slice(struct tpl_run *r, struct slv_value *v,
+                                struct slv_value *const part[3]);
 struct slv_value *slv_tpl_undefined(struct tpl_run *r, struct slv_value *name);
 /* Fails with "'x' is undefined" if v is undefined. */
 bool slv_tpl_defined(struct tpl_run *r, const struct slv_value *v);
@@ -445,7 +451,8 @@ bool slv_tpl_as_double(const struct slv_value *v, double *ret); /* FLOAT too */
 struct slv_value *slv_tpl_int(struct tpl_run *r, int64_t v);
 struct slv_value *slv_tpl_double(struct tpl_run *r, double v);
 /* Attributes that are neither items nor methods: of loops, cyclers, macros, groups (tpl_loop.c). */
-struct slv_value *slv_tpl_field(struct tpl_run *r, struct slv_value *v, const struct slv_value *name);
+struct slv_value *slv_tpl_field(struct tpl_run *r, struct slv_value *v,
+                                const struct slv_value *name);
 
 /* --- tpl_iter.c ------------------------------------------------------------------------------- */
 
@@ -461,16 +468,19 @@ struct tpl_iter *slv_tpl_iter_new(struct tpl_run *r,
 /* Elements last to first; NULL with a reason if v cannot be walked backwards. */
 struct tpl_iter *slv_tpl_reversed(struct tpl_run *r, struct slv_value *v);
 
-/* --- tpl_seq_filters.c ------------------------------------------------------------------------ */
+/* --- tpl_seq_filters.c
+ * ---------------------------------------------------------------------------- */
 
 extern const struct tpl_def slv_tpl_seq_filters[];
 
-/* --- tpl_json.c, tpl_printf.c, tpl_case.c ----------------------------------------------------- */
+/* --- tpl_json.c, tpl_printf.c, tpl_case.c -------------------------------------------------------
+ */
 
 struct slv_value *slv_tpl_tojson(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a);
 struct slv_value *slv_tpl_percent(struct tpl_run *r, struct slv_value *fmt, struct slv_value *args,
                                   struct slv_value *map);
-struct slv_value *slv_tpl_format(struct tpl_run *r, struct slv_value *fmt, const struct tpl_args *a);
+struct slv_value *slv_tpl_format(struct tpl_run *r, struct slv_value *fmt,
+                                 const struct tpl_args *a);
 
 bool slv_tpl_space(uint32_t cp);
 enum tpl_case { CASE_UPPER, CASE_LOWER, CASE_TITLE, CASE_CAPITAL, CASE_SWAP, CASE_FOLD };
@@ -496,7 +506,8 @@ bool slv_tpl_printable(uint32_t cp);
 struct tpl_text slv_tpl_strip(struct tpl_text s, const struct slv_value *chars, bool left,
                               bool right);
 
-/* --- tpl_eval.c, tpl_exec.c, tpl_loop.c ------------------------------------------------------- */
+/* --- tpl_eval.c, tpl_exec.c, tpl_loop.c ---------------------------------------------------------
+ */
 
 struct slv_value *slv_tpl_eval(struct tpl_run *r, const struct tpl_node *n);
 struct slv_value *slv_tpl_call(struct tpl_run *r, struct slv_value *f, const struct tpl_args *a);
@@ -528,7 +539,8 @@ struct slv_value *slv_tpl_captured(struct tpl_run *r, size_t mark);
 
 extern const struct tpl_def slv_tpl_loop_methods[], slv_tpl_cycler_methods[];
 
-/* --- tpl_lex.c, tpl_expr.c, tpl_parse.c ------------------------------------------------------- */
+/* --- tpl_lex.c, tpl_expr.c, tpl_parse.c
+ * ----------------------------------------------------------- */
 
 enum tpl_token {
     T_EOF,
@@ -631,8 +643,7 @@ bool slv_tpl_note_first(struct tpl_parser *p, uint32_t id, enum tpl_mention how)
 bool slv_tpl_deeper(struct tpl_parser *p);
 
 struct tpl_node *slv_tpl_parse_expr(struct tpl_parser *p, bool with_cond);
-struct tpl_node *slv_tpl_parse_tuple(struct tpl_parser *p, bool with_cond, const char *end_name,
-                                     bool parens);
+struct tpl_node *slv_tpl_parse_tuple(struct tpl_parser *p, bool with_cond, bool parens);
 /* `| name(...) | name(...)` behind `of`; `bare`: the first has no bar before it. */
 struct tpl_node *slv_tpl_parse_filters(struct tpl_parser *p, struct tpl_node *of, bool bare);
 struct tpl_node *slv_tpl_name_node(struct tpl_parser *p, struct tpl_text name, uint32_t line);

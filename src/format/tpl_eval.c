@@ -177,14 +177,19 @@ static struct slv_value *call_joiner(struct tpl_cycle *c) {
 
 struct slv_value *slv_tpl_call(struct tpl_run *r, struct slv_value *f, const struct tpl_args *a) {
     switch ((enum tpl_kind)f->kind) {
-    case TPL_METHOD: return slv_tpl_invoke(r, f->method->def, f->method->self, a);
-    case TPL_FUNC: return slv_tpl_invoke(r, f->func, NULL, a);
-    case TPL_MACRO: return slv_tpl_call_macro(r, f->macro, a);
-    case TPL_LOOP: return slv_tpl_call_loop(r, f->loop, a);
+    case TPL_METHOD:
+        return slv_tpl_invoke(r, f->method->def, f->method->self, a);
+    case TPL_FUNC:
+        return slv_tpl_invoke(r, f->func, NULL, a);
+    case TPL_MACRO:
+        return slv_tpl_call_macro(r, f->macro, a);
+    case TPL_LOOP:
+        return slv_tpl_call_loop(r, f->loop, a);
     case TPL_JOINER:
         if (a->n || a->nkw) return slv_tpl_fail(r, "a joiner takes no arguments");
         return call_joiner(f->cycle);
-    case TPL_UNDEF: return slv_tpl_defined(r, f) ? f : NULL;
+    case TPL_UNDEF:
+        return slv_tpl_defined(r, f) ? f : NULL;
     case TPL_NONE:
     case TPL_BOOL:
     case TPL_INT:
@@ -198,7 +203,8 @@ struct slv_value *slv_tpl_call(struct tpl_run *r, struct slv_value *f, const str
     case TPL_RANGE:
     case TPL_ITER:
     case TPL_NS:
-    case TPL_CYCLER: break;
+    case TPL_CYCLER:
+        break;
     }
     return slv_tpl_fail(r, "'%s' object is not callable", slv_tpl_type(f));
 }
@@ -319,14 +325,14 @@ static struct slv_value *eval_compare(struct tpl_run *r, const struct tpl_node *
 }
 
 static const eval_fn evals[] = {
-    [OP_CONST] = eval_const,     [OP_NAME] = eval_name,       [OP_TUPLE] = eval_list,
-    [OP_LIST] = eval_list,       [OP_DICT] = eval_dict,       [OP_GETATTR] = eval_getattr,
-    [OP_GETITEM] = eval_getitem, [OP_SLICE] = eval_slice,     [OP_CALL] = eval_call,
-    [OP_FILTER] = eval_filter,   [OP_TEST] = eval_filter,     [OP_NOT] = eval_not,
-    [OP_NEG] = eval_unary,       [OP_POS] = eval_unary,       [OP_AND] = eval_logic,
-    [OP_OR] = eval_logic,        [OP_ADD] = eval_arith,       [OP_SUB] = eval_arith,
-    [OP_MUL] = eval_arith,       [OP_DIV] = eval_arith,       [OP_FLOORDIV] = eval_arith,
-    [OP_MOD] = eval_arith,       [OP_POW] = eval_arith,       [OP_CONCAT] = eval_concat,
+    [OP_CONST] = eval_const,     [OP_NAME] = eval_name,   [OP_TUPLE] = eval_list,
+    [OP_LIST] = eval_list,       [OP_DICT] = eval_dict,   [OP_GETATTR] = eval_getattr,
+    [OP_GETITEM] = eval_getitem, [OP_SLICE] = eval_slice, [OP_CALL] = eval_call,
+    [OP_FILTER] = eval_filter,   [OP_TEST] = eval_filter, [OP_NOT] = eval_not,
+    [OP_NEG] = eval_unary,       [OP_POS] = eval_unary,   [OP_AND] = eval_logic,
+    [OP_OR] = eval_logic,        [OP_ADD] = eval_arith,   [OP_SUB] = eval_arith,
+    [OP_MUL] = eval_arith,       [OP_DIV] = eval_arith,   [OP_FLOORDIV] = eval_arith,
+    [OP_MOD] = eval_arith,       [OP_POW] = eval_arith,   [OP_CONCAT] = eval_concat,
     [OP_COMPARE] = eval_compare, [OP_COND] = eval_cond,
 };
 

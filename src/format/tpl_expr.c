@@ -368,7 +368,7 @@ static struct tpl_node *parse_primary(struct tpl_parser *p) {
     if (t.type == T_LBRACE) return parse_dict(p);
     if (t.type != T_LPAREN) return slv_tpl_syntax(p, "expected an expression");
     if (!slv_tpl_advance(p)) return NULL;
-    n = slv_tpl_parse_tuple(p, true, NULL, true);
+    n = slv_tpl_parse_tuple(p, true, true);
     return n && slv_tpl_expect(p, T_RPAREN, "')'") ? n : NULL;
 }
 
@@ -545,17 +545,15 @@ struct tpl_node *slv_tpl_parse_expr(struct tpl_parser *p, bool with_cond) {
     return n;
 }
 
-static bool tuple_end(const struct tpl_parser *p, const char *end_name) {
-    return p->tok.type == T_VAR_END || p->tok.type == T_BLOCK_END || p->tok.type == T_RPAREN ||
-           (end_name && slv_tpl_at_name(p, end_name));
+static bool tuple_end(const struct tpl_parser *p) {
+    return p->tok.type == T_VAR_END || p->tok.type == T_BLOCK_END || p->tok.type == T_RPAREN;
 }
 
-struct tpl_node *slv_tpl_parse_tuple(struct tpl_parser *p, bool with_cond, const char *end_name,
-                                     bool parens) {
+struct tpl_node *slv_tpl_parse_tuple(struct tpl_parser *p, bool with_cond, bool parens) {
     uint32_t line = p->tok.line;
     struct tpl_node *first = NULL, **end = &first;
     bool tuple = false;
-    while (!tuple_end(p, end_name)) {
+    while (!tuple_end(p)) {
         *end = slv_tpl_parse_expr(p, with_cond);
         if (!*end) return NULL;
         end = &(*end)->next;

@@ -131,8 +131,7 @@ static struct slv_value *f_title(struct tpl_run *r, struct slv_value *v, const s
             word ? slv_tpl_view(&r->mem, s->s.p + from + first, i - from - first) : &slv_tpl_empty;
         head = head ? slv_tpl_recase(r, head, CASE_UPPER) : NULL;
         tail = head && tail ? slv_tpl_recase(r, tail, CASE_LOWER) : NULL;
-        if (!tail || !slv_tpl_add(r, head->s.p, head->s.n) ||
-            !slv_tpl_add(r, tail->s.p, tail->s.n))
+        if (!tail || !slv_tpl_add(r, head->s.p, head->s.n) || !slv_tpl_add(r, tail->s.p, tail->s.n))
             return NULL;
     }
     return slv_tpl_end(r, mark);
@@ -140,7 +139,8 @@ static struct slv_value *f_title(struct tpl_run *r, struct slv_value *v, const s
 
 static struct slv_value *f_format(struct tpl_run *r, struct slv_value *v,
                                   const struct tpl_args *a) {
-    struct slv_value *s = slv_tpl_str(r, v), *list = s ? slv_tpl_list(&r->mem, TPL_TUPLE, a->n) : NULL;
+    struct slv_value *s = slv_tpl_str(r, v),
+                     *list = s ? slv_tpl_list(&r->mem, TPL_TUPLE, a->n) : NULL;
     struct slv_value *map = list && a->nkw ? slv_value_dict(&r->mem) : NULL;
     if (!list || (a->nkw && !map)) return NULL;
     if (a->n && a->nkw)
@@ -209,7 +209,7 @@ static struct slv_value *f_wordcount(struct tpl_run *r, struct slv_value *v,
     int64_t n = 0;
     bool in = false;
     (void)a;
-    if (!s || !slv_tpl_pay(r, s->s.n / 8)) return NULL;
+    if (!s || !slv_tpl_pay(r, s->s.n / 2)) return NULL;
     for (size_t i = 0; i < s->s.n;) {
         uint32_t cp;
         i += slv_utf8_decode(s->s.p + i, s->s.n - i, &cp);
@@ -225,8 +225,8 @@ static size_t entity(const char *p, size_t n, uint32_t *ret) {
     static const struct {
         const char *name;
         uint32_t cp;
-    } rows[] = {{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'}, {"&apos;", '\''},
-                {"&nbsp;", 0xa0}};
+    } rows[] = {{"&amp;", '&'},  {"&lt;", '<'},    {"&gt;", '>'},
+                {"&quot;", '"'}, {"&apos;", '\''}, {"&nbsp;", 0xa0}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         size_t k = strlen(rows[i].name);
         *ret = rows[i].cp;
@@ -441,8 +441,7 @@ static struct slv_value *f_int(struct tpl_run *r, struct slv_value *v, const str
     return r->mem.failed ? NULL : ok ? double_to_int(r, d, fallback) : fallback;
 }
 
-static struct slv_value *f_float(struct tpl_run *r, struct slv_value *v,
-                                 const struct tpl_args *a) {
+static struct slv_value *f_float(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a) {
     double d;
     bool ok = true;
     if (!slv_tpl_defined(r, v)) return NULL;
@@ -471,8 +470,7 @@ static double round_decimal(struct tpl_run *r, double v, int64_t digits, bool *o
     return v;
 }
 
-static struct slv_value *f_round(struct tpl_run *r, struct slv_value *v,
-                                 const struct tpl_args *a) {
+static struct slv_value *f_round(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a) {
     int64_t digits, i;
     double d;
     bool ok;

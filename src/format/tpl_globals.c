@@ -25,15 +25,14 @@ static struct slv_value *g_range(struct tpl_run *r, struct slv_value *self,
     if (a->v[2] && !int_arg(r, a->v[2], &step)) return NULL;
     if (step == 0) return slv_tpl_fail(r, "range() arg 3 must not be zero");
     if (step > 0 && from < to) n = ((uint64_t)to - (uint64_t)from - 1) / (uint64_t)step + 1;
-    if (step < 0 && from > to)
-        n = ((uint64_t)from - (uint64_t)to - 1) / (0 - (uint64_t)step) + 1;
+    if (step < 0 && from > to) n = ((uint64_t)from - (uint64_t)to - 1) / (0 - (uint64_t)step) + 1;
     if (n > TPL_RANGE_MAX)
         return slv_tpl_fail(r, "Range too big. The sandbox blocks ranges larger than %d",
                             TPL_RANGE_MAX);
     struct slv_value *v = slv_tpl_new(&r->mem, TPL_RANGE);
     struct tpl_range *g = v ? slv_tpl_alloc(&r->mem, sizeof *g) : NULL;
     if (!g) return NULL;
-    *g = (struct tpl_range){from, step, (size_t)n};
+    *g = (struct tpl_range){from, to, step, (size_t)n};
     v->range = g;
     return v;
 }
@@ -177,9 +176,9 @@ static int iso_week(const struct calendar *c, int64_t *year) {
 
 static const char *const day_names[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
                                         "Thursday", "Friday", "Saturday"};
-static const char *const month_names[] = {"January", "February", "March",     "April",
-                                          "May",     "June",     "July",      "August",
-                                          "September", "October", "November", "December"};
+static const char *const month_names[] = {"January",   "February", "March",    "April",
+                                          "May",       "June",     "July",     "August",
+                                          "September", "October",  "November", "December"};
 
 /* One directive in the C locale's way; the length, or 0 if it is not known. */
 static size_t directive(const struct calendar *c, char which, bool bare, char *out, size_t size) {
@@ -189,47 +188,91 @@ static size_t directive(const struct calendar *c, char which, bool bare, char *o
     long long year = (long long)c->year;
     int week = iso_week(c, &iso_year);
     switch (which) {
-    case 'a': return (size_t)snprintf(out, size, "%.3s", day);
-    case 'A': return (size_t)snprintf(out, size, "%s", day);
+    case 'a':
+        return (size_t)snprintf(out, size, "%.3s", day);
+    case 'A':
+        return (size_t)snprintf(out, size, "%s", day);
     case 'b':
-    case 'h': return (size_t)snprintf(out, size, "%.3s", month);
-    case 'B': return (size_t)snprintf(out, size, "%s", month);
-    case 'p': return (size_t)snprintf(out, size, "%s", c->hour < 12 ? "AM" : "PM");
-    case 'Y': return (size_t)snprintf(out, size, "%lld", year);
-    case 'G': return (size_t)snprintf(out, size, "%lld", (long long)iso_year);
-    case 'f': return (size_t)snprintf(out, size, "%06u", (unsigned)c->micro);
+    case 'h':
+        return (size_t)snprintf(out, size, "%.3s", month);
+    case 'B':
+        return (size_t)snprintf(out, size, "%s", month);
+    case 'p':
+        return (size_t)snprintf(out, size, "%s", c->hour < 12 ? "AM" : "PM");
+    case 'Y':
+        return (size_t)snprintf(out, size, "%lld", year);
+    case 'G':
+        return (size_t)snprintf(out, size, "%lld", (long long)iso_year);
+    case 'f':
+        return (size_t)snprintf(out, size, "%06u", (unsigned)c->micro);
     case 'c':
         return (size_t)snprintf(out, size, "%.3s %.3s %2d %02d:%02d:%02d %lld", day, month, c->day,
                                 c->hour, c->minute, c->second, year);
     case 'x':
-    case 'D': return (size_t)snprintf(out, size, "%02d/%02d/%02lld", c->month, c->day, year % 100);
+    case 'D':
+        return (size_t)snprintf(out, size, "%02d/%02d/%02lld", c->month, c->day, year % 100);
     case 'X':
     case 'T':
         return (size_t)snprintf(out, size, "%02d:%02d:%02d", c->hour, c->minute, c->second);
-    case 'F': return (size_t)snprintf(out, size, "%lld-%02d-%02d", year, c->month, c->day);
-    case 'R': return (size_t)snprintf(out, size, "%02d:%02d", c->hour, c->minute);
+    case 'F':
+        return (size_t)snprintf(out, size, "%lld-%02d-%02d", year, c->month, c->day);
+    case 'R':
+        return (size_t)snprintf(out, size, "%02d:%02d", c->hour, c->minute);
     case 'r':
         return (size_t)snprintf(out, size, "%02d:%02d:%02d %s", hour12, c->minute, c->second,
                                 c->hour < 12 ? "AM" : "PM");
-    case 'e': return (size_t)snprintf(out, size, "%*d", bare ? 1 : 2, c->day);
-    case 'n': return (size_t)snprintf(out, size, "\n");
-    case 't': return (size_t)snprintf(out, size, "\t");
-    case '%': return (size_t)snprintf(out, size, "%%");
-    case 'd': number = c->day; break;
-    case 'm': number = c->month; break;
-    case 'y': number = (int)(c->year % 100); break;
-    case 'C': number = (int)(c->year / 100); break;
-    case 'H': number = c->hour; break;
-    case 'I': number = hour12; break;
-    case 'M': number = c->minute; break;
-    case 'S': number = c->second; break;
-    case 'j': number = c->yearday, width = 3; break;
-    case 'w': number = c->weekday, width = 1; break;
-    case 'u': number = c->weekday ? c->weekday : 7, width = 1; break;
-    case 'U': number = (c->yearday + 6 - c->weekday) / 7; break;
-    case 'W': number = (c->yearday + 6 - (c->weekday + 6) % 7) / 7; break;
-    case 'V': number = week; break;
-    default: return 0;
+    case 'e':
+        return (size_t)snprintf(out, size, "%*d", bare ? 1 : 2, c->day);
+    case 'n':
+        return (size_t)snprintf(out, size, "\n");
+    case 't':
+        return (size_t)snprintf(out, size, "\t");
+    case '%':
+        return (size_t)snprintf(out, size, "%%");
+    case 'd':
+        number = c->day;
+        break;
+    case 'm':
+        number = c->month;
+        break;
+    case 'y':
+        number = (int)(c->year % 100);
+        break;
+    case 'C':
+        number = (int)(c->year / 100);
+        break;
+    case 'H':
+        number = c->hour;
+        break;
+    case 'I':
+        number = hour12;
+        break;
+    case 'M':
+        number = c->minute;
+        break;
+    case 'S':
+        number = c->second;
+        break;
+    case 'j':
+        number = c->yearday, width = 3;
+        break;
+    case 'w':
+        number = c->weekday, width = 1;
+        break;
+    case 'u':
+        number = c->weekday ? c->weekday : 7, width = 1;
+        break;
+    case 'U':
+        number = (c->yearday + 6 - c->weekday) / 7;
+        break;
+    case 'W':
+        number = (c->yearday + 6 - (c->weekday + 6) % 7) / 7;
+        break;
+    case 'V':
+        number = week;
+        break;
+    default:
+        return 0;
     }
     return (size_t)snprintf(out, size, "%0*d", bare ? 1 : width, number);
 }

@@ -176,8 +176,8 @@ static struct slv_value *read_value(struct reader *j) {
     if (take(j, '"')) return read_string(j);
     if (j->at < j->n && (j->p[j->at] == '[' || j->p[j->at] == '{')) {
         if (j->depth++ == TPL_JSON_DEPTH) {
-            j->rc = slv_err_set(j->err, SLV_E_LIMIT, "JSON is nested deeper than %d",
-                                TPL_JSON_DEPTH);
+            j->rc =
+                slv_err_set(j->err, SLV_E_LIMIT, "JSON is nested deeper than %d", TPL_JSON_DEPTH);
             return NULL;
         }
         v = j->p[j->at++] == '[' ? read_list(j) : read_dict(j);
@@ -262,8 +262,8 @@ static bool scalar(const struct slv_value *v) {
 }
 
 static bool new_line(struct writer *w) {
-    return !w->pretty || (put(w, "\n") && slv_tpl_add_fill(w->r, w->indent.p, w->indent.n,
-                                                           w->times * w->level));
+    return !w->pretty ||
+           (put(w, "\n") && slv_tpl_add_fill(w->r, w->indent.p, w->indent.n, w->times * w->level));
 }
 
 static bool write_value(struct writer *w, const struct slv_value *v);

@@ -46,7 +46,7 @@ CASE_METHOD(str_casefold, CASE_FOLD)
     static struct slv_value *name(struct tpl_run *r, struct slv_value *self,                       \
                                   const struct tpl_args *a) {                                      \
         (void)a;                                                                                   \
-        if (!slv_tpl_pay(r, self->s.n / 8)) return NULL;                                           \
+        if (!slv_tpl_pay(r, self->s.n / 2)) return NULL;                                           \
         return slv_tpl_bool(slv_tpl_all(self, what));                                              \
     }
 CLASS_METHOD(str_isalpha, IS_ALPHA)
@@ -69,8 +69,8 @@ static struct slv_value *strip(struct tpl_run *r, struct slv_value *self, const 
     const struct slv_value *chars = given(a->v[0]) ? a->v[0] : NULL;
     if (chars && !want_str(r, chars)) return NULL;
     /* Each character taken off is looked for among chars. */
-    if (chars && chars->s.n > 16 && !slv_tpl_pay(r, self->s.n / 32 * (chars->s.n / 16)))
-        return NULL;
+    size_t work = chars ? (self->s.n / 16 + 1) * (chars->s.n / 16 + 1) : self->s.n / 8;
+    if (!slv_tpl_pay(r, work)) return NULL;
     struct tpl_text s = slv_tpl_strip(self->s, chars, left, right);
     return s.n == self->s.n ? self : slv_tpl_like(r, self, s.p, s.n);
 }
@@ -100,14 +100,14 @@ static bool ends(struct tpl_text s, struct tpl_text with) {
 
 static struct slv_value *str_removeprefix(struct tpl_run *r, struct slv_value *self,
                                           const struct tpl_args *a) {
-    if (!want_str(r, a->v[0])) return NULL;
+    if (!want_str(r, a->v[0]) || !slv_tpl_pay(r, a->v[0]->s.n / 64)) return NULL;
     if (!begins(self->s, a->v[0]->s)) return self;
     return slv_tpl_like(r, self, self->s.p + a->v[0]->s.n, self->s.n - a->v[0]->s.n);
 }
 
 static struct slv_value *str_removesuffix(struct tpl_run *r, struct slv_value *self,
                                           const struct tpl_args *a) {
-    if (!want_str(r, a->v[0])) return NULL;
+    if (!want_str(r, a->v[0]) || !slv_tpl_pay(r, a->v[0]->s.n / 64)) return NULL;
     if (!ends(self->s, a->v[0]->s)) return self;
     return slv_tpl_like(r, self, self->s.p, self->s.n - a->v[0]->s.n);
 }
@@ -141,13 +141,13 @@ static struct slv_value *affix(struct tpl_run *r, struct slv_value *self, const 
     bool none, found = false;
     if (!window(r, self, a, 1, &s, &base, &none)) return NULL;
     if (a->v[0]->kind != TPL_TUPLE) {
-        if (!want_str(r, a->v[0])) return NULL;
+        if (!want_str(r, a->v[0]) || !slv_tpl_pay(r, a->v[0]->s.n / 64)) return NULL;
         return slv_tpl_bool(!none && test(s, a->v[0]->s));
     }
     const struct tpl_list *l = a->v[0]->list;
     if (!slv_tpl_pay(r, l->n)) return NULL;
     for (size_t i = 0; i < l->n && !found; i++) {
-        if (!want_str(r, l->v[i])) return NULL;
+        if (!want_str(r, l->v[i]) || !slv_tpl_pay(r, l->v[i]->s.n / 64)) return NULL;
         found = !none && test(s, l->v[i]->s);
     }
     return slv_tpl_bool(found);
@@ -163,8 +163,8 @@ static struct slv_value *str_endswith(struct tpl_run *r, struct slv_value *self,
     return affix(r, self, a, ends);
 }
 
-static struct slv_value *search(struct tpl_run *r, struct slv_value *self,
-                                const struct tpl_args *a, bool last, bool must) {
+static struct slv_value *search(struct tpl_run *r, struct slv_value *self, const struct tpl_args *a,
+                                bool last, bool must) {
     struct tpl_text s;
     size_t base, at = SIZE_MAX;
     bool none;
@@ -172,7 +172,8 @@ static struct slv_value *search(struct tpl_run *r, struct slv_value *self,
     if (!none && !slv_tpl_search(r, s, a->v[0]->s, last, &at)) return NULL;
     if (at == SIZE_MAX && must) return slv_tpl_fail(r, "substring not found");
     if (at == SIZE_MAX) return slv_tpl_int(r, -1);
-    const struct slv_value part = {.kind = TPL_STR, .s = s, .cps = self->cps == self->s.n ? s.n : 0};
+    const struct slv_value part = {
+        .kind = TPL_STR, .s = s, .cps = self->cps == self->s.n ? (uint32_t)s.n : 0};
     return slv_tpl_int(r, (int64_t)(base + slv_tpl_index_of(&part, at)));
 }
 
@@ -234,8 +235,8 @@ static bool split_on(struct tpl_run *r, struct slv_value *self, struct tpl_text 
 }
 
 /* From the end, on reversed bytes, so that matching stays linear; parts come out last first. */
-static bool rsplit_on(struct tpl_run *r, struct slv_value *self, struct tpl_text sep,
-                      uint64_t most, struct slv_value *list) {
+static bool rsplit_on(struct tpl_run *r, struct slv_value *self, struct tpl_text sep, uint64_t most,
+                      struct slv_value *list) {
     const struct tpl_text s = self->s;
     const char *back = slv_tpl_reverse(r, s), *what = back ? slv_tpl_reverse(r, sep) : NULL;
     size_t from = 0; /* bytes of `back` that are dealt with */
@@ -459,8 +460,8 @@ static bool padding(struct tpl_run *r, struct slv_value *self, const struct tpl_
     return true;
 }
 
-static struct slv_value *padded(struct tpl_run *r, struct slv_value *self,
-                                const struct tpl_args *a, int where) {
+static struct slv_value *padded(struct tpl_run *r, struct slv_value *self, const struct tpl_args *a,
+                                int where) {
     size_t pad, mark = slv_tpl_begin(r);
     struct tpl_text fill;
     if (!padding(r, self, a, &pad, &fill)) return NULL;
@@ -569,8 +570,7 @@ static struct slv_value *list_count(struct tpl_run *r, struct slv_value *self,
 }
 
 /* A copy of what cannot change is the thing itself. */
-static struct slv_value *same(struct tpl_run *r, struct slv_value *self,
-                              const struct tpl_args *a) {
+static struct slv_value *same(struct tpl_run *r, struct slv_value *self, const struct tpl_args *a) {
     (void)r, (void)a;
     return self;
 }
@@ -683,14 +683,19 @@ static const struct tpl_def dict_methods[] = {
 const struct tpl_def *slv_tpl_method(const struct slv_value *v, const char *name, size_t n) {
     const struct tpl_def *found;
     switch ((enum tpl_kind)v->kind) {
-    case TPL_STR: return slv_tpl_find(str_methods, name, n);
-    case TPL_LIST: return slv_tpl_find(list_methods, name, n);
+    case TPL_STR:
+        return slv_tpl_find(str_methods, name, n);
+    case TPL_LIST:
+        return slv_tpl_find(list_methods, name, n);
     case TPL_TUPLE:
         found = slv_tpl_find(list_methods, name, n);
         return found && found->fn != same ? found : NULL;
-    case TPL_DICT: return slv_tpl_find(dict_methods, name, n);
-    case TPL_LOOP: return slv_tpl_find(slv_tpl_loop_methods, name, n);
-    case TPL_CYCLER: return slv_tpl_find(slv_tpl_cycler_methods, name, n);
+    case TPL_DICT:
+        return slv_tpl_find(dict_methods, name, n);
+    case TPL_LOOP:
+        return slv_tpl_find(slv_tpl_loop_methods, name, n);
+    case TPL_CYCLER:
+        return slv_tpl_find(slv_tpl_cycler_methods, name, n);
     case TPL_UNDEF:
     case TPL_NONE:
     case TPL_BOOL:
@@ -704,14 +709,15 @@ const struct tpl_def *slv_tpl_method(const struct slv_value *v, const char *name
     case TPL_MACRO:
     case TPL_METHOD:
     case TPL_FUNC:
-    case TPL_JOINER: break;
+    case TPL_JOINER:
+        break;
     }
     return NULL;
 }
 
 bool slv_tpl_method_unsafe(const struct slv_value *v, const char *name, size_t n) {
     static const char *const of_dict[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
-    static const char *const of_list[] = {"append", "clear", "pop",    "reverse", "insert",
+    static const char *const of_list[] = {"append", "clear",  "pop",    "reverse", "insert",
                                           "sort",   "extend", "remove", NULL};
     const char *const *rows = v->kind == TPL_DICT ? of_dict : v->kind == TPL_LIST ? of_list : NULL;
     for (; rows && *rows; rows++)

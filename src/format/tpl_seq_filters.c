@@ -21,7 +21,8 @@ static struct slv_value *folded(struct tpl_run *r, struct slv_value *v) {
     return v && v->kind == TPL_STR ? slv_tpl_recase(r, v, CASE_LOWER) : v;
 }
 
-/* --- attributes by path ----------------------------------------------------------------------- */
+/* --- attributes by path ------------------------------------------------------------------------
+ */
 
 /* "a.b.0" of a value, as items; an undefined step becomes `fallback` where that is given. */
 static struct slv_value *by_path(struct tpl_run *r, struct slv_value *v, struct tpl_text path,
@@ -58,7 +59,9 @@ static struct slv_value *sort_key(struct tpl_run *r, struct slv_value *v,
     if (!several || !attr || attr->kind != TPL_STR || !memchr(attr->s.p, ',', attr->s.n)) {
         v = attribute(r, v, attr, NULL);
         if (fold) v = folded(r, v);
-        if (!several || !v || v->kind == TPL_STR || v->kind == TPL_INT) return v;
+        if (!several || !v || v->kind == TPL_STR || v->kind == TPL_INT || v->kind == TPL_FLOAT ||
+            v->kind == TPL_BOOL)
+            return v;
         /* In a list, equal elements need no order of their own: [none, none]|sort is fine. */
         struct slv_value *one = slv_tpl_list(&r->mem, TPL_LIST, 1);
         return one && slv_tpl_push(&r->mem, one, v) ? one : NULL;
@@ -76,7 +79,8 @@ static struct slv_value *sort_key(struct tpl_run *r, struct slv_value *v,
     return key;
 }
 
-/* --- sorting ---------------------------------------------------------------------------------- */
+/* --- sorting -----------------------------------------------------------------------------------
+ */
 
 struct keyed {
     struct slv_value *key, *v;
@@ -86,8 +90,7 @@ static bool merge_sort(struct tpl_run *r, struct keyed *a, struct keyed *tmp, si
                        bool reverse) {
     if (n < 2) return true;
     size_t half = n / 2, i = 0, k = half, o = 0;
-    if (!merge_sort(r, a, tmp, half, reverse) ||
-        !merge_sort(r, a + half, tmp, n - half, reverse))
+    if (!merge_sort(r, a, tmp, half, reverse) || !merge_sort(r, a + half, tmp, n - half, reverse))
         return false;
     while (i < half || k < n) {
         bool left = k == n;
@@ -194,7 +197,8 @@ static struct slv_value *f_groupby(struct tpl_run *r, struct slv_value *v,
     return out;
 }
 
-/* --- one value out of many -------------------------------------------------------------------- */
+/* --- one value out of many -----------------------------------------------------------------------
+ */
 
 static struct slv_value *extreme(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a,
                                  int want) {
@@ -264,8 +268,7 @@ static struct slv_value *f_join(struct tpl_run *r, struct slv_value *v, const st
     if (!it || !sep) return NULL;
     for (bool first = true; (got = slv_tpl_next(r, it, &item)) == 1; first = false) {
         item = attribute(r, item, a->v[1], NULL);
-        if (!item || (!first && !slv_tpl_add(r, sep->s.p, sep->s.n)) ||
-            !slv_tpl_add_value(r, item))
+        if (!item || (!first && !slv_tpl_add(r, sep->s.p, sep->s.n)) || !slv_tpl_add_value(r, item))
             return NULL;
     }
     return got < 0 ? NULL : slv_tpl_end(r, mark);
@@ -276,7 +279,8 @@ static struct slv_value *f_list(struct tpl_run *r, struct slv_value *v, const st
     return slv_tpl_collect(r, v, TPL_LIST);
 }
 
-/* --- iterators -------------------------------------------------------------------------------- */
+/* --- iterators
+ * ------------------------------------------------------------------------------------ */
 
 /* The first element asked for checks the arguments, as in a generator's body. */
 static int begin_walk(struct tpl_run *r, struct tpl_iter *it) {
@@ -351,8 +355,8 @@ static int next_selected(struct tpl_run *r, struct tpl_iter *it, struct slv_valu
     return got;
 }
 
-static struct slv_value *selection(struct tpl_run *r, struct slv_value *v,
-                                   const struct tpl_args *a, bool with_attr, bool negate) {
+static struct slv_value *selection(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a,
+                                   bool with_attr, bool negate) {
     struct tpl_iter *it = slv_tpl_iter_new(r, next_selected);
     size_t used = with_attr;
     if (!it) return NULL;

@@ -50,9 +50,9 @@ bool slv_tpl_add_fill(struct tpl_run *r, const char *p, size_t n, size_t times) 
 
 const char *slv_tpl_type(const struct slv_value *v) {
     static const char *const names[] = {
-        "Undefined", "NoneType", "bool",      "int",       "int",     "float", "str",
-        "list",      "tuple",    "dict",      "dict view", "range",   "generator", "Namespace",
-        "Macro",     "method",   "function",  "LoopContext", "Cycler", "Joiner",
+        "Undefined", "NoneType", "bool",     "int",         "int",    "float",     "str",
+        "list",      "tuple",    "dict",     "dict view",   "range",  "generator", "Namespace",
+        "Macro",     "method",   "function", "LoopContext", "Cycler", "Joiner",
     };
     return names[v->kind];
 }
@@ -178,7 +178,10 @@ static bool add_str_repr(struct tpl_run *r, const struct slv_value *v) {
         else if (slv_tpl_printable(cp)) ok = slv_tpl_add(r, s + i, used);
         else {
             char kind = cp < 0x100 ? 'x' : cp < 0x10000 ? 'u' : 'U';
-            snprintf(text, sizeof text, "\\%c%0*x", kind, kind == 'x' ? 2 : kind == 'u' ? 4 : 8,
+            snprintf(text, sizeof text, "\\%c%0*x", kind,
+                     kind == 'x'   ? 2
+                     : kind == 'u' ? 4
+                                   : 8,
                      (unsigned)cp);
             ok = adds(r, text);
         }
@@ -224,34 +227,40 @@ static bool add_view(struct tpl_run *r, const struct slv_value *v) {
 
 static bool add_range(struct tpl_run *r, const struct tpl_range *g) {
     char text[100];
-    long long stop = (long long)(g->start + (int64_t)g->n * g->step);
-    if (g->step == 1)
-        snprintf(text, sizeof text, "range(%lld, %lld)", (long long)g->start, stop);
-    else
-        snprintf(text, sizeof text, "range(%lld, %lld, %lld)", (long long)g->start, stop,
-                 (long long)g->step);
+    long long start = (long long)g->start, stop = (long long)g->stop, step = (long long)g->step;
+    if (step == 1) snprintf(text, sizeof text, "range(%lld, %lld)", start, stop);
+    else snprintf(text, sizeof text, "range(%lld, %lld, %lld)", start, stop, step);
     return adds(r, text);
 }
 
 bool slv_tpl_add_repr(struct tpl_run *r, const struct slv_value *v) {
     char text[TPL_FLOAT_TEXT];
     switch ((enum tpl_kind)v->kind) {
-    case TPL_UNDEF: return adds(r, "Undefined");
-    case TPL_NONE: return adds(r, "None");
-    case TPL_BOOL: return adds(r, v->truth ? "True" : "False");
+    case TPL_UNDEF:
+        return adds(r, "Undefined");
+    case TPL_NONE:
+        return adds(r, "None");
+    case TPL_BOOL:
+        return adds(r, v->truth ? "True" : "False");
     case TPL_INT:
         snprintf(text, sizeof text, "%lld", (long long)v->i);
         return adds(r, text);
-    case TPL_BIGINT: return slv_tpl_add(r, v->s.p, v->s.n);
-    case TPL_FLOAT: return slv_tpl_add(r, text, slv_tpl_float_text(v->d, text));
+    case TPL_BIGINT:
+        return slv_tpl_add(r, v->s.p, v->s.n);
+    case TPL_FLOAT:
+        return slv_tpl_add(r, text, slv_tpl_float_text(v->d, text));
     case TPL_STR:
         if (!v->markup) return add_str_repr(r, v);
         return adds(r, "Markup(") && add_str_repr(r, v) && adds(r, ")");
     case TPL_LIST:
-    case TPL_TUPLE: return add_list(r, v);
-    case TPL_DICT: return adds(r, "{") && add_entries(r, v->dict, true, true, ": ") && adds(r, "}");
-    case TPL_VIEW: return add_view(r, v);
-    case TPL_RANGE: return add_range(r, v->range);
+    case TPL_TUPLE:
+        return add_list(r, v);
+    case TPL_DICT:
+        return adds(r, "{") && add_entries(r, v->dict, true, true, ": ") && adds(r, "}");
+    case TPL_VIEW:
+        return add_view(r, v);
+    case TPL_RANGE:
+        return add_range(r, v->range);
     case TPL_NS:
         return adds(r, "<Namespace {") && add_entries(r, v->dict, true, true, ": ") &&
                adds(r, "}>");
@@ -261,7 +270,8 @@ bool slv_tpl_add_repr(struct tpl_run *r, const struct slv_value *v) {
     case TPL_LOOP:
     case TPL_CYCLER:
     case TPL_JOINER:
-    case TPL_ITER: break; /* Python prints an address */
+    case TPL_ITER:
+        break; /* Python prints an address */
     }
     return adds(r, "<") && adds(r, slv_tpl_type(v)) && adds(r, " object>");
 }
