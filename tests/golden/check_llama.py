@@ -14,6 +14,8 @@ Known differences, each with the reference that decides:
   bert-clean   controls go even where they are white space, 100 characters a word, full NFD,
                only Mn are accents: Hugging Face's BertNormalizer and WordPiece
   wide-space   in DeepSeek's lists of characters, white space above ASCII is what it is: Oniguruma
+  lost-byte    a byte the vocabulary lacks (falcon has no U+000B) does not keep its neighbours from
+               merging: Hugging Face's BPE
   not-bytes    a piece that is not byte-level text stands as it is: Hugging Face's ByteLevel
   spm-reserved text that spells a control or byte piece does not become it: SentencePiece
 """
@@ -105,6 +107,8 @@ def known(kind, path, text):
         return "ascii-fold"
     if "deepseek-" in path and re.search("[\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]", s):
         return "wide-space"
+    if "falcon" in path and re.search("[\0-\x1f\x7f]|[^\0-\x7f]", s):
+        return "lost-byte"
     if kind == "wpm":
         for c in s:
             d = unicodedata.normalize("NFD", c)
