@@ -102,11 +102,24 @@ struct slv_model_info {
     uint64_t params;           /* numbers in all tensors */
     uint64_t file_bytes;
     uint32_t n_layer, n_embd, n_head, n_head_kv, n_ff, n_vocab, n_ctx, window;
+    bool adds_bos; /* texts begin with BOS */
     int32_t bos, eos; /* token ids or -1 */
     const char *cpu;  /* the level in use */
     bool cpu_lowered; /* the level asked for is not to be had here */
 };
 SLV_API void slv_model_info(const struct slv_model *m, struct slv_model_info *ret);
+
+/* One tensor of the file. name is not NUL-terminated; shape[0] is the contiguous dimension. */
+struct slv_tensor_info {
+    const char *name;
+    size_t name_n;
+    const char *type; /* "q4_1" */
+    uint32_t n_dims;
+    uint64_t shape[4];
+    uint64_t bytes;
+};
+/* Tensor i in the order of the file; false past the last. */
+SLV_API bool slv_model_tensor(const struct slv_model *m, size_t i, struct slv_tensor_info *ret);
 
 /* The element type of keys and values. */
 enum slv_kv_kind { SLV_KV_KIND_F16 = 0, SLV_KV_KIND_F32 = 1, SLV_KV_KIND_Q8 = 2 };
@@ -158,6 +171,11 @@ SLV_API int slv_model_tokenize(const struct slv_model *m, const char *text, size
  * the vocabulary. */
 SLV_API int slv_model_detokenize(const struct slv_model *m, const int32_t *ids, size_t n,
                                  bool special, struct slv_text *ret) SLV_MUST_USE;
+
+/* What one token stands for, control tokens written out: its bytes, which need not be whole UTF-8.
+ */
+SLV_API int slv_model_token_text(const struct slv_model *m, int32_t id,
+                                 struct slv_text *ret) SLV_MUST_USE;
 
 /* One turn of a conversation. */
 struct slv_message {

@@ -132,11 +132,25 @@ void slv_model_info(const struct slv_model *m, struct slv_model_info *ret) {
         .n_vocab = h->n_vocab,
         .n_ctx = h->n_ctx,
         .window = h->window,
+        .adds_bos = slv_tokenizer_adds_bos(m->tokenizer),
         .bos = slv_tokenizer_bos(m->tokenizer),
         .eos = slv_tokenizer_eos(m->tokenizer),
         .cpu = slv_cpu_name(m->kern.level),
         .cpu_lowered = m->cpu_lowered,
     };
+}
+
+bool slv_model_tensor(const struct slv_model *m, size_t i, struct slv_tensor_info *ret) {
+    if (i >= slv_gguf_n_tensors(m->gguf)) return false;
+    const struct slv_gguf_tensor *t = slv_gguf_tensor_at(m->gguf, i);
+    *ret = (struct slv_tensor_info){.name = t->name.p,
+                                    .name_n = t->name.n,
+                                    .type = t->type->name,
+                                    .n_dims = t->n_dims,
+                                    .bytes = t->bytes};
+    for (uint32_t d = 0; d < t->n_dims; d++)
+        ret->shape[d] = t->ne[d];
+    return true;
 }
 
 /* --- memory
@@ -217,6 +231,12 @@ int slv_model_detokenize(const struct slv_model *m, const int32_t *ids, size_t n
     struct slv_buf b;
     slv_buf_init(&b, SIZE_MAX / 4);
     return take_text(&b, slv_detokenize(m->tokenizer, ids, n, special, false, &b), ret);
+}
+
+int slv_model_token_text(const struct slv_model *m, int32_t id, struct slv_text *ret) {
+    struct slv_buf b;
+    slv_buf_init(&b, SIZE_MAX / 4);
+    return take_text(&b, slv_token_bytes(m->tokenizer, id, true, false, &b), ret);
 }
 
 void slv_text_free(struct slv_text *t) {

@@ -1,0 +1,52 @@
+/* cmd.h: what a command is.
+ *
+ * A command is one file, cmd_<name>.c, that ends in its row, `const struct slv_cmd slv_cmd_<name>`,
+ * and one line for that row below and in main.c's table. The row carries everything that help,
+ * argument checks and option parsing need; the function gets options parsed and arguments counted.
+ */
+#ifndef SLV_CLI_CMD_H
+#define SLV_CLI_CMD_H
+
+#include "base/err.h"
+#include "cli/opt.h"
+
+#define SLV_CMD_OPTS_MAX 8192 /* bytes of a command's options struct */
+#define SLV_CMD_ARGS_ANY SIZE_MAX
+
+/* What the command line said, besides the command's own options. */
+struct slv_cli {
+    const char *const *args; /* arguments that are no options; borrowed from argv */
+    size_t nargs;
+    bool json;      /* --json: exactly one document on stdout (or JSON Lines) */
+    bool quiet;     /* --quiet: errors only */
+    bool log_json;  /* --log-json */
+    uint64_t given; /* bit i: row i of the command's options was given */
+};
+
+struct slv_cmd {
+    const char *name; /* "pull"; two words for a command of a family: "schema check" */
+    const char *help; /* one line, no full stop */
+    const char *args; /* "NAME [FILE]"; "" if it takes none */
+    const char *more; /* paragraphs for `help NAME`, parted by '\n'; may be NULL */
+    size_t min_args, max_args;
+    const struct slv_opt *opts;
+    size_t nopts;
+    size_t opts_size; /* of the struct the rows fill; zeroed before defaults */
+
+    /* 0; or a negative SLV_E_* with *err set, which main prints and turns into the exit status; or
+     * a positive exit status when what is wrong is already part of the output. `opts` is the
+     * options struct. Nothing but results goes to stdout, through out.h. */
+    int (*fn)(const struct slv_cli *cli, const void *opts, struct slv_err *err);
+};
+
+#define SLV_CMD_OPTS(rows, S)                                                                      \
+    .opts = (rows), .nopts = sizeof(rows) / sizeof *(rows), .opts_size = sizeof(S)
+
+/* The rows, one a line, by name. */
+extern const struct slv_cmd slv_cmd_detokenize;
+extern const struct slv_cmd slv_cmd_eval;
+extern const struct slv_cmd slv_cmd_run;
+extern const struct slv_cmd slv_cmd_show;
+extern const struct slv_cmd slv_cmd_tokenize;
+
+#endif

@@ -1,0 +1,273 @@
+/* cmd_run.c: one answer to one prompt. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/cmd.h"
+#include "cli/engine.h"
+#include "cli/out.h"
+#include "cli/sig.h"
+
+#include <math.h>
+#include <string.h>
+
+struct run_opts {
+    int64_t n, logprobs;
+    bool raw, echo_tokens;
+    const char *system;
+    struct slv_opt_list stop;
+    struct slv_cli_session_opts session;
+    struct slv_cli_sampling_opts sampling;
+};
+
+static const struct slv_opt rows[] = {
+    {"max-tokens", 'n', SLV_OPT_INT_AT(struct run_opts, n), .arg = "N", .def = "512", .imin = 1,
+     .imax = 1 << 24, .help = "most tokens to write"},
+    {"raw", 0, SLV_OPT_FLAG_AT(struct run_opts, raw),
+     .help = "the prompt as it is, without the model's chat template; control tokens in it count"},
+    {"system", 0, SLV_OPT_STR_AT(struct run_opts, system), .arg = "TEXT",
+     .help = "the system message"},
+    {"stop", 0, SLV_OPT_LIST_AT(struct run_opts, stop), .arg = "TEXT",
+     .help = "end the answer before this text; may be repeated"},
+    {"logprobs", 0, SLV_OPT_INT_AT(struct run_opts, logprobs), .arg = "K", .imin = 0,
+     .imax = SLV_TOP_LOGPROBS_MAX,
+     .help = "with --json: log-probabilities of each token and of the K best there"},
+    {"echo-tokens", 0, SLV_OPT_FLAG_AT(struct run_opts, echo_tokens),
+     .help = "with --json: log-probabilities of the prompt's tokens too"},
+    SLV_CLI_SESSION_ROWS(struct run_opts, session),
+    SLV_CLI_SAMPLING_ROWS(struct run_opts, sampling, "0"),
+};
+
+/* Everything one run holds. */
+struct run {
+    const struct run_opts *o;
+    const struct slv_cli *cli;
+    struct slv_model *model;
+    struct slv_session *session;
+    struct slv_buf prompt, text, logprobs, prompt_logprobs;
+    struct slv_json logprobs_json, prompt_json;
+    struct slv_tokens tokens;
+    int32_t *ids; /* the answer's */
+    size_t n_ids, cap_ids;
+    bool want_logprobs;
+    uint32_t n_vocab;
+    uint64_t begun, loaded, fed, first, ended; /* monotonic ns */
+    int status;                                /* of what the callbacks met */
+};
+
+static uint64_t now(void) { return slv_clock_mono(&slv_clock_system); }
+
+/* {"id":..,"logprob":..,"top":[{"id":..,"logprob":..}]} */
+static void logprob_json(struct slv_json *j, int32_t id, float lp, const struct slv_logprob *top,
+                         size_t n) {
+    slv_json_object(j, NULL);
+    slv_json_int(j, "id", id);
+    slv_json_float(j, "logprob", lp);
+    slv_json_array(j, "top");
+    for (size_t i = 0; i < n; i++) {
+        slv_json_object(j, NULL);
+        slv_json_int(j, "id", top[i].id);
+        slv_json_float(j, "logprob", top[i].logprob);
+        slv_json_object_end(j);
+    }
+    slv_json_array_end(j);
+    slv_json_object_end(j);
+}
+
+static bool on_piece(const struct slv_piece *p, void *ctx) {
+    struct run *r = ctx;
+    if (!r->first) r->first = now();
+    if (p->id >= 0) {
+        r->status =
+            slv_mem_grow((void **)&r->ids, r->n_ids, &r->cap_ids, sizeof *r->ids, SIZE_MAX / 8);
+        if (r->status) return false;
+        r->ids[r->n_ids++] = p->id;
+        if (r->want_logprobs) logprob_json(&r->logprobs_json, p->id, p->logprob, p->top, p->n_top);
+    }
+    if (r->cli->json) {
+        r->status = slv_buf_add(&r->text, p->text, p->n);
+    } else if (p->n) {
+        slv_out_write(p->text, p->n);
+        struct slv_err e;
+        if (slv_out_flush(&e)) return false;
+    }
+    return !r->status && !slv_sig_seen();
+}
+
+/* Logits after prompt token i say how probable token i + 1 was. */
+static void on_prompt_logits(size_t i, const float *logits, void *ctx) {
+    struct run *r = ctx;
+    struct slv_logprob top[SLV_TOP_LOGPROBS_MAX];
+    float lp;
+    if (i + 1 >= r->tokens.n) return;
+    size_t k = (size_t)r->o->logprobs;
+    slv_logprobs(logits, r->n_vocab, r->tokens.v[i + 1], &lp, top, k);
+    logprob_json(&r->prompt_json, r->tokens.v[i + 1], lp, top, k);
+}
+
+static int make_prompt(struct run *r, const char *arg, struct slv_err *err) {
+    int rc = slv_cli_text(arg, &r->prompt, err);
+    if (rc) return rc;
+    if (!r->prompt.len) return slv_err_set(err, SLV_E_USAGE, "the prompt is empty");
+    if (r->o->raw) {
+        rc = slv_model_tokenize(r->model, r->prompt.data, r->prompt.len, true, &r->tokens);
+        return rc ? slv_err_set(err, rc, "prompt: %s", slv_strerror(rc)) : 0;
+    }
+    struct slv_message m[2];
+    size_t n = 0;
+    if (r->o->system) m[n++] = (struct slv_message){"system", r->o->system};
+    m[n++] = (struct slv_message){"user", r->prompt.data};
+    struct slv_text text;
+    rc = slv_model_chat(r->model, m, n, &text, err);
+    if (rc) return rc;
+    rc = slv_model_tokenize(r->model, text.p, text.n, true, &r->tokens);
+    slv_text_free(&text);
+    return rc ? slv_err_set(err, rc, "prompt: %s", slv_strerror(rc)) : 0;
+}
+
+/* Reads the prompt in one piece or, where every token's log-probability is wanted, with logits
+ * after each: the last token comes again alone, for its logits. */
+static int feed_prompt(struct run *r, struct slv_err *err) {
+    const struct slv_tokens *t = &r->tokens;
+    if (!t->n) return slv_err_set(err, SLV_E_USAGE, "the prompt has no tokens");
+    if (!r->o->echo_tokens) return slv_session_feed(r->session, t->v, t->n, err);
+    int rc = 0;
+    slv_json_null(&r->prompt_json, NULL);
+    if (t->n > 1) rc = slv_session_feed_each(r->session, t->v, t->n - 1, on_prompt_logits, r, err);
+    return rc ? rc : slv_session_feed(r->session, t->v + t->n - 1, 1, err);
+}
+
+static void ids_json(struct slv_json *j, const char *key, const int32_t *v, size_t n) {
+    slv_json_array(j, key);
+    for (size_t i = 0; i < n; i++)
+        slv_json_int(j, NULL, v[i]);
+    slv_json_array_end(j);
+}
+
+static void report_json(struct run *r, struct slv_json *j, enum slv_finish finish) {
+    static const char *const finishes[] = {"stop", "length", "limit"};
+    struct slv_session_opts so = slv_cli_session(&r->o->session);
+    struct slv_memory mem = {0};
+    if (slv_model_memory(r->model, &so, &mem, NULL)) mem = (struct slv_memory){0};
+    double decode_s = (double)(r->ended - r->fed) * 1e-9,
+           prompt_s = (double)(r->fed - r->loaded) * 1e-9;
+    slv_json_object(j, NULL);
+    slv_json_strn(j, "text", r->text.data, r->text.len);
+    ids_json(j, "tokens", r->ids, r->n_ids);
+    ids_json(j, "prompt_tokens", r->tokens.v, r->tokens.n);
+    slv_json_str(j, "finish", finishes[finish]);
+    if (r->want_logprobs) {
+        slv_json_array(j, "logprobs");
+        slv_buf_add(j->out, r->logprobs.data, r->logprobs.len);
+        slv_json_array_end(j);
+    }
+    if (r->o->echo_tokens) {
+        slv_json_array(j, "prompt_logprobs");
+        slv_buf_add(j->out, r->prompt_logprobs.data, r->prompt_logprobs.len);
+        slv_json_array_end(j);
+    }
+    slv_json_object(j, "timing");
+    slv_json_double(j, "load_ms", (double)(r->loaded - r->begun) * 1e-6);
+    slv_json_double(j, "ttft_ms", (double)((r->first ? r->first : r->ended) - r->loaded) * 1e-6);
+    slv_json_double(j, "prompt_tps", (double)r->tokens.n / prompt_s);
+    slv_json_double(j, "decode_tps", r->n_ids ? (double)r->n_ids / decode_s : 0.0);
+    slv_json_object_end(j);
+    slv_json_object(j, "memory");
+    slv_json_uint(j, "weights", mem.weights);
+    slv_json_uint(j, "kv", mem.kv);
+    slv_json_uint(j, "arena", mem.arena);
+    slv_json_uint(j, "peak_rss", slv_cli_peak_rss());
+    slv_json_object_end(j);
+    slv_json_object_end(j);
+}
+
+static int show(struct run *r, enum slv_finish finish, struct slv_err *err) {
+    if (!r->cli->json) {
+        slv_out_puts("\n");
+        if (finish == SLV_FINISH_LENGTH)
+            slv_log(SLV_LOG_INFO, "stopped after %zu tokens (-n)", r->n_ids);
+        if (finish == SLV_FINISH_LIMIT)
+            slv_log(SLV_LOG_INFO, "stopped: the context is full (--ctx)");
+        return 0;
+    }
+    struct slv_buf out;
+    struct slv_json j;
+    slv_buf_init(&out, (size_t)1 << 30);
+    slv_json_init(&j, &out);
+    report_json(r, &j, finish);
+    if (r->logprobs.status || r->prompt_logprobs.status) out.status = SLV_E_LIMIT;
+    int rc = slv_out_line(&out, err);
+    slv_buf_fini(&out);
+    return rc;
+}
+
+static int answer(struct run *r, struct slv_err *err) {
+    struct slv_generate_opts g;
+    struct slv_logit_bias bias[SLV_OPT_LIST_MAX];
+    enum slv_finish finish = SLV_FINISH_STOP;
+    slv_generate_default(&g);
+    int rc = slv_cli_sampling(&r->o->sampling, bias, &g.sampling, err);
+    if (rc) return rc;
+    g.max_tokens = (uint32_t)r->o->n;
+    g.stop = r->o->stop.v;
+    g.n_stop = r->o->stop.n;
+    g.want_logprobs = r->want_logprobs;
+    g.logprobs = (uint32_t)r->o->logprobs;
+    rc = feed_prompt(r, err);
+    r->fed = now();
+    if (!rc) rc = slv_session_generate(r->session, &g, on_piece, r, &finish, err);
+    r->ended = now();
+    if (r->status) return slv_err_set(err, r->status, "%s", slv_strerror(r->status));
+    if (rc == SLV_E_CANCELLED && !r->cli->json) slv_out_puts("\n");
+    return rc ? rc : show(r, finish, err);
+}
+
+static int run_all(struct run *r, struct slv_err *err) {
+    struct slv_model_opts mo = {.threads = (uint32_t)r->o->session.threads};
+    struct slv_session_opts so = slv_cli_session(&r->o->session);
+    if (r->o->echo_tokens) so.n_logits = 16;
+    int rc = slv_cli_model_open(r->cli->args[0], &mo, &r->model, err);
+    if (!rc) rc = make_prompt(r, r->cli->nargs > 1 ? r->cli->args[1] : NULL, err);
+    if (!rc) rc = slv_session_open(r->model, &so, &r->session, err);
+    if (rc) return rc;
+    struct slv_model_info info;
+    slv_model_info(r->model, &info);
+    r->n_vocab = info.n_vocab;
+    r->loaded = now();
+    return answer(r, err);
+}
+
+static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    struct run r = {.o = opts, .cli = cli, .begun = now()};
+    r.want_logprobs =
+        cli->json && slv_opt_given(rows, sizeof rows / sizeof *rows, cli->given, "logprobs");
+    slv_buf_init(&r.prompt, SLV_CLI_TEXT_MAX);
+    slv_buf_init(&r.text, SLV_CLI_TEXT_MAX);
+    slv_buf_init(&r.logprobs, (size_t)512 << 20);
+    slv_buf_init(&r.prompt_logprobs, (size_t)512 << 20);
+    slv_json_init(&r.logprobs_json, &r.logprobs);
+    slv_json_init(&r.prompt_json, &r.prompt_logprobs);
+    slv_sig_watch();
+    int rc = run_all(&r, err);
+    slv_tokens_free(&r.tokens);
+    slv_mem_free(r.ids);
+    slv_session_close(r.session);
+    slv_model_close(r.model);
+    slv_buf_fini(&r.prompt);
+    slv_buf_fini(&r.text);
+    slv_buf_fini(&r.logprobs);
+    slv_buf_fini(&r.prompt_logprobs);
+    return rc;
+}
+
+const struct slv_cmd slv_cmd_run = {
+    .name = "run",
+    .help = "answer one prompt",
+    .args = "MODEL [PROMPT]",
+    .more = "Without PROMPT, or with '-', the prompt is read from standard input. With temperature "
+            "0, the default, the same prompt gives the same answer on every machine; with another, "
+            "the same seed does.",
+    .min_args = 1,
+    .max_args = 2,
+    SLV_CMD_OPTS(rows, struct run_opts),
+    .fn = run,
+};

@@ -1,0 +1,103 @@
+/* engine.c: see engine.h. */
+#include "cli/engine.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/utf8.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct slv_model **ret,
+                       struct slv_err *err) {
+    int rc = slv_model_open(name, o, ret, err);
+    if (rc) return rc;
+    struct slv_model_info info;
+    slv_model_info(*ret, &info);
+    if (info.cpu_lowered)
+        slv_log(SLV_LOG_WARN, "SLV_CPU: this machine has no %s; using %s", getenv("SLV_CPU"),
+                info.cpu);
+    return 0;
+}
+
+struct slv_session_opts slv_cli_session(const struct slv_cli_session_opts *o) {
+    return (struct slv_session_opts){.n_ctx = (uint32_t)o->ctx,
+                                     .n_batch = (uint32_t)o->batch,
+                                     .threads = (uint32_t)o->threads,
+                                     .kv = (enum slv_kv_kind)o->kv,
+                                     .memory = o->memory};
+}
+
+/* "ID:X" */
+static int read_bias(const char *word, struct slv_logit_bias *ret, struct slv_err *err) {
+    char *end;
+    errno = 0;
+    long id = strtol(word, &end, 10);
+    bool ok = end != word && *end == ':' && !errno && id >= 0 && id <= INT32_MAX;
+    const char *number = end + 1;
+    float x = ok ? strtof(number, &end) : 0.0f;
+    if (!ok || end == number || *end || x != x)
+        return slv_err_set(err, SLV_E_USAGE, "--logit-bias: '%s' is not ID:NUMBER", word);
+    *ret = (struct slv_logit_bias){.id = (int32_t)id, .bias = x};
+    return 0;
+}
+
+int slv_cli_sampling(const struct slv_cli_sampling_opts *o, struct slv_logit_bias *bias,
+                     struct slv_sampling *ret, struct slv_err *err) {
+    for (size_t i = 0; i < o->bias.n; i++) {
+        int rc = read_bias(o->bias.v[i], &bias[i], err);
+        if (rc) return rc;
+    }
+    *ret = (struct slv_sampling){
+        .temperature = (float)o->temp,
+        .top_k = (uint32_t)o->top_k,
+        .top_p = (float)o->top_p,
+        .min_p = (float)o->min_p,
+        .typical_p = (float)o->typical,
+        .repeat_penalty = (float)o->repeat,
+        .presence_penalty = (float)o->presence,
+        .frequency_penalty = (float)o->frequency,
+        .penalty_window = (uint32_t)o->repeat_last,
+        .dry_multiplier = (float)o->dry,
+        .dry_base = (float)o->dry_base,
+        .dry_allowed = (uint32_t)o->dry_allowed,
+        .dry_window = (uint32_t)o->dry_last,
+        .seed = (uint64_t)o->seed,
+        .bias = bias,
+        .n_bias = o->bias.n,
+    };
+    return 0;
+}
+
+int slv_cli_clean_text(const char *what, const char *s, size_t n, struct slv_buf *out) {
+    size_t replaced, at;
+    if (slv_utf8_valid(s, n, &at)) return slv_buf_add(out, s, n);
+    if (slv_buf_reserve(out, 3 * n)) return out->status;
+    out->len += slv_utf8_repair(s, n, out->data + out->len, &replaced);
+    out->data[out->len] = '\0';
+    slv_log(SLV_LOG_WARN, "%s: not UTF-8 at byte %zu: %zu place%s replaced by U+FFFD", what, at,
+            replaced, replaced == 1 ? "" : "s");
+    return 0;
+}
+
+int slv_cli_text(const char *arg, struct slv_buf *out, struct slv_err *err) {
+    int rc;
+    if (arg && strcmp(arg, "-") != 0) {
+        rc = slv_cli_clean_text("prompt", arg, strlen(arg), out);
+    } else {
+        struct slv_buf in;
+        slv_buf_init(&in, SLV_CLI_TEXT_MAX / 3);
+        rc = slv_file_read("-", &in, err);
+        if (!rc) rc = slv_cli_clean_text("standard input", in.data, in.len, out);
+        slv_buf_fini(&in);
+        if (rc && err && err->code == rc) return rc;
+    }
+    return rc ? slv_err_set(err, rc, "prompt: %s", slv_strerror(rc)) : 0;
+}
+
+uint64_t slv_cli_peak_rss(void) {
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) ? 0 : (uint64_t)u.ru_maxrss * 1024;
+}

@@ -1,0 +1,190 @@
+/* engine.h: what the commands that run a model share: options, opening, sampling, JSON pieces. */
+#ifndef SLV_CLI_ENGINE_H
+#define SLV_CLI_ENGINE_H
+
+#include "base/json.h"
+#include "cli/opt.h"
+#include "selvage.h"
+
+/* Options of every command that opens a session. */
+struct slv_cli_session_opts {
+    int64_t ctx, threads, batch;
+    int kv; /* place in "f16|f32|q8", which is enum slv_kv_kind */
+    uint64_t memory;
+};
+#define SLV_CLI_SESSION_ROWS(S, m)                                                                 \
+    {"ctx",                                                                                        \
+     'c',                                                                                          \
+     SLV_OPT_INT_AT(S, m.ctx),                                                                     \
+     .arg = "N",                                                                                   \
+     .imin = 1,                                                                                    \
+     .imax = 1 << 24,                                                                              \
+     .help = "positions the session can hold; default: the model's own, at most 4096"},            \
+        {"threads",                                                                                \
+         't',                                                                                      \
+         SLV_OPT_INT_AT(S, m.threads),                                                             \
+         .arg = "N",                                                                               \
+         .imin = 1,                                                                                \
+         .imax = 256,                                                                              \
+         .help = "threads; default: SLV_THREADS, or one for each processor"},                      \
+        {"batch",                                                                                  \
+         'b',                                                                                      \
+         SLV_OPT_INT_AT(S, m.batch),                                                               \
+         .arg = "N",                                                                               \
+         .imin = 1,                                                                                \
+         .imax = 8192,                                                                             \
+         .help = "prompt tokens read in one step, default 256: changes speed, never results"},     \
+        {"kv",                                                                                     \
+         0,                                                                                        \
+         SLV_OPT_CHOICE_AT(S, m.kv),                                                               \
+         .arg = "TYPE",                                                                            \
+         .choices = "f16|f32|q8",                                                                  \
+         .def = "f16",                                                                             \
+         .help = "element type of the KV cache"},                                                  \
+    {                                                                                              \
+        "memory", 0, SLV_OPT_SIZE_AT(S, m.memory),                                                 \
+            .arg = "SIZE", .imin = 1 << 20, .imax = INT64_MAX,                                     \
+            .help = "refuse what would take more, weights included"                                \
+    }
+
+/* Options of every command that draws tokens. */
+struct slv_cli_sampling_opts {
+    double temp, top_p, min_p, typical, repeat, presence, frequency, dry, dry_base;
+    int64_t top_k, repeat_last, dry_allowed, dry_last, seed;
+    struct slv_opt_list bias;
+};
+#define SLV_CLI_SAMPLING_ROWS(S, m, temp_default)                                                  \
+    {"temp",                                                                                       \
+     0,                                                                                            \
+     SLV_OPT_REAL_AT(S, m.temp),                                                                   \
+     .arg = "T",                                                                                   \
+     .def = temp_default,                                                                          \
+     .rmin = 0,                                                                                    \
+     .rmax = 100,                                                                                  \
+     .help = "temperature; 0 always takes the most probable token"},                               \
+        {"top-k",                                                                                  \
+         0,                                                                                        \
+         SLV_OPT_INT_AT(S, m.top_k),                                                               \
+         .arg = "K",                                                                               \
+         .def = "40",                                                                              \
+         .imin = 0,                                                                                \
+         .imax = 1 << 24,                                                                          \
+         .help = "draw among the K most probable; 0: off"},                                        \
+        {"top-p",                                                                                  \
+         0,                                                                                        \
+         SLV_OPT_REAL_AT(S, m.top_p),                                                              \
+         .arg = "P",                                                                               \
+         .def = "0.95",                                                                            \
+         .rmin = 0,                                                                                \
+         .rmax = 1,                                                                                \
+         .help = "draw among the fewest tokens that make up P; 1: off"},                           \
+        {"min-p",                                                                                  \
+         0,                                                                                        \
+         SLV_OPT_REAL_AT(S, m.min_p),                                                              \
+         .arg = "P",                                                                               \
+         .def = "0.05",                                                                            \
+         .rmin = 0,                                                                                \
+         .rmax = 1,                                                                                \
+         .help = "leave out tokens less probable than P times the best; 0: off"},                  \
+        {"typical",                                                                                \
+         0,                                                                                        \
+         SLV_OPT_REAL_AT(S, m.typical),                                                            \
+         .arg = "P",                                                                               \
+         .def = "1",                                                                               \
+         .rmin = 0,                                                                                \
+         .rmax = 1,                                                                                \
+         .help = "locally typical sampling; 1: off"},                                              \
+        {"repeat-penalty",                                                                         \
+         0,                                                                                        \
+         SLV_OPT_REAL_AT(S, m.repeat),                                                             \
+         .arg = "X",                                                                               \
+         .def = "1",                                                                               \
+         .rmin = 0.01,                                                                             \
+         .rmax = 100,                                                                              \
+         .help = "make repeated tokens less likely; 1: off"},                                      \
+        {"presence-penalty",                                                                       \
+         0,                                                                                        \
+         SLV_OPT_REAL_AT(S, m.presence),                                                           \
+         .arg = "X",                                                                               \
+         .def = "0",                                                                               \
+         .rmin = -100,                                                                             \
+         .rmax = 100,                                                                              \
+         .help = "taken off the logit of every token seen; 0: off"},                               \
+        {"frequency-penalty",                                                                      \
+         0,                                                                                        \
+         SLV_OPT_REAL_AT(S, m.frequency),                                                          \
+         .arg = "X",                                                                               \
+         .def = "0",                                                                               \
+         .rmin = -100,                                                                             \
+         .rmax = 100,                                                                              \
+         .help = "the same for each time it was seen; 0: off"},                                    \
+        {"repeat-last-n",                                                                          \
+         0,                                                                                        \
+         SLV_OPT_INT_AT(S, m.repeat_last),                                                         \
+         .arg = "N",                                                                               \
+         .def = "64",                                                                              \
+         .imin = 0,                                                                                \
+         .imax = 1 << 20,                                                                          \
+         .help = "tokens the penalties look back at"},                                             \
+        {"dry-multiplier",                                                                         \
+         0,                                                                                        \
+         SLV_OPT_REAL_AT(S, m.dry),                                                                \
+         .arg = "X",                                                                               \
+         .def = "0",                                                                               \
+         .rmin = 0,                                                                                \
+         .rmax = 100,                                                                              \
+         .help = "penalty against repeating sequences (DRY); 0: off"},                             \
+        {"dry-base",                                                                               \
+         0,                                                                                        \
+         SLV_OPT_REAL_AT(S, m.dry_base),                                                           \
+         .arg = "X",                                                                               \
+         .def = "1.75",                                                                            \
+         .rmin = 1,                                                                                \
+         .rmax = 100,                                                                              \
+         .help = "growth of the DRY penalty with length"},                                         \
+        {"dry-allowed-length",                                                                     \
+         0,                                                                                        \
+         SLV_OPT_INT_AT(S, m.dry_allowed),                                                         \
+         .arg = "N",                                                                               \
+         .def = "2",                                                                               \
+         .imin = 1,                                                                                \
+         .imax = 1 << 20,                                                                          \
+         .help = "sequences up to this long are free"},                                            \
+        {"dry-last-n",                                                                             \
+         0,                                                                                        \
+         SLV_OPT_INT_AT(S, m.dry_last),                                                            \
+         .arg = "N",                                                                               \
+         .def = "1024",                                                                            \
+         .imin = 0,                                                                                \
+         .imax = 1 << 20,                                                                          \
+         .help = "tokens DRY looks back at"},                                                      \
+        {"logit-bias", 0, SLV_OPT_LIST_AT(S, m.bias), .arg = "ID:X",                               \
+         .help = "add X to the logit of a token; may be repeated; -inf forbids it"},               \
+    {                                                                                              \
+        "seed", 0, SLV_OPT_INT_AT(S, m.seed), .arg = "S", .def = "0", .imin = 0,                   \
+                                              .imax = INT64_MAX,                                   \
+                                              .help = "the same seed draws the same tokens"        \
+    }
+
+/* Opens a model by path or name, warning about a lowered SLV_CPU. */
+int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct slv_model **ret,
+                       struct slv_err *err) SLV_MUST_USE;
+
+struct slv_session_opts slv_cli_session(const struct slv_cli_session_opts *o);
+
+/* bias[SLV_OPT_LIST_MAX] is filled from the option's words and borrowed by *ret. */
+int slv_cli_sampling(const struct slv_cli_sampling_opts *o, struct slv_logit_bias *bias,
+                     struct slv_sampling *ret, struct slv_err *err) SLV_MUST_USE;
+
+/* A text argument with broken UTF-8 replaced by U+FFFD, which is said in a warning. */
+int slv_cli_clean_text(const char *what, const char *s, size_t n, struct slv_buf *out) SLV_MUST_USE;
+
+/* The text of `arg`, or of standard input where arg is NULL or "-"; cleaned. */
+int slv_cli_text(const char *arg, struct slv_buf *out, struct slv_err *err) SLV_MUST_USE;
+
+/* Most bytes this process has held, in bytes. */
+uint64_t slv_cli_peak_rss(void);
+
+#define SLV_CLI_TEXT_MAX ((size_t)64 << 20)
+
+#endif

@@ -1,0 +1,226 @@
+/* main.c: the program: one table of commands; help, errors and exit statuses in one place.
+ *
+ * Everything a command fails with is printed here, once, as `selvage: WHAT: WHY`, and becomes an
+ * exit status here. Results go to stdout, all else to stderr. */
+#include "cli/cmd.h"
+#include "cli/out.h"
+#include "cli/sig.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <fcntl.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* In the order `selvage help` shows them. */
+static const struct slv_cmd *const commands[] = {
+    &slv_cmd_run, &slv_cmd_tokenize, &slv_cmd_detokenize, &slv_cmd_show, &slv_cmd_eval, NULL,
+};
+
+#define HELP_MAX 65536
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+static const struct slv_cmd *find_command(const char *const *words, size_t n, size_t *ret_used) {
+    const struct slv_cmd *best = NULL;
+    for (const struct slv_cmd *const *c = commands; *c; c++) {
+        const char *name = (*c)->name;
+        size_t first = strcspn(name, " ");
+        const char *space = name + first;
+        if (!n || strlen(words[0]) != first || memcmp(words[0], name, first)) continue;
+        if (!*space && !best) {
+            best = *c;
+            *ret_used = 1;
+        } else if (*space && n > 1 && !strcmp(words[1], space + 1)) {
+            best = *c;
+            *ret_used = 2;
+        }
+    }
+    return best;
+}
+
+/* "schema" alone, or "schema chekc": the family's names. */
+static bool list_family(const char *word, struct slv_buf *out) {
+    size_t len = strlen(word);
+    bool any = false;
+    for (const struct slv_cmd *const *c = commands; *c; c++) {
+        if (strncmp((*c)->name, word, len) || (*c)->name[len] != ' ') continue;
+        slv_buf_addf(out, "%s%s", any ? ", " : "", (*c)->name + len + 1);
+        any = true;
+    }
+    return any;
+}
+
+static int unknown_command(const char *const *words, size_t n, struct slv_err *err) {
+    struct slv_buf family;
+    slv_buf_init(&family, 1000);
+    struct slv_opt_nearest near = {.word = words[0]};
+    int rc;
+    if (list_family(words[0], &family)) {
+        rc = slv_err_set(err, SLV_E_USAGE, "%s%s%s: no such command: the ones there are: %s",
+                         words[0], n > 1 ? " " : "", n > 1 ? words[1] : "", family.data);
+    } else {
+        for (const struct slv_cmd *const *c = commands; *c; c++)
+            slv_opt_offer(&near, (*c)->name);
+        slv_opt_offer(&near, "help");
+        if (near.best)
+            rc = slv_err_set(err, SLV_E_USAGE, "%s: no such command: did you mean '%s'?", words[0],
+                             near.best);
+        else
+            rc = slv_err_set(err, SLV_E_USAGE, "%s: no such command: see 'selvage help'", words[0]);
+    }
+    slv_buf_fini(&family);
+    return rc;
+}
+
+/* --- help ------------------------------------------------------------------------------------- */
+
+struct common {
+    bool json, quiet, log_json, help;
+};
+
+static const struct slv_opt common_rows[] = {
+    {"json", 0, SLV_OPT_FLAG_AT(struct common, json), .help = "write JSON to standard output"},
+    {"quiet", 'q', SLV_OPT_FLAG_AT(struct common, quiet), .help = "no progress, errors only"},
+    {"log-json", 0, SLV_OPT_FLAG_AT(struct common, log_json),
+     .help = "messages on standard error as JSON, one object a line"},
+    {"help", 'h', SLV_OPT_FLAG_AT(struct common, help), .help = "show this help"},
+};
+#define COMMON_ROWS (sizeof common_rows / sizeof common_rows[0])
+
+static void program_help(struct slv_buf *out) {
+    slv_buf_addf(out,
+                 "selvage %s: small language models on the machine at hand\n\n"
+                 "usage: selvage COMMAND [options] [arguments]\n\ncommands:\n",
+                 slv_version());
+    for (const struct slv_cmd *const *c = commands; *c; c++) {
+        slv_buf_addf(out, "  %-14s ", (*c)->name);
+        slv_opt_wrap((*c)->help, 17, 17, out);
+    }
+    slv_buf_adds(out, "\n'selvage help COMMAND' or 'selvage COMMAND --help' says more; "
+                      "'selvage --version'\nsays which version this is.\n");
+}
+
+static void command_help(const struct slv_cmd *cmd, struct slv_buf *out) {
+    slv_buf_addf(out, "usage: selvage %s [options]%s%s\n\n", cmd->name, *cmd->args ? " " : "",
+                 cmd->args);
+    slv_opt_wrap(cmd->help, 0, 0, out);
+    for (const char *p = cmd->more; p && *p;) {
+        char line[2000];
+        size_t len = strcspn(p, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)len, p);
+        slv_buf_addc(out, '\n');
+        slv_opt_wrap(line, 0, 0, out);
+        p += len + (p[len] == '\n');
+    }
+    slv_buf_adds(out, "\noptions:\n");
+    slv_opt_help(cmd->opts, cmd->nopts, out);
+    slv_opt_help(common_rows, COMMON_ROWS, out);
+}
+
+static int show_help(const struct slv_cmd *cmd, struct slv_err *err) {
+    struct slv_buf text;
+    slv_buf_init(&text, HELP_MAX);
+    if (cmd) command_help(cmd, &text);
+    else program_help(&text);
+    int rc = text.status ? slv_err_set(err, text.status, "help: %s", slv_strerror(text.status)) : 0;
+    if (!rc) slv_out_write(text.data, text.len);
+    slv_buf_fini(&text);
+    return rc;
+}
+
+static int help_command(const char *const *words, size_t n, struct slv_err *err) {
+    size_t used = 0;
+    if (!n || words[0][0] == '-') return show_help(NULL, err);
+    const struct slv_cmd *cmd = find_command(words, n, &used);
+    if (!cmd) return unknown_command(words, n, err);
+    if (used < n) return slv_err_set(err, SLV_E_USAGE, "help: one command at a time");
+    return show_help(cmd, err);
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static int check_args(const struct slv_cmd *cmd, const char *const *args, size_t n,
+                      struct slv_err *err) {
+    if (n < cmd->min_args)
+        return slv_err_set(err, SLV_E_USAGE, "%s: too few arguments: usage: selvage %s %s",
+                           cmd->name, cmd->name, cmd->args);
+    if (n > cmd->max_args)
+        return slv_err_set(err, SLV_E_USAGE, "%s: unexpected argument '%s': usage: selvage %s%s%s",
+                           cmd->name, args[cmd->max_args], cmd->name, *cmd->args ? " " : "",
+                           cmd->args);
+    return 0;
+}
+
+static int run_command(const struct slv_cmd *cmd, const char **argv, size_t argc,
+                       struct slv_err *err) {
+    static alignas(max_align_t) unsigned char opts[SLV_CMD_OPTS_MAX];
+    struct common common = {0};
+    struct slv_opt_set sets[] = {{cmd->opts, cmd->nopts, opts, 0},
+                                 {common_rows, COMMON_ROWS, &common, 0}};
+    size_t nargs = 0;
+    if (cmd->opts_size > sizeof opts || cmd->nopts > SLV_OPT_ROWS_MAX)
+        return slv_err_set(err, SLV_E_INTERNAL, "%s: options struct too large", cmd->name);
+    int rc = slv_opt_parse(sets, 2, argv, argc, &nargs, err);
+    if (rc) return slv_err_prefix(err, rc, "%s", cmd->name);
+    if (common.help) return show_help(cmd, err);
+    slv_log_setup(common.quiet ? SLV_LOG_ERROR : SLV_LOG_INFO, common.log_json);
+    rc = check_args(cmd, argv, nargs, err);
+    if (rc) return rc;
+    struct slv_cli cli = {argv, nargs, common.json, common.quiet, common.log_json, sets[0].given};
+    return cmd->fn(&cli, opts, err);
+}
+
+static int run(const char **argv, size_t argc, struct slv_err *err) {
+    size_t used = 0;
+    if (!argc) {
+        int rc = show_help(NULL, err);
+        return rc ? rc : slv_err_set(err, SLV_E_USAGE, "no command given");
+    }
+    if (!strcmp(argv[0], "--version") || !strcmp(argv[0], "-V")) {
+        slv_out_printf("selvage %s\n", slv_version());
+        return 0;
+    }
+    if (!strcmp(argv[0], "help")) return help_command(argv + 1, argc - 1, err);
+    if (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h")) return show_help(NULL, err);
+    if (argv[0][0] == '-')
+        return slv_err_set(err, SLV_E_USAGE, "%s: options follow the command: see 'selvage help'",
+                           argv[0]);
+    const struct slv_cmd *cmd = find_command(argv, argc, &used);
+    if (!cmd) return unknown_command(argv, argc, err);
+    return run_command(cmd, argv + used, argc - used, err);
+}
+
+/* A descriptor 0, 1 or 2 that the caller has closed would be given to the next file opened, and
+ * output would be written into that file. Opened for reading only, so that writing still fails; the
+ * root folder stands in where there is no /dev. */
+static bool keep_descriptors(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) continue;
+        if (open("/dev/null", O_RDONLY) != fd && open("/", O_RDONLY | O_DIRECTORY) != fd)
+            return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv) {
+    struct slv_err err = {0}, out_err = {0};
+    size_t n = argc > 0 ? (size_t)argc - 1 : 0;
+    if (!keep_descriptors()) return 1;
+    slv_sig_init();
+    const char **words = slv_mem_calloc(n + 1, sizeof *words); /* options are moved out of it */
+    for (size_t i = 0; words && i < n; i++)
+        words[i] = argv[i + 1];
+    int rc = words ? run(words, n, &err) : SLV_E_NOMEM;
+    slv_mem_free(words);
+    int out_rc = slv_out_flush(&out_err);
+    if (out_rc && slv_out_reader_gone()) return 1;
+    if (rc >= 0 && out_rc) {
+        rc = out_rc;
+        err = out_err;
+    }
+    if (rc < 0) slv_log(SLV_LOG_ERROR, "%s", err.msg[0] ? err.msg : slv_strerror(rc));
+    return rc > 0 ? rc : slv_err_exit_status(rc);
+}

@@ -1,0 +1,21 @@
+/* sig.h: Ctrl-C and termination.
+ *
+ * Until a command says that it looks, SIGINT and SIGTERM end the program at once with status 130:
+ * nothing is lost, since files are replaced whole. After slv_sig_watch the first signal only sets a
+ * flag, which the command polls, and a second one ends the program. SIGPIPE is ignored: writing to
+ * a closed pipe is an error like any other (see out.h). */
+#ifndef SLV_CLI_SIG_H
+#define SLV_CLI_SIG_H
+
+#include <stdbool.h>
+
+/* Called once, by main. */
+void slv_sig_init(void);
+
+/* From here on this command polls slv_sig_seen. Also forgets a signal that has come. */
+void slv_sig_watch(void);
+
+/* Whether SIGINT or SIGTERM has come since slv_sig_watch. Threads: any. */
+bool slv_sig_seen(void);
+
+#endif
