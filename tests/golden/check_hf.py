@@ -4,13 +4,12 @@
 usage: check_hf.py TOK_DUMP [-n COUNT] [-s SEED] [-v SHOWN] MODEL.gguf...
 
 Needs the Python packages `tokenizers` and `gguf`; exits 77 (skipped) without them. A tokenizer is
-made of the file's pieces, merges and scores and of what the authors' tokenizer.json says of the
-rest: the expressions of check_pretok.py for byte-level BPE, BertNormalizer and WordPiece for bert, BPE with
+made of the file's pieces and merges and of what the authors' tokenizer.json says of the rest: the
+expressions of check_pretok.py for byte-level BPE, BertNormalizer and WordPiece for bert, BPE with
 byte fallback for gemma4. (Not t5: SentencePiece decides there, whose normalizer goes by code points
-where Hugging Face's goes by grapheme clusters.) Control and user-defined tokens
-are added tokens, parsed in the text. Texts with code points unknown to Python's Unicode are
-counted apart. A token that only llama.cpp's rules make a control token ("</s>" in a vocabulary
-that marks it as text) is one here too: END_TEXTS.
+where Hugging Face's goes by grapheme clusters.) Control and user-defined tokens are added tokens,
+parsed in the text. Texts with young code points are counted apart. A token that only llama.cpp's
+rules make a control token ("</s>" in a vocabulary that marks it as text) is one here too.
 """
 import argparse
 import os
@@ -115,17 +114,18 @@ def main():
             want = tok.encode(t.decode(), add_special_tokens=False).ids
             if got == want:
                 continue
-            if check_pretok.newer(t.decode()) or check_pretok.YOUNG_PUNCT.search(t.decode()):
+            if check_pretok.newer(t.decode()) or check_pretok.YOUNG.search(t.decode()):
                 young += 1
                 continue
             bad += 1
             if bad <= a.v:
                 k = next((k for k in range(min(len(got), len(want))) if got[k] != want[k]),
                          min(len(got), len(want)))
-                names = [[tok.id_to_token(i) for i in x[max(k - 1, 0):k + 6]] for x in (want, got)]
+                names = [[tok.id_to_token(i) for i in x[max(k - 1, 0):k + 6]]
+                         for x in (want, got)]
                 print(f"  {t.decode()!r}\n    want {names[0]}\n    have {names[1]}")
-        print(f"{os.path.basename(path)}: {len(texts)} texts, {bad} differ, {young} with young code "
-              "points", flush=True)
+        print(f"{os.path.basename(path)}: {len(texts)} texts, {bad} differ, {young} with young "
+              "code points", flush=True)
         total += bad
     return 1 if total else 0
 
