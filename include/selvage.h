@@ -226,8 +226,7 @@ SLV_API const float *slv_session_logits(const struct slv_session *s);
  * the next step. */
 SLV_API void slv_session_cancel(struct slv_session *s);
 
-/* --- generation
- * ----------------------------------------------------------------------------------- */
+/* --- generation ------------------------------------------------------------------------------- */
 
 struct slv_logit_bias {
     int32_t id;

@@ -185,6 +185,7 @@ int slv_cli_text(const char *arg, struct slv_buf *out, struct slv_err *err) SLV_
 /* Most bytes this process has held, in bytes. */
 uint64_t slv_cli_peak_rss(void);
 
+#define SLV_CLI_DEFAULT_MODEL "smollm2:135m-instruct"
 #define SLV_CLI_TEXT_MAX ((size_t)64 << 20)
 
 #endif

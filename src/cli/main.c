@@ -16,7 +16,8 @@
 
 /* In the order `selvage help` shows them. */
 static const struct slv_cmd *const commands[] = {
-    &slv_cmd_run, &slv_cmd_tokenize, &slv_cmd_detokenize, &slv_cmd_show, &slv_cmd_eval, NULL,
+    &slv_cmd_run,  &slv_cmd_chat,  &slv_cmd_tokenize, &slv_cmd_detokenize,
+    &slv_cmd_show, &slv_cmd_bench, &slv_cmd_eval,     NULL,
 };
 
 #define HELP_MAX 65536

@@ -153,8 +153,7 @@ bool slv_model_tensor(const struct slv_model *m, size_t i, struct slv_tensor_inf
     return true;
 }
 
-/* --- memory
- * ---------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 enum slv_kv_type slv_kv_type_of(enum slv_kv_kind kind) {
     return kind == SLV_KV_KIND_F32 ? SLV_KV_F32 : kind == SLV_KV_KIND_Q8 ? SLV_KV_Q8 : SLV_KV_F16;
@@ -198,8 +197,7 @@ int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *o
     return 0;
 }
 
-/* --- text
- * -------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 int slv_model_tokenize(const struct slv_model *m, const char *text, size_t n, bool special,
                        struct slv_tokens *ret) {
@@ -245,8 +243,7 @@ void slv_text_free(struct slv_text *t) {
     *t = (struct slv_text){0};
 }
 
-/* --- conversations
- * ------------------------------------------------------------------------------------ */
+/* --- conversations ---------------------------------------------------------------------------- */
 
 #define CHAT_SCOPE_MAX ((size_t)256 << 20)
 #define CHAT_TEXT_MAX ((size_t)64 << 20)

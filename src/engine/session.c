@@ -116,8 +116,7 @@ int slv_session_rewind(struct slv_session *s, uint32_t n) {
     return 0;
 }
 
-/* --- feeding
- * --------------------------------------------------------------------------------------- */
+/* --- feeding ---------------------------------------------------------------------------------- */
 
 static int check_feed(const struct slv_session *s, const int32_t *ids, size_t n,
                       struct slv_err *err) {
@@ -162,8 +161,7 @@ int slv_session_feed(struct slv_session *s, const int32_t *ids, size_t n, struct
     return slv_session_feed_each(s, ids, n, NULL, NULL, err);
 }
 
-/* --- generating
- * ------------------------------------------------------------------------------------- */
+/* --- generating ------------------------------------------------------------------------------- */
 
 void slv_generate_default(struct slv_generate_opts *ret) {
     *ret = (struct slv_generate_opts){0};

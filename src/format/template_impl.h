@@ -36,7 +36,7 @@
 #define TPL_RANGE_MAX 100000            /* elements of a range, as in Jinja's sandbox */
 #define TPL_JSON_DEPTH 64               /* nesting of JSON given to slv_value_parse */
 
-/* --- values ---------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 enum tpl_kind {
     TPL_UNDEF, /* text: the name that was asked for */
@@ -131,7 +131,7 @@ struct slv_scope {
     char *tail, *tail_end;   /* where the newest concatenation may grow in place */
 };
 
-/* --- compiled templates ---------------------------------------------------------------------- */
+/* --- compiled templates ----------------------------------------------------------------------- */
 
 enum tpl_op {
     /* expressions */
@@ -461,11 +461,11 @@ struct tpl_iter *slv_tpl_iter_new(struct tpl_run *r,
 /* Elements last to first; NULL with a reason if v cannot be walked backwards. */
 struct tpl_iter *slv_tpl_reversed(struct tpl_run *r, struct slv_value *v);
 
-/* --- tpl_seq_filters.c ---------------------------------------------------------------------------- */
+/* --- tpl_seq_filters.c ------------------------------------------------------------------------ */
 
 extern const struct tpl_def slv_tpl_seq_filters[];
 
-/* --- tpl_json.c, tpl_printf.c, tpl_case.c ------------------------------------------------------- */
+/* --- tpl_json.c, tpl_printf.c, tpl_case.c ----------------------------------------------------- */
 
 struct slv_value *slv_tpl_tojson(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a);
 struct slv_value *slv_tpl_percent(struct tpl_run *r, struct slv_value *fmt, struct slv_value *args,
@@ -496,7 +496,7 @@ bool slv_tpl_printable(uint32_t cp);
 struct tpl_text slv_tpl_strip(struct tpl_text s, const struct slv_value *chars, bool left,
                               bool right);
 
-/* --- tpl_eval.c, tpl_exec.c, tpl_loop.c --------------------------------------------------------- */
+/* --- tpl_eval.c, tpl_exec.c, tpl_loop.c ------------------------------------------------------- */
 
 struct slv_value *slv_tpl_eval(struct tpl_run *r, const struct tpl_node *n);
 struct slv_value *slv_tpl_call(struct tpl_run *r, struct slv_value *f, const struct tpl_args *a);
@@ -528,7 +528,7 @@ struct slv_value *slv_tpl_captured(struct tpl_run *r, size_t mark);
 
 extern const struct tpl_def slv_tpl_loop_methods[], slv_tpl_cycler_methods[];
 
-/* --- tpl_lex.c, tpl_expr.c, tpl_parse.c ----------------------------------------------------------- */
+/* --- tpl_lex.c, tpl_expr.c, tpl_parse.c ------------------------------------------------------- */
 
 enum tpl_token {
     T_EOF,

@@ -183,7 +183,7 @@ bool slv_tpl_printable(uint32_t cp) {
     return c != UTF8PROC_CATEGORY_CN && c < UTF8PROC_CATEGORY_ZS;
 }
 
-/* --- classes --------------------------------------------------------------------------------- */
+/* --- classes ---------------------------------------------------------------------------------- */
 
 /* islower, isupper and istitle want one cased character and look at how it follows others. */
 static bool all_cased(struct tpl_text s, enum tpl_class what) {
@@ -259,7 +259,7 @@ struct tpl_text slv_tpl_strip(struct tpl_text s, const struct slv_value *chars, 
     return s;
 }
 
-/* --- changing case --------------------------------------------------------------------------- */
+/* --- changing case ---------------------------------------------------------------------------- */
 
 static bool add_cp(struct tpl_run *r, uint32_t cp) {
     char text[SLV_UTF8_MAX];

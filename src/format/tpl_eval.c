@@ -61,7 +61,7 @@ static struct slv_value *eval_slice(struct tpl_run *r, const struct tpl_node *n)
     return slv_tpl_fail(r, "a slice stands where no slice can");
 }
 
-/* --- calls ----------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 /* Room for the arguments known from the text, the caller, and those a dict or list adds. */
 static bool spread(struct tpl_run *r, const struct tpl_call *c, struct slv_value **ret_list,
@@ -256,7 +256,7 @@ struct slv_value *slv_tpl_filtered(struct tpl_run *r, const struct tpl_node *n,
     return v;
 }
 
-/* --- logic and operators --------------------------------------------------------------------- */
+/* --- logic and operators ---------------------------------------------------------------------- */
 
 /* -1: failed */
 static int test(struct tpl_run *r, const struct tpl_node *n) {

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-/* --- failing and paying ---------------------------------------------------------------------- */
+/* --- failing and paying ----------------------------------------------------------------------- */
 
 static void fail(struct tpl_run *r, int code, const char *fmt, va_list ap) {
     struct slv_err e;
@@ -54,7 +54,7 @@ bool slv_tpl_enter(struct tpl_run *r) {
     return slv_tpl_pay(r, 1);
 }
 
-/* --- names ----------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 struct tpl_frame *slv_tpl_frame(struct tpl_run *r, struct tpl_frame *parent) {
     struct tpl_frame *f = slv_tpl_alloc(&r->mem, sizeof *f);
@@ -147,7 +147,7 @@ static bool check_targets(struct tpl_run *r, const struct tpl_node *target) {
     return true;
 }
 
-/* --- output ---------------------------------------------------------------------------------- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 size_t slv_tpl_capture(struct tpl_run *r) {
     r->captures++;
@@ -178,7 +178,7 @@ static bool print(struct tpl_run *r, struct slv_value *v) {
     return print_text(r, s);
 }
 
-/* --- macros ---------------------------------------------------------------------------------- */
+/* --- macros ----------------------------------------------------------------------------------- */
 
 /* The keyword argument of that name, which is then used up; NULL if it was not given. */
 static struct slv_value *take(const struct tpl_args *a, bool *used, struct tpl_text name) {
@@ -390,7 +390,7 @@ bool slv_tpl_exec(struct tpl_run *r, const struct tpl_node *body) {
     return true;
 }
 
-/* --- rendering --------------------------------------------------------------------------------- */
+/* --- rendering -------------------------------------------------------------------------------- */
 
 /* Fills the top level's table: what the caller gave, then the global functions. */
 static bool fill_root(struct tpl_run *r) {

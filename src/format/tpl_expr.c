@@ -37,7 +37,7 @@ static struct tpl_node *constant(struct tpl_parser *p, uint32_t line, struct slv
     return n;
 }
 
-/* --- calls ----------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 static bool repeated(const struct tpl_node *list, struct tpl_text name) {
     for (; list; list = list->next)
@@ -174,7 +174,7 @@ static struct tpl_node *parse_test(struct tpl_parser *p, struct tpl_node *of) {
     return negated ? unary(p, OP_NOT, line, n) : n;
 }
 
-/* --- postfix --------------------------------------------------------------------------------- */
+/* --- postfix ---------------------------------------------------------------------------------- */
 
 static bool at_subscript_end(const struct tpl_parser *p) {
     return p->tok.type == T_RBRACKET || p->tok.type == T_COMMA;
@@ -268,7 +268,7 @@ static struct tpl_node *parse_filter_expr(struct tpl_parser *p, struct tpl_node 
     return n;
 }
 
-/* --- primaries ------------------------------------------------------------------------------- */
+/* --- primaries -------------------------------------------------------------------------------- */
 
 bool slv_tpl_reserved(struct tpl_text name) {
     static const char *const words[] = {"true", "false", "none", "True", "False", "None"};
@@ -372,7 +372,7 @@ static struct tpl_node *parse_primary(struct tpl_parser *p) {
     return n && slv_tpl_expect(p, T_RPAREN, "')'") ? n : NULL;
 }
 
-/* --- operators ------------------------------------------------------------------------------- */
+/* --- operators -------------------------------------------------------------------------------- */
 
 static struct tpl_node *parse_unary(struct tpl_parser *p, bool with_filter) {
     struct tpl_node *n;

@@ -45,7 +45,7 @@ static size_t tag_end(const struct tpl_parser *p, size_t at, bool trim) {
     return at;
 }
 
-/* --- between tags ---------------------------------------------------------------------------- */
+/* --- between tags ----------------------------------------------------------------------------- */
 
 /* Text [from, to) before a tag whose sign is `sign`: how much of it stays. */
 static size_t text_end(const struct tpl_parser *p, size_t from, size_t to, char sign, bool is_var) {
@@ -147,7 +147,7 @@ static bool lex_root(struct tpl_parser *p, struct tpl_tok *ret) {
     }
 }
 
-/* --- inside tags ----------------------------------------------------------------------------- */
+/* --- inside tags ------------------------------------------------------------------------------ */
 
 /* Digits of a base with single underscores between them, from `at`; returns where they end. */
 static size_t digit_run(const struct tpl_parser *p, size_t at, int base) {

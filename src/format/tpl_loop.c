@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* --- the object ------------------------------------------------------------------------------ */
+/* --- the object ------------------------------------------------------------------------------- */
 
 static int advance(struct tpl_run *r, struct tpl_loop *l) {
     struct slv_value *v = l->after;
@@ -152,7 +152,7 @@ const struct tpl_def slv_tpl_cycler_methods[] = {
     {NULL, NULL, 0, 0, "", false},
 };
 
-/* --- the statement --------------------------------------------------------------------------- */
+/* --- the statement ---------------------------------------------------------------------------- */
 
 /* Elements for which the loop's own test holds; it sees the target's names and those outside. */
 static int next_tested(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {

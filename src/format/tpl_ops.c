@@ -59,7 +59,7 @@ bool slv_tpl_defined(struct tpl_run *r, const struct slv_value *v) {
     return false;
 }
 
-/* --- truth, equality, order ------------------------------------------------------------------ */
+/* --- truth, equality, order ------------------------------------------------------------------- */
 
 bool slv_tpl_truth(struct tpl_run *r, struct slv_value *v) {
     size_t n;
@@ -275,7 +275,7 @@ struct slv_value *slv_tpl_compare(struct tpl_run *r, enum tpl_op op, struct slv_
     return slv_tpl_bool(op == OP_LT ? c < 0 : op == OP_LE ? c <= 0 : op == OP_GT ? c > 0 : c >= 0);
 }
 
-/* --- arithmetic ------------------------------------------------------------------------------ */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 
 static void *overflow(struct tpl_run *r) { return slv_tpl_fail(r, "integer out of range"); }
 

@@ -21,7 +21,7 @@ static struct slv_value *folded(struct tpl_run *r, struct slv_value *v) {
     return v && v->kind == TPL_STR ? slv_tpl_recase(r, v, CASE_LOWER) : v;
 }
 
-/* --- attributes by path ------------------------------------------------------------------------ */
+/* --- attributes by path ----------------------------------------------------------------------- */
 
 /* "a.b.0" of a value, as items; an undefined step becomes `fallback` where that is given. */
 static struct slv_value *by_path(struct tpl_run *r, struct slv_value *v, struct tpl_text path,
@@ -76,7 +76,7 @@ static struct slv_value *sort_key(struct tpl_run *r, struct slv_value *v,
     return key;
 }
 
-/* --- sorting ----------------------------------------------------------------------------------- */
+/* --- sorting ---------------------------------------------------------------------------------- */
 
 struct keyed {
     struct slv_value *key, *v;
@@ -194,7 +194,7 @@ static struct slv_value *f_groupby(struct tpl_run *r, struct slv_value *v,
     return out;
 }
 
-/* --- one value out of many ----------------------------------------------------------------------- */
+/* --- one value out of many -------------------------------------------------------------------- */
 
 static struct slv_value *extreme(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a,
                                  int want) {
@@ -276,7 +276,7 @@ static struct slv_value *f_list(struct tpl_run *r, struct slv_value *v, const st
     return slv_tpl_collect(r, v, TPL_LIST);
 }
 
-/* --- iterators ------------------------------------------------------------------------------------ */
+/* --- iterators -------------------------------------------------------------------------------- */
 
 /* The first element asked for checks the arguments, as in a generator's body. */
 static int begin_walk(struct tpl_run *r, struct tpl_iter *it) {

@@ -57,7 +57,7 @@ const char *slv_tpl_type(const struct slv_value *v) {
     return names[v->kind];
 }
 
-/* --- numbers --------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 static bool reads_back(const char *text, double v) { return strtod(text, NULL) == v; }
 
@@ -158,7 +158,7 @@ struct slv_value *slv_tpl_parse_int(struct slv_scope *s, const char *p, size_t n
     return r;
 }
 
-/* --- str and repr ---------------------------------------------------------------------------- */
+/* --- str and repr ----------------------------------------------------------------------------- */
 
 static bool add_str_repr(struct tpl_run *r, const struct slv_value *v) {
     const char *s = v->s.p;
@@ -301,7 +301,7 @@ struct slv_value *slv_tpl_str(struct tpl_run *r, struct slv_value *v) {
     return slv_tpl_add_value(r, v) ? slv_tpl_end(r, mark) : NULL;
 }
 
-/* --- places ---------------------------------------------------------------------------------- */
+/* --- places ----------------------------------------------------------------------------------- */
 
 size_t slv_tpl_offset(const struct slv_value *v, size_t index) {
     if (v->cps == v->s.n) return index;

@@ -82,7 +82,7 @@ struct slv_value *slv_value_double(struct slv_scope *s, double v) {
     return r;
 }
 
-/* --- strings --------------------------------------------------------------------------------- */
+/* --- strings ---------------------------------------------------------------------------------- */
 
 static size_t count_cps(const char *p, size_t n) {
     size_t cps = 0;
@@ -165,7 +165,7 @@ bool slv_tpl_text_is(const struct slv_value *v, const char *literal) {
     return v->kind == TPL_STR && v->s.n == n && memcmp(v->s.p, literal, n) == 0;
 }
 
-/* --- lists ----------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 struct slv_value *slv_tpl_list(struct slv_scope *s, enum tpl_kind kind, size_t cap) {
     struct slv_value *v = slv_tpl_new(s, kind);
@@ -212,7 +212,7 @@ struct slv_value *slv_tpl_pair(struct slv_scope *s, struct slv_value *a, struct 
     return v;
 }
 
-/* --- dicts ----------------------------------------------------------------------------------- */
+/* --- dicts ------------------------------------------------------------------------------------ */
 
 struct slv_value *slv_value_dict(struct slv_scope *s) {
     struct slv_value *v = slv_tpl_new(s, TPL_DICT);

@@ -42,7 +42,7 @@ const struct slv_quant *slv_quant_get(uint32_t id) {
     return id < SLV_DTYPE_END && quants[id].expand ? &quants[id] : NULL;
 }
 
-/* --- half precision -------------------------------------------------------------------------- */
+/* --- half precision --------------------------------------------------------------------------- */
 
 static float from_bits(uint32_t bits) {
     float f;
@@ -78,7 +78,7 @@ uint16_t slv_f32_to_f16(float f) {
     return (uint16_t)(sign | q);
 }
 
-/* --- elements as floats ---------------------------------------------------------------------- */
+/* --- elements as floats ----------------------------------------------------------------------- */
 
 static void quantized(const struct slv_quant *q, const void *src, float *dst, size_t n) {
     struct slv_qblock b;

@@ -83,7 +83,7 @@ static void report(bool ok, const char *level, const char *what) {
     }
 }
 
-/* --- matrix times columns ------------------------------------------------------------------- */
+/* --- matrix times columns --------------------------------------------------------------------- */
 
 struct mm_case {
     struct slv_mat w;
@@ -174,7 +174,7 @@ static bool check_matmul(const struct slv_kernels *ref, const struct slv_kernels
     return ok;
 }
 
-/* --- rows ------------------------------------------------------------------------------------ */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 struct row_case {
     size_t n;

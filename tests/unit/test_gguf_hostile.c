@@ -197,7 +197,7 @@ static void a_flipped_byte_is_refused_or_harmless(void **state) {
     free(p);
 }
 
-/* --- limits ---------------------------------------------------------------------------------- */
+/* --- limits ----------------------------------------------------------------------------------- */
 
 /* A sparse file: a header with one entry, an array of n empty strings. */
 static int open_strings(uint64_t n) {

@@ -150,8 +150,7 @@ static void gemma_newlines_and_spaces_keep_their_pieces(void **state) {
     close_all(&f);
 }
 
-/* --- SentencePiece
- * --------------------------------------------------------------------------------- */
+/* --- SentencePiece ---------------------------------------------------------------------------- */
 
 static void sentencepiece_merges_by_score_and_falls_back_to_bytes(void **state) {
     (void)state;
