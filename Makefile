@@ -1,7 +1,7 @@
 # A thin front for Meson. `make run` and `make test` are all a newcomer types; both install what is
 # missing first (tools/packages lists it).
 BUILD = build
-PROMPT = Why is the sky blue?
+PROMPT = What is the capital of France? Answer in one sentence.
 SETUP = meson setup $(BUILD) --buildtype=release -Dwerror=true
 NINJA = ninja -C $(BUILD)
 

@@ -337,7 +337,7 @@ static void one_turn(struct chat *c, const char *line) {
 }
 
 static int open_all(struct chat *c, struct slv_err *err) {
-    const char *name = c->cli->nargs ? c->cli->args[0] : SLV_CLI_DEFAULT_MODEL;
+    const char *name = c->cli->nargs ? c->cli->args[0] : NULL;
     struct slv_model_opts mo = {.threads = (uint32_t)c->o->session.threads};
     struct slv_session_opts so = slv_cli_session(&c->o->session);
     slv_generate_default(&c->gen);

@@ -166,6 +166,9 @@ struct slv_cli_sampling_opts {
                                               .help = "the same seed draws the same tokens"        \
     }
 
+/* Appends the path of what a user calls MODEL; NULL: the default model. */
+int slv_cli_model_path(const char *name, struct slv_buf *path, struct slv_err *err) SLV_MUST_USE;
+
 /* Opens a model by path or name, warning about a lowered SLV_CPU. */
 int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct slv_model **ret,
                        struct slv_err *err) SLV_MUST_USE;
@@ -185,7 +188,6 @@ int slv_cli_text(const char *arg, struct slv_buf *out, struct slv_err *err) SLV_
 /* Most bytes this process has held, in bytes. */
 uint64_t slv_cli_peak_rss(void);
 
-#define SLV_CLI_DEFAULT_MODEL "smollm2:135m-instruct"
 #define SLV_CLI_TEXT_MAX ((size_t)64 << 20)
 
 #endif
