@@ -102,7 +102,7 @@ struct slv_model_info {
     uint64_t params;           /* numbers in all tensors */
     uint64_t file_bytes;
     uint32_t n_layer, n_embd, n_head, n_head_kv, n_ff, n_vocab, n_ctx, window;
-    bool adds_bos; /* texts begin with BOS */
+    bool adds_bos;    /* texts begin with BOS */
     int32_t bos, eos; /* token ids or -1 */
     const char *cpu;  /* the level in use */
     bool cpu_lowered; /* the level asked for is not to be had here */
@@ -184,7 +184,8 @@ struct slv_message {
 };
 
 /* The conversation in the model's own words, by its chat template, with the beginning of an
- * assistant's turn at the end. Tokenize the result with `special`. A model without a template gets
+ * assistant's turn at the end. Tokenize the result with `special`: control tokens that a message
+ * spells out are marked with U+FDD0 and stay text. A model without a template gets
  * the contents one after the other. SLV_E_USAGE: the template refuses the conversation. */
 SLV_API int slv_model_chat(const struct slv_model *m, const struct slv_message *messages, size_t n,
                            struct slv_text *ret, struct slv_err *err) SLV_MUST_USE;

@@ -1,6 +1,7 @@
 /* model.c: opening a model: file, numbers, tensors, tokenizer, plan. See selvage.h. */
 #include "engine/model.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "engine/kv.h"
 #include "engine/step.h"
 
@@ -254,6 +255,22 @@ static void set_token(const struct slv_model *m, struct slv_scope *s, const char
     if (!*rc) *rc = slv_scope_set(s, name, slv_value_str(s, piece.p, piece.n));
 }
 
+/* A message's text as a value: control tokens that a user spells out stay text. */
+static struct slv_value *guarded(const struct slv_model *m, struct slv_scope *s, const char *text) {
+    struct slv_buf clean, b;
+    size_t n = strlen(text);
+    slv_buf_init(&clean, CHAT_TEXT_MAX);
+    slv_buf_init(&b, CHAT_TEXT_MAX);
+    struct slv_value *v = NULL;
+    if (!slv_buf_reserve(&clean, 3 * n)) {
+        n = slv_utf8_repair(text, n, clean.data, NULL);
+        if (!slv_token_guard(m->tokenizer, clean.data, n, &b)) v = slv_value_str(s, b.data, b.len);
+    }
+    slv_buf_fini(&clean);
+    slv_buf_fini(&b);
+    return v;
+}
+
 static int fill_scope(const struct slv_model *m, struct slv_scope *s,
                       const struct slv_message *messages, size_t n) {
     struct slv_value *list = slv_value_list(s);
@@ -261,8 +278,7 @@ static int fill_scope(const struct slv_model *m, struct slv_scope *s,
         struct slv_value *d = slv_value_dict(s);
         d = slv_value_put(s, d, "role",
                           slv_value_str(s, messages[i].role, strlen(messages[i].role)));
-        d = slv_value_put(s, d, "content",
-                          slv_value_str(s, messages[i].content, strlen(messages[i].content)));
+        d = slv_value_put(s, d, "content", guarded(m, s, messages[i].content));
         list = slv_value_push(s, list, d);
     }
     int rc = slv_scope_set(s, "messages", list);

@@ -53,6 +53,16 @@ void slv_tokenizer_close(struct slv_tokenizer *t);
 int slv_tokenize(const struct slv_tokenizer *t, const char *text, size_t n, unsigned flags,
                  struct slv_ids *out) SLV_MUST_USE;
 
+/* A character that no text means (U+FDD0, a noncharacter). Inside what would be a control token's
+ * text it keeps that from being read as the token; tokenizing with SLV_TOKENIZE_SPECIAL drops it. */
+#define SLV_TOKEN_GUARD "\xef\xb7\x90"
+
+/* Appends text[0..n), valid UTF-8, to out with a guard inside every control token it spells, so that
+ * what a user wrote stays text when it is tokenized as part of a template's output. U+FDD0 of the
+ * text's own becomes U+FFFD. Returns out's status. */
+int slv_token_guard(const struct slv_tokenizer *t, const char *text, size_t n,
+                    struct slv_buf *out) SLV_MUST_USE;
+
 /* Appends the bytes of one token to out, as they stand in running text: a SentencePiece "_"
  * (U+2581) is a space, byte tokens are their byte. Control tokens give nothing unless `special`.
  * The bytes of one token need not be whole UTF-8. `first`: the token is the first of a text, where

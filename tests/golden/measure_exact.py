@@ -58,8 +58,8 @@ def ours(lib, path, ids, n_vocab):
 
 def theirs(path, ids):
     from llama_cpp_py_sync import Llama
-    llm = Llama(path, n_ctx=WINDOW + 12, n_threads=2, n_batch=1, n_ubatch=1, flash_attn_type=0,
-                verbose=False)
+    llm = Llama(path, n_ctx=WINDOW + 12, n_threads=2, n_batch=1, n_ubatch=1, flash_attn_type=0, type_k="f32",
+                type_v="f32", verbose=False)
     rows = []
     for at in range(0, len(ids), WINDOW):
         llm._clear_context_state()
