@@ -300,6 +300,15 @@ static int render(const struct slv_model *m, const struct slv_message *messages,
     return rc;
 }
 
+/* A template that writes BOS and a tokenizer that adds it would make two. */
+static void drop_bos(const struct slv_model *m, struct slv_buf *b) {
+    if (!slv_tokenizer_adds_bos(m->tokenizer)) return;
+    struct slv_str bos = slv_tokenizer_piece(m->tokenizer, slv_tokenizer_bos(m->tokenizer));
+    if (!bos.n || b->len < bos.n || memcmp(b->data, bos.p, bos.n) != 0) return;
+    memmove(b->data, b->data + bos.n, b->len - bos.n + 1);
+    b->len -= bos.n;
+}
+
 int slv_model_chat(const struct slv_model *m, const struct slv_message *messages, size_t n,
                    struct slv_text *ret, struct slv_err *err) {
     if (m->chat_err.code) {
@@ -313,5 +322,6 @@ int slv_model_chat(const struct slv_model *m, const struct slv_message *messages
     for (size_t i = 0; i < n && !m->chat; i++)
         slv_buf_adds(&b, messages[i].content);
     if (rc) slv_err_prefix(err, rc, "chat template");
+    drop_bos(m, &b);
     return take_text(&b, rc, ret);
 }
