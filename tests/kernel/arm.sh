@@ -4,7 +4,7 @@
 set -eu
 root=$1
 work=$2
-native=$3
+native=$(realpath "$3")
 cc=aarch64-linux-gnu-gcc
 command -v $cc >/dev/null && command -v qemu-aarch64-static >/dev/null || exit 77
 mkdir -p "$work"

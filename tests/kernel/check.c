@@ -164,8 +164,9 @@ static bool check_matmul(const struct slv_kernels *ref, const struct slv_kernels
         size_t step = l->block > 1 ? l->block : 1;
         size_t cols = step * (1 + rnd_below(step == 1 ? 70 : 4));
         if (l->block == 1) cols = 16 * (1 + rnd_below(5));
+        size_t n_rows = rows[rnd_below(5)], n = ns[rnd_below(7)];
         struct mm_case m;
-        mm_init(&m, l, rows[rnd_below(5)], cols, ns[rnd_below(7)], turn % 3 == 2);
+        mm_init(&m, l, n_rows, cols, n, turn % 3 == 2);
         size_t tiles = (m.w.rows + 15) / 16, ldo = tiles * 16;
         size_t t0 = rnd_below(tiles), t1 = t0 + 1 + rnd_below(tiles - t0);
         struct space a = space_new(m.n * ldo * 4), b = space_new(m.n * ldo * 4);
