@@ -5,9 +5,10 @@
  *   tpl_value.c  values, dicts, scopes      tpl_ops.c      operators, attributes, items, slices
  *   tpl_text.c   str(), repr(), numbers     tpl_iter.c     iterators, unpacking
  *   tpl_json.c   JSON in, tojson            tpl_printf.c   the % operator and str.format
+ *   tpl_time.c   strftime
  *   tpl_filters.c, tpl_seq_filters.c        tables of filters
  *   tpl_tests.c, tpl_globals.c              tables of tests and of global functions
- *   tpl_methods.c, tpl_case.c               methods of str, dict, list; Unicode case and classes
+ *   tpl_methods.c, tpl_search.c, tpl_case.c methods of str, dict, list; Unicode case and classes
  *
  * Semantics are those of Jinja2 3.1 (its documentation and behaviour) on Python 3 values, in the
  * sandbox that forbids changing lists and dicts. So every value is immutable once the template can
@@ -36,7 +37,7 @@
 #define TPL_RANGE_MAX 100000            /* elements of a range, as in Jinja's sandbox */
 #define TPL_JSON_DEPTH 64               /* nesting of JSON given to slv_value_parse */
 
-/* --- values ---------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 enum tpl_kind {
     TPL_UNDEF, /* text: the name that was asked for */
@@ -134,7 +135,7 @@ struct slv_scope {
     bool failed, full;       /* an allocation failed; it was for want of room, not of memory */
 };
 
-/* --- compiled templates ---------------------------------------------------------------------- */
+/* --- compiled templates ----------------------------------------------------------------------- */
 
 enum tpl_op {
     /* expressions */
@@ -198,7 +199,7 @@ struct tpl_call {
 
 /* A macro's parameters: OP_NAME nodes, and their defaults in `a`. */
 struct tpl_sig {
-    const char *name;
+    const char *name; /* NULL: the body of a call */
     struct tpl_node *params;
     size_t n;
     bool caller, kwargs, varargs; /* the body speaks of these names */
@@ -322,8 +323,8 @@ struct tpl_iter {
     struct slv_value *src;
     size_t pos, at; /* element number; byte offset in a string */
     struct tpl_iter *inner;
-    const struct tpl_def *def; /* filter or test to apply */
-    struct slv_value *attr, *fallback, *fill;
+    const struct tpl_def *def;                /* filter or test to apply */
+    struct slv_value *attr, *fallback, *fill; /* fallback: what slice cuts, too */
     struct tpl_dict *seen;
     struct tpl_args args;
     size_t width;
@@ -468,12 +469,19 @@ struct tpl_iter *slv_tpl_iter_new(struct tpl_run *r,
 /* Elements last to first; NULL with a reason if v cannot be walked backwards. */
 struct tpl_iter *slv_tpl_reversed(struct tpl_run *r, struct slv_value *v);
 
-/* --- tpl_seq_filters.c
- * ---------------------------------------------------------------------------- */
+/* --- tpl_methods.c, tpl_search.c -------------------------------------------------------------- */
+
+extern const struct tpl_def slv_tpl_search_methods[];
+/* Fail unless v is a STR, or an INT or BOOL. */
+bool slv_tpl_want_str(struct tpl_run *r, const struct slv_value *v);
+bool slv_tpl_want_int(struct tpl_run *r, const struct slv_value *v, int64_t *ret);
+
+/* --- tpl_seq_filters.c ------------------------------------------------------------------------ */
 
 extern const struct tpl_def slv_tpl_seq_filters[];
 
-/* --- tpl_json.c, tpl_printf.c, tpl_case.c -------------------------------------------------------
+/* --- tpl_json.c, tpl_printf.c, tpl_time.c, tpl_case.c
+ * -------------------------------------------------------
  */
 
 struct slv_value *slv_tpl_tojson(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a);
@@ -481,6 +489,9 @@ struct slv_value *slv_tpl_percent(struct tpl_run *r, struct slv_value *fmt, stru
                                   struct slv_value *map);
 struct slv_value *slv_tpl_format(struct tpl_run *r, struct slv_value *fmt,
                                  const struct tpl_args *a);
+
+/* A moment in strftime's form, in UTC. */
+bool slv_tpl_add_time(struct tpl_run *r, struct tpl_text form, uint64_t wall_ns);
 
 bool slv_tpl_space(uint32_t cp);
 enum tpl_case { CASE_UPPER, CASE_LOWER, CASE_TITLE, CASE_CAPITAL, CASE_SWAP, CASE_FOLD };
@@ -539,8 +550,7 @@ struct slv_value *slv_tpl_captured(struct tpl_run *r, size_t mark);
 
 extern const struct tpl_def slv_tpl_loop_methods[], slv_tpl_cycler_methods[];
 
-/* --- tpl_lex.c, tpl_expr.c, tpl_parse.c
- * ----------------------------------------------------------- */
+/* --- tpl_lex.c, tpl_expr.c, tpl_parse.c ------------------------------------------------------- */
 
 enum tpl_token {
     T_EOF,

@@ -351,7 +351,24 @@ static bool add_recased(struct tpl_run *r, struct tpl_text s, enum tpl_case how)
     return true;
 }
 
+/* The same for ASCII, where a character stays one byte. */
+static struct slv_value *recase_ascii(struct tpl_run *r, struct slv_value *v, enum tpl_case how) {
+    char *out = slv_tpl_alloc(&r->mem, v->s.n);
+    bool after = false;
+    if (!out || !slv_tpl_pay(r, v->s.n / 8)) return NULL;
+    for (size_t i = 0; i < v->s.n; i++) {
+        char c = v->s.p[i], low = (char)(c | 0x20);
+        bool is_letter = low >= 'a' && low <= 'z';
+        bool up = how == CASE_UPPER || (how == CASE_SWAP && c == low) ||
+                  (how == CASE_TITLE && !after) || (how == CASE_CAPITAL && i == 0);
+        out[i] = !is_letter ? c : up ? (char)(low - 0x20) : low;
+        after = is_letter;
+    }
+    return slv_tpl_like(r, v, out, v->s.n);
+}
+
 struct slv_value *slv_tpl_recase(struct tpl_run *r, struct slv_value *v, enum tpl_case how) {
+    if (v->s.n && v->cps == v->s.n) return recase_ascii(r, v, how);
     size_t mark = slv_tpl_begin(r);
     if (!slv_tpl_pay(r, v->s.n) || !add_recased(r, v->s, how)) return NULL;
     struct slv_value *made = slv_tpl_end(r, mark);

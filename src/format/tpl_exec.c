@@ -195,11 +195,12 @@ static struct slv_value *take(const struct tpl_args *a, bool *used, struct tpl_t
 static bool bind_rest(struct tpl_run *r, const struct tpl_sig *sig, const struct tpl_args *a,
                       const bool *used) {
     struct slv_value *rest = sig->kwargs ? slv_value_dict(&r->mem) : NULL;
+    const char *name = sig->name ? sig->name : "caller";
     if (sig->kwargs && !rest) return false;
     for (size_t i = 0; i < a->nkw; i++) {
         if (used[i]) continue;
         if (!rest) {
-            slv_tpl_fail(r, "macro '%.100s' takes no keyword argument '%.*s'", sig->name,
+            slv_tpl_fail(r, "macro '%.100s' takes no keyword argument '%.*s'", name,
                          (int)(a->names[i]->s.n < 100 ? a->names[i]->s.n : 100), a->names[i]->s.p);
             return false;
         }
@@ -207,7 +208,7 @@ static bool bind_rest(struct tpl_run *r, const struct tpl_sig *sig, const struct
     }
     if (rest && !slv_tpl_bind(r, sig->kwargs_id, rest)) return false;
     if (!sig->varargs && a->n > sig->n) {
-        slv_tpl_fail(r, "macro '%.100s' takes not more than %zu argument(s)", sig->name, sig->n);
+        slv_tpl_fail(r, "macro '%.100s' takes not more than %zu argument(s)", name, sig->n);
         return false;
     }
     if (!sig->varargs) return true;

@@ -25,9 +25,7 @@ static struct slv_value *text_method(struct tpl_run *r, struct slv_value *v, con
 
 static bool int_arg(struct tpl_run *r, const struct slv_value *v, int64_t fallback, int64_t *ret) {
     *ret = fallback;
-    if (!v || slv_tpl_as_int(v, ret)) return true;
-    if (slv_tpl_defined(r, v)) slv_tpl_fail(r, "an int is required, not %s", slv_tpl_type(v));
-    return false;
+    return !v || slv_tpl_want_int(r, v, ret);
 }
 
 static bool flag(struct tpl_run *r, struct slv_value *v) { return v && slv_tpl_truth(r, v); }
@@ -186,6 +184,7 @@ static struct slv_value *f_indent(struct tpl_run *r, struct slv_value *v,
 static struct slv_value *f_truncate(struct tpl_run *r, struct slv_value *v,
                                     const struct tpl_args *a) {
     int64_t length, leeway;
+    size_t n;
     struct slv_value *end = a->v[2] ? a->v[2] : slv_tpl_cstr(&r->mem, "...");
     bool kill = flag(r, a->v[1]), given = a->v[3] && a->v[3]->kind != TPL_NONE;
     if (!end || !int_arg(r, a->v[0], 255, &length) ||
@@ -193,9 +192,9 @@ static struct slv_value *f_truncate(struct tpl_run *r, struct slv_value *v,
         return NULL;
     if (end->kind != TPL_STR || length < (int64_t)end->cps || leeway < 0)
         return slv_tpl_fail(r, "truncate: expected length >= the end's and leeway >= 0");
-    if (v->kind != TPL_STR)
-        return slv_tpl_defined(r, v) ? slv_tpl_fail(r, "truncate wants a str") : NULL;
-    if ((int64_t)v->cps <= length || (int64_t)v->cps - length <= leeway) return v;
+    if (!slv_tpl_len(r, v, &n)) return NULL;
+    if ((int64_t)n <= length || (int64_t)n - length <= leeway) return v;
+    if (v->kind != TPL_STR) return slv_tpl_fail(r, "truncate wants a str");
     struct tpl_text s = {v->s.p, slv_tpl_offset(v, (size_t)length - end->cps)};
     const char *space = kill || !s.n ? NULL : memrchr(s.p, ' ', s.n);
     if (space) s.n = (size_t)(space - s.p);
@@ -314,8 +313,9 @@ static struct slv_value *f_urlencode(struct tpl_run *r, struct slv_value *v,
     struct tpl_iter *it = slv_tpl_iter(r, v->kind == TPL_DICT ? &view : v);
     int got = -1;
     for (bool first = true; it && (got = slv_tpl_next(r, it, &pair)) == 1; first = false) {
-        if (!slv_tpl_seq(pair) || pair->list->n != 2)
-            return slv_tpl_fail(r, "urlencode wants pairs");
+        pair = slv_tpl_collect(r, pair, TPL_LIST);
+        if (!pair) return NULL;
+        if (pair->list->n != 2) return slv_tpl_fail(r, "urlencode wants pairs");
         if ((!first && !slv_tpl_add(r, "&", 1)) || !add_quoted(r, pair->list->v[0], true) ||
             !slv_tpl_add(r, "=", 1) || !add_quoted(r, pair->list->v[1], true))
             return NULL;

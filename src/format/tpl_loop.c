@@ -78,7 +78,8 @@ static struct slv_value *loop_field(struct tpl_run *r, struct tpl_loop *l,
 
 static struct slv_value *macro_field(struct tpl_run *r, const struct tpl_sig *sig,
                                      const struct slv_value *name) {
-    if (slv_tpl_text_is(name, "name")) return slv_tpl_cstr(&r->mem, sig->name);
+    if (slv_tpl_text_is(name, "name"))
+        return sig->name ? slv_tpl_cstr(&r->mem, sig->name) : &slv_tpl_none;
     if (slv_tpl_text_is(name, "catch_kwargs")) return slv_tpl_bool(sig->kwargs);
     if (slv_tpl_text_is(name, "catch_varargs")) return slv_tpl_bool(sig->varargs);
     if (slv_tpl_text_is(name, "caller")) return slv_tpl_bool(sig->caller);

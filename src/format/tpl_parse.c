@@ -444,7 +444,6 @@ static struct tpl_node *parse_macro(struct tpl_parser *p) {
 static struct tpl_node *parse_call_block(struct tpl_parser *p) {
     struct tpl_node *n = macro_node(p, OP_CALLBLOCK);
     if (!n) return NULL;
-    n->sig->name = "caller";
     struct inside was = enter_frame(p);
     if (p->tok.type == T_LPAREN && !parse_signature(p, n->sig)) return NULL;
     leave_frame(p, was);
@@ -461,7 +460,6 @@ static struct tpl_node *parse_call_block(struct tpl_parser *p) {
 static struct tpl_node *parse_generation(struct tpl_parser *p) {
     struct tpl_node *n = macro_node(p, OP_GENERATION);
     if (!n) return NULL;
-    n->sig->name = "generation";
     struct inside was = enter_frame(p);
     if (!parse_macro_body(p, n, "endgeneration")) return NULL;
     leave_frame(p, was);

@@ -10,12 +10,6 @@
 
 static bool flag(struct tpl_run *r, struct slv_value *v) { return v && slv_tpl_truth(r, v); }
 
-static bool int_arg(struct tpl_run *r, const struct slv_value *v, int64_t *ret) {
-    if (slv_tpl_as_int(v, ret)) return true;
-    if (slv_tpl_defined(r, v)) slv_tpl_fail(r, "an int is required, not %s", slv_tpl_type(v));
-    return false;
-}
-
 /* Text in lower case; any other value as it is. */
 static struct slv_value *folded(struct tpl_run *r, struct slv_value *v) {
     return v && v->kind == TPL_STR ? slv_tpl_recase(r, v, CASE_LOWER) : v;
@@ -282,7 +276,13 @@ static struct slv_value *f_list(struct tpl_run *r, struct slv_value *v, const st
 /* --- iterators
  * ------------------------------------------------------------------------------------ */
 
-/* The first element asked for checks the arguments, as in a generator's body. */
+/* Python's generators look at what they walk only when the first element is asked for. */
+static bool begin_any(struct tpl_run *r, struct tpl_iter *it) {
+    if (!it->inner) it->inner = slv_tpl_iter(r, it->src);
+    return it->inner != NULL;
+}
+
+/* The same, where what is false counts as empty. */
 static int begin_walk(struct tpl_run *r, struct tpl_iter *it) {
     if (it->inner) return 1;
     if (it->src->kind != TPL_UNDEF && it->src->kind != TPL_ITER) {
@@ -290,8 +290,7 @@ static int begin_walk(struct tpl_run *r, struct tpl_iter *it) {
         if (r->rc) return -1;
         if (!any) return 0;
     }
-    it->inner = slv_tpl_iter(r, it->src);
-    return it->inner ? 1 : -1;
+    return begin_any(r, it) ? 1 : -1;
 }
 
 static int next_mapped(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {
@@ -371,7 +370,7 @@ static struct slv_value *selection(struct tpl_run *r, struct slv_value *v, const
         it->def = slv_tpl_test(name->s.p, name->s.n);
     }
     it->args = *a;
-    it->args.v += used;
+    if (used) it->args.v += used;
     it->args.n -= used;
     return slv_tpl_iter_value(r, it);
 }
@@ -397,8 +396,8 @@ static struct slv_value *f_rejectattr(struct tpl_run *r, struct slv_value *v,
 }
 
 static int next_unique(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {
-    int got;
-    while ((got = slv_tpl_next(r, it->inner, ret)) == 1) {
+    int got = -1;
+    while (begin_any(r, it) && (got = slv_tpl_next(r, it->inner, ret)) == 1) {
         struct slv_value *key = sort_key(r, *ret, it->attr, it->fold, false);
         if (!key) return -1;
         struct slv_value *seen = slv_tpl_get(r, &r->mem, it->seen, key);
@@ -416,8 +415,8 @@ static struct slv_value *f_unique(struct tpl_run *r, struct slv_value *v,
     it->seen = slv_tpl_alloc(&r->mem, sizeof *it->seen);
     it->fold = !flag(r, a->v[0]);
     it->attr = a->v[1];
-    it->inner = slv_tpl_iter(r, v);
-    return it->seen && it->inner ? slv_tpl_iter_value(r, it) : NULL;
+    it->src = v;
+    return it->seen ? slv_tpl_iter_value(r, it) : NULL;
 }
 
 static bool fill_up(struct tpl_run *r, struct slv_value *list, size_t to, struct slv_value *with) {
@@ -428,7 +427,7 @@ static bool fill_up(struct tpl_run *r, struct slv_value *list, size_t to, struct
 
 static int next_batch(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {
     struct slv_value *list = slv_tpl_list(&r->mem, TPL_LIST, 0), *item;
-    int got = list ? 1 : -1;
+    int got = list && begin_any(r, it) ? 1 : -1;
     while (got == 1 && (list->list->n < it->width || !list->list->n)) {
         got = slv_tpl_next(r, it->inner, &item);
         if (got == 1 && !slv_tpl_push(&r->mem, list, item)) return -1;
@@ -442,16 +441,18 @@ static int next_batch(struct tpl_run *r, struct tpl_iter *it, struct slv_value *
 static struct slv_value *f_batch(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a) {
     int64_t n;
     struct tpl_iter *it = slv_tpl_iter_new(r, next_batch);
-    if (!it || !int_arg(r, a->v[0], &n)) return NULL;
+    if (!it || !slv_tpl_want_int(r, a->v[0], &n)) return NULL;
     if (n < 1) return slv_tpl_fail(r, "batch wants a width of at least 1");
     it->width = (size_t)n;
     if (a->v[1] && a->v[1]->kind != TPL_NONE) it->fill = a->v[1];
-    it->inner = slv_tpl_iter(r, v);
-    return it->inner ? slv_tpl_iter_value(r, it) : NULL;
+    it->src = v;
+    return slv_tpl_iter_value(r, it);
 }
 
 static int next_slice(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {
-    const struct tpl_list *all = it->src->list;
+    if (!it->pos && !it->fallback) it->fallback = slv_tpl_collect(r, it->src, TPL_LIST);
+    if (!it->fallback) return -1;
+    const struct tpl_list *all = it->fallback->list;
     size_t number = it->pos, each = all->n / it->width, extra = all->n % it->width;
     if (number >= it->width) return 0;
     size_t n = each + (number < extra);
@@ -468,21 +469,30 @@ static int next_slice(struct tpl_run *r, struct tpl_iter *it, struct slv_value *
 static struct slv_value *f_slice(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a) {
     int64_t n;
     struct tpl_iter *it = slv_tpl_iter_new(r, next_slice);
-    if (!it || !int_arg(r, a->v[0], &n)) return NULL;
-    if (n == 0) return slv_tpl_fail(r, "integer division or modulo by zero");
-    it->src = slv_tpl_collect(r, v, TPL_LIST);
-    it->width = n < 0 ? 1 : (size_t)n;
-    it->pos = n < 0; /* range() of a negative number is empty */
+    if (!it || !slv_tpl_want_int(r, a->v[0], &n)) return NULL;
+    if (n < 1) return slv_tpl_fail(r, "slice wants at least 1 slice");
+    it->src = v;
+    it->width = (size_t)n;
     if (a->v[1] && a->v[1]->kind != TPL_NONE) it->fill = a->v[1];
-    return it->src ? slv_tpl_iter_value(r, it) : NULL;
+    return slv_tpl_iter_value(r, it);
+}
+
+static int next_item(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {
+    if (!it->inner && it->src->kind != TPL_UNDEF && it->src->kind != TPL_DICT)
+        slv_tpl_fail(r, "Can only get item pairs from a mapping.");
+    if (r->rc) return -1;
+    if (!it->inner) {
+        struct slv_value *view = it->src->kind == TPL_DICT ? items_view(r, it->src) : it->src;
+        it->inner = view ? slv_tpl_iter(r, view) : NULL;
+    }
+    return it->inner ? slv_tpl_next(r, it->inner, ret) : -1;
 }
 
 static struct slv_value *f_items(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a) {
+    struct tpl_iter *it = slv_tpl_iter_new(r, next_item);
     (void)a;
-    if (v->kind != TPL_UNDEF && v->kind != TPL_DICT)
-        return slv_tpl_fail(r, "Can only get item pairs from a mapping.");
-    struct slv_value *view = v->kind == TPL_DICT ? items_view(r, v) : v;
-    return view ? slv_tpl_iter_value(r, slv_tpl_iter(r, view)) : NULL;
+    if (it) it->src = v;
+    return slv_tpl_iter_value(r, it);
 }
 
 static struct slv_value *reversed_text(struct tpl_run *r, struct slv_value *v) {

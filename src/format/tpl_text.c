@@ -233,6 +233,12 @@ static bool add_range(struct tpl_run *r, const struct tpl_range *g) {
     return adds(r, text);
 }
 
+static bool add_macro(struct tpl_run *r, const char *name) {
+    if (!name) return adds(r, "<Macro anonymous>");
+    const struct slv_value quoted = {.kind = TPL_STR, .s = {name, strlen(name)}};
+    return adds(r, "<Macro ") && add_str_repr(r, &quoted) && adds(r, ">");
+}
+
 bool slv_tpl_add_repr(struct tpl_run *r, const struct slv_value *v) {
     char text[TPL_FLOAT_TEXT];
     switch ((enum tpl_kind)v->kind) {
@@ -265,6 +271,7 @@ bool slv_tpl_add_repr(struct tpl_run *r, const struct slv_value *v) {
         return adds(r, "<Namespace {") && add_entries(r, v->dict, true, true, ": ") &&
                adds(r, "}>");
     case TPL_MACRO:
+        return add_macro(r, v->macro->sig->name);
     case TPL_METHOD:
     case TPL_FUNC:
     case TPL_LOOP:

@@ -279,7 +279,7 @@ static void json_is_read_as_it_is_and_refused_when_broken(void **state) {
 
 static double now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t); /* other programs may be busy */
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
@@ -399,9 +399,7 @@ static void templates_that_never_end_are_stopped(void **state) {
         "{% set s = 'ab' * 999999 %}{% for i in range(99999) %}{{ s|upper|length }}{% endfor %}",
         "{% set s = 'ab' * 999999 %}{% for i in range(99999) %}{{ s.isalpha() }}{% endfor %}",
         "{% set s = 'ab' * 999999 %}{% for i in range(99999) %}{{ s == s ~ '' }}{% endfor %}",
-        "{% set s = 'Σ' * 999999 %}{{ s.lower()|length }}{{ s.lower()|length }}{{ s.lower()|length "
-        "}}"
-        "{% for i in range(999) %}{{ s.lower()|length }}{% endfor %}",
+        "{% set s = 'Σ' * 999999 %}{% for i in range(999) %}{{ s.lower()|length }}{% endfor %}",
         "{% set s = 'ab' * 3999999 %}{% set t = s ~ '' %}{% for i in range(99999) %}"
         "{% if s == t %}{% endif %}{% endfor %}",
         "{% set s = 'ab' * 3999999 %}{% set t = s ~ '' %}{% for i in range(99999) %}"
