@@ -55,9 +55,10 @@ static void read_meta(struct job *j) {
     struct slv_buf text;
     slv_buf_init(&text, 4096);
     j->etag[0] = '\0';
-    json_t *doc = slv_file_read(j->meta, &text, NULL)
-                      ? NULL
-                      : slv__json_parse(text.data, text.len, "meta", NULL);
+    json_t *doc = NULL;
+    int rc = slv_file_read(j->meta, &text, NULL);
+    if (!rc) rc = slv__json_parse(text.data, text.len, j->meta, &doc, NULL);
+    if (rc) doc = NULL; /* without an ETag: the digest decides alone */
     const char *etag = json_string_value(json_object_get(doc, "etag"));
     if (etag && etag[0] == '"' && strlen(etag) < sizeof j->etag) strcpy(j->etag, etag);
     json_decref(doc);

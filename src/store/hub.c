@@ -135,9 +135,9 @@ static int add_entry(struct listing *l, const json_t *e) {
 
 static int add_page(struct listing *l, const struct slv_buf *text, const char *repo,
                     struct slv_err *err) {
-    json_t *doc = slv__json_parse(text->data, text->len, "listing", err);
-    int rc = doc ? 0 : SLV_E_FORMAT;
-    if (doc && !json_is_array(doc))
+    json_t *doc = NULL;
+    int rc = slv__json_parse(text->data, text->len, "listing", &doc, err);
+    if (!rc && !json_is_array(doc))
         rc = slv_err_set(err, SLV_E_FORMAT, "the listing is not an array");
     for (size_t i = 0; !rc && i < json_array_size(doc); i++)
         if ((rc = add_entry(l, json_array_get(doc, i))))

@@ -379,7 +379,7 @@ static void fail_each_allocation(const char *file, int (*work)(char *path), bool
             assert_true(n > 3);
             return;
         }
-        if (rc) assert_int_equal(rc, SLV_E_NOMEM);
+        assert_true(rc <= 0 && rc != SLV_E_TRUST && rc != SLV_E_FORMAT);
         assert_true(count() <= 1);
         if (count()) assert_int_equal(resolve("one", path), 0);
     }
