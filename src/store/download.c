@@ -55,26 +55,31 @@ static void read_meta(struct job *j) {
     struct slv_buf text;
     slv_buf_init(&text, 4096);
     j->etag[0] = '\0';
-    json_t *doc = slv_file_read(j->meta, &text, NULL)
-                      ? NULL
-                      : slv__json_parse(text.data, text.len, "meta", NULL);
+    json_t *doc = NULL;
+    int rc = slv_file_read(j->meta, &text, NULL);
+    if (!rc) rc = slv__json_parse(text.data, text.len, j->meta, &doc, NULL);
+    if (rc) doc = NULL; /* without an ETag: the digest decides alone */
     const char *etag = json_string_value(json_object_get(doc, "etag"));
     if (etag && etag[0] == '"' && strlen(etag) < sizeof j->etag) strcpy(j->etag, etag);
     json_decref(doc);
     slv_buf_fini(&text);
 }
 
+/* Not replaced atomically: a torn file is no JSON, and then there is no ETag, which is safe. */
 static int write_meta(struct job *j, struct slv_err *err) {
     struct slv_buf text;
     struct slv_json out;
-    slv_buf_init(&text, 4096);
+    slv_buf_init(&text, 8192);
     slv_json_init(&out, &text);
     slv_json_object(&out, NULL);
     slv_json_str(&out, "url", j->d->url);
     slv_json_str(&out, "etag", j->etag);
     slv_json_object_end(&out);
-    int rc = text.status ? slv_err_set(err, text.status, "%s: too long", j->meta)
-                         : slv_file_write(j->meta, text.data, text.len, 0644, err);
+    int rc = text.status ? slv_err_set(err, text.status, "%s: too long", j->meta) : 0;
+    int fd = open(j->meta, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (!rc && (fd < 0 || write(fd, text.data, text.len) != (ssize_t)text.len))
+        rc = io_error(j->meta, err);
+    if (fd >= 0) close(fd);
     slv_buf_fini(&text);
     return rc;
 }

@@ -40,6 +40,9 @@ struct slv_http {
     const struct slv_http_sink *sink;
     bool started; /* the sink takes this body */
     size_t discarded;
+    curl_off_t moved;  /* bytes, both ways */
+    uint64_t moved_ns; /* when that last changed, or the request began */
+    bool stalled;
     int sink_rc; /* what stopped the transfer, if the sink or a header did */
     struct slv_err *err;
 };
@@ -65,10 +68,18 @@ static bool token_ok(const char *s) {
     return true;
 }
 
+/* libcurl calls this at least once a second. Its own CURLOPT_LOW_SPEED_TIME goes by an average over
+ * several seconds, so that a stall after a fast start is seen late. */
 static int progress_hook(void *ctx, curl_off_t dt, curl_off_t d, curl_off_t ut, curl_off_t u) {
-    const struct slv_http *h = ctx;
-    (void)dt, (void)d, (void)ut, (void)u;
-    return slv_store_ui_cancelled(h->ui) ? 1 : 0;
+    struct slv_http *h = ctx;
+    uint64_t now = slv_clock_mono(&slv_clock_system);
+    (void)dt, (void)ut;
+    if (d + u != h->moved) {
+        h->moved = d + u;
+        h->moved_ns = now;
+    }
+    h->stalled = now - h->moved_ns >= (uint64_t)h->stall_s * 1000000000u;
+    return h->stalled || slv_store_ui_cancelled(h->ui) ? 1 : 0;
 }
 
 static int set_up(struct slv_http *h, const struct slv_http_opts *o, struct slv_err *err) {
@@ -285,7 +296,9 @@ static int curl_failure(struct slv_http *h, CURLcode c, const char *url) {
     const char *why = h->why[0] ? h->why : curl_easy_strerror(c);
     if (h->sink_rc) return slv_err_prefix(h->err, h->sink_rc, "%s", brief(url, where));
     brief(url, where);
-    /* a table would be longer than its uses */
+    if (h->stalled)
+        return slv_err_set(h->err, SLV_E_NET, "%s: nothing came for %" PRId64 " s", where,
+                           h->stall_s);
     if (c == CURLE_ABORTED_BY_CALLBACK)
         return slv_err_set(h->err, SLV_E_CANCELLED, "%s: interrupted", where);
     if (c == CURLE_OUT_OF_MEMORY)
@@ -298,9 +311,6 @@ static int curl_failure(struct slv_http *h, CURLcode c, const char *url) {
                            why);
     if (c == CURLE_URL_MALFORMAT || c == CURLE_UNSUPPORTED_PROTOCOL)
         return slv_err_set(h->err, SLV_E_USAGE, "%s: not an https URL", where);
-    if (c == CURLE_OPERATION_TIMEDOUT)
-        return slv_err_set(h->err, SLV_E_NET, "%s: nothing came for %" PRId64 " s", where,
-                           h->stall_s);
     return slv_err_set(h->err, SLV_E_NET, "%s: %s", where, why);
 }
 
@@ -319,8 +329,6 @@ static void set_request(struct slv_http *h, const char *url, uint64_t from,
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(c, CURLOPT_RANGE, from ? range : NULL);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)h->stall_s);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, h->why);
     curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, header_hook);
     curl_easy_setopt(c, CURLOPT_HEADERDATA, h);
@@ -352,7 +360,9 @@ static int one_hop(struct slv_http *h, const char *url, uint64_t from, const cha
         return slv_err_set(h->err, SLV_E_TRUST, "%s: refused: not https", brief(url, where));
     h->at_endpoint = https_origin(h->endpoint, ours) && !strcasecmp(origin, ours);
     h->header_lines = h->discarded = 0;
-    h->started = false;
+    h->started = h->stalled = false;
+    h->moved = 0;
+    h->moved_ns = slv_clock_mono(&slv_clock_system);
     h->sink_rc = 0;
     h->why[0] = '\0';
     int rc = add_header(&headers, "Accept-Encoding", "identity");

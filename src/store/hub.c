@@ -135,9 +135,9 @@ static int add_entry(struct listing *l, const json_t *e) {
 
 static int add_page(struct listing *l, const struct slv_buf *text, const char *repo,
                     struct slv_err *err) {
-    json_t *doc = slv__json_parse(text->data, text->len, "listing", err);
-    int rc = doc ? 0 : SLV_E_FORMAT;
-    if (doc && !json_is_array(doc))
+    json_t *doc = NULL;
+    int rc = slv__json_parse(text->data, text->len, "listing", &doc, err);
+    if (!rc && !json_is_array(doc))
         rc = slv_err_set(err, SLV_E_FORMAT, "the listing is not an array");
     for (size_t i = 0; !rc && i < json_array_size(doc); i++)
         if ((rc = add_entry(l, json_array_get(doc, i))))
@@ -179,18 +179,23 @@ static int fetch_listing(struct slv_http *http, const char *repo, struct listing
 
 /* --- choosing --------------------------------------------------------------------------------- */
 
-/* Sorted by path, the parts of a set stand together: the first row of the set that row i is in, and
- * how many rows it has. A file that is no set is one of one. */
+/* Sorted by path, the parts of a set stand together: how many rows from row i on are of one set. A
+ * file that is no part is a set of one. */
 static size_t set_length(const struct listing *l, size_t i) {
-    size_t prefix, other;
-    unsigned no, n, no2, n2;
-    if (!slv__split_name(l->v[i].path, &prefix, &no, &n) || no != 1) return 1;
-    size_t len = 1;
-    while (i + len < l->n && slv__split_name(l->v[i + len].path, &other, &no2, &n2) &&
-           other == prefix && n2 == n && no2 == len + 1 &&
-           !strncmp(l->v[i].path, l->v[i + len].path, prefix))
+    size_t prefix, other, len = 1;
+    unsigned no, n, n2;
+    if (!slv__split_name(l->v[i].path, &prefix, &no, &n)) return 1;
+    while (i + len < l->n && slv__split_name(l->v[i + len].path, &other, &no, &n2) &&
+           other == prefix && n2 == n && !strncmp(l->v[i].path, l->v[i + len].path, prefix))
         len++;
     return len;
+}
+
+/* Sorted and distinct, n parts numbered 1 to n are all there. */
+static bool whole_set(const struct listing *l, size_t i, size_t len) {
+    size_t prefix;
+    unsigned no, n;
+    return !slv__split_name(l->v[i].path, &prefix, &no, &n) || n == len;
 }
 
 /* Whether `part` stands in the file's name between separators, case aside: Q4_K_M. */
@@ -202,12 +207,6 @@ static bool has_fragment(const char *path, const char *part) {
         if (left && right) return true;
     }
     return false;
-}
-
-static bool whole_set(const struct listing *l, size_t i, size_t len) {
-    size_t prefix;
-    unsigned no, n;
-    return !slv__split_name(l->v[i].path, &prefix, &no, &n) || (no == 1 && n == len);
 }
 
 /* Counts the models for which want is NULL, the path, or a fragment; *ret_at is the first. */

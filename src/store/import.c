@@ -7,11 +7,13 @@
 #define _GNU_SOURCE
 #include "store/store_int.h"
 #include "store/hub.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,31 +92,49 @@ static int copy_bytes(int from, int to, const struct slv_store_import *in, const
     return rc;
 }
 
+/* Makes (or links) the file and locks it. Between the two another process may have taken it for a
+ * dead one's and removed it: then once more. */
+static int make_locked(const char *source, bool *link_it, struct slv_store_staged *s,
+                       struct slv_err *err) {
+    for (;;) {
+        struct stat mine, there;
+        if (*link_it && link(source, s->path)) *link_it = false;
+        s->fd = open(s->path, (*link_it ? O_RDONLY : O_RDWR | O_CREAT | O_EXCL) | O_CLOEXEC, 0644);
+        if (s->fd < 0 && *link_it && errno == ENOENT) continue;
+        if (s->fd < 0) return io_error(s->path, err);
+        while (flock(s->fd, LOCK_EX))
+            if (errno != EINTR) return io_error(s->path, err);
+        if (fstat(s->fd, &mine)) return io_error(s->path, err);
+        if (!stat(s->path, &there) && there.st_ino == mine.st_ino && there.st_dev == mine.st_dev)
+            return 0;
+        close(s->fd);
+        s->fd = -1;
+    }
+}
+
 /* Puts the source's bytes behind a new, locked file in partial/. */
 static int bring(struct slv_store *st, const struct slv_store_import *in, const char *path,
                  struct slv_store_staged *ret, struct slv_err *err) {
-    static unsigned count;
     char name[64];
     int from = -1, rc = open_source(path, &from, err);
+    bool linked = in->link;
     if (rc) return rc;
-    snprintf(name, sizeof name, "import-%ld-%u", (long)getpid(), count++);
+    snprintf(name, sizeof name, "import-%ld-%" PRIx64, (long)getpid(),
+             slv_clock_mono(&slv_clock_system));
     struct slv_store_staged s = {.fd = -1, .path = slv__store_file(st, "partial", name)};
     if (!s.path) rc = slv_err_set(err, SLV_E_NOMEM, "%s: out of memory", path);
-    bool linked = !rc && in->link && !link(path, s.path);
-    if (!rc) {
-        s.fd = open(s.path, (linked ? O_RDONLY : O_RDWR | O_CREAT | O_EXCL) | O_CLOEXEC, 0644);
-        if (s.fd < 0 || flock(s.fd, LOCK_EX | LOCK_NB)) rc = io_error(s.path, err);
-    }
+    else rc = make_locked(path, &linked, &s, err);
     if (!rc && !linked && ioctl(s.fd, FICLONE, from))
         rc = copy_bytes(from, s.fd, in, path, s.path, err);
     if (!rc && !linked && fsync(s.fd)) rc = io_error(s.path, err);
     close(from);
     s.seal = !linked;
-    if (!rc) *ret = s;
-    else {
-        if (s.path) unlink(s.path);
-        slv__store_staged_fini(&s);
+    if (!rc) {
+        *ret = s;
+        return 0;
     }
+    if (s.path && s.fd >= 0) unlink(s.path);
+    slv__store_staged_fini(&s);
     return rc;
 }
 

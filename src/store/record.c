@@ -18,19 +18,32 @@
 
 static pthread_once_t json_once = PTHREAD_ONCE_INIT;
 
-static void json_setup(void) { json_set_alloc_funcs(slv_mem_alloc, slv_mem_free); }
+/* Jansson 2.14 reports a failed allocation as wrong syntax, or, in its lexer, drops bytes of a
+ * string and succeeds. So we remember it ourselves. */
+static _Thread_local bool json_starved;
 
-struct json_t *slv__json_parse(const char *s, size_t n, const char *what, struct slv_err *err) {
+static void *json_alloc(size_t n) {
+    void *p = slv_mem_alloc(n);
+    if (!p) json_starved = true;
+    return p;
+}
+
+static void json_setup(void) { json_set_alloc_funcs(json_alloc, slv_mem_free); }
+
+int slv__json_parse(const char *s, size_t n, const char *what, struct json_t **ret,
+                    struct slv_err *err) {
     json_error_t e;
     pthread_once(&json_once, json_setup);
+    json_starved = false;
     json_t *doc = json_loadb(s, n, JSON_REJECT_DUPLICATES, &e);
-    if (doc) return doc;
-    if (json_error_code(&e) == json_error_out_of_memory)
-        slv_err_set(err, SLV_E_NOMEM, "%s: out of memory", what);
-    else
-        slv_err_set(err, SLV_E_FORMAT, "%s: line %d, column %d: %s", what, e.line, e.column,
-                    e.text);
-    return NULL;
+    if (doc && !json_starved) {
+        *ret = doc;
+        return 0;
+    }
+    json_decref(doc);
+    if (json_starved) return slv_err_set(err, SLV_E_NOMEM, "%s: out of memory", what);
+    return slv_err_set(err, SLV_E_FORMAT, "%s: line %d, column %d: %s", what, e.line, e.column,
+                       e.text);
 }
 
 char *slv__record_path(const struct slv_store *st, const char *name) {
@@ -128,11 +141,11 @@ int slv__record_read(const char *path, struct slv_arena *arena, struct slv_store
                      struct slv_err *err) {
     struct slv_buf text;
     slv_buf_init(&text, SLV_STORE_RECORD_MAX);
+    json_t *doc = NULL;
     int rc = slv_file_read(path, &text, err);
+    if (!rc) rc = slv__json_parse(text.data, text.len, path, &doc, err);
     if (!rc) {
-        json_t *doc = slv__json_parse(text.data, text.len, path, err);
-        rc = doc ? 0 : err ? err->code : SLV_E_FORMAT;
-        if (!rc && (rc = read_record(doc, arena, ret)))
+        if ((rc = read_record(doc, arena, ret)))
             slv_err_set(err, rc, "%s: %s", path,
                         rc == SLV_E_NOMEM ? "out of memory" : "not a record of the store");
         json_decref(doc);
