@@ -11,9 +11,9 @@
  *      partial/ that has been written, synced and hashed.
  *   2. A record is written after the blobs it names, and blobs that a record names are removed
  *      after the record; both under the lock. So whatever process is killed, and when, every record
- *      is whole and its blobs are there. What may be left over: a blob or a set without a record
- *      (dropped by the next change that looks, collect()), and files in partial/ (resumed, or
- *      removed by slv_store_clean).
+ *      is whole and its blobs are there. What may be left over: a blob or a set without a record,
+ *      a side file without its download (dropped by collect(), at the end of every change), and
+ *      files in partial/ (resumed, or removed by slv_store_clean).
  *   3. A file in partial/ is flock'd by the process that works on it, so that two pulls of one file
  *      make one download, and cleaning touches nothing that is alive.
  *   4. Temporary files of slv_file_write in names/ are made under the lock only: one that is seen
@@ -379,6 +379,24 @@ static void collect_temporary(struct keep *k, const char *folder, const char *na
     if (n > 69 && !strcmp(name + n - 4, ".tmp")) remove_file(k, folder, name);
 }
 
+static bool is_meta(const char *name) {
+    size_t n = strlen(name);
+    return n > 5 && !strcmp(name + n - 5, ".meta");
+}
+
+/* A side file whose download became a blob just before the process was killed. */
+static void drop_orphan_meta(const char *meta) {
+    char *data = slv_mem_strndup(meta, strlen(meta) - 5);
+    if (data && access(data, F_OK) && errno == ENOENT) unlink(meta);
+    slv_mem_free(data);
+}
+
+static void collect_meta(struct keep *k, const char *folder, const char *name) {
+    char *path = is_meta(name) ? slv__store_file(k->st, folder, name) : NULL;
+    if (path) drop_orphan_meta(path);
+    slv_mem_free(path);
+}
+
 /* Under the lock. Nothing is removed while a record cannot be read: it may name any blob. */
 static int collect(struct slv_store *st, uint64_t *ret_freed, struct slv_err *err) {
     struct slv_arena arena;
@@ -394,6 +412,7 @@ static int collect(struct slv_store *st, uint64_t *ret_freed, struct slv_err *er
         each_entry(&k, "blobs", collect_blob);
         each_entry(&k, "sets", collect_set);
         each_entry(&k, "names", collect_temporary);
+        each_entry(&k, "partial", collect_meta);
     }
     slv_mem_free(k.v);
     slv_arena_fini(&arena);
@@ -485,18 +504,6 @@ int slv_store_remove(struct slv_store *st, const char *name, uint64_t *ret_freed
 
 /* --- partial/ --------------------------------------------------------------------------------- */
 
-static bool is_meta(const char *name) {
-    size_t n = strlen(name);
-    return n > 5 && !strcmp(name + n - 5, ".meta");
-}
-
-/* A side file whose download became a blob just before the process was killed. */
-static void drop_orphan_meta(const char *meta) {
-    char *data = slv_mem_strndup(meta, strlen(meta) - 5);
-    if (data && access(data, F_OK) && errno == ENOENT) unlink(meta);
-    slv_mem_free(data);
-}
-
 /* Removes one file of partial/ unless a process holds its lock. */
 static bool drop_partial(const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -517,10 +524,9 @@ static int walk_partials(struct slv_store *st, bool drop, struct slv_store_parti
     int rc = d || errno == ENOENT ? 0 : os_error(dir, err);
     while (!rc && d && (e = readdir(d))) {
         struct stat s;
-        if (e->d_name[0] == '.' || (is_meta(e->d_name) && !drop)) continue;
+        if (e->d_name[0] == '.' || is_meta(e->d_name)) continue;
         char *path = slv__store_file(st, "partial", e->d_name);
         if (!path) rc = nomem(err);
-        else if (is_meta(e->d_name)) drop_orphan_meta(path);
         else if (!lstat(path, &s) && S_ISREG(s.st_mode) && (!drop || drop_partial(path))) {
             sum.n++;
             sum.bytes += (uint64_t)s.st_size;

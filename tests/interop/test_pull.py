@@ -2,7 +2,8 @@
 """selvage pull against a Hub that breaks in every way we know: the user ends up with the right file
 or a clear error, never with a wrong file and never with a store that must be repaired by hand.
 
-usage: test_pull.py SELVAGE       prints TAP; skipped without the `openssl` command
+usage: test_pull.py SELVAGE [DIE_AT_LIBRARY [TEST...]]
+prints TAP; skipped without the `openssl` command; DIE_AT_LIBRARY is built from die_at.c
 """
 import concurrent.futures
 import hashlib
@@ -24,6 +25,7 @@ import hub_server
 from hub_server import Hub, cut_after, redirect, status
 
 PROGRAM = os.path.abspath(sys.argv[1])
+DIE_AT = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
 BASE = tempfile.mkdtemp(prefix="selvage-pull-")
 RNG = random.Random(20260917)
 SIZE = 3 << 20
@@ -81,11 +83,11 @@ class Case:
         out = self.run("doctor", "--json")
         assert out["ok"], out
 
-    def check_has(self, data=MODEL, name=NAME):
+    def check_has(self, data=MODEL, name=NAME, tidy=True):
         with open(self.models()[name]["path"], "rb") as f:
             assert f.read() == data
         self.check_sound()
-        assert self.partials() == [], self.partials()
+        assert not tidy or self.partials() == [], self.partials()
 
     def check_empty(self):
         assert self.models() == {}
@@ -456,6 +458,76 @@ def an_import_killed_at_any_moment_leaves_a_sound_store():
     c.check_has(data, "big")
 
 
+def kill_at_every_step(c, args, check):
+    """Runs args killed before its first change to the file system, its second, ... until it gets
+    through; after each kill the store must be sound."""
+    for n in range(1, 400):
+        env = {**c.env, "LD_PRELOAD": DIE_AT, "DIE_AT": str(n)}
+        p = subprocess.run([PROGRAM, *args], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        assert p.returncode in (0, -signal.SIGKILL), (n, p)
+        c.check_sound()
+        check(p.returncode == 0)
+        if p.returncode == 0:
+            return n
+    raise AssertionError("never ended")
+
+
+def every_step_of_a_pull_may_be_the_last():
+    if not DIE_AT:
+        return
+    c = Case({REPO: {FILE: MODEL[:100000]}})
+
+    def check(done):
+        m = c.models()
+        assert set(m) <= {NAME} and (m or not done), m
+        if m:
+            c.check_has(MODEL[:100000], tidy=done)
+            if not done:
+                c.run("rm", NAME)
+    assert kill_at_every_step(c, ["pull", NAME], check) > 10
+
+
+def every_step_of_a_split_pull_may_be_the_last():
+    if not DIE_AT:
+        return
+    parts = {"m-%05d-of-00002.gguf" % i: b"GGUF" + bytes([i]) * 1000 for i in (1, 2)}
+    c = Case({REPO: parts})
+
+    def check(done):
+        for m in c.models().values():
+            for i in (1, 2):
+                with open(m["path"].replace("-00001-", "-%05d-" % i), "rb") as f:
+                    assert f.read() == parts["m-%05d-of-00002.gguf" % i]
+            if not done:
+                c.run("rm", m["name"])
+    assert kill_at_every_step(c, ["pull", "hf:" + REPO], check) > 15
+
+
+def every_step_of_a_change_and_a_removal_may_be_the_last():
+    if not DIE_AT:
+        return
+    c = Case()
+    files = [os.path.join(BASE, "change-%d.gguf" % i) for i in (0, 1)]
+    for i, path in enumerate(files):
+        with open(path, "wb") as f:
+            f.write(b"GGUF" + bytes([i]) * 1000)
+
+    def check(done):
+        with open(c.models()["x"]["path"], "rb") as f:
+            assert f.read()[4] in ((1,) if done else (0, 1))
+        c.run("pull", "--from", files[0], "x")
+        if done:
+            c.run("rm", "x")
+            c.check_empty()
+            c.run("pull", "--from", files[0], "x")
+    c.run("pull", "--from", files[0], "x")
+    assert kill_at_every_step(c, ["pull", "--from", files[1], "x"], check) > 10
+
+    assert kill_at_every_step(c, ["rm", "x"], lambda done: None if done else
+                              c.run("pull", "--from", files[0], "x")) >= 3
+    c.check_empty()
+
+
 def ctrl_c_ends_cleanly_and_the_download_goes_on_later():
     c = Case()
     c.hub.always = lambda h: h.serve(chunk=16384, delay=0.02)
@@ -514,7 +586,8 @@ def many_processes_change_the_store_at_once():
 
 
 TESTS = [f for f in list(globals().values())
-         if callable(f) and getattr(f, "__module__", "") == "__main__" and "_" in f.__name__]
+         if getattr(f, "__module__", "") == "__main__" and "_" in f.__name__ and
+         not f.__code__.co_argcount]
 
 
 def attempt(test):
@@ -530,7 +603,7 @@ def main():
         print("1..0 # SKIP no openssl command")
         return 0
     hub_server.make_certificates(BASE)
-    only = sys.argv[2:]
+    only = sys.argv[3:]
     tests = [t for t in TESTS if not only or t.__name__ in only]
     print("1..%d" % len(tests))
     failed = 0
