@@ -230,7 +230,7 @@ struct slv_template {
     uint32_t
         *hidden; /* names that the top level sets before it reads them: the scope's do not show */
     size_t hidden_n;
-    uint32_t loop_id, caller_id;
+    uint32_t loop_id;
 };
 
 /* --- functions, filters, tests, methods ------------------------------------------------------- */
@@ -381,9 +381,6 @@ struct slv_value *slv_tpl_get(struct tpl_run *r, struct slv_scope *s, const stru
                               const struct slv_value *key);
 struct slv_value *slv_tpl_get_str(struct slv_scope *s, const struct tpl_dict *d, const char *p,
                                   size_t n);
-static inline bool slv_tpl_is(const struct slv_value *v, enum tpl_kind kind) {
-    return v->kind == (uint8_t)kind;
-}
 static inline bool slv_tpl_seq(const struct slv_value *v) {
     return v->kind == TPL_LIST || v->kind == TPL_TUPLE;
 }
@@ -408,7 +405,8 @@ size_t slv_tpl_float_text(double v, char out[TPL_FLOAT_TEXT]);
 /* Decimal text (digits, one '.', an exponent) to double whatever the locale; false: not all of it
  * is a number. */
 bool slv_tpl_parse_double(const char *p, size_t n, double *ret);
-/* An integer from checked digits in `base` with an optional '-': INT, or BIGINT in base 10. */
+/* An integer from checked digits in `base` with an optional '-': INT, or BIGINT in base 10. NULL
+ * without s->failed: too long. */
 struct slv_value *slv_tpl_parse_int(struct slv_scope *s, const char *p, size_t n, int base);
 /* Byte offset of code point number `index` (0..cps). */
 size_t slv_tpl_offset(const struct slv_value *v, size_t index);
@@ -521,10 +519,6 @@ struct tpl_text slv_tpl_strip(struct tpl_text s, const struct slv_value *chars, 
  */
 
 struct slv_value *slv_tpl_eval(struct tpl_run *r, const struct tpl_node *n);
-struct slv_value *slv_tpl_call(struct tpl_run *r, struct slv_value *f, const struct tpl_args *a);
-/* Evaluates a call's arguments; `caller` (may be NULL) joins the keyword arguments. */
-bool slv_tpl_eval_args(struct tpl_run *r, const struct tpl_call *c, struct slv_value *caller,
-                       struct tpl_args *ret);
 /* An OP_CALL whose callee gets `caller` as a keyword argument. */
 struct slv_value *slv_tpl_eval_call(struct tpl_run *r, const struct tpl_node *n,
                                     struct slv_value *caller);
@@ -615,7 +609,7 @@ struct tpl_parser {
     size_t n, at;
     uint32_t line;
     enum tpl_state state;
-    bool line_starting, raw;
+    bool line_starting; /* what was read last ended with a newline */
     char brackets[TPL_NEST_MAX];
     unsigned brackets_n;
     struct tpl_tok tok, ahead; /* current, and the one after when have_ahead */

@@ -82,8 +82,9 @@ static bool spread(struct tpl_run *r, const struct tpl_call *c, struct slv_value
     return ok;
 }
 
-bool slv_tpl_eval_args(struct tpl_run *r, const struct tpl_call *c, struct slv_value *caller,
-                       struct tpl_args *ret) {
+/* Evaluates a call's arguments; `caller` (may be NULL) joins the keyword arguments. */
+static bool eval_args(struct tpl_run *r, const struct tpl_call *c, struct slv_value *caller,
+                      struct tpl_args *ret) {
     static const struct tpl_call nothing = {0};
     struct slv_value *list = NULL, *dict = NULL;
     struct tpl_args a = {0};
@@ -175,7 +176,7 @@ static struct slv_value *call_joiner(struct tpl_cycle *c) {
     return &slv_tpl_empty;
 }
 
-struct slv_value *slv_tpl_call(struct tpl_run *r, struct slv_value *f, const struct tpl_args *a) {
+static struct slv_value *call(struct tpl_run *r, struct slv_value *f, const struct tpl_args *a) {
     switch ((enum tpl_kind)f->kind) {
     case TPL_METHOD:
         return slv_tpl_invoke(r, f->method->def, f->method->self, a);
@@ -226,9 +227,9 @@ struct slv_value *slv_tpl_eval_call(struct tpl_run *r, const struct tpl_node *n,
     } else {
         f = slv_tpl_eval(r, callee);
     }
-    if ((!f && !def) || !slv_tpl_eval_args(r, n->call, caller, &a)) return NULL;
+    if ((!f && !def) || !eval_args(r, n->call, caller, &a)) return NULL;
     r->line = n->line;
-    return def ? slv_tpl_invoke(r, def, self, &a) : slv_tpl_call(r, f, &a);
+    return def ? slv_tpl_invoke(r, def, self, &a) : call(r, f, &a);
 }
 
 static struct slv_value *eval_call(struct tpl_run *r, const struct tpl_node *n) {
@@ -245,7 +246,7 @@ static struct slv_value *apply(struct tpl_run *r, const struct tpl_node *n, stru
     struct tpl_args a;
     if (!v) return NULL;
     if (!n->fn) return no_row(r, n);
-    if (!slv_tpl_eval_args(r, n->call, NULL, &a)) return NULL;
+    if (!eval_args(r, n->call, NULL, &a)) return NULL;
     r->line = n->line;
     return slv_tpl_invoke(r, n->fn, v, &a);
 }

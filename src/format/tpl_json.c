@@ -125,7 +125,10 @@ static struct slv_value *read_number(struct reader *j) {
         if (!take(j, '+')) take(j, '-');
         if (!digits(j)) return bad(j, "a number without digits in its exponent");
     }
-    if (whole) return slv_tpl_parse_int(j->s, j->p + from, j->at - from, 10);
+    if (whole) {
+        struct slv_value *v = slv_tpl_parse_int(j->s, j->p + from, j->at - from, 10);
+        return v || j->s->failed ? v : bad(j, "an integer of too many digits");
+    }
     double v;
     if (!slv_tpl_parse_double(j->p + from, j->at - from, &v)) {
         j->rc = SLV_E_NOMEM; /* the text was checked above */

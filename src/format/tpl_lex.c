@@ -82,7 +82,6 @@ static bool lex_raw(struct tpl_parser *p, struct tpl_tok *ret) {
         if (!starts(p, i, "%}") && !starts(p, i, "-%}") && !starts(p, i, "+%}")) continue;
         size_t end = text_end(p, p->at, at, sign, false);
         *ret = (struct tpl_tok){T_DATA, p->line, {p->p + p->at, end - p->at}, NULL};
-        p->raw = false;
         move(p, tag_end(p, i, true));
         return true;
     }
@@ -136,10 +135,7 @@ static bool lex_root(struct tpl_parser *p, struct tpl_tok *ret) {
         }
         move(p, raw ? raw : at + 2 + (sign == '-' || sign == '+'));
         p->line_starting = raw ? p->line_starting : false;
-        if (raw) {
-            p->raw = true;
-            return lex_raw(p, ret);
-        }
+        if (raw) return lex_raw(p, ret);
         if (kind != '#') {
             p->state = kind == '%' ? LEX_BLOCK : LEX_VAR;
             *ret = (struct tpl_tok){kind == '%' ? T_BLOCK_BEGIN : T_VAR_BEGIN, p->line, {0}, NULL};

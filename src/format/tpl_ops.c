@@ -96,6 +96,7 @@ bool slv_tpl_truth(struct tpl_run *r, struct slv_value *v) {
 
 static int equal_lists(struct tpl_run *r, const struct slv_value *a, const struct slv_value *b) {
     if (a->list->n != b->list->n) return 0;
+    if (!slv_tpl_pay(r, a->list->n)) return -1;
     for (size_t i = 0; i < a->list->n; i++) {
         int same = slv_tpl_equal(r, a->list->v[i], b->list->v[i]);
         if (same != 1) return same;
@@ -105,6 +106,7 @@ static int equal_lists(struct tpl_run *r, const struct slv_value *a, const struc
 
 static int equal_dicts(struct tpl_run *r, const struct tpl_dict *a, const struct tpl_dict *b) {
     if (a->n != b->n) return 0;
+    if (!slv_tpl_pay(r, a->n)) return -1;
     for (size_t i = 0; i < a->n; i++) {
         struct slv_value *v = slv_tpl_get(r, &r->mem, b, a->e[i].key);
         if (!v) return r->rc ? -1 : 0;
@@ -153,6 +155,7 @@ int slv_tpl_equal(struct tpl_run *r, const struct slv_value *a, const struct slv
 static bool order_lists(struct tpl_run *r, const struct slv_value *a, const struct slv_value *b,
                         int *ret) {
     size_t n = a->list->n < b->list->n ? a->list->n : b->list->n;
+    if (!slv_tpl_pay(r, n)) return false;
     for (size_t i = 0; i < n; i++) {
         int same = slv_tpl_equal(r, a->list->v[i], b->list->v[i]);
         if (same < 0) return false;
@@ -225,7 +228,7 @@ bool slv_tpl_hash(struct tpl_run *r, const struct slv_scope *s, const struct slv
         }
         *ret = mix(s->seed, (uint64_t)i);
     } else if (v->kind == TPL_TUPLE) {
-        if (!slv_tpl_enter(r)) return false;
+        if (!slv_tpl_enter(r) || !slv_tpl_pay(r, v->list->n)) return false;
         uint64_t h = s->seed, one;
         for (size_t k = 0; k < v->list->n; k++) {
             if (!slv_tpl_hash(r, s, v->list->v[k], &one)) return false;

@@ -591,8 +591,7 @@ static bool compile(struct tpl_parser *p, const char *text, size_t n) {
     }
     p->t->ids = slv_value_dict(p->mem);
     if (!p->t->ids || !normalize(p, text, n) || !slv_tpl_advance(p)) return false;
-    if (!special_id(p, "loop", &p->t->loop_id) || !special_id(p, "caller", &p->t->caller_id))
-        return false;
+    if (!special_id(p, "loop", &p->t->loop_id)) return false;
     if (!parse_nodes(p, NULL, &p->t->body)) return false;
     if (p->unknown) {
         p->tok.line = p->unknown->line;

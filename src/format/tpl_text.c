@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BIGINT_MAX 4300 /* digits, as in Python */
+
 bool slv_tpl_add(struct tpl_run *r, const char *p, size_t n) {
     if (!slv_tpl_pay(r, n / 32)) return false;
     int rc = slv_buf_add(&r->scratch, p, n);
@@ -148,7 +150,7 @@ struct slv_value *slv_tpl_parse_int(struct slv_scope *s, const char *p, size_t n
         if (r) r->i = negative ? (int64_t)(0 - v) : (int64_t)v;
         return r;
     }
-    if (base != 10) return NULL;
+    if (base != 10 || n > BIGINT_MAX) return NULL;
     struct slv_value *r = slv_tpl_new(s, TPL_BIGINT);
     char *text = r ? slv_tpl_alloc(s, n + 1) : NULL;
     if (!text) return NULL;

@@ -243,6 +243,8 @@ def conversations():
         "system-kwargs": {"system_message": "From outside.", "system_prompt": "Outside 2.",
                           "custom_instructions": "Act.", "citation_mode": "fast",
                           "safety_mode": "NONE", "grounding": "enabled"},
+        "functions": {"functions": json.dumps([WEATHER["function"]]), "datetime": "2024-07-26",
+                      "tools": [WEATHER]},
         "no-tokens": {"bos_token": None, "eos_token": None},
     }
     shapes = message_lists()

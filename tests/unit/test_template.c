@@ -417,6 +417,14 @@ static void templates_that_never_end_are_stopped(void **state) {
         "{% set l = range(99999)|list %}{% for i in l %}{{ 99998 in l }}{% endfor %}",
         "{% set l = range(99999)|list %}{% for i in l %}{{ l|unique|list|length }}{% endfor %}",
         "{% set l = range(99999)|list %}{% for i in l %}{{ l == l + [] }}{% endfor %}",
+        "{% set l = range(99999)|list %}{% set m = l + [] %}{% for i in l %}{% if l == m %}"
+        "{% endif %}{% endfor %}",
+        "{% set l = range(99999)|list %}{% set m = l + [] %}{% for i in l %}{% if l < m %}"
+        "{% endif %}{% endfor %}",
+        "{% set l = ((1,) * 99999) %}{% set d = {l: 1} %}{% for i in range(99999) %}{% if l in d %}"
+        "{% endif %}{% endfor %}",
+        "{% set d = dict(range(99998)|batch(2)) %}{% set e = dict(d) %}{% for i in range(99999) %}"
+        "{% if d == e %}{% endif %}{% endfor %}",
         "{% set l = ['a' * 999999] * 9999 %}{{ l|join|length }}",
         "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor "
         "%}",
@@ -455,6 +463,7 @@ static void templates_that_never_end_are_stopped(void **state) {
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         endure(rows[i], rows[i], strlen(rows[i]), SLV_E_LIMIT);
+    endure_repeated("{{ ", "9", 200000, " }}", SLV_E_FORMAT);
     static const char *const refused[] = {
         "{{ 10 ** 1000 }}",
         "{{ 10 ** 9223372036854775807 }}",
