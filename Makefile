@@ -2,7 +2,7 @@
 # missing first (tools/packages lists it).
 BUILD = build
 PROMPT = What is the capital of France? Answer in one sentence.
-SETUP = meson setup $(BUILD) --buildtype=release -Dwerror=true
+SETUP = meson setup $(BUILD) --buildtype=release -Dwerror=true -Dtests=false
 NINJA = ninja -C $(BUILD)
 
 all: $(BUILD)/build.ninja
@@ -24,17 +24,21 @@ run:
 	@$(BUILD)/selvage run smollm2:135m-instruct "$(PROMPT)" -n 160
 
 # Downloads, once, besides: cmocka, a C++ compiler, and an ARM compiler with an emulator (about 150 MB).
-test: deps all
-	@SLV_TEST_MODEL=$$(tools/get-model.sh $(BUILD)/selvage) tools/test.sh $(BUILD) --no-suite full
+test: deps $(BUILD)/build.ninja
+	@[ -d $(BUILD)/tests ] || meson configure $(BUILD) -Dtests=true
+	@$(NINJA) --quiet
+	@model=$$(tools/get-model.sh $(BUILD)/selvage) && \
+	    SLV_TEST_MODEL=$$model tools/test.sh $(BUILD) --no-suite full
 
 # Longer: fuzzers, sanitizers, valgrind, and the comparisons with other programs where they are
 # installed (SLV_LLAMA_SRC, SLV_LIBLLAMA).
 test-full: test
 	@tools/deps.sh full
-	@SLV_TEST_MODEL=$$(tools/get-model.sh $(BUILD)/selvage) tools/test-full.sh
+	@model=$$(tools/get-model.sh $(BUILD)/selvage) && SLV_TEST_MODEL=$$model tools/test-full.sh
 
 debug:
 	@tools/deps.sh build
+	@tools/deps.sh test
 	@[ -d build-debug ] || meson setup build-debug --buildtype=debugoptimized \
 	    -Db_sanitize=address,undefined -Dwerror=true >/dev/null
 	@ninja -C build-debug --quiet

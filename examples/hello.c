@@ -1,6 +1,5 @@
-/* hello.c: answer one prompt with libselvage.
- *     cc hello.c $(pkg-config --cflags --libs selvage) -o hello && ./hello MODEL.gguf "Your question"
- */
+/* hello.c: answer one prompt with libselvage: ./hello MODEL.gguf "Your question"
+ * cc hello.c $(pkg-config --cflags --libs selvage) -o hello */
 #include <selvage.h>
 #include <stdio.h>
 

@@ -73,8 +73,7 @@ SLV_API const char *slv_strerror(int code);
 /* "0.1.0": major.minor.patch of the library that is linked. */
 SLV_API const char *slv_version(void);
 
-/* --- models ------------------------------------------------------------------------------------
- */
+/* --- models ----------------------------------------------------------------------------------- */
 
 struct slv_model;
 struct slv_session;
@@ -145,8 +144,7 @@ struct slv_session_opts {
 SLV_API int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *opts,
                              struct slv_memory *ret, struct slv_err *err) SLV_MUST_USE;
 
-/* --- text and tokens ----------------------------------------------------------------------------
- */
+/* --- text and tokens -------------------------------------------------------------------------- */
 
 /* Bytes that the library allocated; slv_text_free gives them back. Always followed by a NUL. */
 struct slv_text {
@@ -190,8 +188,7 @@ struct slv_message {
 SLV_API int slv_model_chat(const struct slv_model *m, const struct slv_message *messages, size_t n,
                            struct slv_text *ret, struct slv_err *err) SLV_MUST_USE;
 
-/* --- sessions ------------------------------------------------------------------------------------
- */
+/* --- sessions --------------------------------------------------------------------------------- */
 
 /* SLV_E_FIT: more than opts->memory; the message says what context would fit. */
 SLV_API int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,

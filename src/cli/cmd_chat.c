@@ -55,7 +55,7 @@ struct chat {
     bool quit;
 };
 
-/* --- the list of messages ---------------------------------------------------------------------- */
+/* --- the list of messages --------------------------------------------------------------------- */
 
 static int add_turn(struct chat *c, const char *role, const char *text, size_t n,
                     struct slv_err *err) {
@@ -73,7 +73,7 @@ static void drop_turns(struct chat *c, size_t keep) {
 
 static bool has_system(const struct chat *c) { return c->n && !strcmp(c->turns[0].role, "system"); }
 
-/* --- answering ----------------------------------------------------------------------------------- */
+/* --- answering -------------------------------------------------------------------------------- */
 
 static bool on_piece(const struct slv_piece *p, void *ctx) {
     struct chat *c = ctx;
@@ -133,7 +133,7 @@ static int answer(struct chat *c, struct slv_err *err) {
     return rc ? rc : add_turn(c, "assistant", c->answer.data, c->answer.len, err);
 }
 
-/* --- commands -------------------------------------------------------------------------------------- */
+/* --- commands --------------------------------------------------------------------------------- */
 
 static int do_help(struct chat *c, const char *arg, struct slv_err *err);
 
@@ -255,7 +255,7 @@ static int run_command(struct chat *c, const char *line, struct slv_err *err) {
     return slv_err_set(err, SLV_E_USAGE, "%.*s: no such command: /help lists them", (int)n, line);
 }
 
-/* --- the terminal ------------------------------------------------------------------------------------ */
+/* --- the terminal ----------------------------------------------------------------------------- */
 
 static char *prompt_text(EditLine *el) {
     (void)el;

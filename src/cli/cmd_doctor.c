@@ -184,7 +184,7 @@ static void nearest_folder(const char *home, char out[4096]) {
     while (access(out, F_OK) && errno == ENOENT) {
         char *slash = strrchr(out, '/');
         if (!slash) {
-            strcpy(out, ".");
+            snprintf(out, 4096, ".");
             return;
         }
         slash[slash == out] = '\0';

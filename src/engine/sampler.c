@@ -99,8 +99,7 @@ void slv_sampler_close(struct slv_sampler *s) {
     slv_mem_free(s);
 }
 
-/* --- penalties -----------------------------------------------------------------------------------
- */
+/* --- penalties -------------------------------------------------------------------------------- */
 
 static void penalize(struct slv_sampler *s, const int32_t *history, size_t n) {
     const struct slv_sampling *o = &s->o;

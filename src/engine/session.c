@@ -22,8 +22,7 @@ struct slv_session {
     _Atomic bool cancelled;
 };
 
-/* --- opening -------------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 /* The largest context that fits, 0 if none does. */
 static uint32_t largest_context(const struct slv_model *m, struct slv_session_opts o) {

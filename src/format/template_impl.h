@@ -515,8 +515,7 @@ bool slv_tpl_printable(uint32_t cp);
 struct tpl_text slv_tpl_strip(struct tpl_text s, const struct slv_value *chars, bool left,
                               bool right);
 
-/* --- tpl_eval.c, tpl_exec.c, tpl_loop.c ---------------------------------------------------------
- */
+/* --- tpl_eval.c, tpl_exec.c, tpl_loop.c ------------------------------------------------------- */
 
 struct slv_value *slv_tpl_eval(struct tpl_run *r, const struct tpl_node *n);
 /* An OP_CALL whose callee gets `caller` as a keyword argument. */

@@ -14,8 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- ids ---------------------------------------------------------------------------------------
- */
+/* --- ids -------------------------------------------------------------------------------------- */
 
 void slv_ids_fini(struct slv_ids *ids) {
     if (!ids) return;
@@ -29,8 +28,7 @@ int slv_ids_add(struct slv_ids *ids, int32_t id) {
     return rc;
 }
 
-/* --- opening and closing ------------------------------------------------------------------------
- */
+/* --- opening and closing ---------------------------------------------------------------------- */
 
 static const struct {
     const char *name; /* in tokenizer.ggml.model */
@@ -124,8 +122,7 @@ void slv_tokenizer_close(struct slv_tokenizer *t) {
     slv_mem_free(t);
 }
 
-/* --- text -> ids --------------------------------------------------------------------------------
- */
+/* --- text -> ids ------------------------------------------------------------------------------ */
 
 static void work_fini(struct slv_tok_work *w) {
     slv_mem_free(w->sym);
@@ -135,12 +132,12 @@ static void work_fini(struct slv_tok_work *w) {
     slv_buf_fini(&w->word);
 }
 
-static int plain(struct slv_tok_work *w, const char *s, size_t n, bool begins) {
+static int plain(struct slv_tok_work *w, const char *s, size_t n) {
     switch (w->t->model) {
     case SLV_TOK_BPE:
         return slv_tok_bpe(w, s, n);
     case SLV_TOK_SPM:
-        return slv_tok_spm(w, s, n, begins);
+        return slv_tok_spm(w, s, n);
     case SLV_TOK_UNIGRAM:
         return slv_tok_unigram(w, s, n);
     case SLV_TOK_WPM:
@@ -174,10 +171,10 @@ static size_t trim_spaces(const char *s, size_t from, size_t end) {
 }
 
 /* Plain text in which guards may stand: they have done their work and go. */
-static int plain_unguarded(struct slv_tok_work *w, const char *s, size_t n, bool begins) {
+static int plain_unguarded(struct slv_tok_work *w, const char *s, size_t n) {
     const size_t len = sizeof SLV_TOKEN_GUARD - 1;
     const char *g = memmem(s, n, SLV_TOKEN_GUARD, len);
-    if (!g) return plain(w, s, n, begins);
+    if (!g) return plain(w, s, n);
     char *bare = slv_mem_alloc(n);
     size_t used = 0;
     if (!bare) return SLV_E_NOMEM;
@@ -190,14 +187,13 @@ static int plain_unguarded(struct slv_tok_work *w, const char *s, size_t n, bool
     }
     memcpy(bare + used, s, n);
     used += n;
-    int rc = used ? plain(w, bare, used, begins) : 0;
+    int rc = used ? plain(w, bare, used) : 0;
     slv_mem_free(bare);
     return rc;
 }
 
 static int cut_at_tokens(struct slv_tok_work *w, const char *s, size_t n, bool special) {
     const struct slv_trie *trie = special ? &w->t->special : &w->t->user;
-    bool begins = true;
     int rc = 0;
     for (size_t from = 0, at = 0, len = 0; !rc && from < n;) {
         int32_t id = -1;
@@ -205,14 +201,9 @@ static int cut_at_tokens(struct slv_tok_work *w, const char *s, size_t n, bool s
             if ((id = slv_trie_longest(trie, s + at, n - at, &len)) >= 0) break;
         uint8_t attr = id >= 0 ? w->t->attr[id] : 0;
         size_t end = attr & SLV_TOK_LSTRIP ? trim_spaces(s, from, at) : at;
-        if (end > from) {
-            rc = special ? plain_unguarded(w, s + from, end - from, begins)
-                         : plain(w, s + from, end - from, begins);
-            begins = false;
-        }
+        if (end > from) rc = (special ? plain_unguarded : plain)(w, s + from, end - from);
         if (rc || id < 0) break;
         rc = slv_ids_add(w->out, id);
-        begins = true;
         from = at = attr & SLV_TOK_RSTRIP ? skip_spaces(s, n, at + len) : at + len;
     }
     return rc;
@@ -268,8 +259,7 @@ int slv_token_guard(const struct slv_tokenizer *t, const char *text, size_t n,
     return out->status;
 }
 
-/* --- the vocabulary -----------------------------------------------------------------------------
- */
+/* --- the vocabulary --------------------------------------------------------------------------- */
 
 static bool has(const struct slv_tokenizer *t, int32_t id) {
     return id >= 0 && (uint32_t)id < t->n;

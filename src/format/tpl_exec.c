@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-/* --- failing and paying ---------------------------------------------------------------------- */
+/* --- failing and paying ----------------------------------------------------------------------- */
 
 __attribute__((format(printf, 3, 0))) static void fail(struct tpl_run *r, int code, const char *fmt,
                                                        va_list ap) {
@@ -55,7 +55,7 @@ bool slv_tpl_enter(struct tpl_run *r) {
     return slv_tpl_pay(r, 1);
 }
 
-/* --- names ----------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 struct tpl_frame *slv_tpl_frame(struct tpl_run *r, struct tpl_frame *parent) {
     struct tpl_frame *f = slv_tpl_alloc(&r->mem, sizeof *f);
@@ -111,7 +111,7 @@ static struct slv_value *namespace_of(struct tpl_run *r, const struct tpl_node *
 static bool unpack(struct tpl_run *r, const struct tpl_node *target, struct slv_value *v) {
     struct tpl_iter *it = slv_tpl_iter(r, v);
     struct slv_value *item;
-    int got = it ? 1 : -1;
+    int got;
     size_t n = 0;
     struct slv_value *all = it ? slv_tpl_list(&r->mem, TPL_TUPLE, 4) : NULL;
     if (!all) return false;
@@ -148,7 +148,7 @@ static bool check_targets(struct tpl_run *r, const struct tpl_node *target) {
     return true;
 }
 
-/* --- output ---------------------------------------------------------------------------------- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 size_t slv_tpl_capture(struct tpl_run *r) {
     r->captures++;
@@ -179,7 +179,7 @@ static bool print(struct tpl_run *r, struct slv_value *v) {
     return print_text(r, s);
 }
 
-/* --- macros ---------------------------------------------------------------------------------- */
+/* --- macros ----------------------------------------------------------------------------------- */
 
 /* The keyword argument of that name, which is then used up; NULL if it was not given. */
 static struct slv_value *take(const struct tpl_args *a, bool *used, struct tpl_text name) {
@@ -391,8 +391,7 @@ bool slv_tpl_exec(struct tpl_run *r, const struct tpl_node *body) {
     return true;
 }
 
-/* --- rendering ---------------------------------------------------------------------------------
- */
+/* --- rendering -------------------------------------------------------------------------------- */
 
 /* Fills the top level's table: what the caller gave, then the global functions. */
 static bool fill_root(struct tpl_run *r) {

@@ -457,7 +457,7 @@ static bool take_comparison(struct tpl_parser *p, enum tpl_op *ret, bool *ret_an
     *ret = OP_NOTIN;
     *ret_any = false;
     if (!slv_tpl_at_name(p, "not")) return true;
-    if (!slv_tpl_peek(p)) return false;
+    if (!slv_tpl_peek(p)) return false; /* this fills `ahead` */
     if (p->ahead.type != T_NAME || !text_is(p->ahead.s, "in")) return true;
     *ret_any = true;
     return slv_tpl_advance(p) && slv_tpl_advance(p);

@@ -144,8 +144,7 @@ static bool add_double(struct tpl_run *r, const struct spec *f, double v) {
     return add_number(r, f, negative, "", text, n, 3);
 }
 
-/* --- the % operator ----------------------------------------------------------------------------
- */
+/* --- the % operator --------------------------------------------------------------------------- */
 
 struct percent {
     struct tpl_run *r;

@@ -15,8 +15,7 @@ static struct slv_value *folded(struct tpl_run *r, struct slv_value *v) {
     return v && v->kind == TPL_STR ? slv_tpl_recase(r, v, CASE_LOWER) : v;
 }
 
-/* --- attributes by path ------------------------------------------------------------------------
- */
+/* --- attributes by path ----------------------------------------------------------------------- */
 
 /* "a.b.0" of a value, as items; an undefined step becomes `fallback` where that is given. */
 static struct slv_value *by_path(struct tpl_run *r, struct slv_value *v, struct tpl_text path,
@@ -73,8 +72,7 @@ static struct slv_value *sort_key(struct tpl_run *r, struct slv_value *v,
     return key;
 }
 
-/* --- sorting -----------------------------------------------------------------------------------
- */
+/* --- sorting ---------------------------------------------------------------------------------- */
 
 struct keyed {
     struct slv_value *key, *v;
@@ -191,8 +189,7 @@ static struct slv_value *f_groupby(struct tpl_run *r, struct slv_value *v,
     return out;
 }
 
-/* --- one value out of many -----------------------------------------------------------------------
- */
+/* --- one value out of many -------------------------------------------------------------------- */
 
 static struct slv_value *extreme(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a,
                                  int want) {

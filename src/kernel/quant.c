@@ -85,8 +85,9 @@ static void quantized(const struct slv_quant *q, const void *src, float *dst, si
     for (size_t i = 0; i < n / q->block; i++, dst += q->block) {
         q->expand(src, i, &b);
         for (size_t k = 0; k < q->block; k++) {
-            float v = b.d * (float)b.sc[k / q->sub] * (float)b.code[k];
-            dst[k] = q->has_min ? v + b.m * (float)b.mn[k / q->sub] : v;
+            size_t s = k / q->sub;
+            float v = b.d * (float)b.sc[s] * (float)b.code[k];
+            dst[k] = q->has_min ? v + b.m * (float)b.mn[s] : v;
         }
     }
 }

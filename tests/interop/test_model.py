@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """The whole program on the real default model: the right answer, one result, and what goes wrong.
 
-    test_model.py SELVAGE MODEL.gguf DATA_FOLDER     (TAP on standard output)
+    SLV_TEST_MODEL=MODEL.gguf test_model.py SELVAGE DATA_FOLDER     (TAP on standard output)
 
-What a user would lose is in each test's name. The model comes from SLV_TEST_MODEL where it is not
-given; without it the program exits 77 (skipped).
+What a user would lose is in each test's name. Without the variable all is skipped.
 """
 import json
 import os
@@ -231,7 +230,8 @@ def bench_reports_what_others_read():
 
 def main():
     if not MODEL:
-        sys.exit(77)
+        print("1..0 # SKIP SLV_TEST_MODEL is not set")
+        return
     print(f"1..{len(TESTS)}")
     failed = 0
     for n, fn in enumerate(TESTS, 1):

@@ -4,7 +4,8 @@
  * Inputs are random and extreme (zeros, subnormals, infinities, NaN, largest codes), sizes are odd,
  * outputs stand between guard bytes. A failure prints the seed, which is the first argument.
  * --digest prints one number made of all that the scalar kernels give for fixed inputs: machines of
- * other kinds must print the same. --bench prints nanoseconds a call and the ratio to scalar as CSV instead.
+ * other kinds must print the same. --bench prints nanoseconds a call and the ratio to scalar as
+ * CSV.
  *
  * What a user would lose: the promise that another machine gives the same answer.
  */
@@ -342,8 +343,7 @@ static bool check_attn(const struct slv_kernels *ref, const struct slv_kernels *
     return ok;
 }
 
-/* --- running ------------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static double time_matmul(const struct slv_kernels *k, const struct mm_case *m, float *out) {
     size_t tiles = (m->w.rows + 15) / 16;

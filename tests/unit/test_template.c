@@ -80,8 +80,7 @@ static void check_error(const char *text, int code, const char *message) {
     slv_buf_fini(&out);
 }
 
-/* --- the table ---------------------------------------------------------------------------------
- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 /* One line of the table: false, and a word to the reader, where we differ. */
 static bool same_as_jinja(const char *line, size_t n, const char *given, size_t given_n) {
@@ -137,8 +136,7 @@ static void every_case_comes_out_as_from_jinja(void **state) {
     slv_buf_fini(&text);
 }
 
-/* --- errors a person can use --------------------------------------------------------------------
- */
+/* --- errors a person can use ------------------------------------------------------------------ */
 
 static void errors_name_the_line_and_the_reason(void **state) {
     (void)state;
@@ -172,8 +170,7 @@ static void a_long_message_of_the_template_is_cut_not_lost(void **state) {
     assert_int_equal(render(text, strlen(text), NULL, &out, NULL), SLV_E_USAGE);
 }
 
-/* --- values -------------------------------------------------------------------------------------
- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static void values_built_in_c_are_those_of_the_template(void **state) {
     (void)state;
@@ -274,8 +271,7 @@ static void json_is_read_as_it_is_and_refused_when_broken(void **state) {
           "-9223372036854775808|{'x': 3, 'y': 2}|100000.0");
 }
 
-/* --- hostile templates ---------------------------------------------------------------------------
- */
+/* --- hostile templates ------------------------------------------------------------------------ */
 
 static double now(void) {
     struct timespec t;

@@ -22,8 +22,7 @@
 
 #define SP "\xe2\x96\x81"
 
-/* --- helpers -----------------------------------------------------------------------------------
- */
+/* --- helpers ---------------------------------------------------------------------------------- */
 
 struct fixture {
     struct tiny file;
@@ -118,8 +117,7 @@ static size_t random_text(uint64_t *seed, char *out, size_t room) {
     return n;
 }
 
-/* --- byte-level BPE ------------------------------------------------------------------------------
- */
+/* --- byte-level BPE --------------------------------------------------------------------------- */
 
 static void words_become_the_pieces_their_merges_make(void **state) {
     (void)state;
@@ -202,8 +200,7 @@ static void wordpiece_covers_words_or_gives_them_up(void **state) {
     close_all(&f);
 }
 
-/* --- control tokens -----------------------------------------------------------------------------
- */
+/* --- control tokens --------------------------------------------------------------------------- */
 
 static void users_cannot_type_control_tokens(void **state) {
     (void)state;
@@ -259,8 +256,7 @@ static void generation_ends_at_every_kind_of_end(void **state) {
     close_all(&f);
 }
 
-/* --- back to text -------------------------------------------------------------------------------
- */
+/* --- back to text ----------------------------------------------------------------------------- */
 
 static void every_byte_survives_the_round_trip(void **state) {
     (void)state;
@@ -394,8 +390,7 @@ static void a_character_is_shown_when_it_is_whole(void **state) {
     close_all(&f);
 }
 
-/* --- pre-tokenizers ------------------------------------------------------------------------------
- */
+/* --- pre-tokenizers --------------------------------------------------------------------------- */
 
 static int join_word(void *ctx, const char *s, size_t n) {
     struct slv_buf *b = ctx;
@@ -495,8 +490,7 @@ static void a_failing_word_stops_the_cutting(void **state) {
     assert_int_equal(slv_pretok_split(p, "a b c", 5, stop_at_once, NULL), SLV_E_NOMEM);
 }
 
-/* --- hostile files ------------------------------------------------------------------------------
- */
+/* --- hostile files ---------------------------------------------------------------------------- */
 
 /* One wrong thing each. `key` is left out and, unless GONE, written again as `how` says; the error
  * must name `named`, or key where that is NULL. */
@@ -612,8 +606,7 @@ static void a_charsmap_that_points_outside_itself_changes_nothing(void **state) 
     }
 }
 
-/* --- memory and time -----------------------------------------------------------------------------
- */
+/* --- memory and time -------------------------------------------------------------------------- */
 
 static int open_and_use(struct fixture *f, enum tiny_kind kind) {
     static const char text[] = "hello world <u><user> caf\xc3\xa9 \xff </s> aaaaaaaaaa ab a";
