@@ -141,6 +141,8 @@ def attention(m, p, x, s, i):
             q, k = rms(q, qn, s["eps"]), rms(k, kn, s["eps"])
     if s["turns"][i]:
         q, k = (rotate(m, z, *s["rope"][s["windowed"][i]]) for z in (q, k))
+    beyond = np.arange(n) // m.get("rope.scaling.original_context_length", m.get("context_length"))
+    q = q * (m.get("attention.temperature_scale", 0.0) * np.log(1 + beyond) + 1)[:, None, None]
     k, v = np.repeat(k, heads // kv, axis=1), np.repeat(v, heads // kv, axis=1)
     score = np.einsum("ihd,jhd->hij", q, k) * s["scale"]
     if m.arch == "gemma2":
@@ -174,7 +176,7 @@ def settings(m, n_ctx):
     layers, head = m.get("block_count"), m.get("attention.key_length", embd // heads)
     base = m.get("rope.freq_base", 10000.0)
     n_rot = m.get("rope.dimension_count", head)
-    swa_base = m.get("rope.freq_base_swa", 10000.0) if m.arch == "gemma3" else base
+    swa_base = m.get("rope.freq_base_swa", 10000.0 if m.arch == "gemma3" else base)
     plain_swa = m.arch in ("gemma3", "olmo2")
     turns = [m.arch != "gpt2" and m.get("rope.scaling.finetuned", True)
              and not (m.arch == "smollm3" and (i + 1) % 4 == 0) for i in range(layers)]

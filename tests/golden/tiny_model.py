@@ -4,8 +4,7 @@ feature taken away.
 
 usage: tiny_model.py FOLDER [STAMP]
 
-FOLDER/manifest.txt lists them: "case NAME N_CTX" is NAME.gguf, to be opened with that context;
-"off NAME FEATURE" is NAME~FEATURE.gguf, which must answer differently from NAME.gguf; "quant NAME"
+FOLDER/manifest.txt lists them: "case NAME N_CTX" is NAME.gguf, to be run with that context; "off NAME FEATURE" is NAME~FEATURE.gguf, which must answer differently from NAME.gguf; "quant NAME"
 is NAME.gguf, whose matrices have many types, and NAME~float.gguf, the same numbers as floats.
 
 Numbers come from SHAKE-256 of the case's and the tensor's name, so they are the same everywhere
@@ -169,11 +168,14 @@ CASES = [
     case("falcon3", "llama", head=24, meta={"rope.freq_base": 1000042.0}),
     case("tinyllama", "llama", vocab="spm", kv=1),
     case("mistral3", "mistral3", True, head=32,
-         meta={**YARN, "rope.scaling.yarn_log_multiplier": 0.5,
+         meta={**YARN, "rope.scaling.original_context_length": 256,
+               "rope.scaling.yarn_log_multiplier": 0.5,
                "rope.scaling.yarn_beta_fast": 8.0, "rope.scaling.yarn_beta_slow": 2.0},
          off={**NO_YARN, "log-multiplier": meta(rope__scaling__yarn_log_multiplier=None),
               "beta-fast": meta(rope__scaling__yarn_beta_fast=None),
               "beta-slow": meta(rope__scaling__yarn_beta_slow=1.0)}),
+    case("mistral3-temperature", "mistral3", meta={**YARN, "attention.temperature_scale": 0.3},
+         off={"temperature": meta(attention__temperature_scale=None)}),
     case("smollm3", "smollm3", True),
     case("qwen2", "qwen2", True),
     case("qwen2-untied", "qwen2", tied=False, kv=1),
@@ -181,6 +183,8 @@ CASES = [
     case("qwen3-yarn", "qwen3", head=24, meta=YARN, off=NO_YARN),
     case("gemma", "gemma", True),
     case("gemma2", "gemma2", True),
+    case("gemma2-swa-base", "gemma2", meta={"rope.freq_base_swa": 200.0},
+         off={"swa-base": meta(rope__freq_base_swa=None)}),
     case("gemma2-27b", "gemma2", layers=46, heads=2, kv=1, head=16, ff=32),
     case("gemma3", "gemma3", True, meta={"rope.scaling.type": "linear", "rope.scaling.factor": 4.0},
          off={"scaling": meta(rope__scaling__factor=None)}),
