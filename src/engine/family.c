@@ -1,6 +1,6 @@
 /* family.c: the table. Sources: the model cards and configurations of each family; names and tensor
  * layout as GGUF files have them. Mistral, TinyLlama, SmolLM2, Falcon3 and Llama 2 to 3.3 are all
- * "llama"; Phi-3, 3.5 and 4-mini are "phi3". */
+ * "llama"; Phi-3, 3.5 and 4-mini are "phi3"; OLMo 3 is "olmo2" with windows. */
 #include "engine/family.h"
 
 #include <string.h>
@@ -36,30 +36,42 @@ static const struct slv_family families[] = {
      .qk_norm = SLV_QKN_HEAD,
      .window = SLV_WINDOW_PATTERN,
      .pattern = 6,
-     .swa_rope = true,
+     .swa_plain = true,
+     .swa_base = 10000,
      .big_layers = 62},
     {.arch = "phi2",
      .norm = SLV_NORM_LAYER,
      .rope = SLV_ROPE_NEOX,
      .act = SLV_ACT_GELU,
-     .pre_norm = true},
-    {.arch = "phi3", .rope = SLV_ROPE_NEOX, .pre_norm = true, .fused_gate = true},
+     .ffn = SLV_FFN_PLAIN,
+     .pre_norm = true,
+     .parallel = true},
+    {.arch = "phi3", .rope = SLV_ROPE_NEOX, .pre_norm = true, .ffn = SLV_FFN_FUSED},
     {.arch = "stablelm",
      .norm = SLV_NORM_LAYER,
      .rope = SLV_ROPE_NEOX,
      .pre_norm = true,
+     .parallel = true,
      .qk_norm = SLV_QKN_HEADS},
     {.arch = "granite", .rope = SLV_ROPE_NORM, .pre_norm = true, .scales = true},
-    {.arch = "olmo2", .rope = SLV_ROPE_NEOX, .post_norm = true, .qk_norm = SLV_QKN_ROW},
+    {.arch = "olmo2",
+     .rope = SLV_ROPE_NEOX,
+     .post_norm = true,
+     .qk_norm = SLV_QKN_ROW,
+     .window = SLV_WINDOW_PATTERN,
+     .pattern = 4,
+     .swa_plain = true},
     {.arch = "starcoder2",
      .norm = SLV_NORM_LAYER,
      .rope = SLV_ROPE_NEOX,
      .act = SLV_ACT_GELU,
+     .ffn = SLV_FFN_PLAIN,
      .pre_norm = true},
     {.arch = "gpt2",
      .norm = SLV_NORM_LAYER,
      .rope = SLV_ROPE_NONE,
      .act = SLV_ACT_GELU,
+     .ffn = SLV_FFN_PLAIN,
      .pre_norm = true},
 };
 

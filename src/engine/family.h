@@ -2,8 +2,7 @@
  *
  * The row, together with the file's numbers and the tensors that are there, becomes a plan
  * (plan.c): there is no forward function for a family. Presence decides the rest: biases, fused or
- * separate projections, a gate, a separate output matrix, a norm before the feed-forward part
- * (without one, attention and feed-forward run in parallel on the same input).
+ * separate projections, a separate output matrix.
  */
 #ifndef SLV_ENGINE_FAMILY_H
 #define SLV_ENGINE_FAMILY_H
@@ -20,6 +19,13 @@ enum slv_rope_kind {
 
 enum slv_act_kind { SLV_ACT_SILU, SLV_ACT_GELU };
 
+/* What the feed-forward part consists of. */
+enum slv_ffn_kind {
+    SLV_FFN_GATED, /* ffn_gate, ffn_up, ffn_down */
+    SLV_FFN_FUSED, /* ffn_up holds gate and up, in that order */
+    SLV_FFN_PLAIN, /* ffn_up, ffn_down */
+};
+
 enum slv_qk_norm {
     SLV_QKN_NONE,
     SLV_QKN_HEAD,  /* RMS over each head, one weight vector for all heads */
@@ -34,22 +40,24 @@ enum slv_window_use {
 };
 
 struct slv_family {
-    const char *arch;        /* general.architecture */
-    uint8_t norm;            /* enum slv_norm_kind */
-    uint8_t rope;            /* enum slv_rope_kind */
-    uint8_t act;             /* enum slv_act_kind */
-    uint8_t qk_norm;         /* enum slv_qk_norm */
-    bool pre_norm;           /* norms before attention and feed-forward */
-    bool post_norm;          /* norms after them, before the residual is added */
-    bool fused_gate;         /* ffn_up holds gate and up, in that order */
-    bool embd_sqrt;          /* embeddings are multiplied by sqrt(n_embd) */
-    bool caps;               /* attention and logits are soft-capped, at 50 and 30 by default */
-    bool scales;             /* Granite's embedding, residual, attention and logit scales */
-    uint8_t window;          /* enum slv_window_use */
-    uint8_t pattern;         /* default of the window pattern */
+    const char *arch; /* general.architecture */
+    uint8_t norm;     /* enum slv_norm_kind */
+    uint8_t rope;     /* enum slv_rope_kind */
+    uint8_t act;      /* enum slv_act_kind */
+    uint8_t ffn;      /* enum slv_ffn_kind */
+    uint8_t qk_norm;  /* enum slv_qk_norm */
+    bool pre_norm;    /* norms before attention and feed-forward */
+    bool post_norm;   /* norms after them, before the residual is added */
+    bool parallel;    /* a layer may have no second norm: feed-forward runs beside attention then */
+    bool embd_sqrt;   /* embeddings are multiplied by sqrt(n_embd) */
+    bool caps;        /* attention and logits are soft-capped, at 50 and 30 by default */
+    bool scales;      /* Granite's embedding, residual, attention and logit scales */
+    uint8_t window;   /* enum slv_window_use */
+    uint8_t pattern;  /* default of the window pattern */
     uint16_t window_default; /* window where the file gives none; 0: no window then */
-    bool swa_rope;      /* windowed layers have their own RoPE base, 10000 by default, unscaled */
-    uint8_t nope_step;  /* every nope_step-th layer has no RoPE */
+    bool swa_plain;          /* positions of windowed layers are not scaled */
+    uint16_t swa_base;       /* default of their RoPE base; 0: that of the other layers */
+    uint8_t nope_step;       /* every nope_step-th layer has no RoPE */
     uint8_t big_layers; /* this many layers scale attention by n_embd / n_head, not by head size */
 };
 

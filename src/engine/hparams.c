@@ -96,6 +96,8 @@ static void read_shape(struct reader *r, struct slv_hparams *h) {
     if (slv_gguf_arr(r->g, "tokenizer.ggml.tokens", &kind, &n) && n) {
         if (n > SLV_MAX_VOCAB) fail(r, "vocab_size", "the vocabulary is too large");
         h->n_vocab = (uint32_t)n;
+        if (get_u32(r, "vocab_size", h->n_vocab, 1, SLV_MAX_VOCAB) != h->n_vocab)
+            fail(r, "vocab_size", "is not the number of tokens");
     } else {
         h->n_vocab = get_u32(r, "vocab_size", -1, 1, SLV_MAX_VOCAB);
     }
@@ -155,11 +157,11 @@ static void read_rope(struct reader *r, struct slv_hparams *h) {
     }
     c->mscale = (float)mscale;
     h->rope_swa = *c;
-    if (h->family->swa_rope) {
+    if (h->family->swa_plain)
         h->rope_swa =
             (struct slv_rope_conf){.freq_scale = 1.0f, .mscale = 1.0f, .ctx_orig = c->ctx_orig};
-        h->rope_swa.base = get_f32(r, "rope.freq_base_swa", 10000.0f, 1.0f, 1e12f);
-    }
+    float base = h->family->swa_base ? (float)h->family->swa_base : c->base;
+    h->rope_swa.base = get_f32(r, "rope.freq_base_swa", base, 1.0f, 1e12f);
     for (uint32_t i = 0; i < h->n_layer; i++)
         h->rope_off[i] = h->family->nope_step && (i + 1) % h->family->nope_step == 0;
 }
@@ -186,20 +188,22 @@ static void read_scales(struct reader *r, struct slv_hparams *h) {
     }
     float scale = get_f32(r, "attention.scale", 0.0f, -1e9f, 1e9f);
     if (scale != 0.0f) h->attn_scale = scale;
+    h->temperature = get_f32(r, "attention.temperature_scale", 0.0f, -1e6f, 1e6f);
     h->attn_cap = get_f32(r, "attn_logit_softcapping", f->caps ? 50.0f : 0.0f, 0.0f, 1e9f);
     h->logit_cap = get_f32(r, "final_logit_softcapping", f->caps ? 30.0f : 0.0f, 0.0f, 1e9f);
 }
 
 /* What would change the result and is not understood must not be passed over. */
 static void refuse_unknown(struct reader *r) {
-    static const char *const keys[] = {"expert_count", "attention.temperature_scale",
-                                       "attention.max_alibi_bias", "attention.clamp_kqv",
-                                       "attention.key_length_mla"};
+    static const char *const keys[] = {"expert_count", "attention.max_alibi_bias",
+                                       "attention.clamp_kqv", "attention.key_length_mla"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         float v = 0.0f;
         if (slv_gguf_f32(r->g, full_key(r, keys[i]), &v) && v != 0.0f && !r->status)
             r->status = slv_err_set(r->err, SLV_E_UNSUPPORTED, "key '%s' is not supported", r->key);
     }
+    if (!get_bool(r, "attention.causal", true) && !r->status)
+        r->status = slv_err_set(r->err, SLV_E_UNSUPPORTED, "the model looks at later tokens");
 }
 
 int slv_hparams_read(const struct slv_gguf *g, struct slv_hparams *ret, struct slv_err *err) {

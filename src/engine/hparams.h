@@ -31,6 +31,7 @@ struct slv_hparams {
     float logit_scale;         /* logits are multiplied by it; 1: none */
     float attn_scale;          /* q.k is multiplied by it */
     float attn_cap, logit_cap; /* 0: none */
+    float temperature;         /* queries grow by it times log(1 + pos / ctx_orig); 0: none */
     uint32_t window;           /* positions a windowed layer sees; 0: no windowed layers */
     bool windowed[SLV_MAX_LAYERS];
     bool rope_off[SLV_MAX_LAYERS];

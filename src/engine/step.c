@@ -301,6 +301,21 @@ static void turn_head(const struct slv_runner *r, const struct slv_op *op, const
     slv_rope_apply((enum slv_rope_kind)h->family->rope, h->n_rot, cs + i * h->n_rot, x);
 }
 
+/* Ministral 3: attention is sharpened for each time the first training context is exceeded. */
+static float temperature(const struct slv_hparams *h, uint32_t pos) {
+    uint32_t times = pos / h->rope.ctx_orig;
+    if (h->temperature == 0.0f || !times) return 1.0f;
+    return (float)(1.0 + (double)h->temperature * slv_log64(1.0 + (double)times));
+}
+
+static void query_head(struct slv_runner *r, const struct slv_op *op, size_t i, size_t head) {
+    const struct slv_hparams *h = r->m.h;
+    float *q = row(r, SLV_B_Q, i) + head * h->head_k, t = temperature(h, r->tok[i].pos);
+    turn_head(r, op, r->m.w->layers[op->layer].q_norm, head, i, q);
+    for (size_t j = 0; t != 1.0f && j < h->head_k; j++)
+        q[j] *= t;
+}
+
 /* Heads [0, n_head) are queries, the rest keys with their values. */
 static void qk_heads(struct slv_runner *r, const struct slv_op *op, size_t i, size_t from,
                      size_t to) {
@@ -308,7 +323,7 @@ static void qk_heads(struct slv_runner *r, const struct slv_op *op, size_t i, si
     const struct slv_layer *l = &r->m.w->layers[op->layer];
     for (size_t j = from; j < to; j++) {
         if (j < h->n_head) {
-            turn_head(r, op, l->q_norm, j, i, row(r, SLV_B_Q, i) + j * h->head_k);
+            query_head(r, op, i, j);
             continue;
         }
         size_t head = j - h->n_head;

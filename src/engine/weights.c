@@ -19,6 +19,7 @@ struct finder {
     uint32_t layer;
     char name[96];
     size_t offset; /* of the next matrix in the block of tiles */
+    bool *used;    /* by tensor of the file */
 };
 
 static int fail(struct finder *f, int code, const char *why) {
@@ -30,7 +31,25 @@ static int fail(struct finder *f, int code, const char *why) {
 static const struct slv_gguf_tensor *look(struct finder *f, const char *name) {
     if (f->layer == UINT32_MAX) snprintf(f->name, sizeof f->name, "%s", name);
     else snprintf(f->name, sizeof f->name, "blk.%u.%s", f->layer, name);
-    return f->status ? NULL : slv_gguf_tensor(f->g, f->name);
+    const struct slv_gguf_tensor *t = f->status ? NULL : slv_gguf_tensor(f->g, f->name);
+    if (t) f->used[t - slv_gguf_tensor_at(f->g, 0)] = true;
+    return t;
+}
+
+/* A tensor that nothing reads belongs to a model of another make: its answers would be wrong. */
+static void refuse_unused(struct finder *f) {
+    for (size_t i = 0; i < slv_gguf_n_tensors(f->g) && !f->status; i++) {
+        struct slv_str name = slv_gguf_tensor_at(f->g, i)->name;
+        if (!f->used[i])
+            f->status = slv_err_set(f->err, SLV_E_UNSUPPORTED,
+                                    "tensor '%.*s' is not known to the family '%s'",
+                                    name.n > 96 ? 96 : (int)name.n, name.p, f->h->family->arch);
+    }
+}
+
+static bool holds_floats(const struct slv_gguf_tensor *t) {
+    uint32_t id = t->type->id;
+    return id == SLV_F32 || id == SLV_F16 || id == SLV_BF16 || id == SLV_F64;
 }
 
 /* A vector of n elements as floats, padded with zeros to a multiple of 16. NULL if absent. */
@@ -47,12 +66,13 @@ static const float *vector(struct finder *f, const char *name, size_t n, bool re
         fail(f, SLV_E_FORMAT, why);
         return NULL;
     }
-    float *v = slv_arena_calloc(&f->w->arena, (n + 15) / 16 * 16, sizeof *v);
-    if (!v) fail(f, SLV_E_NOMEM, "out of memory");
-    else if (!slv_dequant(t->type->id, t->data, v, n)) {
-        fail(f, SLV_E_UNSUPPORTED, "has a type that holds no numbers");
+    if (!holds_floats(t)) {
+        fail(f, SLV_E_UNSUPPORTED, "is a vector of another type than floats");
         return NULL;
     }
+    float *v = slv_arena_calloc(&f->w->arena, (n + 15) / 16 * 16, sizeof *v);
+    if (!v) fail(f, SLV_E_NOMEM, "out of memory");
+    else slv_dequant(t->type->id, t->data, v, n);
     return v;
 }
 
@@ -124,7 +144,7 @@ static void find_qkv(struct finder *f, struct slv_layer *l) {
 
 static void find_ffn(struct finder *f, struct slv_layer *l) {
     const struct slv_hparams *h = f->h;
-    if (h->family->fused_gate) {
+    if (h->family->ffn == SLV_FFN_FUSED) {
         const struct slv_gguf_tensor *t = look(f, "ffn_up.weight");
         if (!t) fail(f, SLV_E_FORMAT, "is missing");
         else {
@@ -132,7 +152,8 @@ static void find_ffn(struct finder *f, struct slv_layer *l) {
             matrix_part(f, t, h->n_embd, 2 * (size_t)h->n_ff, h->n_ff, h->n_ff, &l->up);
         }
     } else {
-        matrix(f, "ffn_gate", h->n_embd, h->n_ff, false, &l->gate);
+        if (h->family->ffn == SLV_FFN_GATED)
+            matrix(f, "ffn_gate", h->n_embd, h->n_ff, true, &l->gate);
         matrix(f, "ffn_up", h->n_embd, h->n_ff, true, &l->up);
     }
     matrix(f, "ffn_down", h->n_ff, h->n_embd, true, &l->down);
@@ -155,11 +176,9 @@ static void find_layer(struct finder *f, struct slv_layer *l) {
     const struct slv_hparams *h = f->h;
     const struct slv_family *fam = h->family;
     if (fam->pre_norm) {
-        bool parallel =
-            fam->norm == SLV_NORM_LAYER; /* Phi-2 and some StableLM have no second norm */
         l->attn_norm = vector(f, "attn_norm.weight", h->n_embd, true);
         l->attn_norm_b = vector(f, "attn_norm.bias", h->n_embd, false);
-        l->ffn_norm = vector(f, "ffn_norm.weight", h->n_embd, !parallel);
+        l->ffn_norm = vector(f, "ffn_norm.weight", h->n_embd, !fam->parallel);
         l->ffn_norm_b = vector(f, "ffn_norm.bias", h->n_embd, false);
     }
     if (fam->post_norm) {
@@ -183,7 +202,9 @@ static void find_global(struct finder *f) {
     if (h->family->rope == SLV_ROPE_NONE) {
         w->pos_embd = look(f, "position_embd.weight");
         if (!w->pos_embd) fail(f, SLV_E_FORMAT, "is missing");
-        else shape_is(f, w->pos_embd, h->n_embd, h->n_ctx);
+        else if (shape_is(f, w->pos_embd, h->n_embd, h->n_ctx) &&
+                 !slv_dequant(w->pos_embd->type->id, w->pos_embd->data, NULL, 0))
+            fail(f, SLV_E_UNSUPPORTED, "has a type that holds no numbers");
     }
     w->out_norm = vector(f, "output_norm.weight", h->n_embd, true);
     w->out_norm_b = vector(f, "output_norm.bias", h->n_embd, false);
@@ -205,10 +226,13 @@ int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h, stru
     slv_arena_init(&ret->arena, ARENA_MAX);
     struct finder f = {.g = g, .h = h, .w = ret, .err = err, .layer = UINT32_MAX};
     ret->layers = slv_arena_calloc(&ret->arena, h->n_layer, sizeof *ret->layers);
-    if (!ret->layers) f.status = slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    f.used = slv_mem_calloc(slv_gguf_n_tensors(g) + 1, sizeof *f.used);
+    if (!ret->layers || !f.used) f.status = slv_err_set(err, SLV_E_NOMEM, "out of memory");
     else find_global(&f);
     for (f.layer = 0; f.layer < h->n_layer && !f.status; f.layer++)
         find_layer(&f, &ret->layers[f.layer]);
+    refuse_unused(&f);
+    slv_mem_free(f.used);
     ret->tile_bytes = f.offset;
     if (f.status) slv_weights_fini(ret);
     return f.status;

@@ -465,6 +465,11 @@ def experts_without_tensors(m):
     m.set("llama.expert_used_count", U32, 8)
 
 
+def stray_tensor(m):
+    """Of another family: a loader that passes it over gives wrong answers."""
+    m.add("blk.0.attn_q_norm.weight", [EMBD // HEADS], False)
+
+
 def model_cases():
     yield "ok-llama", "OK", bpe().bytes()
     yield "ok-llama-spm", "OK", spm().bytes()
@@ -475,6 +480,9 @@ def model_cases():
     for name, what, dims, kind in shape_cases():
         yield f"model-{name}", "MODEL", changed(bpe, lambda m: resize(m, what, dims, kind))
     yield "model-groups-uneven", "MODEL", changed(bpe, uneven_groups)
+    yield "model-stray-tensor", "MODEL", changed(bpe, stray_tensor)
+    yield "model-not-causal", "MODEL", changed(
+        bpe, lambda m: m.set("llama.attention.causal", BOOL, 0))
     yield "model-experts-missing", "MODEL", changed(bpe, experts_without_tensors)
     for key in ("general.architecture", "llama.block_count", "llama.embedding_length",
                 "llama.attention.head_count", "tokenizer.ggml.model", "tokenizer.ggml.tokens",
