@@ -460,7 +460,8 @@ static bool take_comparison(struct tpl_parser *p, enum tpl_op *ret, bool *ret_an
     if (!slv_tpl_peek(p)) return false; /* this fills `ahead` */
     if (p->ahead.type != T_NAME || !text_is(p->ahead.s, "in")) return true;
     *ret_any = true;
-    return slv_tpl_advance(p) && slv_tpl_advance(p);
+    if (!slv_tpl_advance(p)) return false; /* over "not" */
+    return slv_tpl_advance(p);             /* and "in" */
 }
 
 static struct tpl_node *parse_compare(struct tpl_parser *p) {

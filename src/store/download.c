@@ -60,7 +60,8 @@ static void read_meta(struct job *j) {
     if (!rc) rc = slv__json_parse(text.data, text.len, j->meta, &doc, NULL);
     if (rc) doc = NULL; /* without an ETag: the digest decides alone */
     const char *etag = json_string_value(json_object_get(doc, "etag"));
-    if (etag && etag[0] == '"' && strlen(etag) < sizeof j->etag) memcpy(j->etag, etag, strlen(etag) + 1);
+    if (etag && etag[0] == '"' && strlen(etag) < sizeof j->etag)
+        memcpy(j->etag, etag, strlen(etag) + 1);
     json_decref(doc);
     slv_buf_fini(&text);
 }
