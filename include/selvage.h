@@ -190,7 +190,8 @@ SLV_API int slv_model_chat(const struct slv_model *m, const struct slv_message *
 
 /* --- sessions --------------------------------------------------------------------------------- */
 
-/* SLV_E_FIT: more than opts->memory; the message says what context would fit. */
+/* SLV_E_FIT: more than opts->memory; the message says what context would fit (also for a model opened
+ * with `inspect`, which is SLV_E_USAGE otherwise). */
 SLV_API int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
                              struct slv_session **ret, struct slv_err *err) SLV_MUST_USE;
 SLV_API void slv_session_close(struct slv_session *s);

@@ -338,13 +338,11 @@ static void one_turn(struct chat *c, const char *line) {
 
 static int open_all(struct chat *c, struct slv_err *err) {
     const char *name = c->cli->nargs ? c->cli->args[0] : NULL;
-    struct slv_model_opts mo = {.threads = (uint32_t)c->o->session.threads};
     struct slv_session_opts so = slv_cli_session(&c->o->session);
     slv_generate_default(&c->gen);
     c->gen.max_tokens = (uint32_t)c->o->n;
     int rc = slv_cli_sampling(&c->o->sampling, c->bias, &c->gen.sampling, err);
-    if (!rc) rc = slv_cli_model_open(name, &mo, &c->m, err);
-    if (!rc) rc = slv_session_open(c->m, &so, &c->s, err);
+    if (!rc) rc = slv_cli_session_open(name, &so, &c->m, &c->s, err);
     if (rc) return rc;
     c->held = slv_mem_calloc(slv_session_context(c->s), sizeof *c->held);
     if (!c->held) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
@@ -371,8 +369,7 @@ static int chat(const struct slv_cli *cli, const void *opts, struct slv_err *err
     slv_mem_free(c.turns);
     slv_mem_free(c.held);
     slv_buf_fini(&c.answer);
-    slv_session_close(c.s);
-    slv_model_close(c.m);
+    slv_cli_session_close(c.m, c.s);
     return rc;
 }
 

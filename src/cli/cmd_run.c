@@ -225,12 +225,10 @@ static int answer(struct run *r, struct slv_err *err) {
 }
 
 static int run_all(struct run *r, struct slv_err *err) {
-    struct slv_model_opts mo = {.threads = (uint32_t)r->o->session.threads};
     struct slv_session_opts so = slv_cli_session(&r->o->session);
     if (r->o->echo_tokens) so.n_logits = 16;
-    int rc = slv_cli_model_open(r->cli->args[0], &mo, &r->model, err);
+    int rc = slv_cli_session_open(r->cli->args[0], &so, &r->model, &r->session, err);
     if (!rc) rc = make_prompt(r, r->cli->nargs > 1 ? r->cli->args[1] : NULL, err);
-    if (!rc) rc = slv_session_open(r->model, &so, &r->session, err);
     if (rc) return rc;
     struct slv_model_info info;
     slv_model_info(r->model, &info);
@@ -253,8 +251,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     int rc = run_all(&r, err);
     slv_tokens_free(&r.tokens);
     slv_mem_free(r.ids);
-    slv_session_close(r.session);
-    slv_model_close(r.model);
+    slv_cli_session_close(r.model, r.session);
     slv_buf_fini(&r.prompt);
     slv_buf_fini(&r.text);
     slv_buf_fini(&r.logprobs);

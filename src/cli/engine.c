@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/utf8.h"
+#include "cli/sig.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -34,6 +35,41 @@ int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct 
         slv_log(SLV_LOG_WARN, "SLV_CPU: this machine has no %s; using %s", getenv("SLV_CPU"),
                 info.cpu);
     return 0;
+}
+
+static void cancel(void *session) { slv_session_cancel(session); }
+
+/* Whether a session would fit, before weights are read. */
+static int check_memory(const char *name, const struct slv_session_opts *o, struct slv_err *err) {
+    struct slv_model_opts look = {.inspect = true};
+    struct slv_model *m = NULL;
+    struct slv_session *s = NULL;
+    int rc = slv_cli_model_open(name, &look, &m, err);
+    if (rc) return rc;
+    rc = slv_session_open(m, o, &s, err);
+    slv_model_close(m);
+    return rc == SLV_E_FIT ? rc : 0; /* anything else is met again when it is opened in earnest */
+}
+
+int slv_cli_session_open(const char *name, const struct slv_session_opts *o, struct slv_model **ret,
+                         struct slv_session **ret_session, struct slv_err *err) {
+    struct slv_model_opts mo = {.threads = o->threads};
+    int rc = o->memory ? check_memory(name, o, err) : 0;
+    if (!rc) rc = slv_cli_model_open(name, &mo, ret, err);
+    if (!rc) rc = slv_session_open(*ret, o, ret_session, err);
+    if (rc) {
+        slv_model_close(*ret);
+        *ret = NULL;
+        return rc;
+    }
+    slv_sig_hook(cancel, *ret_session);
+    return 0;
+}
+
+void slv_cli_session_close(struct slv_model *m, struct slv_session *s) {
+    slv_sig_hook(NULL, NULL);
+    slv_session_close(s);
+    slv_model_close(m);
 }
 
 struct slv_session_opts slv_cli_session(const struct slv_cli_session_opts *o) {

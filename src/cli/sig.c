@@ -11,9 +11,20 @@
 static atomic_int watching;
 static atomic_int seen;
 
+static _Atomic(slv_sig_fn) hook;
+static _Atomic(void *) hook_arg;
+
 static void on_signal(int sig) {
     (void)sig;
     if (!atomic_load(&watching) || atomic_exchange(&seen, 1)) _exit(STATUS_INTERRUPTED);
+    slv_sig_fn fn = atomic_load(&hook);
+    if (fn) fn(atomic_load(&hook_arg));
+}
+
+void slv_sig_hook(slv_sig_fn fn, void *arg) {
+    atomic_store(&hook, (slv_sig_fn)0); /* never the new function with the old argument */
+    atomic_store(&hook_arg, arg);
+    atomic_store(&hook, fn);
 }
 
 void slv_sig_init(void) {

@@ -19,4 +19,9 @@ void slv_sig_watch(void);
 /* Whether SIGINT or SIGTERM has come since slv_sig_watch. Threads: any. */
 bool slv_sig_seen(void);
 
+/* Called from the handler at the first signal, besides setting the flag: async-signal-safe work
+ * only. NULL: nothing. What arg points to must live until the hook is taken off. */
+typedef void (*slv_sig_fn)(void *arg);
+void slv_sig_hook(slv_sig_fn fn, void *arg);
+
 #endif

@@ -59,9 +59,9 @@ int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
                      struct slv_session **ret, struct slv_err *err) {
     struct slv_session_opts o = {0};
     int rc = slv_session_opts_fill(m, opts, &o, err);
+    if (!rc) rc = check_memory(m, &o, err);
     if (!rc && m->inspect)
         rc = slv_err_set(err, SLV_E_USAGE, "the model was opened for inspection only");
-    if (!rc) rc = check_memory(m, &o, err);
     if (rc) return rc;
     struct slv_session *s = slv_mem_calloc(1, sizeof *s);
     if (!s) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
@@ -130,8 +130,8 @@ static int check_feed(const struct slv_session *s, const int32_t *ids, size_t n,
     return 0;
 }
 
-int slv_session_feed_each(struct slv_session *s, const int32_t *ids, size_t n, slv_logits_fn each,
-                          void *ctx, struct slv_err *err) {
+static int feed(struct slv_session *s, const int32_t *ids, size_t n, slv_logits_fn each, void *ctx,
+                struct slv_err *err) {
     int rc = check_feed(s, ids, n, err);
     uint32_t most = each ? s->o.n_logits : s->o.n_batch;
     for (size_t done = 0; done < n && !rc;) {
@@ -154,6 +154,12 @@ int slv_session_feed_each(struct slv_session *s, const int32_t *ids, size_t n, s
         s->has_logits = !each && done == n;
     }
     return rc;
+}
+
+int slv_session_feed_each(struct slv_session *s, const int32_t *ids, size_t n, slv_logits_fn each,
+                          void *ctx, struct slv_err *err) {
+    take_cancel(s); /* one that came while nothing ran stops nothing */
+    return feed(s, ids, n, each, ctx, err);
 }
 
 int slv_session_feed(struct slv_session *s, const int32_t *ids, size_t n, struct slv_err *err) {
@@ -242,7 +248,7 @@ static int generate_one(struct generation *g, bool *ret_done, struct slv_err *er
     if (!give(g, end, id, logprob, n_top)) return slv_err_set(err, SLV_E_CANCELLED, "interrupted");
     *ret_done = stop < SIZE_MAX;
     if (*ret_done) g->text.len = g->given; /* nothing after a stop string is shown */
-    return *ret_done ? 0 : slv_session_feed(s, &id, 1, err);
+    return *ret_done ? 0 : feed(s, &id, 1, NULL, NULL, err);
 }
 
 static int generate_all(struct generation *g, enum slv_finish *ret_finish, struct slv_err *err) {
@@ -287,6 +293,7 @@ int slv_session_generate(struct slv_session *s, const struct slv_generate_opts *
     slv_stream_init(&g.stream, s->m->tokenizer, opts->special, false);
     slv_buf_init(&g.text, ANSWER_MAX);
     enum slv_finish finish = SLV_FINISH_STOP;
+    take_cancel(s);
     rc = generate_all(&g, &finish, err);
     slv_sampler_close(g.sampler);
     slv_buf_fini(&g.text);
