@@ -73,8 +73,7 @@ SLV_API const char *slv_strerror(int code);
 /* "0.1.0": major.minor.patch of the library that is linked. */
 SLV_API const char *slv_version(void);
 
-/* --- models ------------------------------------------------------------------------------------
- */
+/* --- models ----------------------------------------------------------------------------------- */
 
 struct slv_model;
 struct slv_session;
@@ -102,7 +101,7 @@ struct slv_model_info {
     uint64_t params;           /* numbers in all tensors */
     uint64_t file_bytes;
     uint32_t n_layer, n_embd, n_head, n_head_kv, n_ff, n_vocab, n_ctx, window;
-    bool adds_bos; /* texts begin with BOS */
+    bool adds_bos;    /* texts begin with BOS */
     int32_t bos, eos; /* token ids or -1 */
     const char *cpu;  /* the level in use */
     bool cpu_lowered; /* the level asked for is not to be had here */
@@ -145,8 +144,7 @@ struct slv_session_opts {
 SLV_API int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *opts,
                              struct slv_memory *ret, struct slv_err *err) SLV_MUST_USE;
 
-/* --- text and tokens ----------------------------------------------------------------------------
- */
+/* --- text and tokens -------------------------------------------------------------------------- */
 
 /* Bytes that the library allocated; slv_text_free gives them back. Always followed by a NUL. */
 struct slv_text {
@@ -184,13 +182,13 @@ struct slv_message {
 };
 
 /* The conversation in the model's own words, by its chat template, with the beginning of an
- * assistant's turn at the end. Tokenize the result with `special`. A model without a template gets
+ * assistant's turn at the end. Tokenize the result with `special`: control tokens that a message
+ * spells out are marked with U+FDD0 and stay text. A model without a template gets
  * the contents one after the other. SLV_E_USAGE: the template refuses the conversation. */
 SLV_API int slv_model_chat(const struct slv_model *m, const struct slv_message *messages, size_t n,
                            struct slv_text *ret, struct slv_err *err) SLV_MUST_USE;
 
-/* --- sessions ------------------------------------------------------------------------------------
- */
+/* --- sessions --------------------------------------------------------------------------------- */
 
 /* SLV_E_FIT: more than opts->memory; the message says what context would fit. */
 SLV_API int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
@@ -226,8 +224,7 @@ SLV_API const float *slv_session_logits(const struct slv_session *s);
  * the next step. */
 SLV_API void slv_session_cancel(struct slv_session *s);
 
-/* --- generation
- * ----------------------------------------------------------------------------------- */
+/* --- generation ------------------------------------------------------------------------------- */
 
 struct slv_logit_bias {
     int32_t id;

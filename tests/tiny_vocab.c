@@ -57,8 +57,7 @@ void tiny_array(struct tiny *t, const char *key, enum slv_gguf_kind kind, size_t
 
 void tiny_item(struct tiny *t, const char *s, size_t n) { put_str(t, s, n); }
 
-/* --- the vocabularies --------------------------------------------------------------------------
- */
+/* --- the vocabularies ------------------------------------------------------------------------- */
 
 struct token {
     const char *text;

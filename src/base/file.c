@@ -106,8 +106,10 @@ int slv_file_write(const char *path, const void *p, size_t n, unsigned mode, str
     struct slv_buf tmp;
     slv_buf_init(&tmp, 8192);
     if (slv_buf_addf(&tmp, "%s.%ld.tmp", path, (long)getpid())) {
+        int why = tmp.status;
         slv_buf_fini(&tmp);
-        return slv_err_set(err, SLV_E_LIMIT, "%s: path too long", path);
+        return slv_err_set(err, why, "%s: %s", path,
+                           why == SLV_E_LIMIT ? "the path is too long" : slv_strerror(why));
     }
     int rc = 0;
     int fd = open(tmp.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);

@@ -24,8 +24,9 @@ uint64_t slv_mem_count(void) { return atomic_load_explicit(&allocations, memory_
 void *slv_mem_alloc(size_t size) { return allowed() ? malloc(size ? size : 1) : NULL; }
 
 void *slv_mem_calloc(size_t count, size_t size) {
+    size_t bytes;
     if (!count || !size) count = size = 1;
-    return allowed() ? calloc(count, size) : NULL;
+    return slv_size_mul(count, size, &bytes) && allowed() ? calloc(count, size) : NULL;
 }
 
 void *slv_mem_realloc(void *p, size_t size) {

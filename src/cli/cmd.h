@@ -43,8 +43,14 @@ struct slv_cmd {
     .opts = (rows), .nopts = sizeof(rows) / sizeof *(rows), .opts_size = sizeof(S)
 
 /* The rows, one a line, by name. */
+extern const struct slv_cmd slv_cmd_bench;
+extern const struct slv_cmd slv_cmd_chat;
 extern const struct slv_cmd slv_cmd_detokenize;
+extern const struct slv_cmd slv_cmd_doctor;
 extern const struct slv_cmd slv_cmd_eval;
+extern const struct slv_cmd slv_cmd_list;
+extern const struct slv_cmd slv_cmd_pull;
+extern const struct slv_cmd slv_cmd_rm;
 extern const struct slv_cmd slv_cmd_run;
 extern const struct slv_cmd slv_cmd_show;
 extern const struct slv_cmd slv_cmd_tokenize;

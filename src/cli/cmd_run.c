@@ -49,6 +49,7 @@ struct run {
     int32_t *ids; /* the answer's */
     size_t n_ids, cap_ids;
     bool want_logprobs;
+    bool out_failed; /* main says why */
     uint32_t n_vocab;
     uint64_t begun, loaded, fed, first, ended; /* monotonic ns */
     int status;                                /* of what the callbacks met */
@@ -88,7 +89,8 @@ static bool on_piece(const struct slv_piece *p, void *ctx) {
     } else if (p->n) {
         slv_out_write(p->text, p->n);
         struct slv_err e;
-        if (slv_out_flush(&e)) return false;
+        r->out_failed = slv_out_flush(&e) != 0;
+        if (r->out_failed) return false;
     }
     return !r->status && !slv_sig_seen();
 }
@@ -217,6 +219,7 @@ static int answer(struct run *r, struct slv_err *err) {
     if (!rc) rc = slv_session_generate(r->session, &g, on_piece, r, &finish, err);
     r->ended = now();
     if (r->status) return slv_err_set(err, r->status, "%s", slv_strerror(r->status));
+    if (r->out_failed) return 0;
     if (rc == SLV_E_CANCELLED && !r->cli->json) slv_out_puts("\n");
     return rc ? rc : show(r, finish, err);
 }

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/utf8.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <math.h>
@@ -10,9 +11,22 @@
 #include <string.h>
 #include <sys/resource.h>
 
+int slv_cli_model_path(const char *name, struct slv_buf *path, struct slv_err *err) {
+    struct slv_store *st;
+    int rc = slv_store_open(NULL, &st, err);
+    if (rc) return rc;
+    rc = slv_store_resolve(st, name, path, err);
+    slv_store_close(st);
+    return rc;
+}
+
 int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct slv_model **ret,
                        struct slv_err *err) {
-    int rc = slv_model_open(name, o, ret, err);
+    struct slv_buf path;
+    slv_buf_init(&path, 65536);
+    int rc = slv_cli_model_path(name, &path, err);
+    if (!rc) rc = slv_model_open(path.data, o, ret, err);
+    slv_buf_fini(&path);
     if (rc) return rc;
     struct slv_model_info info;
     slv_model_info(*ret, &info);

@@ -166,6 +166,9 @@ struct slv_cli_sampling_opts {
                                               .help = "the same seed draws the same tokens"        \
     }
 
+/* Appends the path of what a user calls MODEL; NULL: the default model. */
+int slv_cli_model_path(const char *name, struct slv_buf *path, struct slv_err *err) SLV_MUST_USE;
+
 /* Opens a model by path or name, warning about a lowered SLV_CPU. */
 int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct slv_model **ret,
                        struct slv_err *err) SLV_MUST_USE;

@@ -16,7 +16,9 @@
 
 /* In the order `selvage help` shows them. */
 static const struct slv_cmd *const commands[] = {
-    &slv_cmd_run, &slv_cmd_tokenize, &slv_cmd_detokenize, &slv_cmd_show, &slv_cmd_eval, NULL,
+    &slv_cmd_run,  &slv_cmd_chat,  &slv_cmd_tokenize, &slv_cmd_detokenize,
+    &slv_cmd_show, &slv_cmd_bench, &slv_cmd_eval,     &slv_cmd_pull,
+    &slv_cmd_list, &slv_cmd_rm,    &slv_cmd_doctor,   NULL,
 };
 
 #define HELP_MAX 65536
@@ -41,7 +43,7 @@ static const struct slv_cmd *find_command(const char *const *words, size_t n, si
     return best;
 }
 
-/* "schema" alone, or "schema chekc": the family's names. */
+/* "schema" alone, or "schema verify": the family's names. */
 static bool list_family(const char *word, struct slv_buf *out) {
     size_t len = strlen(word);
     bool any = false;

@@ -86,7 +86,8 @@ struct slv_opt_set {
 int slv_opt_parse(struct slv_opt_set *sets, size_t nsets, const char **argv, size_t argc,
                   size_t *ret_args, struct slv_err *err) SLV_MUST_USE;
 
-/* Whether the option `name` of these rows stood on the command line; `given` as slv_opt_parse left it. */
+/* Whether the option `name` of these rows stood on the command line; `given` is what slv_opt_parse
+ * left. */
 bool slv_opt_given(const struct slv_opt *rows, size_t n, uint64_t given, const char *name);
 
 /* Appends the lines of help for n rows: names, value, text, range and default. */

@@ -2,8 +2,9 @@
  *
  * Until a command says that it looks, SIGINT and SIGTERM end the program at once with status 130:
  * nothing is lost, since files are replaced whole. After slv_sig_watch the first signal only sets a
- * flag, which the command polls, and a second one ends the program. SIGPIPE is ignored: writing to
- * a closed pipe is an error like any other (see out.h). */
+ * flag, which the command polls, and a second one ends the program. SIGPIPE and
+ * SIGXFSZ are ignored: writing to a closed pipe, or past the largest size a file may have, is an
+ * error like any other (see out.h). */
 #ifndef SLV_CLI_SIG_H
 #define SLV_CLI_SIG_H
 

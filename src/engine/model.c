@@ -1,6 +1,7 @@
 /* model.c: opening a model: file, numbers, tensors, tokenizer, plan. See selvage.h. */
 #include "engine/model.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "engine/kv.h"
 #include "engine/step.h"
 
@@ -160,8 +161,7 @@ bool slv_model_tensor(const struct slv_model *m, size_t i, struct slv_tensor_inf
     return true;
 }
 
-/* --- memory
- * ---------------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 enum slv_kv_type slv_kv_type_of(enum slv_kv_kind kind) {
     return kind == SLV_KV_KIND_F32 ? SLV_KV_F32 : kind == SLV_KV_KIND_Q8 ? SLV_KV_Q8 : SLV_KV_F16;
@@ -205,8 +205,7 @@ int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *o
     return 0;
 }
 
-/* --- text
- * -------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 int slv_model_tokenize(const struct slv_model *m, const char *text, size_t n, bool special,
                        struct slv_tokens *ret) {
@@ -252,8 +251,7 @@ void slv_text_free(struct slv_text *t) {
     *t = (struct slv_text){0};
 }
 
-/* --- conversations
- * ------------------------------------------------------------------------------------ */
+/* --- conversations ---------------------------------------------------------------------------- */
 
 #define CHAT_SCOPE_MAX ((size_t)256 << 20)
 #define CHAT_TEXT_MAX ((size_t)64 << 20)
@@ -264,6 +262,22 @@ static void set_token(const struct slv_model *m, struct slv_scope *s, const char
     if (!*rc) *rc = slv_scope_set(s, name, slv_value_str(s, piece.p, piece.n));
 }
 
+/* A message's text as a value: control tokens that a user spells out stay text. */
+static struct slv_value *guarded(const struct slv_model *m, struct slv_scope *s, const char *text) {
+    struct slv_buf clean, b;
+    size_t n = strlen(text);
+    slv_buf_init(&clean, CHAT_TEXT_MAX);
+    slv_buf_init(&b, CHAT_TEXT_MAX);
+    struct slv_value *v = NULL;
+    if (!slv_buf_reserve(&clean, 3 * n)) {
+        n = slv_utf8_repair(text, n, clean.data, NULL);
+        if (!slv_token_guard(m->tokenizer, clean.data, n, &b)) v = slv_value_str(s, b.data, b.len);
+    }
+    slv_buf_fini(&clean);
+    slv_buf_fini(&b);
+    return v;
+}
+
 static int fill_scope(const struct slv_model *m, struct slv_scope *s,
                       const struct slv_message *messages, size_t n) {
     struct slv_value *list = slv_value_list(s);
@@ -271,8 +285,7 @@ static int fill_scope(const struct slv_model *m, struct slv_scope *s,
         struct slv_value *d = slv_value_dict(s);
         d = slv_value_put(s, d, "role",
                           slv_value_str(s, messages[i].role, strlen(messages[i].role)));
-        d = slv_value_put(s, d, "content",
-                          slv_value_str(s, messages[i].content, strlen(messages[i].content)));
+        d = slv_value_put(s, d, "content", guarded(m, s, messages[i].content));
         list = slv_value_push(s, list, d);
     }
     int rc = slv_scope_set(s, "messages", list);
@@ -294,6 +307,15 @@ static int render(const struct slv_model *m, const struct slv_message *messages,
     return rc;
 }
 
+/* A template that writes BOS and a tokenizer that adds it would make two. */
+static void drop_bos(const struct slv_model *m, struct slv_buf *b) {
+    if (!slv_tokenizer_adds_bos(m->tokenizer)) return;
+    struct slv_str bos = slv_tokenizer_piece(m->tokenizer, slv_tokenizer_bos(m->tokenizer));
+    if (!bos.n || b->len < bos.n || memcmp(b->data, bos.p, bos.n) != 0) return;
+    memmove(b->data, b->data + bos.n, b->len - bos.n + 1);
+    b->len -= bos.n;
+}
+
 int slv_model_chat(const struct slv_model *m, const struct slv_message *messages, size_t n,
                    struct slv_text *ret, struct slv_err *err) {
     if (m->chat_err.code) {
@@ -307,5 +329,6 @@ int slv_model_chat(const struct slv_model *m, const struct slv_message *messages
     for (size_t i = 0; i < n && !m->chat; i++)
         slv_buf_adds(&b, messages[i].content);
     if (rc) slv_err_prefix(err, rc, "chat template");
+    drop_bos(m, &b);
     return take_text(&b, rc, ret);
 }

@@ -99,8 +99,7 @@ void slv_sampler_close(struct slv_sampler *s) {
     slv_mem_free(s);
 }
 
-/* --- penalties -----------------------------------------------------------------------------------
- */
+/* --- penalties -------------------------------------------------------------------------------- */
 
 static void penalize(struct slv_sampler *s, const int32_t *history, size_t n) {
     const struct slv_sampling *o = &s->o;
@@ -161,8 +160,7 @@ static void dry(struct slv_sampler *s, const int32_t *history, size_t n) {
 #undef REV
 }
 
-/* --- filters
- * -------------------------------------------------------------------------------------- */
+/* --- filters ---------------------------------------------------------------------------------- */
 
 static bool before(const struct candidate *a, const struct candidate *b) {
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
@@ -297,8 +295,7 @@ int32_t slv_sampler_draw(struct slv_sampler *s, const float *logits, const int32
     return best(s);
 }
 
-/* --- log-probabilities
- * ------------------------------------------------------------------------------ */
+/* --- log-probabilities ------------------------------------------------------------------------ */
 
 void slv_logprobs(const float *logits, size_t n, int32_t id, float *ret, struct slv_logprob *top,
                   size_t n_top) {

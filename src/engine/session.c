@@ -22,8 +22,7 @@ struct slv_session {
     _Atomic bool cancelled;
 };
 
-/* --- opening -------------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 /* The largest context that fits, 0 if none does. */
 static uint32_t largest_context(const struct slv_model *m, struct slv_session_opts o) {
@@ -116,8 +115,7 @@ int slv_session_rewind(struct slv_session *s, uint32_t n) {
     return 0;
 }
 
-/* --- feeding
- * --------------------------------------------------------------------------------------- */
+/* --- feeding ---------------------------------------------------------------------------------- */
 
 static int check_feed(const struct slv_session *s, const int32_t *ids, size_t n,
                       struct slv_err *err) {
@@ -162,8 +160,7 @@ int slv_session_feed(struct slv_session *s, const int32_t *ids, size_t n, struct
     return slv_session_feed_each(s, ids, n, NULL, NULL, err);
 }
 
-/* --- generating
- * ------------------------------------------------------------------------------------- */
+/* --- generating ------------------------------------------------------------------------------- */
 
 void slv_generate_default(struct slv_generate_opts *ret) {
     *ret = (struct slv_generate_opts){0};

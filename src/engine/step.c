@@ -425,8 +425,7 @@ static void op_act(struct slv_runner *r, const struct slv_op *op, size_t ith, si
     }
 }
 
-/* --- running ------------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static void (*const op_table[SLV_OP_KINDS])(struct slv_runner *r, const struct slv_op *op,
                                             size_t ith, size_t nth) = {

@@ -22,7 +22,7 @@ struct slv_gguf {
     struct gguf_tensors tensors;
 };
 
-/* --- opening --------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static int out_of_memory(struct slv_err *err) {
     return slv_err_set(err, SLV_E_NOMEM, "out of memory");
@@ -213,7 +213,7 @@ uint64_t slv_gguf_file_bytes(const struct slv_gguf *g) {
     return sum;
 }
 
-/* --- metadata -------------------------------------------------------------------------------- */
+/* --- metadata --------------------------------------------------------------------------------- */
 
 static bool to_u32(unsigned kind, const unsigned char *p, uint32_t *ret) {
     int64_t v;
@@ -320,7 +320,7 @@ bool slv_gguf_kv_at(const struct slv_gguf *g, size_t i, struct slv_str *ret_key,
     return true;
 }
 
-/* --- tensors --------------------------------------------------------------------------------- */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 size_t slv_gguf_n_tensors(const struct slv_gguf *g) { return g->tensors.n; }
 

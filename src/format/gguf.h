@@ -75,7 +75,7 @@ void slv_gguf_close(struct slv_gguf *g);
 uint32_t slv_gguf_version(const struct slv_gguf *g);
 uint64_t slv_gguf_file_bytes(const struct slv_gguf *g); /* over all parts */
 
-/* --- metadata. A key is looked up by its whole name. ---------------------------------------- */
+/* --- metadata. A key is looked up by its whole name. ------------------------------------------ */
 
 bool slv_gguf_has(const struct slv_gguf *g, const char *key);
 
@@ -103,7 +103,7 @@ bool slv_gguf_arr_str(const struct slv_gguf *g, const char *key, size_t i, struc
 bool slv_gguf_kv_at(const struct slv_gguf *g, size_t i, struct slv_str *ret_key,
                     enum slv_gguf_kind *ret_kind);
 
-/* --- tensors --------------------------------------------------------------------------------- */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 size_t slv_gguf_n_tensors(const struct slv_gguf *g);
 const struct slv_gguf_tensor *slv_gguf_tensor_at(const struct slv_gguf *g, size_t i);

@@ -47,7 +47,7 @@ struct reader {
     struct slv_err *err;
 };
 
-/* --- bytes ----------------------------------------------------------------------------------- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
 size_t gguf_kind_size(uint64_t kind) { return kind < N_KINDS ? kind_size[kind] : 0; }
 
@@ -125,7 +125,7 @@ static int take_name(struct reader *r, const char *what, struct slv_str *ret) {
     return 0;
 }
 
-/* --- numbers --------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 bool gguf_load_i64(unsigned kind, const unsigned char *p, int64_t *ret) {
     size_t n = gguf_kind_size(kind);
@@ -161,7 +161,7 @@ bool gguf_load_f32(unsigned kind, const unsigned char *p, float *ret) {
     return true;
 }
 
-/* --- metadata -------------------------------------------------------------------------------- */
+/* --- metadata --------------------------------------------------------------------------------- */
 
 static int take_bools(struct reader *r, uint64_t n) {
     for (uint64_t i = 0; i < n; i++, r->at++)
@@ -264,7 +264,7 @@ static int take_kvs(struct reader *r, struct gguf_kvs *kvs, size_t n) {
     return 0;
 }
 
-/* --- order ----------------------------------------------------------------------------------- */
+/* --- order ------------------------------------------------------------------------------------ */
 
 /* Names are the first member of both structs, so that one sort serves both. */
 _Static_assert(offsetof(struct gguf_kv, key) == 0, "sort_names reads the name first");
@@ -380,7 +380,7 @@ const struct slv_gguf_tensor *gguf_tensors_find(const struct gguf_tensors *t, co
     return i < t->n ? &t->v[i] : NULL;
 }
 
-/* --- tensors --------------------------------------------------------------------------------- */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 static int alignment(const struct reader *r, const struct gguf_kvs *kvs, uint32_t *ret) {
     const struct gguf_kv *kv = gguf_kvs_find(kvs, "general.alignment");
@@ -493,7 +493,7 @@ static int take_tensors(struct reader *r, uint32_t align, struct gguf_tensors *t
     return rc;
 }
 
-/* --- the whole ------------------------------------------------------------------------------- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 static int take_version(struct reader *r, uint32_t *ret) {
     if (left(r) < 4 || memcmp(r->data, "GGUF", 4))

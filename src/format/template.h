@@ -29,9 +29,9 @@ int slv_scope_open(size_t max_bytes, const struct slv_clock *clock,
                    struct slv_scope **ret) SLV_MUST_USE;
 void slv_scope_close(struct slv_scope *s);
 
-/* Value constructors. The result belongs to the scope. NULL: out of memory or of the scope's room;
- * passing NULL on to another constructor or to slv_scope_set gives NULL / SLV_E_NOMEM, so that a
- * build-up needs one check at its end. Strings are copied. */
+/* Value constructors. The result belongs to the scope and goes into no other. NULL: out of memory
+ * or of the scope's room; passing NULL on to another constructor or to slv_scope_set gives NULL /
+ * SLV_E_NOMEM, so that a build-up needs one check at its end. Strings are copied. */
 struct slv_value *slv_value_none(struct slv_scope *s);
 struct slv_value *slv_value_bool(struct slv_scope *s, bool v);
 struct slv_value *slv_value_int(struct slv_scope *s, int64_t v);
@@ -50,6 +50,8 @@ int slv_value_parse(struct slv_scope *s, const char *json, size_t n, struct slv_
 
 /* Gives the template a global name ("messages", "tools", "add_generation_prompt", "bos_token"). */
 int slv_scope_set(struct slv_scope *s, const char *name, struct slv_value *v) SLV_MUST_USE;
+/* The same for every entry of a dict, as for a request's extra names. SLV_E_USAGE if it is none. */
+int slv_scope_set_all(struct slv_scope *s, struct slv_value *dict) SLV_MUST_USE;
 
 /* Renders into out (whose maximum bounds the output). The template's own raise_exception(msg) is
  * SLV_E_USAGE with msg; a runtime error is SLV_E_FORMAT with line and reason; too many steps or too

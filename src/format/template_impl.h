@@ -5,9 +5,10 @@
  *   tpl_value.c  values, dicts, scopes      tpl_ops.c      operators, attributes, items, slices
  *   tpl_text.c   str(), repr(), numbers     tpl_iter.c     iterators, unpacking
  *   tpl_json.c   JSON in, tojson            tpl_printf.c   the % operator and str.format
+ *   tpl_time.c   strftime
  *   tpl_filters.c, tpl_seq_filters.c        tables of filters
  *   tpl_tests.c, tpl_globals.c              tables of tests and of global functions
- *   tpl_methods.c, tpl_case.c               methods of str, dict, list; Unicode case and classes
+ *   tpl_methods.c, tpl_search.c, tpl_case.c methods of str, dict, list; Unicode case and classes
  *
  * Semantics are those of Jinja2 3.1 (its documentation and behaviour) on Python 3 values, in the
  * sandbox that forbids changing lists and dicts. So every value is immutable once the template can
@@ -36,14 +37,15 @@
 #define TPL_RANGE_MAX 100000            /* elements of a range, as in Jinja's sandbox */
 #define TPL_JSON_DEPTH 64               /* nesting of JSON given to slv_value_parse */
 
-/* --- values ---------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 enum tpl_kind {
     TPL_UNDEF, /* text: the name that was asked for */
     TPL_NONE,
     TPL_BOOL,
     TPL_INT,
-    TPL_BIGINT, /* text: decimal digits of an integer that does not fit 64 bits; not computed with */
+    TPL_BIGINT, /* text: decimal digits of an integer that does not fit 64 bits; not computed with
+                 */
     TPL_FLOAT,
     TPL_STR,
     TPL_LIST,
@@ -70,10 +72,13 @@ struct tpl_text {
 
 struct slv_value {
     uint8_t kind; /* enum tpl_kind */
-    bool markup;  /* STR: came from |safe or |escape; + and % escape the other side */
-    bool grouped; /* TUPLE: made by groupby, has .grouper and .list */
-    bool truth;   /* BOOL */
-    uint8_t view; /* VIEW: enum tpl_view */
+    union {
+        bool truth;   /* BOOL */
+        bool markup;  /* STR: came from |safe or |escape; + and % escape the other side */
+        bool grouped; /* TUPLE: made by groupby, has .grouper and .list */
+        uint8_t view; /* VIEW: enum tpl_view */
+    };
+    uint32_t cps; /* STR: code points */
     union {
         int64_t i;
         double d;
@@ -88,7 +93,7 @@ struct slv_value {
         struct tpl_loop *loop;
         struct tpl_cycle *cycle; /* CYCLER, JOINER */
     };
-    size_t cps; /* STR: code points */
+    struct growth *growth; /* STR: in front of bytes that more may follow, or NULL */
 };
 
 struct tpl_list {
@@ -110,7 +115,7 @@ struct tpl_dict {
 };
 
 struct tpl_range {
-    int64_t start, step;
+    int64_t start, stop, step;
     size_t n;
 };
 
@@ -128,18 +133,17 @@ struct slv_scope {
     struct slv_value *names; /* DICT */
     uint64_t seed;           /* of dict hashes; only speed depends on it */
     bool failed, full;       /* an allocation failed; it was for want of room, not of memory */
-    char *tail, *tail_end;   /* where the newest concatenation may grow in place */
 };
 
-/* --- compiled templates ---------------------------------------------------------------------- */
+/* --- compiled templates ----------------------------------------------------------------------- */
 
 enum tpl_op {
     /* expressions */
-    OP_CONST, /* val */
-    OP_NAME,  /* id; val: the undefined value to give when it is not set */
-    OP_TUPLE, /* a: elements */
-    OP_LIST,  /* a: elements */
-    OP_DICT,  /* a: key, value, key, value... */
+    OP_CONST,   /* val */
+    OP_NAME,    /* id; val: the undefined value to give when it is not set */
+    OP_TUPLE,   /* a: elements */
+    OP_LIST,    /* a: elements */
+    OP_DICT,    /* a: key, value, key, value... */
     OP_GETATTR, /* a; val: name */
     OP_GETITEM, /* a, b */
     OP_SLICE,   /* a, b, c: each may be NULL */
@@ -168,8 +172,8 @@ enum tpl_op {
     OP_GE,
     OP_IN,
     OP_NOTIN,
-    OP_COND,  /* a if b else c (NULL: undefined) */
-    OP_NSREF, /* target: id . val */
+    OP_COND,    /* a if b else c (NULL: undefined) */
+    OP_NSREF,   /* target: id . val */
     OP_KEYWORD, /* val: name, a: value */
     /* statements */
     OP_DATA,        /* val */
@@ -195,7 +199,7 @@ struct tpl_call {
 
 /* A macro's parameters: OP_NAME nodes, and their defaults in `a`. */
 struct tpl_sig {
-    const char *name;
+    const char *name; /* NULL: the body of a call */
     struct tpl_node *params;
     size_t n;
     bool caller, kwargs, varargs; /* the body speaks of these names */
@@ -220,12 +224,13 @@ struct tpl_node {
 };
 
 struct slv_template {
-    struct slv_scope mem;   /* nodes and constants */
-    struct slv_value *ids;  /* DICT: name -> id */
+    struct slv_scope mem;  /* nodes and constants */
+    struct slv_value *ids; /* DICT: name -> id */
     struct tpl_node *body;
-    uint32_t *hidden; /* names that the top level sets before it reads them: the scope's do not show */
+    uint32_t
+        *hidden; /* names that the top level sets before it reads them: the scope's do not show */
     size_t hidden_n;
-    uint32_t loop_id, caller_id;
+    uint32_t loop_id;
 };
 
 /* --- functions, filters, tests, methods ------------------------------------------------------- */
@@ -318,8 +323,8 @@ struct tpl_iter {
     struct slv_value *src;
     size_t pos, at; /* element number; byte offset in a string */
     struct tpl_iter *inner;
-    const struct tpl_def *def; /* filter or test to apply */
-    struct slv_value *attr, *fallback, *fill;
+    const struct tpl_def *def;                /* filter or test to apply */
+    struct slv_value *attr, *fallback, *fill; /* fallback: what slice cuts, too */
     struct tpl_dict *seen;
     struct tpl_args args;
     size_t width;
@@ -330,7 +335,7 @@ struct tpl_iter {
 
 struct tpl_loop {
     struct tpl_iter *it;
-    struct slv_value *src; /* NULL when a test selects */
+    struct slv_value *src;                                /* NULL when a test selects */
     struct slv_value *before, *current, *after, *changed; /* NULL: none */
     bool have_after, ended;
     int64_t index0, depth0, length; /* length -1: not known */
@@ -376,9 +381,6 @@ struct slv_value *slv_tpl_get(struct tpl_run *r, struct slv_scope *s, const stru
                               const struct slv_value *key);
 struct slv_value *slv_tpl_get_str(struct slv_scope *s, const struct tpl_dict *d, const char *p,
                                   size_t n);
-static inline bool slv_tpl_is(const struct slv_value *v, enum tpl_kind kind) {
-    return v->kind == (uint8_t)kind;
-}
 static inline bool slv_tpl_seq(const struct slv_value *v) {
     return v->kind == TPL_LIST || v->kind == TPL_TUPLE;
 }
@@ -390,8 +392,8 @@ bool slv_tpl_text_is(const struct slv_value *v, const char *literal);
 static inline size_t slv_tpl_begin(struct tpl_run *r) { return r->scratch.len; }
 struct slv_value *slv_tpl_end(struct tpl_run *r, size_t mark);
 bool slv_tpl_add(struct tpl_run *r, const char *p, size_t n);
-bool slv_tpl_add_value(struct tpl_run *r, const struct slv_value *v); /* as str() */
-bool slv_tpl_add_repr(struct tpl_run *r, const struct slv_value *v);  /* as repr() */
+bool slv_tpl_add_value(struct tpl_run *r, const struct slv_value *v);   /* as str() */
+bool slv_tpl_add_repr(struct tpl_run *r, const struct slv_value *v);    /* as repr() */
 bool slv_tpl_add_escaped(struct tpl_run *r, const struct slv_value *v); /* HTML; markup as it is */
 bool slv_tpl_add_fill(struct tpl_run *r, const char *p, size_t n, size_t times);
 /* v itself if it is a string, else str(v). */
@@ -403,7 +405,8 @@ size_t slv_tpl_float_text(double v, char out[TPL_FLOAT_TEXT]);
 /* Decimal text (digits, one '.', an exponent) to double whatever the locale; false: not all of it
  * is a number. */
 bool slv_tpl_parse_double(const char *p, size_t n, double *ret);
-/* An integer from checked digits in `base` with an optional '-': INT, or BIGINT in base 10. */
+/* An integer from checked digits in `base` with an optional '-': INT, or BIGINT in base 10. NULL
+ * without s->failed: too long. */
 struct slv_value *slv_tpl_parse_int(struct slv_scope *s, const char *p, size_t n, int base);
 /* Byte offset of code point number `index` (0..cps). */
 size_t slv_tpl_offset(const struct slv_value *v, size_t index);
@@ -419,7 +422,8 @@ bool slv_tpl_search(struct tpl_run *r, struct tpl_text s, struct tpl_text needle
 
 bool slv_tpl_truth(struct tpl_run *r, struct slv_value *v); /* may fail: look at r->rc */
 int slv_tpl_equal(struct tpl_run *r, const struct slv_value *a, const struct slv_value *b); /* -1 */
-/* a < b, a > b as Python orders them: sets *ret to -1, 0, 1 (2: NaN). False: no order, reason set. */
+/* a < b, a > b as Python orders them: sets *ret to -1, 0, 1 (2: NaN). False: no order, reason set.
+ */
 bool slv_tpl_order(struct tpl_run *r, const struct slv_value *a, const struct slv_value *b,
                    int *ret);
 bool slv_tpl_hash(struct tpl_run *r, const struct slv_scope *s, const struct slv_value *v,
@@ -435,7 +439,8 @@ struct slv_value *slv_tpl_getattr(struct tpl_run *r, struct slv_value *v, struct
                                   struct slv_value *undef);
 struct slv_value *slv_tpl_getitem(struct tpl_run *r, struct slv_value *v, struct slv_value *key,
                                   struct slv_value *undef);
-struct slv_value *slv_tpl_slice(struct tpl_run *r, struct slv_value *v, struct slv_value *const part[3]);
+struct slv_value *slv_tpl_slice(struct tpl_run *r, struct slv_value *v,
+                                struct slv_value *const part[3]);
 struct slv_value *slv_tpl_undefined(struct tpl_run *r, struct slv_value *name);
 /* Fails with "'x' is undefined" if v is undefined. */
 bool slv_tpl_defined(struct tpl_run *r, const struct slv_value *v);
@@ -445,7 +450,8 @@ bool slv_tpl_as_double(const struct slv_value *v, double *ret); /* FLOAT too */
 struct slv_value *slv_tpl_int(struct tpl_run *r, int64_t v);
 struct slv_value *slv_tpl_double(struct tpl_run *r, double v);
 /* Attributes that are neither items nor methods: of loops, cyclers, macros, groups (tpl_loop.c). */
-struct slv_value *slv_tpl_field(struct tpl_run *r, struct slv_value *v, const struct slv_value *name);
+struct slv_value *slv_tpl_field(struct tpl_run *r, struct slv_value *v,
+                                const struct slv_value *name);
 
 /* --- tpl_iter.c ------------------------------------------------------------------------------- */
 
@@ -461,16 +467,29 @@ struct tpl_iter *slv_tpl_iter_new(struct tpl_run *r,
 /* Elements last to first; NULL with a reason if v cannot be walked backwards. */
 struct tpl_iter *slv_tpl_reversed(struct tpl_run *r, struct slv_value *v);
 
-/* --- tpl_seq_filters.c ---------------------------------------------------------------------------- */
+/* --- tpl_methods.c, tpl_search.c -------------------------------------------------------------- */
+
+extern const struct tpl_def slv_tpl_search_methods[];
+/* Fail unless v is a STR, or an INT or BOOL. */
+bool slv_tpl_want_str(struct tpl_run *r, const struct slv_value *v);
+bool slv_tpl_want_int(struct tpl_run *r, const struct slv_value *v, int64_t *ret);
+
+/* --- tpl_seq_filters.c ------------------------------------------------------------------------ */
 
 extern const struct tpl_def slv_tpl_seq_filters[];
 
-/* --- tpl_json.c, tpl_printf.c, tpl_case.c ------------------------------------------------------- */
+/* --- tpl_json.c, tpl_printf.c, tpl_time.c, tpl_case.c
+ * -------------------------------------------------------
+ */
 
 struct slv_value *slv_tpl_tojson(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a);
 struct slv_value *slv_tpl_percent(struct tpl_run *r, struct slv_value *fmt, struct slv_value *args,
                                   struct slv_value *map);
-struct slv_value *slv_tpl_format(struct tpl_run *r, struct slv_value *fmt, const struct tpl_args *a);
+struct slv_value *slv_tpl_format(struct tpl_run *r, struct slv_value *fmt,
+                                 const struct tpl_args *a);
+
+/* A moment in strftime's form, in UTC. */
+bool slv_tpl_add_time(struct tpl_run *r, struct tpl_text form, uint64_t wall_ns);
 
 bool slv_tpl_space(uint32_t cp);
 enum tpl_case { CASE_UPPER, CASE_LOWER, CASE_TITLE, CASE_CAPITAL, CASE_SWAP, CASE_FOLD };
@@ -496,13 +515,9 @@ bool slv_tpl_printable(uint32_t cp);
 struct tpl_text slv_tpl_strip(struct tpl_text s, const struct slv_value *chars, bool left,
                               bool right);
 
-/* --- tpl_eval.c, tpl_exec.c, tpl_loop.c --------------------------------------------------------- */
+/* --- tpl_eval.c, tpl_exec.c, tpl_loop.c ------------------------------------------------------- */
 
 struct slv_value *slv_tpl_eval(struct tpl_run *r, const struct tpl_node *n);
-struct slv_value *slv_tpl_call(struct tpl_run *r, struct slv_value *f, const struct tpl_args *a);
-/* Evaluates a call's arguments; `caller` (may be NULL) joins the keyword arguments. */
-bool slv_tpl_eval_args(struct tpl_run *r, const struct tpl_call *c, struct slv_value *caller,
-                       struct tpl_args *ret);
 /* An OP_CALL whose callee gets `caller` as a keyword argument. */
 struct slv_value *slv_tpl_eval_call(struct tpl_run *r, const struct tpl_node *n,
                                     struct slv_value *caller);
@@ -528,7 +543,7 @@ struct slv_value *slv_tpl_captured(struct tpl_run *r, size_t mark);
 
 extern const struct tpl_def slv_tpl_loop_methods[], slv_tpl_cycler_methods[];
 
-/* --- tpl_lex.c, tpl_expr.c, tpl_parse.c ----------------------------------------------------------- */
+/* --- tpl_lex.c, tpl_expr.c, tpl_parse.c ------------------------------------------------------- */
 
 enum tpl_token {
     T_EOF,
@@ -593,7 +608,7 @@ struct tpl_parser {
     size_t n, at;
     uint32_t line;
     enum tpl_state state;
-    bool line_starting, raw;
+    bool line_starting; /* what was read last ended with a newline */
     char brackets[TPL_NEST_MAX];
     unsigned brackets_n;
     struct tpl_tok tok, ahead; /* current, and the one after when have_ahead */
@@ -631,8 +646,7 @@ bool slv_tpl_note_first(struct tpl_parser *p, uint32_t id, enum tpl_mention how)
 bool slv_tpl_deeper(struct tpl_parser *p);
 
 struct tpl_node *slv_tpl_parse_expr(struct tpl_parser *p, bool with_cond);
-struct tpl_node *slv_tpl_parse_tuple(struct tpl_parser *p, bool with_cond, const char *end_name,
-                                     bool parens);
+struct tpl_node *slv_tpl_parse_tuple(struct tpl_parser *p, bool with_cond, bool parens);
 /* `| name(...) | name(...)` behind `of`; `bare`: the first has no bar before it. */
 struct tpl_node *slv_tpl_parse_filters(struct tpl_parser *p, struct tpl_node *of, bool bare);
 struct tpl_node *slv_tpl_name_node(struct tpl_parser *p, struct tpl_text name, uint32_t line);

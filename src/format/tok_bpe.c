@@ -43,6 +43,8 @@ static bool all_newlines(const char *s, size_t n) {
     return true;
 }
 
+/* A byte the vocabulary does not have is left out before anything merges, so that its neighbours
+ * may, as in the reference; only a vocabulary that was cut down lacks one. */
 static int first_stretches(struct slv_tok_work *w, const char *s, size_t n) {
     const struct slv_tokenizer *t = w->t;
     int rc = 0;
@@ -55,13 +57,11 @@ static int first_stretches(struct slv_tok_work *w, const char *s, size_t n) {
             id = slv_tokenizer_find(t, s + i, len);
             if (id >= 0 && !(t->attr[id] & SLV_TOK_TEXT)) id = -1;
         }
-        rc = slv_tok_sym_add(w, i, len, id);
+        if (id >= 0 || t->raw) rc = slv_tok_sym_add(w, i, len, id);
     }
     return rc;
 }
 
-/* A byte the vocabulary does not have is left out, as the reference does; only a vocabulary that
- * was cut down lacks one. */
 static int emit(struct slv_tok_work *w, const char *s) {
     int rc = 0;
     for (int32_t i = w->n_sym ? 0 : -1; !rc && i >= 0; i = w->sym[i].next) {

@@ -82,8 +82,7 @@ int32_t slv_tokenizer_find(const struct slv_tokenizer *t, const char *piece, siz
     }
 }
 
-/* --- merges ------------------------------------------------------------------------------------
- */
+/* --- merges ----------------------------------------------------------------------------------- */
 
 static size_t merge_home(const struct slv_tokenizer *t, uint64_t key) {
     uint64_t h = key * MIX;

@@ -128,10 +128,10 @@ int slv_tok_sym_add(struct slv_tok_work *w, size_t at, size_t len, int32_t id) S
 /* Merges the stretches of s until nothing merges: O(n log n) for n stretches. */
 int slv_tok_merge_all(struct slv_tok_work *w, const char *s, slv_tok_pair_fn pair) SLV_MUST_USE;
 
-/* The tokens of plain text s[0..n), n >= 1, valid UTF-8, appended. `begins`: nothing or a control
- * token is before it. */
+/* The tokens of plain text s[0..n), n >= 1, valid UTF-8, appended. Before it is nothing or a token
+ * that was spelled out. */
 int slv_tok_bpe(struct slv_tok_work *w, const char *s, size_t n) SLV_MUST_USE;
-int slv_tok_spm(struct slv_tok_work *w, const char *s, size_t n, bool begins) SLV_MUST_USE;
+int slv_tok_spm(struct slv_tok_work *w, const char *s, size_t n) SLV_MUST_USE;
 int slv_tok_unigram(struct slv_tok_work *w, const char *s, size_t n) SLV_MUST_USE;
 int slv_tok_wpm(struct slv_tok_work *w, const char *s, size_t n) SLV_MUST_USE;
 
@@ -140,8 +140,7 @@ int slv_tok_escape_spaces(struct slv_buf *b, const char *s, size_t n) SLV_MUST_U
 /* Appends byte tokens for s[0..n), or one unknown token where the vocabulary lacks a byte. */
 int slv_tok_fall_back(struct slv_tok_work *w, const char *s, size_t n) SLV_MUST_USE;
 
-/* --- opening -----------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 int slv_tok_index_build(struct slv_tokenizer *t, struct slv_err *err) SLV_MUST_USE;
 int slv_tok_merges_load(struct slv_tokenizer *t, const struct slv_gguf *g,
@@ -156,8 +155,7 @@ int slv_tok_specials_load(struct slv_tokenizer *t, const struct slv_gguf *g,
 int slv_tok_unigram_load(struct slv_tokenizer *t, const struct slv_gguf *g,
                          struct slv_err *err) SLV_MUST_USE;
 
-/* --- byte-level text (tok_decode.c) ------------------------------------------------------------
- */
+/* --- byte-level text (tok_decode.c) ----------------------------------------------------------- */
 
 /* GPT-2's printable stand-in for a byte: a code point below 0x144. */
 uint32_t slv_tok_byte_char(unsigned char b);

@@ -60,10 +60,10 @@ static bool spm_pair(const struct slv_tokenizer *t, const char *s, const struct 
     return true;
 }
 
-int slv_tok_spm(struct slv_tok_work *w, const char *s, size_t n, bool begins) {
+int slv_tok_spm(struct slv_tok_work *w, const char *s, size_t n) {
     int rc = 0;
     slv_buf_clear(&w->text);
-    if (begins && w->t->add_space) slv_buf_adds(&w->text, SLV_TOK_SPACE);
+    if (w->t->add_space) slv_buf_adds(&w->text, SLV_TOK_SPACE);
     if ((rc = slv_tok_escape_spaces(&w->text, s, n))) return rc;
     s = w->text.data;
     n = w->text.len;

@@ -28,8 +28,7 @@ static uint32_t load_u32(const unsigned char *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-/* --- normalization -----------------------------------------------------------------------------
- */
+/* --- normalization ---------------------------------------------------------------------------- */
 
 static bool unit(const struct slv_tokenizer *t, uint32_t i, uint32_t *ret) {
     if (i >= t->charsmap_units) return false;
@@ -99,8 +98,7 @@ static int normalize(struct slv_tok_work *w, const char *s, size_t n) {
     return w->text.status;
 }
 
-/* --- the best cut ------------------------------------------------------------------------------
- */
+/* --- the best cut ----------------------------------------------------------------------------- */
 
 static void offer(struct slv_tok_best *to, double score, size_t from, int32_t id) {
     if (score > to->score) *to = (struct slv_tok_best){score, (uint32_t)from, id};
@@ -165,8 +163,7 @@ int slv_tok_unigram(struct slv_tok_work *w, const char *s, size_t n) {
     return collect(w, len);
 }
 
-/* --- opening -----------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static int load_charsmap(struct slv_tokenizer *t, const struct slv_gguf *g, struct slv_err *err) {
     static const char key[] = "tokenizer.ggml.precompiled_charsmap";

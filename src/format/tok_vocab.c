@@ -12,8 +12,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- pieces ------------------------------------------------------------------------------------
- */
+/* --- pieces ----------------------------------------------------------------------------------- */
 
 static int load_pieces(struct slv_tokenizer *t, const struct slv_gguf *g, struct slv_err *err) {
     static const char key[] = "tokenizer.ggml.tokens";
@@ -137,8 +136,7 @@ int slv_tok_vocab_load(struct slv_tokenizer *t, const struct slv_gguf *g, struct
     return rc;
 }
 
-/* --- ids with a role ---------------------------------------------------------------------------
- */
+/* --- ids with a role -------------------------------------------------------------------------- */
 
 /* -1 where neither the file nor a default that exists names one. Some writers store "none" as -1 in
  * an unsigned field. */
@@ -216,8 +214,7 @@ static int load_roles(struct slv_tokenizer *t, const struct slv_gguf *g, struct 
     return 0;
 }
 
-/* --- ends of generation ------------------------------------------------------------------------
- */
+/* --- ends of generation ----------------------------------------------------------------------- */
 
 enum role { NONE, EOT, EOM, FIM_PRE, FIM_SUF, FIM_MID, FIM_PAD, FIM_REP, FIM_SEP, N_ROLES };
 
@@ -340,8 +337,7 @@ static int load_ends(struct slv_tokenizer *t, const struct slv_gguf *g, struct s
     return 0;
 }
 
-/* --- white space at control tokens --------------------------------------------------------------
- */
+/* --- white space at control tokens ------------------------------------------------------------ */
 
 static bool contains(struct slv_str s, const char *what) {
     size_t n = strlen(what);

@@ -4,6 +4,7 @@
  * User-defined tokens are found in any text, control and unknown ones only on request. At each
  * place the longest is taken, from the left, as Hugging Face tokenizers and SentencePiece do; the
  * stretches between are plain text for the model's own method. */
+#define _GNU_SOURCE /* memmem */
 #include "format/tokenizer.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -13,8 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- ids ---------------------------------------------------------------------------------------
- */
+/* --- ids -------------------------------------------------------------------------------------- */
 
 void slv_ids_fini(struct slv_ids *ids) {
     if (!ids) return;
@@ -28,8 +28,7 @@ int slv_ids_add(struct slv_ids *ids, int32_t id) {
     return rc;
 }
 
-/* --- opening and closing ------------------------------------------------------------------------
- */
+/* --- opening and closing ---------------------------------------------------------------------- */
 
 static const struct {
     const char *name; /* in tokenizer.ggml.model */
@@ -123,8 +122,7 @@ void slv_tokenizer_close(struct slv_tokenizer *t) {
     slv_mem_free(t);
 }
 
-/* --- text -> ids --------------------------------------------------------------------------------
- */
+/* --- text -> ids ------------------------------------------------------------------------------ */
 
 static void work_fini(struct slv_tok_work *w) {
     slv_mem_free(w->sym);
@@ -134,12 +132,12 @@ static void work_fini(struct slv_tok_work *w) {
     slv_buf_fini(&w->word);
 }
 
-static int plain(struct slv_tok_work *w, const char *s, size_t n, bool begins) {
+static int plain(struct slv_tok_work *w, const char *s, size_t n) {
     switch (w->t->model) {
     case SLV_TOK_BPE:
         return slv_tok_bpe(w, s, n);
     case SLV_TOK_SPM:
-        return slv_tok_spm(w, s, n, begins);
+        return slv_tok_spm(w, s, n);
     case SLV_TOK_UNIGRAM:
         return slv_tok_unigram(w, s, n);
     case SLV_TOK_WPM:
@@ -172,9 +170,30 @@ static size_t trim_spaces(const char *s, size_t from, size_t end) {
     return end;
 }
 
+/* Plain text in which guards may stand: they have done their work and go. */
+static int plain_unguarded(struct slv_tok_work *w, const char *s, size_t n) {
+    const size_t len = sizeof SLV_TOKEN_GUARD - 1;
+    const char *g = memmem(s, n, SLV_TOKEN_GUARD, len);
+    if (!g) return plain(w, s, n);
+    char *bare = slv_mem_alloc(n);
+    size_t used = 0;
+    if (!bare) return SLV_E_NOMEM;
+    for (; g; g = memmem(s, n, SLV_TOKEN_GUARD, len)) {
+        size_t part = (size_t)(g - s);
+        memcpy(bare + used, s, part);
+        used += part;
+        s += part + len;
+        n -= part + len;
+    }
+    memcpy(bare + used, s, n);
+    used += n;
+    int rc = used ? plain(w, bare, used) : 0;
+    slv_mem_free(bare);
+    return rc;
+}
+
 static int cut_at_tokens(struct slv_tok_work *w, const char *s, size_t n, bool special) {
     const struct slv_trie *trie = special ? &w->t->special : &w->t->user;
-    bool begins = true;
     int rc = 0;
     for (size_t from = 0, at = 0, len = 0; !rc && from < n;) {
         int32_t id = -1;
@@ -182,13 +201,9 @@ static int cut_at_tokens(struct slv_tok_work *w, const char *s, size_t n, bool s
             if ((id = slv_trie_longest(trie, s + at, n - at, &len)) >= 0) break;
         uint8_t attr = id >= 0 ? w->t->attr[id] : 0;
         size_t end = attr & SLV_TOK_LSTRIP ? trim_spaces(s, from, at) : at;
-        if (end > from) {
-            rc = plain(w, s + from, end - from, begins);
-            begins = false;
-        }
+        if (end > from) rc = (special ? plain_unguarded : plain)(w, s + from, end - from);
         if (rc || id < 0) break;
         rc = slv_ids_add(w->out, id);
-        begins = true;
         from = at = attr & SLV_TOK_RSTRIP ? skip_spaces(s, n, at + len) : at + len;
     }
     return rc;
@@ -226,8 +241,25 @@ int slv_tokenize(const struct slv_tokenizer *t, const char *text, size_t n, unsi
     return rc;
 }
 
-/* --- the vocabulary -----------------------------------------------------------------------------
- */
+int slv_token_guard(const struct slv_tokenizer *t, const char *text, size_t n,
+                    struct slv_buf *out) {
+    for (size_t at = 0; at < n;) {
+        size_t len = 0, user_len = 0;
+        uint32_t cp;
+        size_t first = slv_utf8_decode(text + at, n - at, &cp);
+        int32_t id = slv_trie_longest(&t->special, text + at, n - at, &len);
+        bool user = id >= 0 && slv_trie_longest(&t->user, text + at, n - at, &user_len) == id;
+        bool own_guard = first == sizeof SLV_TOKEN_GUARD - 1 &&
+                         !memcmp(text + at, SLV_TOKEN_GUARD, sizeof SLV_TOKEN_GUARD - 1);
+        if (own_guard) slv_buf_adds(out, "\xef\xbf\xbd");
+        else slv_buf_add(out, text + at, user ? len : first);
+        if (id >= 0 && !user) slv_buf_adds(out, SLV_TOKEN_GUARD);
+        at += user ? len : first;
+    }
+    return out->status;
+}
+
+/* --- the vocabulary --------------------------------------------------------------------------- */
 
 static bool has(const struct slv_tokenizer *t, int32_t id) {
     return id >= 0 && (uint32_t)id < t->n;

@@ -1,8 +1,9 @@
 /* tokenizer.h: text <-> token ids, exactly as the model's authors' own tokenizer does it.
  *
  * One object, three kinds inside: SentencePiece (BPE with byte fallback, "llama"; unigram, "t5"),
- * byte-level BPE ("gpt2", with the pre-tokenizer the file names), WordPiece ("bert"). Immutable
- * after it is opened; threads: any number at once.
+ * byte-level BPE ("gpt2", with the pre-tokenizer the file names; "gemma4" on UTF-8), WordPiece
+ * ("bert"). Immutable after it is opened; threads: any number at once. Text that is generated token
+ * by token is put together in stream.h.
  */
 #ifndef SLV_FORMAT_TOKENIZER_H
 #define SLV_FORMAT_TOKENIZER_H
@@ -25,7 +26,7 @@ enum slv_token_kind {
 
 enum slv_tokenize_flags {
     SLV_TOKENIZE_SPECIAL = 1, /* control tokens written in the text become those tokens; without
-                                 it they stay plain text */
+                                 it they stay plain text. User-defined ones are always found */
     SLV_TOKENIZE_ADD = 2      /* add BOS / EOS as the model asks */
 };
 
@@ -45,16 +46,28 @@ int slv_tokenizer_open(const struct slv_gguf *g, struct slv_tokenizer **ret,
 void slv_tokenizer_close(struct slv_tokenizer *t);
 
 /* Appends the ids of text[0..n) to out. `flags`: SLV_TOKENIZE_*. Bytes that are not UTF-8 are
- * taken as U+FFFD, as the reference tokenizers do. Time is linear in n (n log n for SentencePiece),
- * also for hostile text. SLV_E_NOMEM, SLV_E_LIMIT (n over 1 GiB). */
+ * taken as U+FFFD, as the reference tokenizers do. Time is linear in n (n log n within a word,
+ * which for SentencePiece's BPE is the whole text), also for hostile text; memory beside the ids is
+ * at most some 100 bytes a byte of the longest word. SLV_E_NOMEM, SLV_E_LIMIT (n over 1 GiB); out
+ * is as it was then. */
 int slv_tokenize(const struct slv_tokenizer *t, const char *text, size_t n, unsigned flags,
                  struct slv_ids *out) SLV_MUST_USE;
+
+/* A character that no text means (U+FDD0, a noncharacter). Inside what would be a control token's
+ * text it keeps that from being read as the token; SLV_TOKENIZE_SPECIAL drops it. */
+#define SLV_TOKEN_GUARD "\xef\xb7\x90"
+
+/* Appends text[0..n), valid UTF-8, to out with a guard inside every control token it spells, so
+ * that what a user wrote stays text when it is tokenized as part of a template's output. U+FDD0 of
+ * the text's own becomes U+FFFD. Returns out's status. */
+int slv_token_guard(const struct slv_tokenizer *t, const char *text, size_t n,
+                    struct slv_buf *out) SLV_MUST_USE;
 
 /* Appends the bytes of one token to out, as they stand in running text: a SentencePiece "_"
  * (U+2581) is a space, byte tokens are their byte. Control tokens give nothing unless `special`.
  * The bytes of one token need not be whole UTF-8. `first`: the token is the first of a text, where
- * SentencePiece models drop the space they had put in front. An id outside the vocabulary is
- * SLV_E_USAGE. */
+ * SentencePiece models drop the space they had put in front, and WordPiece the one before a word.
+ * An id outside the vocabulary is SLV_E_USAGE; else out's status. */
 int slv_token_bytes(const struct slv_tokenizer *t, int32_t id, bool special, bool first,
                     struct slv_buf *out) SLV_MUST_USE;
 

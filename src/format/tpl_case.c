@@ -128,9 +128,7 @@ static const uint16_t *special(uint32_t cp, bool title) {
     return NULL;
 }
 
-static utf8proc_category_t category(uint32_t cp) {
-    return utf8proc_category((utf8proc_int32_t)cp);
-}
+static utf8proc_category_t category(uint32_t cp) { return utf8proc_category((utf8proc_int32_t)cp); }
 
 static bool letter(uint32_t cp) {
     utf8proc_category_t c = category(cp);
@@ -183,7 +181,7 @@ bool slv_tpl_printable(uint32_t cp) {
     return c != UTF8PROC_CATEGORY_CN && c < UTF8PROC_CATEGORY_ZS;
 }
 
-/* --- classes --------------------------------------------------------------------------------- */
+/* --- classes ---------------------------------------------------------------------------------- */
 
 /* islower, isupper and istitle want one cased character and look at how it follows others. */
 static bool all_cased(struct tpl_text s, enum tpl_class what) {
@@ -204,21 +202,30 @@ static bool all_cased(struct tpl_text s, enum tpl_class what) {
 static bool in_class(uint32_t cp, enum tpl_class what, bool first) {
     utf8proc_category_t c = category(cp);
     switch (what) {
-    case IS_ALPHA: return letter(cp);
-    case IS_DIGIT: return c == UTF8PROC_CATEGORY_ND || odd_digit(cp);
-    case IS_DECIMAL: return c == UTF8PROC_CATEGORY_ND;
-    case IS_NUMERIC: return numeric(cp);
-    case IS_ALNUM: return letter(cp) || numeric(cp) || odd_digit(cp);
-    case IS_SPACE: return slv_tpl_space(cp);
-    case IS_PRINTABLE: return slv_tpl_printable(cp);
-    case IS_ASCII: return cp < 0x80;
+    case IS_ALPHA:
+        return letter(cp);
+    case IS_DIGIT:
+        return c == UTF8PROC_CATEGORY_ND || odd_digit(cp);
+    case IS_DECIMAL:
+        return c == UTF8PROC_CATEGORY_ND;
+    case IS_NUMERIC:
+        return numeric(cp);
+    case IS_ALNUM:
+        return letter(cp) || numeric(cp) || odd_digit(cp);
+    case IS_SPACE:
+        return slv_tpl_space(cp);
+    case IS_PRINTABLE:
+        return slv_tpl_printable(cp);
+    case IS_ASCII:
+        return cp < 0x80;
     case IS_IDENTIFIER:
         if (letter(cp) || cp == '_' || c == UTF8PROC_CATEGORY_NL) return true;
         return !first && (c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_MN ||
                           c == UTF8PROC_CATEGORY_MC || c == UTF8PROC_CATEGORY_PC);
     case IS_LOWER:
     case IS_UPPER:
-    case IS_TITLE: break;
+    case IS_TITLE:
+        break;
     }
     return false;
 }
@@ -259,7 +266,7 @@ struct tpl_text slv_tpl_strip(struct tpl_text s, const struct slv_value *chars, 
     return s;
 }
 
-/* --- changing case --------------------------------------------------------------------------- */
+/* --- changing case ---------------------------------------------------------------------------- */
 
 static bool add_cp(struct tpl_run *r, uint32_t cp) {
     char text[SLV_UTF8_MAX];
@@ -344,9 +351,26 @@ static bool add_recased(struct tpl_run *r, struct tpl_text s, enum tpl_case how)
     return true;
 }
 
+/* The same for ASCII, where a character stays one byte. */
+static struct slv_value *recase_ascii(struct tpl_run *r, struct slv_value *v, enum tpl_case how) {
+    char *out = slv_tpl_alloc(&r->mem, v->s.n);
+    bool after = false;
+    if (!out || !slv_tpl_pay(r, v->s.n / 8)) return NULL;
+    for (size_t i = 0; i < v->s.n; i++) {
+        char c = v->s.p[i], low = (char)(c | 0x20);
+        bool is_letter = low >= 'a' && low <= 'z';
+        bool up = how == CASE_UPPER || (how == CASE_SWAP && c == low) ||
+                  (how == CASE_TITLE && !after) || (how == CASE_CAPITAL && i == 0);
+        out[i] = !is_letter ? c : up ? (char)(low - 0x20) : low;
+        after = is_letter;
+    }
+    return slv_tpl_like(r, v, out, v->s.n);
+}
+
 struct slv_value *slv_tpl_recase(struct tpl_run *r, struct slv_value *v, enum tpl_case how) {
+    if (v->s.n && v->cps == v->s.n) return recase_ascii(r, v, how);
     size_t mark = slv_tpl_begin(r);
-    if (!slv_tpl_pay(r, v->s.n / 4) || !add_recased(r, v->s, how)) return NULL;
+    if (!slv_tpl_pay(r, v->s.n) || !add_recased(r, v->s, how)) return NULL;
     struct slv_value *made = slv_tpl_end(r, mark);
     return made && v->markup ? slv_tpl_like(r, v, made->s.p, made->s.n) : made;
 }

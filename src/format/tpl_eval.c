@@ -61,7 +61,7 @@ static struct slv_value *eval_slice(struct tpl_run *r, const struct tpl_node *n)
     return slv_tpl_fail(r, "a slice stands where no slice can");
 }
 
-/* --- calls ----------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 /* Room for the arguments known from the text, the caller, and those a dict or list adds. */
 static bool spread(struct tpl_run *r, const struct tpl_call *c, struct slv_value **ret_list,
@@ -82,8 +82,9 @@ static bool spread(struct tpl_run *r, const struct tpl_call *c, struct slv_value
     return ok;
 }
 
-bool slv_tpl_eval_args(struct tpl_run *r, const struct tpl_call *c, struct slv_value *caller,
-                       struct tpl_args *ret) {
+/* Evaluates a call's arguments; `caller` (may be NULL) joins the keyword arguments. */
+static bool eval_args(struct tpl_run *r, const struct tpl_call *c, struct slv_value *caller,
+                      struct tpl_args *ret) {
     static const struct tpl_call nothing = {0};
     struct slv_value *list = NULL, *dict = NULL;
     struct tpl_args a = {0};
@@ -175,16 +176,21 @@ static struct slv_value *call_joiner(struct tpl_cycle *c) {
     return &slv_tpl_empty;
 }
 
-struct slv_value *slv_tpl_call(struct tpl_run *r, struct slv_value *f, const struct tpl_args *a) {
+static struct slv_value *call(struct tpl_run *r, struct slv_value *f, const struct tpl_args *a) {
     switch ((enum tpl_kind)f->kind) {
-    case TPL_METHOD: return slv_tpl_invoke(r, f->method->def, f->method->self, a);
-    case TPL_FUNC: return slv_tpl_invoke(r, f->func, NULL, a);
-    case TPL_MACRO: return slv_tpl_call_macro(r, f->macro, a);
-    case TPL_LOOP: return slv_tpl_call_loop(r, f->loop, a);
+    case TPL_METHOD:
+        return slv_tpl_invoke(r, f->method->def, f->method->self, a);
+    case TPL_FUNC:
+        return slv_tpl_invoke(r, f->func, NULL, a);
+    case TPL_MACRO:
+        return slv_tpl_call_macro(r, f->macro, a);
+    case TPL_LOOP:
+        return slv_tpl_call_loop(r, f->loop, a);
     case TPL_JOINER:
         if (a->n || a->nkw) return slv_tpl_fail(r, "a joiner takes no arguments");
         return call_joiner(f->cycle);
-    case TPL_UNDEF: return slv_tpl_defined(r, f) ? f : NULL;
+    case TPL_UNDEF:
+        return slv_tpl_defined(r, f) ? f : NULL;
     case TPL_NONE:
     case TPL_BOOL:
     case TPL_INT:
@@ -198,7 +204,8 @@ struct slv_value *slv_tpl_call(struct tpl_run *r, struct slv_value *f, const str
     case TPL_RANGE:
     case TPL_ITER:
     case TPL_NS:
-    case TPL_CYCLER: break;
+    case TPL_CYCLER:
+        break;
     }
     return slv_tpl_fail(r, "'%s' object is not callable", slv_tpl_type(f));
 }
@@ -220,9 +227,9 @@ struct slv_value *slv_tpl_eval_call(struct tpl_run *r, const struct tpl_node *n,
     } else {
         f = slv_tpl_eval(r, callee);
     }
-    if ((!f && !def) || !slv_tpl_eval_args(r, n->call, caller, &a)) return NULL;
+    if ((!f && !def) || !eval_args(r, n->call, caller, &a)) return NULL;
     r->line = n->line;
-    return def ? slv_tpl_invoke(r, def, self, &a) : slv_tpl_call(r, f, &a);
+    return def ? slv_tpl_invoke(r, def, self, &a) : call(r, f, &a);
 }
 
 static struct slv_value *eval_call(struct tpl_run *r, const struct tpl_node *n) {
@@ -239,7 +246,7 @@ static struct slv_value *apply(struct tpl_run *r, const struct tpl_node *n, stru
     struct tpl_args a;
     if (!v) return NULL;
     if (!n->fn) return no_row(r, n);
-    if (!slv_tpl_eval_args(r, n->call, NULL, &a)) return NULL;
+    if (!eval_args(r, n->call, NULL, &a)) return NULL;
     r->line = n->line;
     return slv_tpl_invoke(r, n->fn, v, &a);
 }
@@ -256,7 +263,7 @@ struct slv_value *slv_tpl_filtered(struct tpl_run *r, const struct tpl_node *n,
     return v;
 }
 
-/* --- logic and operators --------------------------------------------------------------------- */
+/* --- logic and operators ---------------------------------------------------------------------- */
 
 /* -1: failed */
 static int test(struct tpl_run *r, const struct tpl_node *n) {
@@ -319,14 +326,14 @@ static struct slv_value *eval_compare(struct tpl_run *r, const struct tpl_node *
 }
 
 static const eval_fn evals[] = {
-    [OP_CONST] = eval_const,     [OP_NAME] = eval_name,       [OP_TUPLE] = eval_list,
-    [OP_LIST] = eval_list,       [OP_DICT] = eval_dict,       [OP_GETATTR] = eval_getattr,
-    [OP_GETITEM] = eval_getitem, [OP_SLICE] = eval_slice,     [OP_CALL] = eval_call,
-    [OP_FILTER] = eval_filter,   [OP_TEST] = eval_filter,     [OP_NOT] = eval_not,
-    [OP_NEG] = eval_unary,       [OP_POS] = eval_unary,       [OP_AND] = eval_logic,
-    [OP_OR] = eval_logic,        [OP_ADD] = eval_arith,       [OP_SUB] = eval_arith,
-    [OP_MUL] = eval_arith,       [OP_DIV] = eval_arith,       [OP_FLOORDIV] = eval_arith,
-    [OP_MOD] = eval_arith,       [OP_POW] = eval_arith,       [OP_CONCAT] = eval_concat,
+    [OP_CONST] = eval_const,     [OP_NAME] = eval_name,   [OP_TUPLE] = eval_list,
+    [OP_LIST] = eval_list,       [OP_DICT] = eval_dict,   [OP_GETATTR] = eval_getattr,
+    [OP_GETITEM] = eval_getitem, [OP_SLICE] = eval_slice, [OP_CALL] = eval_call,
+    [OP_FILTER] = eval_filter,   [OP_TEST] = eval_filter, [OP_NOT] = eval_not,
+    [OP_NEG] = eval_unary,       [OP_POS] = eval_unary,   [OP_AND] = eval_logic,
+    [OP_OR] = eval_logic,        [OP_ADD] = eval_arith,   [OP_SUB] = eval_arith,
+    [OP_MUL] = eval_arith,       [OP_DIV] = eval_arith,   [OP_FLOORDIV] = eval_arith,
+    [OP_MOD] = eval_arith,       [OP_POW] = eval_arith,   [OP_CONCAT] = eval_concat,
     [OP_COMPARE] = eval_compare, [OP_COND] = eval_cond,
 };
 

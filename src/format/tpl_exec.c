@@ -10,9 +10,10 @@
 
 #include <string.h>
 
-/* --- failing and paying ---------------------------------------------------------------------- */
+/* --- failing and paying ----------------------------------------------------------------------- */
 
-static void fail(struct tpl_run *r, int code, const char *fmt, va_list ap) {
+__attribute__((format(printf, 3, 0))) static void fail(struct tpl_run *r, int code, const char *fmt,
+                                                       va_list ap) {
     struct slv_err e;
     if (r->rc) return;
     slv_err_vset(&e, code, fmt, ap);
@@ -54,7 +55,7 @@ bool slv_tpl_enter(struct tpl_run *r) {
     return slv_tpl_pay(r, 1);
 }
 
-/* --- names ----------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 struct tpl_frame *slv_tpl_frame(struct tpl_run *r, struct tpl_frame *parent) {
     struct tpl_frame *f = slv_tpl_alloc(&r->mem, sizeof *f);
@@ -110,7 +111,7 @@ static struct slv_value *namespace_of(struct tpl_run *r, const struct tpl_node *
 static bool unpack(struct tpl_run *r, const struct tpl_node *target, struct slv_value *v) {
     struct tpl_iter *it = slv_tpl_iter(r, v);
     struct slv_value *item;
-    int got = it ? 1 : -1;
+    int got;
     size_t n = 0;
     struct slv_value *all = it ? slv_tpl_list(&r->mem, TPL_TUPLE, 4) : NULL;
     if (!all) return false;
@@ -147,7 +148,7 @@ static bool check_targets(struct tpl_run *r, const struct tpl_node *target) {
     return true;
 }
 
-/* --- output ---------------------------------------------------------------------------------- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 size_t slv_tpl_capture(struct tpl_run *r) {
     r->captures++;
@@ -178,7 +179,7 @@ static bool print(struct tpl_run *r, struct slv_value *v) {
     return print_text(r, s);
 }
 
-/* --- macros ---------------------------------------------------------------------------------- */
+/* --- macros ----------------------------------------------------------------------------------- */
 
 /* The keyword argument of that name, which is then used up; NULL if it was not given. */
 static struct slv_value *take(const struct tpl_args *a, bool *used, struct tpl_text name) {
@@ -194,20 +195,20 @@ static struct slv_value *take(const struct tpl_args *a, bool *used, struct tpl_t
 static bool bind_rest(struct tpl_run *r, const struct tpl_sig *sig, const struct tpl_args *a,
                       const bool *used) {
     struct slv_value *rest = sig->kwargs ? slv_value_dict(&r->mem) : NULL;
+    const char *name = sig->name ? sig->name : "caller";
     if (sig->kwargs && !rest) return false;
     for (size_t i = 0; i < a->nkw; i++) {
         if (used[i]) continue;
         if (!rest) {
-            slv_tpl_fail(r, "macro '%.100s' takes no keyword argument '%.*s'", sig->name,
-                         (int)(a->names[i]->s.n < 100 ? a->names[i]->s.n : 100),
-                         a->names[i]->s.p);
+            slv_tpl_fail(r, "macro '%.100s' takes no keyword argument '%.*s'", name,
+                         (int)(a->names[i]->s.n < 100 ? a->names[i]->s.n : 100), a->names[i]->s.p);
             return false;
         }
         if (!slv_tpl_put(r, &r->mem, rest->dict, a->names[i], a->kw[i])) return false;
     }
     if (rest && !slv_tpl_bind(r, sig->kwargs_id, rest)) return false;
     if (!sig->varargs && a->n > sig->n) {
-        slv_tpl_fail(r, "macro '%.100s' takes not more than %zu argument(s)", sig->name, sig->n);
+        slv_tpl_fail(r, "macro '%.100s' takes not more than %zu argument(s)", name, sig->n);
         return false;
     }
     if (!sig->varargs) return true;
@@ -390,7 +391,7 @@ bool slv_tpl_exec(struct tpl_run *r, const struct tpl_node *body) {
     return true;
 }
 
-/* --- rendering --------------------------------------------------------------------------------- */
+/* --- rendering -------------------------------------------------------------------------------- */
 
 /* Fills the top level's table: what the caller gave, then the global functions. */
 static bool fill_root(struct tpl_run *r) {
@@ -399,8 +400,7 @@ static bool fill_root(struct tpl_run *r) {
     if (!r->root) return false;
     for (size_t i = 0; i < ids->n; i++) {
         const struct tpl_text name = ids->e[i].key->s;
-        struct slv_value *v =
-            slv_tpl_get_str(r->given, r->given->names->dict, name.p, name.n);
+        struct slv_value *v = slv_tpl_get_str(r->given, r->given->names->dict, name.p, name.n);
         const struct tpl_def *def = v ? NULL : slv_tpl_global(name.p, name.n);
         if (def) {
             v = slv_tpl_new(&r->mem, TPL_FUNC);

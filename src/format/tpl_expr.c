@@ -37,7 +37,7 @@ static struct tpl_node *constant(struct tpl_parser *p, uint32_t line, struct slv
     return n;
 }
 
-/* --- calls ----------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 static bool repeated(const struct tpl_node *list, struct tpl_text name) {
     for (; list; list = list->next)
@@ -174,7 +174,7 @@ static struct tpl_node *parse_test(struct tpl_parser *p, struct tpl_node *of) {
     return negated ? unary(p, OP_NOT, line, n) : n;
 }
 
-/* --- postfix --------------------------------------------------------------------------------- */
+/* --- postfix ---------------------------------------------------------------------------------- */
 
 static bool at_subscript_end(const struct tpl_parser *p) {
     return p->tok.type == T_RBRACKET || p->tok.type == T_COMMA;
@@ -268,7 +268,7 @@ static struct tpl_node *parse_filter_expr(struct tpl_parser *p, struct tpl_node 
     return n;
 }
 
-/* --- primaries ------------------------------------------------------------------------------- */
+/* --- primaries -------------------------------------------------------------------------------- */
 
 bool slv_tpl_reserved(struct tpl_text name) {
     static const char *const words[] = {"true", "false", "none", "True", "False", "None"};
@@ -368,11 +368,11 @@ static struct tpl_node *parse_primary(struct tpl_parser *p) {
     if (t.type == T_LBRACE) return parse_dict(p);
     if (t.type != T_LPAREN) return slv_tpl_syntax(p, "expected an expression");
     if (!slv_tpl_advance(p)) return NULL;
-    n = slv_tpl_parse_tuple(p, true, NULL, true);
+    n = slv_tpl_parse_tuple(p, true, true);
     return n && slv_tpl_expect(p, T_RPAREN, "')'") ? n : NULL;
 }
 
-/* --- operators ------------------------------------------------------------------------------- */
+/* --- operators -------------------------------------------------------------------------------- */
 
 static struct tpl_node *parse_unary(struct tpl_parser *p, bool with_filter) {
     struct tpl_node *n;
@@ -457,10 +457,11 @@ static bool take_comparison(struct tpl_parser *p, enum tpl_op *ret, bool *ret_an
     *ret = OP_NOTIN;
     *ret_any = false;
     if (!slv_tpl_at_name(p, "not")) return true;
-    if (!slv_tpl_peek(p)) return false;
+    if (!slv_tpl_peek(p)) return false; /* this fills `ahead` */
     if (p->ahead.type != T_NAME || !text_is(p->ahead.s, "in")) return true;
     *ret_any = true;
-    return slv_tpl_advance(p) && slv_tpl_advance(p);
+    if (!slv_tpl_advance(p)) return false; /* over "not" */
+    return slv_tpl_advance(p);             /* and "in" */
 }
 
 static struct tpl_node *parse_compare(struct tpl_parser *p) {
@@ -545,17 +546,15 @@ struct tpl_node *slv_tpl_parse_expr(struct tpl_parser *p, bool with_cond) {
     return n;
 }
 
-static bool tuple_end(const struct tpl_parser *p, const char *end_name) {
-    return p->tok.type == T_VAR_END || p->tok.type == T_BLOCK_END || p->tok.type == T_RPAREN ||
-           (end_name && slv_tpl_at_name(p, end_name));
+static bool tuple_end(const struct tpl_parser *p) {
+    return p->tok.type == T_VAR_END || p->tok.type == T_BLOCK_END || p->tok.type == T_RPAREN;
 }
 
-struct tpl_node *slv_tpl_parse_tuple(struct tpl_parser *p, bool with_cond, const char *end_name,
-                                     bool parens) {
+struct tpl_node *slv_tpl_parse_tuple(struct tpl_parser *p, bool with_cond, bool parens) {
     uint32_t line = p->tok.line;
     struct tpl_node *first = NULL, **end = &first;
     bool tuple = false;
-    while (!tuple_end(p, end_name)) {
+    while (!tuple_end(p)) {
         *end = slv_tpl_parse_expr(p, with_cond);
         if (!*end) return NULL;
         end = &(*end)->next;

@@ -25,9 +25,7 @@ static struct slv_value *text_method(struct tpl_run *r, struct slv_value *v, con
 
 static bool int_arg(struct tpl_run *r, const struct slv_value *v, int64_t fallback, int64_t *ret) {
     *ret = fallback;
-    if (!v || slv_tpl_as_int(v, ret)) return true;
-    if (slv_tpl_defined(r, v)) slv_tpl_fail(r, "an int is required, not %s", slv_tpl_type(v));
-    return false;
+    return !v || slv_tpl_want_int(r, v, ret);
 }
 
 static bool flag(struct tpl_run *r, struct slv_value *v) { return v && slv_tpl_truth(r, v); }
@@ -131,8 +129,7 @@ static struct slv_value *f_title(struct tpl_run *r, struct slv_value *v, const s
             word ? slv_tpl_view(&r->mem, s->s.p + from + first, i - from - first) : &slv_tpl_empty;
         head = head ? slv_tpl_recase(r, head, CASE_UPPER) : NULL;
         tail = head && tail ? slv_tpl_recase(r, tail, CASE_LOWER) : NULL;
-        if (!tail || !slv_tpl_add(r, head->s.p, head->s.n) ||
-            !slv_tpl_add(r, tail->s.p, tail->s.n))
+        if (!tail || !slv_tpl_add(r, head->s.p, head->s.n) || !slv_tpl_add(r, tail->s.p, tail->s.n))
             return NULL;
     }
     return slv_tpl_end(r, mark);
@@ -140,7 +137,8 @@ static struct slv_value *f_title(struct tpl_run *r, struct slv_value *v, const s
 
 static struct slv_value *f_format(struct tpl_run *r, struct slv_value *v,
                                   const struct tpl_args *a) {
-    struct slv_value *s = slv_tpl_str(r, v), *list = s ? slv_tpl_list(&r->mem, TPL_TUPLE, a->n) : NULL;
+    struct slv_value *s = slv_tpl_str(r, v),
+                     *list = s ? slv_tpl_list(&r->mem, TPL_TUPLE, a->n) : NULL;
     struct slv_value *map = list && a->nkw ? slv_value_dict(&r->mem) : NULL;
     if (!list || (a->nkw && !map)) return NULL;
     if (a->n && a->nkw)
@@ -186,6 +184,7 @@ static struct slv_value *f_indent(struct tpl_run *r, struct slv_value *v,
 static struct slv_value *f_truncate(struct tpl_run *r, struct slv_value *v,
                                     const struct tpl_args *a) {
     int64_t length, leeway;
+    size_t n;
     struct slv_value *end = a->v[2] ? a->v[2] : slv_tpl_cstr(&r->mem, "...");
     bool kill = flag(r, a->v[1]), given = a->v[3] && a->v[3]->kind != TPL_NONE;
     if (!end || !int_arg(r, a->v[0], 255, &length) ||
@@ -193,9 +192,9 @@ static struct slv_value *f_truncate(struct tpl_run *r, struct slv_value *v,
         return NULL;
     if (end->kind != TPL_STR || length < (int64_t)end->cps || leeway < 0)
         return slv_tpl_fail(r, "truncate: expected length >= the end's and leeway >= 0");
-    if (v->kind != TPL_STR)
-        return slv_tpl_defined(r, v) ? slv_tpl_fail(r, "truncate wants a str") : NULL;
-    if ((int64_t)v->cps <= length || (int64_t)v->cps - length <= leeway) return v;
+    if (!slv_tpl_len(r, v, &n)) return NULL;
+    if ((int64_t)n <= length || (int64_t)n - length <= leeway) return v;
+    if (v->kind != TPL_STR) return slv_tpl_fail(r, "truncate wants a str");
     struct tpl_text s = {v->s.p, slv_tpl_offset(v, (size_t)length - end->cps)};
     const char *space = kill || !s.n ? NULL : memrchr(s.p, ' ', s.n);
     if (space) s.n = (size_t)(space - s.p);
@@ -209,7 +208,7 @@ static struct slv_value *f_wordcount(struct tpl_run *r, struct slv_value *v,
     int64_t n = 0;
     bool in = false;
     (void)a;
-    if (!s || !slv_tpl_pay(r, s->s.n / 8)) return NULL;
+    if (!s || !slv_tpl_pay(r, s->s.n / 2)) return NULL;
     for (size_t i = 0; i < s->s.n;) {
         uint32_t cp;
         i += slv_utf8_decode(s->s.p + i, s->s.n - i, &cp);
@@ -225,8 +224,8 @@ static size_t entity(const char *p, size_t n, uint32_t *ret) {
     static const struct {
         const char *name;
         uint32_t cp;
-    } rows[] = {{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'}, {"&apos;", '\''},
-                {"&nbsp;", 0xa0}};
+    } rows[] = {{"&amp;", '&'},  {"&lt;", '<'},    {"&gt;", '>'},
+                {"&quot;", '"'}, {"&apos;", '\''}, {"&nbsp;", 0xa0}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         size_t k = strlen(rows[i].name);
         *ret = rows[i].cp;
@@ -314,8 +313,9 @@ static struct slv_value *f_urlencode(struct tpl_run *r, struct slv_value *v,
     struct tpl_iter *it = slv_tpl_iter(r, v->kind == TPL_DICT ? &view : v);
     int got = -1;
     for (bool first = true; it && (got = slv_tpl_next(r, it, &pair)) == 1; first = false) {
-        if (!slv_tpl_seq(pair) || pair->list->n != 2)
-            return slv_tpl_fail(r, "urlencode wants pairs");
+        pair = slv_tpl_collect(r, pair, TPL_LIST);
+        if (!pair) return NULL;
+        if (pair->list->n != 2) return slv_tpl_fail(r, "urlencode wants pairs");
         if ((!first && !slv_tpl_add(r, "&", 1)) || !add_quoted(r, pair->list->v[0], true) ||
             !slv_tpl_add(r, "=", 1) || !add_quoted(r, pair->list->v[1], true))
             return NULL;
@@ -441,8 +441,7 @@ static struct slv_value *f_int(struct tpl_run *r, struct slv_value *v, const str
     return r->mem.failed ? NULL : ok ? double_to_int(r, d, fallback) : fallback;
 }
 
-static struct slv_value *f_float(struct tpl_run *r, struct slv_value *v,
-                                 const struct tpl_args *a) {
+static struct slv_value *f_float(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a) {
     double d;
     bool ok = true;
     if (!slv_tpl_defined(r, v)) return NULL;
@@ -471,8 +470,7 @@ static double round_decimal(struct tpl_run *r, double v, int64_t digits, bool *o
     return v;
 }
 
-static struct slv_value *f_round(struct tpl_run *r, struct slv_value *v,
-                                 const struct tpl_args *a) {
+static struct slv_value *f_round(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a) {
     int64_t digits, i;
     double d;
     bool ok;

@@ -1,39 +1,27 @@
 /* tpl_globals.c: the functions a template finds without being given them: Jinja's range, dict,
  * namespace, cycler and joiner, and transformers' raise_exception and strftime_now. */
-#include "base/utf8.h"
 #include "format/template_impl.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #define TPL_MESSAGE_MAX 1000 /* more than struct slv_err holds */
-#define NS_PER_S UINT64_C(1000000000)
-
-static bool int_arg(struct tpl_run *r, const struct slv_value *v, int64_t *ret) {
-    if (slv_tpl_as_int(v, ret)) return true;
-    if (slv_tpl_defined(r, v)) slv_tpl_fail(r, "an int is required, not %s", slv_tpl_type(v));
-    return false;
-}
 
 static struct slv_value *g_range(struct tpl_run *r, struct slv_value *self,
                                  const struct tpl_args *a) {
     int64_t from = 0, to, step = 1;
     uint64_t n = 0;
     (void)self;
-    if (!int_arg(r, a->v[a->v[1] ? 1 : 0], &to)) return NULL;
-    if (a->v[1] && !int_arg(r, a->v[0], &from)) return NULL;
-    if (a->v[2] && !int_arg(r, a->v[2], &step)) return NULL;
+    if (!slv_tpl_want_int(r, a->v[a->v[1] ? 1 : 0], &to)) return NULL;
+    if (a->v[1] && !slv_tpl_want_int(r, a->v[0], &from)) return NULL;
+    if (a->v[2] && !slv_tpl_want_int(r, a->v[2], &step)) return NULL;
     if (step == 0) return slv_tpl_fail(r, "range() arg 3 must not be zero");
     if (step > 0 && from < to) n = ((uint64_t)to - (uint64_t)from - 1) / (uint64_t)step + 1;
-    if (step < 0 && from > to)
-        n = ((uint64_t)from - (uint64_t)to - 1) / (0 - (uint64_t)step) + 1;
+    if (step < 0 && from > to) n = ((uint64_t)from - (uint64_t)to - 1) / (0 - (uint64_t)step) + 1;
     if (n > TPL_RANGE_MAX)
         return slv_tpl_fail(r, "Range too big. The sandbox blocks ranges larger than %d",
                             TPL_RANGE_MAX);
     struct slv_value *v = slv_tpl_new(&r->mem, TPL_RANGE);
     struct tpl_range *g = v ? slv_tpl_alloc(&r->mem, sizeof *g) : NULL;
     if (!g) return NULL;
-    *g = (struct tpl_range){from, step, (size_t)n};
+    *g = (struct tpl_range){from, to, step, (size_t)n};
     v->range = g;
     return v;
 }
@@ -117,145 +105,15 @@ static struct slv_value *g_raise_exception(struct tpl_run *r, struct slv_value *
     return NULL;
 }
 
-/* --- time ------------------------------------------------------------------------------------- */
-
-struct calendar {
-    int64_t year;
-    int month, day, hour, minute, second, weekday, yearday; /* month 1.., weekday 0 = Sunday */
-    uint64_t micro;
-};
-
-/* Days since 1970-01-01 to a date in the proleptic Gregorian calendar, by eras of 400 years that
- * begin in March (Howard Hinnant, "chrono-compatible low-level date algorithms"). */
-static struct calendar calendar_of(uint64_t wall_ns) {
-    static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    int64_t seconds = (int64_t)(wall_ns / NS_PER_S), days = seconds / 86400, z = days + 719468;
-    int rest = (int)(seconds % 86400);
-    int64_t era = z / 146097, doe = z - era * 146097;
-    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
-    struct calendar c = {.micro = wall_ns % NS_PER_S / 1000};
-    c.day = (int)(doy - (153 * mp + 2) / 5 + 1);
-    c.month = (int)(mp < 10 ? mp + 3 : mp - 9);
-    c.year = yoe + era * 400 + (c.month <= 2);
-    c.hour = rest / 3600;
-    c.minute = rest / 60 % 60;
-    c.second = rest % 60;
-    c.weekday = (int)((days + 4) % 7);
-    bool leap = (c.year % 4 == 0 && c.year % 100 != 0) || c.year % 400 == 0;
-    c.yearday = before[c.month - 1] + c.day + (leap && c.month > 2);
-    return c;
-}
-
-/* ISO 8601: the week that holds the year's first Thursday is its first. */
-static int iso_week(const struct calendar *c, int64_t *year) {
-    int monday = (c->weekday + 6) % 7, week = (c->yearday - 1 - monday + 10) / 7;
-    int64_t y = c->year;
-    for (int i = 0; i < 2; i++) {
-        bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-        /* Weekday of January 1st of that year, Monday 0; a long year begins on Thursday, or on
-         * Wednesday if it is a leap year. */
-        int64_t p = y - 1;
-        int first = (int)((p * 365 + p / 4 - p / 100 + p / 400) % 7);
-        int weeks = first == 3 || (leap && first == 2) ? 53 : 52;
-        if (week == 0) {
-            y--;
-            week = -1;
-            continue;
-        }
-        if (week < 0) {
-            week = weeks;
-        } else if (week > weeks) {
-            week = 1;
-            y++;
-        }
-        break;
-    }
-    *year = y;
-    return week;
-}
-
-static const char *const day_names[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
-                                        "Thursday", "Friday", "Saturday"};
-static const char *const month_names[] = {"January", "February", "March",     "April",
-                                          "May",     "June",     "July",      "August",
-                                          "September", "October", "November", "December"};
-
-/* One directive in the C locale's way; the length, or 0 if it is not known. */
-static size_t directive(const struct calendar *c, char which, bool bare, char *out, size_t size) {
-    int hour12 = c->hour % 12 ? c->hour % 12 : 12, number = -1, width = 2;
-    const char *day = day_names[c->weekday], *month = month_names[c->month - 1];
-    int64_t iso_year;
-    long long year = (long long)c->year;
-    int week = iso_week(c, &iso_year);
-    switch (which) {
-    case 'a': return (size_t)snprintf(out, size, "%.3s", day);
-    case 'A': return (size_t)snprintf(out, size, "%s", day);
-    case 'b':
-    case 'h': return (size_t)snprintf(out, size, "%.3s", month);
-    case 'B': return (size_t)snprintf(out, size, "%s", month);
-    case 'p': return (size_t)snprintf(out, size, "%s", c->hour < 12 ? "AM" : "PM");
-    case 'Y': return (size_t)snprintf(out, size, "%lld", year);
-    case 'G': return (size_t)snprintf(out, size, "%lld", (long long)iso_year);
-    case 'f': return (size_t)snprintf(out, size, "%06u", (unsigned)c->micro);
-    case 'c':
-        return (size_t)snprintf(out, size, "%.3s %.3s %2d %02d:%02d:%02d %lld", day, month, c->day,
-                                c->hour, c->minute, c->second, year);
-    case 'x':
-    case 'D': return (size_t)snprintf(out, size, "%02d/%02d/%02lld", c->month, c->day, year % 100);
-    case 'X':
-    case 'T':
-        return (size_t)snprintf(out, size, "%02d:%02d:%02d", c->hour, c->minute, c->second);
-    case 'F': return (size_t)snprintf(out, size, "%lld-%02d-%02d", year, c->month, c->day);
-    case 'R': return (size_t)snprintf(out, size, "%02d:%02d", c->hour, c->minute);
-    case 'r':
-        return (size_t)snprintf(out, size, "%02d:%02d:%02d %s", hour12, c->minute, c->second,
-                                c->hour < 12 ? "AM" : "PM");
-    case 'e': return (size_t)snprintf(out, size, "%*d", bare ? 1 : 2, c->day);
-    case 'n': return (size_t)snprintf(out, size, "\n");
-    case 't': return (size_t)snprintf(out, size, "\t");
-    case '%': return (size_t)snprintf(out, size, "%%");
-    case 'd': number = c->day; break;
-    case 'm': number = c->month; break;
-    case 'y': number = (int)(c->year % 100); break;
-    case 'C': number = (int)(c->year / 100); break;
-    case 'H': number = c->hour; break;
-    case 'I': number = hour12; break;
-    case 'M': number = c->minute; break;
-    case 'S': number = c->second; break;
-    case 'j': number = c->yearday, width = 3; break;
-    case 'w': number = c->weekday, width = 1; break;
-    case 'u': number = c->weekday ? c->weekday : 7, width = 1; break;
-    case 'U': number = (c->yearday + 6 - c->weekday) / 7; break;
-    case 'W': number = (c->yearday + 6 - (c->weekday + 6) % 7) / 7; break;
-    case 'V': number = week; break;
-    default: return 0;
-    }
-    return (size_t)snprintf(out, size, "%0*d", bare ? 1 : width, number);
-}
-
-/* strftime_now(format): the clock's time in UTC. "%-d" drops leading zeros as in glibc; %z and %Z
- * are empty as for a Python time without a zone; an unknown directive stays as it stands. */
+/* strftime_now(format): the clock's time in UTC. */
 static struct slv_value *g_strftime_now(struct tpl_run *r, struct slv_value *self,
                                         const struct tpl_args *a) {
-    char text[80];
     (void)self;
     if (a->v[0]->kind != TPL_STR) return slv_tpl_fail(r, "strftime_now wants a str");
     if (!r->mem.clock) return slv_tpl_fail(r, "strftime_now: there is no clock");
-    const struct tpl_text s = a->v[0]->s;
-    const struct calendar c = calendar_of(slv_clock_wall(r->mem.clock));
     size_t mark = slv_tpl_begin(r);
-    for (size_t i = 0; i < s.n; i++) {
-        bool bare = s.p[i] == '%' && i + 2 < s.n && s.p[i + 1] == '-';
-        size_t at = i + 1 + bare, n = 0;
-        bool zone = s.p[i] == '%' && at < s.n && (s.p[at] == 'z' || s.p[at] == 'Z');
-        if (s.p[i] == '%' && at < s.n && !zone) n = directive(&c, s.p[at], bare, text, sizeof text);
-        if (!slv_tpl_pay(r, 1)) return NULL;
-        if (n || zone) i = at;
-        else text[0] = s.p[i], n = 1;
-        if (!slv_tpl_add(r, text, zone ? 0 : n)) return NULL;
-    }
-    return slv_tpl_end(r, mark);
+    uint64_t now = slv_clock_wall(r->mem.clock);
+    return slv_tpl_add_time(r, a->v[0]->s, now) ? slv_tpl_end(r, mark) : NULL;
 }
 
 static const struct tpl_def globals[] = {

@@ -68,13 +68,18 @@ typedef int (*next_fn)(struct tpl_run *, struct tpl_iter *, struct slv_value **)
 
 static next_fn walker(const struct slv_value *v) {
     switch ((enum tpl_kind)v->kind) {
-    case TPL_UNDEF: return next_none;
+    case TPL_UNDEF:
+        return next_none;
     case TPL_LIST:
-    case TPL_TUPLE: return next_list;
-    case TPL_STR: return next_char;
+    case TPL_TUPLE:
+        return next_list;
+    case TPL_STR:
+        return next_char;
     case TPL_DICT:
-    case TPL_VIEW: return next_entry;
-    case TPL_RANGE: return next_number;
+    case TPL_VIEW:
+        return next_entry;
+    case TPL_RANGE:
+        return next_number;
     case TPL_NONE:
     case TPL_BOOL:
     case TPL_INT:
@@ -87,7 +92,8 @@ static next_fn walker(const struct slv_value *v) {
     case TPL_FUNC:
     case TPL_LOOP:
     case TPL_CYCLER:
-    case TPL_JOINER: break;
+    case TPL_JOINER:
+        break;
     }
     return NULL;
 }

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- in -------------------------------------------------------------------------------------- */
+/* --- in --------------------------------------------------------------------------------------- */
 
 struct reader {
     struct slv_scope *s;
@@ -125,7 +125,10 @@ static struct slv_value *read_number(struct reader *j) {
         if (!take(j, '+')) take(j, '-');
         if (!digits(j)) return bad(j, "a number without digits in its exponent");
     }
-    if (whole) return slv_tpl_parse_int(j->s, j->p + from, j->at - from, 10);
+    if (whole) {
+        struct slv_value *v = slv_tpl_parse_int(j->s, j->p + from, j->at - from, 10);
+        return v || j->s->failed ? v : bad(j, "an integer of too many digits");
+    }
     double v;
     if (!slv_tpl_parse_double(j->p + from, j->at - from, &v)) {
         j->rc = SLV_E_NOMEM; /* the text was checked above */
@@ -176,8 +179,8 @@ static struct slv_value *read_value(struct reader *j) {
     if (take(j, '"')) return read_string(j);
     if (j->at < j->n && (j->p[j->at] == '[' || j->p[j->at] == '{')) {
         if (j->depth++ == TPL_JSON_DEPTH) {
-            j->rc = slv_err_set(j->err, SLV_E_LIMIT, "JSON is nested deeper than %d",
-                                TPL_JSON_DEPTH);
+            j->rc =
+                slv_err_set(j->err, SLV_E_LIMIT, "JSON is nested deeper than %d", TPL_JSON_DEPTH);
             return NULL;
         }
         v = j->p[j->at++] == '[' ? read_list(j) : read_dict(j);
@@ -209,7 +212,7 @@ int slv_value_parse(struct slv_scope *s, const char *json, size_t n, struct slv_
                    : slv_err_set(err, SLV_E_NOMEM, "JSON: memory is out");
 }
 
-/* --- out ------------------------------------------------------------------------------------- */
+/* --- out -------------------------------------------------------------------------------------- */
 
 struct writer {
     struct tpl_run *r;
@@ -262,8 +265,8 @@ static bool scalar(const struct slv_value *v) {
 }
 
 static bool new_line(struct writer *w) {
-    return !w->pretty || (put(w, "\n") && slv_tpl_add_fill(w->r, w->indent.p, w->indent.n,
-                                                           w->times * w->level));
+    return !w->pretty ||
+           (put(w, "\n") && slv_tpl_add_fill(w->r, w->indent.p, w->indent.n, w->times * w->level));
 }
 
 static bool write_value(struct writer *w, const struct slv_value *v);

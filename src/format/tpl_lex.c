@@ -45,7 +45,7 @@ static size_t tag_end(const struct tpl_parser *p, size_t at, bool trim) {
     return at;
 }
 
-/* --- between tags ---------------------------------------------------------------------------- */
+/* --- between tags ----------------------------------------------------------------------------- */
 
 /* Text [from, to) before a tag whose sign is `sign`: how much of it stays. */
 static size_t text_end(const struct tpl_parser *p, size_t from, size_t to, char sign, bool is_var) {
@@ -82,12 +82,13 @@ static bool lex_raw(struct tpl_parser *p, struct tpl_tok *ret) {
         if (!starts(p, i, "%}") && !starts(p, i, "-%}") && !starts(p, i, "+%}")) continue;
         size_t end = text_end(p, p->at, at, sign, false);
         *ret = (struct tpl_tok){T_DATA, p->line, {p->p + p->at, end - p->at}, NULL};
-        p->raw = false;
         move(p, tag_end(p, i, true));
         return true;
     }
-    slv_tpl_syntax(p, "a raw block does not end");
-    return false;
+    /* Jinja lets a template end right behind what opens a raw block or a comment. */
+    *ret = (struct tpl_tok){.type = T_EOF, .line = p->line};
+    if (p->at < p->n) slv_tpl_syntax(p, "a raw block does not end");
+    return p->at == p->n;
 }
 
 static bool skip_comment(struct tpl_parser *p) {
@@ -97,8 +98,8 @@ static bool skip_comment(struct tpl_parser *p) {
         move(p, tag_end(p, i, true));
         return true;
     }
-    slv_tpl_syntax(p, "a comment does not end");
-    return false;
+    if (p->at < p->n) slv_tpl_syntax(p, "a comment does not end");
+    return p->at == p->n;
 }
 
 static size_t next_tag(const struct tpl_parser *p, size_t at) {
@@ -117,8 +118,8 @@ static bool lex_root(struct tpl_parser *p, struct tpl_tok *ret) {
         size_t from = p->at, at = next_tag(p, from);
         uint32_t line = p->line;
         if (at == p->n) {
-            *ret = (struct tpl_tok){from < p->n ? T_DATA : T_EOF, line,
-                                    {p->p + from, p->n - from}, NULL};
+            *ret = (struct tpl_tok){
+                from < p->n ? T_DATA : T_EOF, line, {p->p + from, p->n - from}, NULL};
             move(p, p->n);
             return true;
         }
@@ -134,10 +135,7 @@ static bool lex_root(struct tpl_parser *p, struct tpl_tok *ret) {
         }
         move(p, raw ? raw : at + 2 + (sign == '-' || sign == '+'));
         p->line_starting = raw ? p->line_starting : false;
-        if (raw) {
-            p->raw = true;
-            return lex_raw(p, ret);
-        }
+        if (raw) return lex_raw(p, ret);
         if (kind != '#') {
             p->state = kind == '%' ? LEX_BLOCK : LEX_VAR;
             *ret = (struct tpl_tok){kind == '%' ? T_BLOCK_BEGIN : T_VAR_BEGIN, p->line, {0}, NULL};
@@ -147,7 +145,7 @@ static bool lex_root(struct tpl_parser *p, struct tpl_tok *ret) {
     }
 }
 
-/* --- inside tags ----------------------------------------------------------------------------- */
+/* --- inside tags ------------------------------------------------------------------------------ */
 
 /* Digits of a base with single underscores between them, from `at`; returns where they end. */
 static size_t digit_run(const struct tpl_parser *p, size_t at, int base) {
@@ -169,8 +167,7 @@ static size_t float_end(const struct tpl_parser *p) {
     size_t i = digit_run(p, p->at, 10), k;
     bool is_float = false;
     if (p->at && p->p[p->at - 1] == '.') return 0;
-    if (i < p->n && p->p[i] == '.' && (k = digit_run(p, i + 1, 10)) > i + 1 &&
-        p->p[i + 1] != '_') {
+    if (i < p->n && p->p[i] == '.' && (k = digit_run(p, i + 1, 10)) > i + 1 && p->p[i + 1] != '_') {
         i = k;
         is_float = true;
     }
@@ -296,13 +293,13 @@ static bool lex_operator(struct tpl_parser *p, struct tpl_tok *ret) {
         char text[3];
         enum tpl_token type;
     } rows[] = {
-        {"**", T_POW},    {"//", T_FLOORDIV}, {"==", T_EQ},       {"!=", T_NE},
-        {">=", T_GE},     {"<=", T_LE},       {"+", T_ADD},       {"-", T_SUB},
-        {"/", T_DIV},     {"*", T_MUL},       {"%", T_MOD},       {"~", T_TILDE},
-        {"[", T_LBRACKET}, {"]", T_RBRACKET}, {"(", T_LPAREN},    {")", T_RPAREN},
-        {"{", T_LBRACE},  {"}", T_RBRACE},    {">", T_GT},        {"<", T_LT},
-        {"=", T_ASSIGN},  {".", T_DOT},       {":", T_COLON},     {"|", T_PIPE},
-        {",", T_COMMA},   {";", T_SEMICOLON},
+        {"**", T_POW},     {"//", T_FLOORDIV}, {"==", T_EQ},    {"!=", T_NE},
+        {">=", T_GE},      {"<=", T_LE},       {"+", T_ADD},    {"-", T_SUB},
+        {"/", T_DIV},      {"*", T_MUL},       {"%", T_MOD},    {"~", T_TILDE},
+        {"[", T_LBRACKET}, {"]", T_RBRACKET},  {"(", T_LPAREN}, {")", T_RPAREN},
+        {"{", T_LBRACE},   {"}", T_RBRACE},    {">", T_GT},     {"<", T_LT},
+        {"=", T_ASSIGN},   {".", T_DOT},       {":", T_COLON},  {"|", T_PIPE},
+        {",", T_COMMA},    {";", T_SEMICOLON},
     };
     char c = p->p[p->at];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* --- the object ------------------------------------------------------------------------------ */
+/* --- the object ------------------------------------------------------------------------------- */
 
 static int advance(struct tpl_run *r, struct tpl_loop *l) {
     struct slv_value *v = l->after;
@@ -78,7 +78,8 @@ static struct slv_value *loop_field(struct tpl_run *r, struct tpl_loop *l,
 
 static struct slv_value *macro_field(struct tpl_run *r, const struct tpl_sig *sig,
                                      const struct slv_value *name) {
-    if (slv_tpl_text_is(name, "name")) return slv_tpl_cstr(&r->mem, sig->name);
+    if (slv_tpl_text_is(name, "name"))
+        return sig->name ? slv_tpl_cstr(&r->mem, sig->name) : &slv_tpl_none;
     if (slv_tpl_text_is(name, "catch_kwargs")) return slv_tpl_bool(sig->kwargs);
     if (slv_tpl_text_is(name, "catch_varargs")) return slv_tpl_bool(sig->varargs);
     if (slv_tpl_text_is(name, "caller")) return slv_tpl_bool(sig->caller);
@@ -152,7 +153,7 @@ const struct tpl_def slv_tpl_cycler_methods[] = {
     {NULL, NULL, 0, 0, "", false},
 };
 
-/* --- the statement --------------------------------------------------------------------------- */
+/* --- the statement ---------------------------------------------------------------------------- */
 
 /* Elements for which the loop's own test holds; it sees the target's names and those outside. */
 static int next_tested(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {

@@ -59,23 +59,28 @@ bool slv_tpl_defined(struct tpl_run *r, const struct slv_value *v) {
     return false;
 }
 
-/* --- truth, equality, order ------------------------------------------------------------------ */
+/* --- truth, equality, order ------------------------------------------------------------------- */
 
 bool slv_tpl_truth(struct tpl_run *r, struct slv_value *v) {
     size_t n;
     switch ((enum tpl_kind)v->kind) {
     case TPL_UNDEF:
-    case TPL_NONE: return false;
-    case TPL_BOOL: return v->truth;
-    case TPL_INT: return v->i != 0;
-    case TPL_FLOAT: return v->d != 0; /* NaN is true */
+    case TPL_NONE:
+        return false;
+    case TPL_BOOL:
+        return v->truth;
+    case TPL_INT:
+        return v->i != 0;
+    case TPL_FLOAT:
+        return v->d != 0; /* NaN is true */
     case TPL_STR:
     case TPL_LIST:
     case TPL_TUPLE:
     case TPL_DICT:
     case TPL_VIEW:
     case TPL_RANGE:
-    case TPL_LOOP: return slv_tpl_len(r, v, &n) && n != 0;
+    case TPL_LOOP:
+        return slv_tpl_len(r, v, &n) && n != 0;
     case TPL_BIGINT:
     case TPL_ITER:
     case TPL_NS:
@@ -83,13 +88,15 @@ bool slv_tpl_truth(struct tpl_run *r, struct slv_value *v) {
     case TPL_METHOD:
     case TPL_FUNC:
     case TPL_CYCLER:
-    case TPL_JOINER: break;
+    case TPL_JOINER:
+        break;
     }
     return true;
 }
 
 static int equal_lists(struct tpl_run *r, const struct slv_value *a, const struct slv_value *b) {
     if (a->list->n != b->list->n) return 0;
+    if (!slv_tpl_pay(r, a->list->n)) return -1;
     for (size_t i = 0; i < a->list->n; i++) {
         int same = slv_tpl_equal(r, a->list->v[i], b->list->v[i]);
         if (same != 1) return same;
@@ -99,6 +106,7 @@ static int equal_lists(struct tpl_run *r, const struct slv_value *a, const struc
 
 static int equal_dicts(struct tpl_run *r, const struct tpl_dict *a, const struct tpl_dict *b) {
     if (a->n != b->n) return 0;
+    if (!slv_tpl_pay(r, a->n)) return -1;
     for (size_t i = 0; i < a->n; i++) {
         struct slv_value *v = slv_tpl_get(r, &r->mem, b, a->e[i].key);
         if (!v) return r->rc ? -1 : 0;
@@ -123,8 +131,11 @@ static int equal_numbers(const struct slv_value *a, const struct slv_value *b) {
 
 /* 1, 0, or -1 with a reason. `r` may be NULL for strings. */
 int slv_tpl_equal(struct tpl_run *r, const struct slv_value *a, const struct slv_value *b) {
-    if (a->kind == TPL_STR || b->kind == TPL_STR)
-        return a->kind == b->kind && a->s.n == b->s.n && memcmp(a->s.p, b->s.p, a->s.n) == 0;
+    if (a->kind == TPL_STR || b->kind == TPL_STR) {
+        if (a->kind != b->kind || a->s.n != b->s.n) return 0;
+        if (r && !slv_tpl_pay(r, a->s.n / 64)) return -1;
+        return memcmp(a->s.p, b->s.p, a->s.n) == 0;
+    }
     if (number(a) && number(b)) return equal_numbers(a, b);
     if (a->kind != b->kind) return 0;
     if (a == b) return 1;
@@ -144,6 +155,7 @@ int slv_tpl_equal(struct tpl_run *r, const struct slv_value *a, const struct slv
 static bool order_lists(struct tpl_run *r, const struct slv_value *a, const struct slv_value *b,
                         int *ret) {
     size_t n = a->list->n < b->list->n ? a->list->n : b->list->n;
+    if (!slv_tpl_pay(r, n)) return false;
     for (size_t i = 0; i < n; i++) {
         int same = slv_tpl_equal(r, a->list->v[i], b->list->v[i]);
         if (same < 0) return false;
@@ -160,7 +172,9 @@ bool slv_tpl_order(struct tpl_run *r, const struct slv_value *a, const struct sl
     if (!slv_tpl_defined(r, a) || !slv_tpl_defined(r, b)) return false;
     if (a->kind == TPL_STR && b->kind == TPL_STR) {
         /* The order of UTF-8 bytes is that of code points. */
-        int c = memcmp(a->s.p, b->s.p, a->s.n < b->s.n ? a->s.n : b->s.n);
+        size_t n = a->s.n < b->s.n ? a->s.n : b->s.n;
+        if (!slv_tpl_pay(r, n / 64)) return false;
+        int c = memcmp(a->s.p, b->s.p, n);
         *ret = c ? (c > 0) - (c < 0) : (a->s.n > b->s.n) - (a->s.n < b->s.n);
         return true;
     }
@@ -204,17 +218,17 @@ bool slv_tpl_hash(struct tpl_run *r, const struct slv_scope *s, const struct slv
     int64_t i;
     double d;
     if (v->kind == TPL_STR) {
+        if (r && !slv_tpl_pay(r, v->s.n / 32)) return false;
         *ret = hash_text(s->seed, v->s);
     } else if (number(v)) {
-        if (v->kind == TPL_FLOAT && v->d == floor(v->d) && fabs(v->d) < 9.2e18)
-            i = (int64_t)v->d;
+        if (v->kind == TPL_FLOAT && v->d == floor(v->d) && fabs(v->d) < 9.2e18) i = (int64_t)v->d;
         else if (!slv_tpl_as_int(v, &i)) {
             if (!slv_tpl_as_double(v, &d)) return false;
             memcpy(&i, &d, sizeof i);
         }
         *ret = mix(s->seed, (uint64_t)i);
     } else if (v->kind == TPL_TUPLE) {
-        if (!slv_tpl_enter(r)) return false;
+        if (!slv_tpl_enter(r) || !slv_tpl_pay(r, v->list->n)) return false;
         uint64_t h = s->seed, one;
         for (size_t k = 0; k < v->list->n; k++) {
             if (!slv_tpl_hash(r, s, v->list->v[k], &one)) return false;
@@ -275,7 +289,7 @@ struct slv_value *slv_tpl_compare(struct tpl_run *r, enum tpl_op op, struct slv_
     return slv_tpl_bool(op == OP_LT ? c < 0 : op == OP_LE ? c <= 0 : op == OP_GT ? c > 0 : c >= 0);
 }
 
-/* --- arithmetic ------------------------------------------------------------------------------ */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 
 static void *overflow(struct tpl_run *r) { return slv_tpl_fail(r, "integer out of range"); }
 
@@ -410,7 +424,16 @@ struct slv_value *slv_tpl_unary(struct tpl_run *r, enum tpl_op op, struct slv_va
         return slv_tpl_int(r, op == OP_NEG ? -i : i);
     }
     if (a->kind == TPL_FLOAT) return slv_tpl_double(r, op == OP_NEG ? -a->d : a->d);
-    if (a->kind == TPL_BIGINT) return overflow(r);
+    if (a->kind == TPL_BIGINT && op == OP_NEG) {
+        char *text = slv_tpl_alloc(&r->mem, a->s.n + 1);
+        if (!text) return NULL;
+        text[0] = '-';
+        memcpy(text + 1, a->s.p, a->s.n);
+        bool negative = a->s.p[0] == '-';
+        return slv_tpl_parse_int(&r->mem, text + 2 * negative, a->s.n + 1 - 2 * (size_t)negative,
+                                 10);
+    }
+    if (a->kind == TPL_BIGINT) return a;
     return slv_tpl_fail(r, "bad operand type for unary %c: '%s'", op == OP_NEG ? '-' : '+',
                         slv_tpl_type(a));
 }
@@ -420,13 +443,23 @@ struct slv_value *slv_tpl_unary(struct tpl_run *r, enum tpl_op op, struct slv_va
 bool slv_tpl_len(struct tpl_run *r, struct slv_value *v, size_t *ret) {
     static const struct slv_value length = {.kind = TPL_STR, .s = {"length", 6}, .cps = 6};
     switch ((enum tpl_kind)v->kind) {
-    case TPL_UNDEF: *ret = 0; return true;
-    case TPL_STR: *ret = v->cps; return true;
+    case TPL_UNDEF:
+        *ret = 0;
+        return true;
+    case TPL_STR:
+        *ret = v->cps;
+        return true;
     case TPL_LIST:
-    case TPL_TUPLE: *ret = v->list->n; return true;
+    case TPL_TUPLE:
+        *ret = v->list->n;
+        return true;
     case TPL_DICT:
-    case TPL_VIEW: *ret = v->dict->n; return true;
-    case TPL_RANGE: *ret = v->range->n; return true;
+    case TPL_VIEW:
+        *ret = v->dict->n;
+        return true;
+    case TPL_RANGE:
+        *ret = v->range->n;
+        return true;
     case TPL_LOOP:
         v = slv_tpl_field(r, v, &length);
         if (v) *ret = (size_t)v->i;
@@ -442,7 +475,8 @@ bool slv_tpl_len(struct tpl_run *r, struct slv_value *v, size_t *ret) {
     case TPL_METHOD:
     case TPL_FUNC:
     case TPL_CYCLER:
-    case TPL_JOINER: break;
+    case TPL_JOINER:
+        break;
     }
     slv_tpl_fail(r, "object of type '%s' has no len()", slv_tpl_type(v));
     return false;
@@ -456,7 +490,7 @@ static struct slv_value *attribute(struct tpl_run *r, struct slv_value *v,
     const char *p = name->s.p;
     *ret_hidden = n > 4 && p[0] == '_' && p[1] == '_' && p[n - 1] == '_' && p[n - 2] == '_';
     if (*ret_hidden) return NULL;
-    if (v->kind == TPL_NS) return slv_tpl_get_str(&r->mem, v->dict, p, n);
+    if (v->kind == TPL_NS) return slv_tpl_get(r, &r->mem, v->dict, name);
     struct slv_value *field = slv_tpl_field(r, v, name);
     if (field || r->rc || r->mem.failed) return field;
     const struct tpl_def *def = slv_tpl_method(v, p, n);
@@ -588,9 +622,15 @@ struct slv_value *slv_tpl_slice(struct tpl_run *r, struct slv_value *v,
     if (v->kind == TPL_RANGE) {
         struct tpl_range *g = made ? slv_tpl_alloc(&r->mem, sizeof *g) : NULL;
         if (!g) return NULL;
-        *g = (struct tpl_range){v->range->start + from * v->range->step, 0, count};
-        if (count > 1) g->step = v->range->step * step;
-        else g->step = 1;
+        /* Places lie within the range, whose length is bounded; only the step can overflow. */
+        const struct tpl_range *of = v->range;
+        *g = (struct tpl_range){.n = count};
+        if (__builtin_mul_overflow(of->step, step, &g->step) ||
+            __builtin_mul_overflow(of->step, from, &g->start) ||
+            __builtin_add_overflow(of->start, g->start, &g->start) ||
+            __builtin_mul_overflow(of->step, to, &g->stop) ||
+            __builtin_add_overflow(of->start, g->stop, &g->stop))
+            return overflow(r);
         made->range = g;
         return made;
     }

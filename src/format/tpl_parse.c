@@ -14,7 +14,8 @@
 
 /* --- tokens and errors ------------------------------------------------------------------------ */
 
-static void *fail(struct tpl_parser *p, int code, const char *fmt, va_list ap) {
+__attribute__((format(printf, 3, 0))) static void *fail(struct tpl_parser *p, int code,
+                                                        const char *fmt, va_list ap) {
     struct slv_err e;
     if (p->rc) return NULL;
     slv_err_vset(&e, code, fmt, ap);
@@ -205,7 +206,7 @@ static bool parse_nodes(struct tpl_parser *p, const char *const *ends, struct tp
         } else if (t.type == T_VAR_BEGIN) {
             n = slv_tpl_node(p, OP_PRINT, p->tok.line);
             if (!n) return false;
-            n->a = slv_tpl_parse_tuple(p, true, NULL, false);
+            n->a = slv_tpl_parse_tuple(p, true, false);
             if (!n->a || !slv_tpl_expect(p, T_VAR_END, "'}}'")) return false;
         } else {
             if (at_end(p, ends)) return true;
@@ -235,8 +236,7 @@ static bool parse_block(struct tpl_parser *p, const char *end, struct tpl_node *
 
 /* --- targets ---------------------------------------------------------------------------------- */
 
-static struct tpl_node *parse_targets(struct tpl_parser *p, const char *end_name, bool with_ns,
-                                      enum tpl_mention how);
+static struct tpl_node *parse_targets(struct tpl_parser *p, bool with_ns, enum tpl_mention how);
 
 static struct tpl_node *parse_target_name(struct tpl_parser *p, bool with_ns,
                                           enum tpl_mention how) {
@@ -246,8 +246,7 @@ static struct tpl_node *parse_target_name(struct tpl_parser *p, bool with_ns,
     if (!slv_tpl_advance(p)) return NULL;
     struct tpl_node *n = slv_tpl_name_node(p, t.s, t.line);
     if (!n) return NULL;
-    if (!with_ns || p->tok.type != T_DOT)
-        return slv_tpl_note_read(p, t.s, how) ? n : NULL;
+    if (!with_ns || p->tok.type != T_DOT) return slv_tpl_note_read(p, t.s, how) ? n : NULL;
     n->op = OP_NSREF;
     if (!slv_tpl_advance(p)) return NULL;
     n->val = slv_tpl_view(p->mem, p->tok.s.p, p->tok.s.n);
@@ -258,14 +257,13 @@ static struct tpl_node *parse_target_item(struct tpl_parser *p, bool with_ns,
                                           enum tpl_mention how) {
     if (p->tok.type != T_LPAREN) return parse_target_name(p, with_ns, how);
     if (!slv_tpl_deeper(p) || !slv_tpl_advance(p)) return NULL;
-    struct tpl_node *n = parse_targets(p, NULL, false, how);
+    struct tpl_node *n = parse_targets(p, false, how);
     p->depth--;
     return n && slv_tpl_expect(p, T_RPAREN, "')'") ? n : NULL;
 }
 
-/* name, or name, name...; ends at ')', '=', the tag's end or end_name. */
-static struct tpl_node *parse_targets(struct tpl_parser *p, const char *end_name, bool with_ns,
-                                      enum tpl_mention how) {
+/* name, or name, name... */
+static struct tpl_node *parse_targets(struct tpl_parser *p, bool with_ns, enum tpl_mention how) {
     uint32_t line = p->tok.line;
     struct tpl_node *first = parse_target_item(p, with_ns, how), *last = first;
     if (!first || p->tok.type != T_COMMA) return first;
@@ -274,9 +272,7 @@ static struct tpl_node *parse_targets(struct tpl_parser *p, const char *end_name
     n->a = first;
     while (p->tok.type == T_COMMA) {
         if (!slv_tpl_advance(p)) return NULL;
-        if (p->tok.type == T_RPAREN || p->tok.type == T_BLOCK_END ||
-            (end_name && slv_tpl_at_name(p, end_name)))
-            break;
+        if (p->tok.type == T_RPAREN || p->tok.type == T_BLOCK_END) break;
         last->next = parse_target_item(p, with_ns, how);
         last = last->next;
         if (!last) return NULL;
@@ -297,7 +293,7 @@ static struct tpl_node *parse_if(struct tpl_parser *p) {
         if (!n || !slv_tpl_advance(p)) return NULL;
         *slot = n;
         slot = &n->c;
-        n->a = slv_tpl_parse_tuple(p, false, NULL, false);
+        n->a = slv_tpl_parse_tuple(p, false, false);
         if (!n->a || !parse_body(p, ends, &n->b)) return NULL;
         more = slv_tpl_at_name(p, "elif");
     }
@@ -326,10 +322,10 @@ static struct tpl_node *parse_for(struct tpl_parser *p) {
     bool has_test, is_in;
     if (!n || !slv_tpl_advance(p)) return NULL;
     p->fors++;
-    n->a = parse_targets(p, "in", false, MENTION_STORE);
+    n->a = parse_targets(p, false, MENTION_STORE);
     if (!n->a || !slv_tpl_skip_name(p, "in", &is_in)) return NULL;
     if (!is_in) return slv_tpl_syntax(p, "expected 'in'");
-    n->b = slv_tpl_parse_tuple(p, false, "recursive", false);
+    n->b = slv_tpl_parse_tuple(p, false, false);
     if (!n->b || !slv_tpl_skip_name(p, "if", &has_test)) return NULL;
     struct inside was = enter_frame(p);
     if (has_test) {
@@ -346,11 +342,11 @@ static struct tpl_node *parse_for(struct tpl_parser *p) {
 static struct tpl_node *parse_set(struct tpl_parser *p) {
     struct tpl_node *n = slv_tpl_node(p, OP_SET, p->tok.line);
     if (!n || !slv_tpl_advance(p)) return NULL;
-    n->a = parse_targets(p, NULL, true, MENTION_STORE);
+    n->a = parse_targets(p, true, MENTION_STORE);
     if (!n->a) return NULL;
     if (p->tok.type == T_ASSIGN) {
         if (!slv_tpl_advance(p)) return NULL;
-        n->b = slv_tpl_parse_tuple(p, true, NULL, false);
+        n->b = slv_tpl_parse_tuple(p, true, false);
         return n->b && note_target(p, n->a) ? n : NULL;
     }
     n->op = OP_SETBLOCK;
@@ -448,7 +444,6 @@ static struct tpl_node *parse_macro(struct tpl_parser *p) {
 static struct tpl_node *parse_call_block(struct tpl_parser *p) {
     struct tpl_node *n = macro_node(p, OP_CALLBLOCK);
     if (!n) return NULL;
-    n->sig->name = "caller";
     struct inside was = enter_frame(p);
     if (p->tok.type == T_LPAREN && !parse_signature(p, n->sig)) return NULL;
     leave_frame(p, was);
@@ -465,7 +460,6 @@ static struct tpl_node *parse_call_block(struct tpl_parser *p) {
 static struct tpl_node *parse_generation(struct tpl_parser *p) {
     struct tpl_node *n = macro_node(p, OP_GENERATION);
     if (!n) return NULL;
-    n->sig->name = "generation";
     struct inside was = enter_frame(p);
     if (!parse_macro_body(p, n, "endgeneration")) return NULL;
     leave_frame(p, was);
@@ -488,7 +482,7 @@ static struct tpl_node *parse_with(struct tpl_parser *p) {
     struct tpl_node **targets = &n->a, **values = &n->b;
     while (p->tok.type != T_BLOCK_END) {
         if (n->a && !slv_tpl_expect(p, T_COMMA, "','")) return NULL;
-        *targets = parse_targets(p, NULL, false, MENTION_PARAM);
+        *targets = parse_targets(p, false, MENTION_PARAM);
         if (!*targets || !slv_tpl_expect(p, T_ASSIGN, "'='")) return NULL;
         targets = &(*targets)->next;
         *values = slv_tpl_parse_expr(p, true);
@@ -597,15 +591,13 @@ static bool compile(struct tpl_parser *p, const char *text, size_t n) {
     }
     p->t->ids = slv_value_dict(p->mem);
     if (!p->t->ids || !normalize(p, text, n) || !slv_tpl_advance(p)) return false;
-    if (!special_id(p, "loop", &p->t->loop_id) || !special_id(p, "caller", &p->t->caller_id))
-        return false;
+    if (!special_id(p, "loop", &p->t->loop_id)) return false;
     if (!parse_nodes(p, NULL, &p->t->body)) return false;
     if (p->unknown) {
         p->tok.line = p->unknown->line;
         int length = p->unknown->val->s.n < 100 ? (int)p->unknown->val->s.n : 100;
         slv_tpl_refuse(p, SLV_E_UNSUPPORTED, "No %s named '%.*s'",
-                       p->unknown->op == OP_TEST ? "test" : "filter", length,
-                       p->unknown->val->s.p);
+                       p->unknown->op == OP_TEST ? "test" : "filter", length, p->unknown->val->s.p);
         return false;
     }
     return true;

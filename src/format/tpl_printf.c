@@ -86,7 +86,10 @@ static bool add_number(struct tpl_run *r, const struct spec *f, bool negative, c
 
 static bool add_int(struct tpl_run *r, const struct spec *f, int64_t v) {
     char text[64];
-    unsigned base = f->type == 'x' || f->type == 'X' ? 16 : f->type == 'o' ? 8 : f->type == 'b' ? 2 : 10;
+    unsigned base = f->type == 'x' || f->type == 'X' ? 16
+                    : f->type == 'o'                 ? 8
+                    : f->type == 'b'                 ? 2
+                                                     : 10;
     uint64_t size = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
     size_t n = digits(size, base, f->type == 'X', text);
     const char *prefix = !f->alt || base == 10 ? ""
@@ -141,7 +144,7 @@ static bool add_double(struct tpl_run *r, const struct spec *f, double v) {
     return add_number(r, f, negative, "", text, n, 3);
 }
 
-/* --- the % operator ---------------------------------------------------------------------------- */
+/* --- the % operator --------------------------------------------------------------------------- */
 
 struct percent {
     struct tpl_run *r;
@@ -289,12 +292,12 @@ static bool percent_all(struct percent *p) {
         if (!slv_tpl_pay(p->r, 1) || !slv_tpl_add(p->r, from, n)) return false;
         p->at += n + (sign != NULL);
         if (!sign) break;
-        if (p->at < p->s.n && p->s.p[p->at] == '(' && !read_key(p, &v)) return false;
-        if (!read_flags(p, &f)) return false;
-        if (f.type == '%') {
-            if (!slv_tpl_add(p->r, "%", 1)) return false;
+        if (p->at < p->s.n && p->s.p[p->at] == '%') {
+            if (!slv_tpl_add(p->r, p->s.p + p->at++, 1)) return false;
             continue;
         }
+        if (p->at < p->s.n && p->s.p[p->at] == '(' && !read_key(p, &v)) return false;
+        if (!read_flags(p, &f)) return false;
         if (!v) v = next_arg(p);
         if (!v || !convert(p, &f, v)) return false;
     }
@@ -309,8 +312,8 @@ struct slv_value *slv_tpl_percent(struct tpl_run *r, struct slv_value *fmt, stru
     size_t mark = slv_tpl_begin(r);
     if (!percent_all(&p)) return NULL;
     size_t given = args->kind == TPL_TUPLE ? args->list->n : 1;
-    bool mapping = p.map || args->kind == TPL_LIST || args->kind == TPL_UNDEF ||
-                   args->kind == TPL_RANGE;
+    bool mapping =
+        p.map || args->kind == TPL_LIST || args->kind == TPL_UNDEF || args->kind == TPL_RANGE;
     if (p.used < given && !mapping)
         return slv_tpl_fail(r, "not all arguments converted during string formatting");
     struct slv_value *v = slv_tpl_end(r, mark);
@@ -342,14 +345,14 @@ static bool read_spec(struct tpl_run *r, struct tpl_text s, struct spec *f) {
     if (i < s.n && memchr("+- ", s.p[i], 3)) f->sign = s.p[i] == '-' ? 0 : s.p[i], i++;
     if (i < s.n && s.p[i] == '#') f->alt = true, i++;
     if (i < s.n && s.p[i] == '0') f->zero = true, i++;
-    for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9' && f->width <= TPL_STR_MAX; i++)
-        f->width = f->width * 10 + (size_t)(s.p[i] - '0');
+    for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++) /* past the maximum: any will do */
+        if (f->width <= TPL_STR_MAX) f->width = f->width * 10 + (size_t)(s.p[i] - '0');
     if (i < s.n && (s.p[i] == ',' || s.p[i] == '_')) f->group = s.p[i++];
     if (i < s.n && s.p[i] == '.') {
         size_t from = ++i;
         f->precision = 0;
-        for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9' && f->precision < 1 << 24; i++)
-            f->precision = f->precision * 10 + (s.p[i] - '0');
+        for (; i < s.n && s.p[i] >= '0' && s.p[i] <= '9'; i++)
+            if (f->precision < 1 << 24) f->precision = f->precision * 10 + (s.p[i] - '0');
         if (i == from) return slv_tpl_fail(r, "Format specifier missing precision") != NULL;
     }
     if (i < s.n) f->type = s.p[i++];
@@ -384,8 +387,7 @@ static bool format_value(struct tpl_run *r, struct slv_value *v, struct tpl_text
     struct spec f;
     if (spec.n == 0) return slv_tpl_add_value(r, v);
     if (!read_spec(r, spec, &f)) return false;
-    if (v->kind == TPL_INT || v->kind == TPL_BOOL || v->kind == TPL_FLOAT ||
-        v->kind == TPL_BIGINT)
+    if (v->kind == TPL_INT || v->kind == TPL_BOOL || v->kind == TPL_FLOAT || v->kind == TPL_BIGINT)
         return format_number(r, &f, v);
     if (v->kind != TPL_STR)
         return slv_tpl_fail(r, "unsupported format string passed to %s.__format__",

@@ -10,18 +10,12 @@
 
 static bool flag(struct tpl_run *r, struct slv_value *v) { return v && slv_tpl_truth(r, v); }
 
-static bool int_arg(struct tpl_run *r, const struct slv_value *v, int64_t *ret) {
-    if (slv_tpl_as_int(v, ret)) return true;
-    if (slv_tpl_defined(r, v)) slv_tpl_fail(r, "an int is required, not %s", slv_tpl_type(v));
-    return false;
-}
-
 /* Text in lower case; any other value as it is. */
 static struct slv_value *folded(struct tpl_run *r, struct slv_value *v) {
     return v && v->kind == TPL_STR ? slv_tpl_recase(r, v, CASE_LOWER) : v;
 }
 
-/* --- attributes by path ------------------------------------------------------------------------ */
+/* --- attributes by path ----------------------------------------------------------------------- */
 
 /* "a.b.0" of a value, as items; an undefined step becomes `fallback` where that is given. */
 static struct slv_value *by_path(struct tpl_run *r, struct slv_value *v, struct tpl_text path,
@@ -58,7 +52,9 @@ static struct slv_value *sort_key(struct tpl_run *r, struct slv_value *v,
     if (!several || !attr || attr->kind != TPL_STR || !memchr(attr->s.p, ',', attr->s.n)) {
         v = attribute(r, v, attr, NULL);
         if (fold) v = folded(r, v);
-        if (!several || !v || v->kind == TPL_STR || v->kind == TPL_INT) return v;
+        if (!several || !v || v->kind == TPL_STR || v->kind == TPL_INT || v->kind == TPL_FLOAT ||
+            v->kind == TPL_BOOL)
+            return v;
         /* In a list, equal elements need no order of their own: [none, none]|sort is fine. */
         struct slv_value *one = slv_tpl_list(&r->mem, TPL_LIST, 1);
         return one && slv_tpl_push(&r->mem, one, v) ? one : NULL;
@@ -76,7 +72,7 @@ static struct slv_value *sort_key(struct tpl_run *r, struct slv_value *v,
     return key;
 }
 
-/* --- sorting ----------------------------------------------------------------------------------- */
+/* --- sorting ---------------------------------------------------------------------------------- */
 
 struct keyed {
     struct slv_value *key, *v;
@@ -86,8 +82,7 @@ static bool merge_sort(struct tpl_run *r, struct keyed *a, struct keyed *tmp, si
                        bool reverse) {
     if (n < 2) return true;
     size_t half = n / 2, i = 0, k = half, o = 0;
-    if (!merge_sort(r, a, tmp, half, reverse) ||
-        !merge_sort(r, a + half, tmp, n - half, reverse))
+    if (!merge_sort(r, a, tmp, half, reverse) || !merge_sort(r, a + half, tmp, n - half, reverse))
         return false;
     while (i < half || k < n) {
         bool left = k == n;
@@ -194,7 +189,7 @@ static struct slv_value *f_groupby(struct tpl_run *r, struct slv_value *v,
     return out;
 }
 
-/* --- one value out of many ----------------------------------------------------------------------- */
+/* --- one value out of many -------------------------------------------------------------------- */
 
 static struct slv_value *extreme(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a,
                                  int want) {
@@ -264,8 +259,7 @@ static struct slv_value *f_join(struct tpl_run *r, struct slv_value *v, const st
     if (!it || !sep) return NULL;
     for (bool first = true; (got = slv_tpl_next(r, it, &item)) == 1; first = false) {
         item = attribute(r, item, a->v[1], NULL);
-        if (!item || (!first && !slv_tpl_add(r, sep->s.p, sep->s.n)) ||
-            !slv_tpl_add_value(r, item))
+        if (!item || (!first && !slv_tpl_add(r, sep->s.p, sep->s.n)) || !slv_tpl_add_value(r, item))
             return NULL;
     }
     return got < 0 ? NULL : slv_tpl_end(r, mark);
@@ -276,9 +270,16 @@ static struct slv_value *f_list(struct tpl_run *r, struct slv_value *v, const st
     return slv_tpl_collect(r, v, TPL_LIST);
 }
 
-/* --- iterators ------------------------------------------------------------------------------------ */
+/* --- iterators
+ * ------------------------------------------------------------------------------------ */
 
-/* The first element asked for checks the arguments, as in a generator's body. */
+/* Python's generators look at what they walk only when the first element is asked for. */
+static bool begin_any(struct tpl_run *r, struct tpl_iter *it) {
+    if (!it->inner) it->inner = slv_tpl_iter(r, it->src);
+    return it->inner != NULL;
+}
+
+/* The same, where what is false counts as empty. */
 static int begin_walk(struct tpl_run *r, struct tpl_iter *it) {
     if (it->inner) return 1;
     if (it->src->kind != TPL_UNDEF && it->src->kind != TPL_ITER) {
@@ -286,8 +287,7 @@ static int begin_walk(struct tpl_run *r, struct tpl_iter *it) {
         if (r->rc) return -1;
         if (!any) return 0;
     }
-    it->inner = slv_tpl_iter(r, it->src);
-    return it->inner ? 1 : -1;
+    return begin_any(r, it) ? 1 : -1;
 }
 
 static int next_mapped(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {
@@ -351,8 +351,8 @@ static int next_selected(struct tpl_run *r, struct tpl_iter *it, struct slv_valu
     return got;
 }
 
-static struct slv_value *selection(struct tpl_run *r, struct slv_value *v,
-                                   const struct tpl_args *a, bool with_attr, bool negate) {
+static struct slv_value *selection(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a,
+                                   bool with_attr, bool negate) {
     struct tpl_iter *it = slv_tpl_iter_new(r, next_selected);
     size_t used = with_attr;
     if (!it) return NULL;
@@ -367,7 +367,7 @@ static struct slv_value *selection(struct tpl_run *r, struct slv_value *v,
         it->def = slv_tpl_test(name->s.p, name->s.n);
     }
     it->args = *a;
-    it->args.v += used;
+    if (used) it->args.v += used;
     it->args.n -= used;
     return slv_tpl_iter_value(r, it);
 }
@@ -393,8 +393,8 @@ static struct slv_value *f_rejectattr(struct tpl_run *r, struct slv_value *v,
 }
 
 static int next_unique(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {
-    int got;
-    while ((got = slv_tpl_next(r, it->inner, ret)) == 1) {
+    int got = -1;
+    while (begin_any(r, it) && (got = slv_tpl_next(r, it->inner, ret)) == 1) {
         struct slv_value *key = sort_key(r, *ret, it->attr, it->fold, false);
         if (!key) return -1;
         struct slv_value *seen = slv_tpl_get(r, &r->mem, it->seen, key);
@@ -412,8 +412,8 @@ static struct slv_value *f_unique(struct tpl_run *r, struct slv_value *v,
     it->seen = slv_tpl_alloc(&r->mem, sizeof *it->seen);
     it->fold = !flag(r, a->v[0]);
     it->attr = a->v[1];
-    it->inner = slv_tpl_iter(r, v);
-    return it->seen && it->inner ? slv_tpl_iter_value(r, it) : NULL;
+    it->src = v;
+    return it->seen ? slv_tpl_iter_value(r, it) : NULL;
 }
 
 static bool fill_up(struct tpl_run *r, struct slv_value *list, size_t to, struct slv_value *with) {
@@ -424,7 +424,7 @@ static bool fill_up(struct tpl_run *r, struct slv_value *list, size_t to, struct
 
 static int next_batch(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {
     struct slv_value *list = slv_tpl_list(&r->mem, TPL_LIST, 0), *item;
-    int got = list ? 1 : -1;
+    int got = list && begin_any(r, it) ? 1 : -1;
     while (got == 1 && (list->list->n < it->width || !list->list->n)) {
         got = slv_tpl_next(r, it->inner, &item);
         if (got == 1 && !slv_tpl_push(&r->mem, list, item)) return -1;
@@ -438,16 +438,18 @@ static int next_batch(struct tpl_run *r, struct tpl_iter *it, struct slv_value *
 static struct slv_value *f_batch(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a) {
     int64_t n;
     struct tpl_iter *it = slv_tpl_iter_new(r, next_batch);
-    if (!it || !int_arg(r, a->v[0], &n)) return NULL;
+    if (!it || !slv_tpl_want_int(r, a->v[0], &n)) return NULL;
     if (n < 1) return slv_tpl_fail(r, "batch wants a width of at least 1");
     it->width = (size_t)n;
     if (a->v[1] && a->v[1]->kind != TPL_NONE) it->fill = a->v[1];
-    it->inner = slv_tpl_iter(r, v);
-    return it->inner ? slv_tpl_iter_value(r, it) : NULL;
+    it->src = v;
+    return slv_tpl_iter_value(r, it);
 }
 
 static int next_slice(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {
-    const struct tpl_list *all = it->src->list;
+    if (!it->pos && !it->fallback) it->fallback = slv_tpl_collect(r, it->src, TPL_LIST);
+    if (!it->fallback) return -1;
+    const struct tpl_list *all = it->fallback->list;
     size_t number = it->pos, each = all->n / it->width, extra = all->n % it->width;
     if (number >= it->width) return 0;
     size_t n = each + (number < extra);
@@ -464,21 +466,30 @@ static int next_slice(struct tpl_run *r, struct tpl_iter *it, struct slv_value *
 static struct slv_value *f_slice(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a) {
     int64_t n;
     struct tpl_iter *it = slv_tpl_iter_new(r, next_slice);
-    if (!it || !int_arg(r, a->v[0], &n)) return NULL;
-    if (n == 0) return slv_tpl_fail(r, "integer division or modulo by zero");
-    it->src = slv_tpl_collect(r, v, TPL_LIST);
-    it->width = n < 0 ? 1 : (size_t)n;
-    it->pos = n < 0; /* range() of a negative number is empty */
+    if (!it || !slv_tpl_want_int(r, a->v[0], &n)) return NULL;
+    if (n < 1) return slv_tpl_fail(r, "slice wants at least 1 slice");
+    it->src = v;
+    it->width = (size_t)n;
     if (a->v[1] && a->v[1]->kind != TPL_NONE) it->fill = a->v[1];
-    return it->src ? slv_tpl_iter_value(r, it) : NULL;
+    return slv_tpl_iter_value(r, it);
+}
+
+static int next_item(struct tpl_run *r, struct tpl_iter *it, struct slv_value **ret) {
+    if (!it->inner && it->src->kind != TPL_UNDEF && it->src->kind != TPL_DICT)
+        slv_tpl_fail(r, "Can only get item pairs from a mapping.");
+    if (r->rc) return -1;
+    if (!it->inner) {
+        struct slv_value *view = it->src->kind == TPL_DICT ? items_view(r, it->src) : it->src;
+        it->inner = view ? slv_tpl_iter(r, view) : NULL;
+    }
+    return it->inner ? slv_tpl_next(r, it->inner, ret) : -1;
 }
 
 static struct slv_value *f_items(struct tpl_run *r, struct slv_value *v, const struct tpl_args *a) {
+    struct tpl_iter *it = slv_tpl_iter_new(r, next_item);
     (void)a;
-    if (v->kind != TPL_UNDEF && v->kind != TPL_DICT)
-        return slv_tpl_fail(r, "Can only get item pairs from a mapping.");
-    struct slv_value *view = v->kind == TPL_DICT ? items_view(r, v) : v;
-    return view ? slv_tpl_iter_value(r, slv_tpl_iter(r, view)) : NULL;
+    if (it) it->src = v;
+    return slv_tpl_iter_value(r, it);
 }
 
 static struct slv_value *reversed_text(struct tpl_run *r, struct slv_value *v) {

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BIGINT_MAX 4300 /* digits, as in Python */
+
 bool slv_tpl_add(struct tpl_run *r, const char *p, size_t n) {
     if (!slv_tpl_pay(r, n / 32)) return false;
     int rc = slv_buf_add(&r->scratch, p, n);
@@ -50,14 +52,14 @@ bool slv_tpl_add_fill(struct tpl_run *r, const char *p, size_t n, size_t times) 
 
 const char *slv_tpl_type(const struct slv_value *v) {
     static const char *const names[] = {
-        "Undefined", "NoneType", "bool",      "int",       "int",     "float", "str",
-        "list",      "tuple",    "dict",      "dict view", "range",   "generator", "Namespace",
-        "Macro",     "method",   "function",  "LoopContext", "Cycler", "Joiner",
+        "Undefined", "NoneType", "bool",     "int",         "int",    "float",     "str",
+        "list",      "tuple",    "dict",     "dict view",   "range",  "generator", "Namespace",
+        "Macro",     "method",   "function", "LoopContext", "Cycler", "Joiner",
     };
     return names[v->kind];
 }
 
-/* --- numbers --------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 static bool reads_back(const char *text, double v) { return strtod(text, NULL) == v; }
 
@@ -148,7 +150,7 @@ struct slv_value *slv_tpl_parse_int(struct slv_scope *s, const char *p, size_t n
         if (r) r->i = negative ? (int64_t)(0 - v) : (int64_t)v;
         return r;
     }
-    if (base != 10) return NULL;
+    if (base != 10 || n > BIGINT_MAX) return NULL;
     struct slv_value *r = slv_tpl_new(s, TPL_BIGINT);
     char *text = r ? slv_tpl_alloc(s, n + 1) : NULL;
     if (!text) return NULL;
@@ -158,7 +160,7 @@ struct slv_value *slv_tpl_parse_int(struct slv_scope *s, const char *p, size_t n
     return r;
 }
 
-/* --- str and repr ---------------------------------------------------------------------------- */
+/* --- str and repr ----------------------------------------------------------------------------- */
 
 static bool add_str_repr(struct tpl_run *r, const struct slv_value *v) {
     const char *s = v->s.p;
@@ -178,7 +180,10 @@ static bool add_str_repr(struct tpl_run *r, const struct slv_value *v) {
         else if (slv_tpl_printable(cp)) ok = slv_tpl_add(r, s + i, used);
         else {
             char kind = cp < 0x100 ? 'x' : cp < 0x10000 ? 'u' : 'U';
-            snprintf(text, sizeof text, "\\%c%0*x", kind, kind == 'x' ? 2 : kind == 'u' ? 4 : 8,
+            snprintf(text, sizeof text, "\\%c%0*x", kind,
+                     kind == 'x'   ? 2
+                     : kind == 'u' ? 4
+                                   : 8,
                      (unsigned)cp);
             ok = adds(r, text);
         }
@@ -224,44 +229,58 @@ static bool add_view(struct tpl_run *r, const struct slv_value *v) {
 
 static bool add_range(struct tpl_run *r, const struct tpl_range *g) {
     char text[100];
-    long long stop = (long long)(g->start + (int64_t)g->n * g->step);
-    if (g->step == 1)
-        snprintf(text, sizeof text, "range(%lld, %lld)", (long long)g->start, stop);
-    else
-        snprintf(text, sizeof text, "range(%lld, %lld, %lld)", (long long)g->start, stop,
-                 (long long)g->step);
+    long long start = (long long)g->start, stop = (long long)g->stop, step = (long long)g->step;
+    if (step == 1) snprintf(text, sizeof text, "range(%lld, %lld)", start, stop);
+    else snprintf(text, sizeof text, "range(%lld, %lld, %lld)", start, stop, step);
     return adds(r, text);
+}
+
+static bool add_macro(struct tpl_run *r, const char *name) {
+    if (!name) return adds(r, "<Macro anonymous>");
+    const struct slv_value quoted = {.kind = TPL_STR, .s = {name, strlen(name)}};
+    return adds(r, "<Macro ") && add_str_repr(r, &quoted) && adds(r, ">");
 }
 
 bool slv_tpl_add_repr(struct tpl_run *r, const struct slv_value *v) {
     char text[TPL_FLOAT_TEXT];
     switch ((enum tpl_kind)v->kind) {
-    case TPL_UNDEF: return adds(r, "Undefined");
-    case TPL_NONE: return adds(r, "None");
-    case TPL_BOOL: return adds(r, v->truth ? "True" : "False");
+    case TPL_UNDEF:
+        return adds(r, "Undefined");
+    case TPL_NONE:
+        return adds(r, "None");
+    case TPL_BOOL:
+        return adds(r, v->truth ? "True" : "False");
     case TPL_INT:
         snprintf(text, sizeof text, "%lld", (long long)v->i);
         return adds(r, text);
-    case TPL_BIGINT: return slv_tpl_add(r, v->s.p, v->s.n);
-    case TPL_FLOAT: return slv_tpl_add(r, text, slv_tpl_float_text(v->d, text));
+    case TPL_BIGINT:
+        return slv_tpl_add(r, v->s.p, v->s.n);
+    case TPL_FLOAT:
+        return slv_tpl_add(r, text, slv_tpl_float_text(v->d, text));
     case TPL_STR:
         if (!v->markup) return add_str_repr(r, v);
         return adds(r, "Markup(") && add_str_repr(r, v) && adds(r, ")");
     case TPL_LIST:
-    case TPL_TUPLE: return add_list(r, v);
-    case TPL_DICT: return adds(r, "{") && add_entries(r, v->dict, true, true, ": ") && adds(r, "}");
-    case TPL_VIEW: return add_view(r, v);
-    case TPL_RANGE: return add_range(r, v->range);
+    case TPL_TUPLE:
+        return add_list(r, v);
+    case TPL_DICT:
+        return adds(r, "{") && add_entries(r, v->dict, true, true, ": ") && adds(r, "}");
+    case TPL_VIEW:
+        return add_view(r, v);
+    case TPL_RANGE:
+        return add_range(r, v->range);
     case TPL_NS:
         return adds(r, "<Namespace {") && add_entries(r, v->dict, true, true, ": ") &&
                adds(r, "}>");
     case TPL_MACRO:
+        return add_macro(r, v->macro->sig->name);
     case TPL_METHOD:
     case TPL_FUNC:
     case TPL_LOOP:
     case TPL_CYCLER:
     case TPL_JOINER:
-    case TPL_ITER: break; /* Python prints an address */
+    case TPL_ITER:
+        break; /* Python prints an address */
     }
     return adds(r, "<") && adds(r, slv_tpl_type(v)) && adds(r, " object>");
 }
@@ -301,7 +320,7 @@ struct slv_value *slv_tpl_str(struct tpl_run *r, struct slv_value *v) {
     return slv_tpl_add_value(r, v) ? slv_tpl_end(r, mark) : NULL;
 }
 
-/* --- places ---------------------------------------------------------------------------------- */
+/* --- places ----------------------------------------------------------------------------------- */
 
 size_t slv_tpl_offset(const struct slv_value *v, size_t index) {
     if (v->cps == v->s.n) return index;

@@ -12,6 +12,9 @@
 
 #define INDEX_FROM 9 /* entries from which a dict has an index */
 #define DICT_MAX ((size_t)1 << 24)
+#define TEXT_MAX ((size_t)1 << 30) /* bytes of a string: their count fits 32 bits */
+
+_Static_assert(sizeof(struct slv_value) == 32, "most of a rendering's memory is values");
 
 struct slv_value slv_tpl_none = {.kind = TPL_NONE};
 struct slv_value slv_tpl_true = {.kind = TPL_BOOL, .truth = true};
@@ -64,7 +67,9 @@ struct slv_value *slv_tpl_new(struct slv_scope *s, enum tpl_kind kind) {
     return v;
 }
 
-struct slv_value *slv_value_none(struct slv_scope *s) { return s ? &slv_tpl_none : NULL; }
+struct slv_value *slv_value_none(struct slv_scope *s) {
+    return s ? &slv_tpl_none : NULL;
+}
 
 struct slv_value *slv_value_bool(struct slv_scope *s, bool v) {
     return s ? slv_tpl_bool(v) : NULL;
@@ -82,10 +87,10 @@ struct slv_value *slv_value_double(struct slv_scope *s, double v) {
     return r;
 }
 
-/* --- strings --------------------------------------------------------------------------------- */
+/* --- strings ---------------------------------------------------------------------------------- */
 
-static size_t count_cps(const char *p, size_t n) {
-    size_t cps = 0;
+static uint32_t count_cps(const char *p, size_t n) {
+    uint32_t cps = 0;
     for (size_t i = 0; i < n; i++)
         cps += ((unsigned char)p[i] & 0xc0) != 0x80;
     return cps;
@@ -119,6 +124,7 @@ struct slv_value *slv_tpl_cstr(struct slv_scope *s, const char *literal) {
 struct slv_value *slv_value_str(struct slv_scope *s, const char *p, size_t n) {
     if (!s) return NULL;
     if (n == 0) return &slv_tpl_empty;
+    if (n > TEXT_MAX) return NULL;
     size_t room = n;
     bool valid = slv_utf8_valid(p, n, NULL);
     if (!valid && !slv_size_mul(n, 3, &room)) return NULL;
@@ -129,33 +135,36 @@ struct slv_value *slv_value_str(struct slv_scope *s, const char *p, size_t n) {
     return slv_tpl_view(s, copy, n);
 }
 
-/* Where text a ends exactly at the newest concatenation's end, b is written behind it: building a
- * long text piece by piece stays linear. */
+/* Stands before the bytes of a long concatenation, which have room behind them. */
+struct growth {
+    size_t used, room;
+};
+
+#define GROW_FROM 128 /* bytes from which a concatenation gets room to grow */
+
+/* Where nothing was written behind text a yet, b is written there, and the two texts share bytes:
+ * building a long text piece by piece stays linear. */
 struct slv_value *slv_tpl_join2(struct tpl_run *r, const struct slv_value *a,
                                 const struct slv_value *b) {
-    struct slv_scope *s = &r->mem;
     size_t n = a->s.n + b->s.n; /* both are at most TPL_STR_MAX */
     if (n > TPL_STR_MAX) return slv_tpl_fail_code(r, SLV_E_LIMIT, "a text grows too long");
-    struct slv_value *v = slv_tpl_new(s, TPL_STR);
-    if (!v) return NULL;
-    char *p = NULL;
-    if (a->s.n && a->s.p + a->s.n == s->tail && (size_t)(s->tail_end - s->tail) >= b->s.n) {
-        if (!slv_tpl_pay(r, b->s.n / 32)) return NULL;
-        p = s->tail - a->s.n;
-        s->tail += b->s.n;
+    struct slv_value *v = slv_tpl_new(&r->mem, TPL_STR);
+    if (!v || !slv_tpl_pay(r, b->s.n / 32)) return NULL;
+    struct growth *g = a->growth;
+    if (g && g->used == a->s.n && g->room - g->used >= b->s.n) {
+        memcpy((char *)(g + 1) + g->used, b->s.p, b->s.n);
     } else {
-        size_t room = n < 128 ? n : 2 * n;
-        if (!slv_tpl_pay(r, n / 32)) return NULL;
-        p = slv_tpl_alloc(s, room);
-        if (!p) return NULL;
-        if (a->s.n) memcpy(p, a->s.p, a->s.n);
-        if (room > n) {
-            s->tail = p + n;
-            s->tail_end = p + room;
-        }
+        size_t room = n < GROW_FROM ? n : n + n / 2;
+        if (!slv_tpl_pay(r, a->s.n / 32)) return NULL;
+        g = slv_tpl_alloc(&r->mem, sizeof *g + room);
+        if (!g) return NULL;
+        g->room = room;
+        if (a->s.n) memcpy(g + 1, a->s.p, a->s.n);
+        if (b->s.n) memcpy((char *)(g + 1) + a->s.n, b->s.p, b->s.n);
     }
-    if (b->s.n) memcpy(p + a->s.n, b->s.p, b->s.n);
-    v->s = (struct tpl_text){p, n};
+    g->used = n;
+    v->s = (struct tpl_text){(char *)(g + 1), n};
+    v->growth = g;
     v->cps = a->cps + b->cps;
     return v;
 }
@@ -165,7 +174,7 @@ bool slv_tpl_text_is(const struct slv_value *v, const char *literal) {
     return v->kind == TPL_STR && v->s.n == n && memcmp(v->s.p, literal, n) == 0;
 }
 
-/* --- lists ----------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 struct slv_value *slv_tpl_list(struct slv_scope *s, enum tpl_kind kind, size_t cap) {
     struct slv_value *v = slv_tpl_new(s, kind);
@@ -182,7 +191,9 @@ struct slv_value *slv_tpl_list(struct slv_scope *s, enum tpl_kind kind, size_t c
     return v;
 }
 
-struct slv_value *slv_value_list(struct slv_scope *s) { return slv_tpl_list(s, TPL_LIST, 0); }
+struct slv_value *slv_value_list(struct slv_scope *s) {
+    return slv_tpl_list(s, TPL_LIST, 0);
+}
 
 bool slv_tpl_push(struct slv_scope *s, struct slv_value *list, struct slv_value *v) {
     if (!list || !v) return false;
@@ -200,8 +211,7 @@ bool slv_tpl_push(struct slv_scope *s, struct slv_value *list, struct slv_value 
     return true;
 }
 
-struct slv_value *slv_value_push(struct slv_scope *s, struct slv_value *list,
-                                 struct slv_value *v) {
+struct slv_value *slv_value_push(struct slv_scope *s, struct slv_value *list, struct slv_value *v) {
     if (!list || list->kind != TPL_LIST) return NULL;
     return slv_tpl_push(s, list, v) ? list : NULL;
 }
@@ -212,7 +222,7 @@ struct slv_value *slv_tpl_pair(struct slv_scope *s, struct slv_value *a, struct 
     return v;
 }
 
-/* --- dicts ----------------------------------------------------------------------------------- */
+/* --- dicts ------------------------------------------------------------------------------------ */
 
 struct slv_value *slv_value_dict(struct slv_scope *s) {
     struct slv_value *v = slv_tpl_new(s, TPL_DICT);
@@ -301,4 +311,14 @@ struct slv_value *slv_tpl_get_str(struct slv_scope *s, const struct tpl_dict *d,
 
 int slv_scope_set(struct slv_scope *s, const char *name, struct slv_value *v) {
     return v && slv_value_put(s, s->names, name, v) ? 0 : SLV_E_NOMEM;
+}
+
+int slv_scope_set_all(struct slv_scope *s, struct slv_value *dict) {
+    if (!dict) return SLV_E_NOMEM;
+    if (dict->kind != TPL_DICT) return SLV_E_USAGE;
+    for (size_t i = 0; i < dict->dict->n; i++) {
+        const struct tpl_entry *e = &dict->dict->e[i];
+        if (!slv_tpl_put(NULL, s, s->names->dict, e->key, e->value)) return SLV_E_NOMEM;
+    }
+    return 0;
 }

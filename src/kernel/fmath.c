@@ -21,7 +21,8 @@ static double rne64(double x) { return (x + 0x1.8p52) - 0x1.8p52; }
 double slv_exp64(double x) {
     if (x != x) return x;
     if (x > 709.0)
-        return x > 709.7 ? from_bits64(0x7ff0000000000000u) : slv_exp64(x - 1) * 0x1.5bf0a8b145769p+1;
+        return x > 709.7 ? from_bits64(0x7ff0000000000000u)
+                         : slv_exp64(x - 1) * 0x1.5bf0a8b145769p+1;
     if (x < -708.0) return 0.0;
     double n = rne64(x * 0x1.71547652b82fep+0);
     double r = (x - n * 0x1.62e42fee00000p-1) - n * 0x1.a39ef35793c76p-33;

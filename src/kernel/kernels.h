@@ -40,8 +40,7 @@ struct slv_acts {
 typedef void (*slv_matmul_fn)(const struct slv_mat *w, const struct slv_acts *x, size_t n,
                               size_t tile0, size_t tile1, float *out, size_t ldo);
 
-/* --- rows of floats ----------------------------------------------------------------------------
- */
+/* --- rows of floats --------------------------------------------------------------------------- */
 
 /* q[n], d[n / block], sum[n / 16] of x[n]; n and block multiples of 16, block divides n.
  * d = amax / 127, q = rne(x * (127 / amax)). A block with a NaN or an infinity gets d = NaN; one
@@ -65,8 +64,7 @@ typedef void (*slv_axpy_fn)(const float *a, const float *b, float s, size_t n, f
 /* out = s * tanh(x / s), as s * tanh(x * (1 / s)) */
 typedef void (*slv_softcap_fn)(const float *x, float s, size_t n, float *out);
 
-/* --- attention over one block of positions ------------------------------------------------------
- */
+/* --- attention over one block of positions ---------------------------------------------------- */
 
 #define SLV_KV_BLOCK 64 /* positions in a block, aligned to absolute position */
 
@@ -102,8 +100,7 @@ typedef void (*slv_attn_fn)(const struct slv_attn_args *a, float *ret_max, float
 typedef void (*slv_attn_join_fn)(float m, float l, const float *o, size_t n, float *max, float *sum,
                                  float *acc);
 
-/* --- the table -----------------------------------------------------------------------------------
- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 struct slv_kernels {
     enum slv_cpu_level level;

@@ -23,10 +23,10 @@ static int8_t load_code(const struct slv_layout *l, const struct slv_form_parts 
     const uint8_t *high = chunk + (size_t)64 * f->low;
     unsigned u;
     if (f->low == 8) return (int8_t)chunk[g * 64 + byte];
-    if (f->low == 4) u = chunk[g % 4 * 64 + byte] >> (g / 4 * 4) & 15;
-    else u = chunk[g % 2 * 64 + byte] >> (g / 2 * 2) & 3;
-    if (f->high == 1) u |= (high[byte] >> g & 1u) << f->low;
-    if (f->high == 2) u |= (high[g % 2 * 64 + byte] >> (g / 2 * 2) & 3u) << f->low;
+    if (f->low == 4) u = (unsigned)chunk[g % 4 * 64 + byte] >> (g / 4 * 4) & 15;
+    else u = (unsigned)chunk[g % 2 * 64 + byte] >> (g / 2 * 2) & 3;
+    if (f->high == 1) u |= ((unsigned)high[byte] >> g & 1u) << f->low;
+    if (f->high == 2) u |= ((unsigned)high[g % 2 * 64 + byte] >> (g / 2 * 2) & 3u) << f->low;
     return l->table ? l->table[u] : (int8_t)((int)u + l->bias);
 }
 

@@ -42,7 +42,7 @@ const struct slv_quant *slv_quant_get(uint32_t id) {
     return id < SLV_DTYPE_END && quants[id].expand ? &quants[id] : NULL;
 }
 
-/* --- half precision -------------------------------------------------------------------------- */
+/* --- half precision --------------------------------------------------------------------------- */
 
 static float from_bits(uint32_t bits) {
     float f;
@@ -78,15 +78,16 @@ uint16_t slv_f32_to_f16(float f) {
     return (uint16_t)(sign | q);
 }
 
-/* --- elements as floats ---------------------------------------------------------------------- */
+/* --- elements as floats ----------------------------------------------------------------------- */
 
 static void quantized(const struct slv_quant *q, const void *src, float *dst, size_t n) {
     struct slv_qblock b;
     for (size_t i = 0; i < n / q->block; i++, dst += q->block) {
         q->expand(src, i, &b);
         for (size_t k = 0; k < q->block; k++) {
-            float v = b.d * (float)b.sc[k / q->sub] * (float)b.code[k];
-            dst[k] = q->has_min ? v + b.m * (float)b.mn[k / q->sub] : v;
+            size_t s = k / q->sub;
+            float v = b.d * (float)b.sc[s] * (float)b.code[k];
+            dst[k] = q->has_min ? v + b.m * (float)b.mn[s] : v;
         }
     }
 }

@@ -30,7 +30,7 @@ static const int8_t iq3_s_value[8] = {1, 3, 5, 7, 9, 11, 13, 15};
 static const int8_t iq4_value[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                      1,    13,   25,  38,  53,  69,  89,  113};
 
-/* --- rows of a codebook ---------------------------------------------------------------------- */
+/* --- rows of a codebook ----------------------------------------------------------------------- */
 
 /* The eighth sign of seven makes the number of set bits even. */
 static unsigned eight_signs(unsigned seven) {
@@ -70,7 +70,7 @@ static void set_d(struct slv_qblock *b, float d) {
     b->m = 0;
 }
 
-/* --- types ----------------------------------------------------------------------------------- */
+/* --- types ------------------------------------------------------------------------------------ */
 
 void quant_expand_iq1_s(const void *src, size_t i, struct slv_qblock *ret) {
     const uint8_t *p = (const uint8_t *)src + i * 50, *index = p + 2;

@@ -17,12 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static struct slv_tokenizer *tokenizer_of(unsigned kind) {
     static struct slv_tokenizer *made[TINY_KINDS];
     static struct tiny file[TINY_KINDS];
-    struct slv_gguf *g;
+    static struct slv_gguf *g[TINY_KINDS]; /* all three live as long as the process */
     if (made[kind]) return made[kind];
     tiny_vocab(&file[kind], (enum tiny_kind)kind, NULL);
     tiny_end(&file[kind]);
-    if (slv_gguf_parse(file[kind].out.data, file[kind].out.len, &g, NULL)) abort();
-    if (slv_tokenizer_open(g, &made[kind], NULL)) abort();
+    if (slv_gguf_parse(file[kind].out.data, file[kind].out.len, &g[kind], NULL)) abort();
+    if (slv_tokenizer_open(g[kind], &made[kind], NULL)) abort();
     return made[kind];
 }
 

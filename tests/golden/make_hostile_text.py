@@ -32,32 +32,53 @@ SCRIPTS = [
 ]
 MARKS = [(0x300, 0x36F), (0x483, 0x489), (0x591, 0x5BD), (0x64B, 0x652), (0x93A, 0x94F),
          (0x1AB0, 0x1ABD), (0x20D0, 0x20F0), (0x3099, 0x309A), (0xFE00, 0xFE0F), (0xFE20, 0xFE2F)]
-SPACES = list(" \t\n\r\v\f\x85\xa0\u1680\u2000\u2003\u2009\u200a\u2028\u2029\u202f\u205f\u3000") + [
-    "\r\n", "  ", "   ", "\n\n", " \n", "\n ", "\u200b", "\u180e", "\ufeff", "\x1c", "\x1f"]
-DIGITS = ["0123456789", "\u0660\u0661\u0662\u0669", "\u0966\u0967\u096f", "\uff10\uff11\uff19",
-          "\u2160\u2163\u216b", "\u00b2\u00bd\u2460\u3007\u0bf0", "\U0001d7ce\U0001d7ff"]
-WORDS = ("the quick brown Fox JUMPS overTheLazy dog iPhone McDonald HTTPServer naive café straße "
-         "Ünïcödé ÉCOLE éA Éa ΣΊΣΥΦΟΣ ǅungla İstanbul ıI ﬁne hello world don't it's we'll I've "
-         "they're I'm he'd DON'T IT'S WE'LL I'VE THEY'RE I'M HE'D o'ſ 'ſ 'K rock'n'roll l'été "
-         "e\u0301te\u0301 नमस्ते привет 你好世界 こんにちは 안녕하세요 สวัสดี שלום مرحبا ქართული").split()
-SIGNS = ["!", "?", "...", "…", ".", ",", ";", ":", "-", "--", "—", "_", "__", "'", '"', "`", "``",
-         "(", ")", "[", "]", "{", "}", "<", ">", "<|", "|>", "/", "\\", "//", "@", "#", "$", "%",
-         "^", "&", "&&", "*", "**", "+", "=", "==", "~", "|", "€", "£", "¥", "©", "°", "×", "÷",
-         "«", "»", "„", "“", "”", "‘", "’", "、", "。", "，", "！", "？", "：", "；", "「", "」", "・",
-         "।", "۔", "؟", "‿", "⁀", "∑", "≠", "→", "█", "▁", "▁▁", "�"]
-EMOJI = ["😀", "👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪", "🇩🇪🇫🇷", "❤️", "☺", "1️⃣", "🧑🏿‍🚀", "🫠", "🪿", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"]
-TOKENS = ["<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<|endoftext|>", "<|im_start|>",
-          "<|im_end|>", "<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|start_header_id|>",
-          "<|end_header_id|>", "<|user|>", "<|assistant|>", "<|end|>", "<|system|>", "[CLS]", "[SEP]",
-          "[MASK]", "[UNK]", "[PAD]", "<mask>", "<0x0A>", "<0x41>", "<start_of_turn>",
-          "<end_of_turn>", "<fim_prefix>", "<|fim_middle|>", "<｜begin▁of▁sentence｜>",
-          "<｜end▁of▁sentence｜>", "<unused1>", "<turn|>", "<|turn>", "<reponame>", "<filename>",
-          "<gh_stars>", "<|START_OF_TURN_TOKEN|>", ">>TITLE<<", "<tool_call>", "<think>"]
-CODE = ["def f(x):\n    return x ** 2  # square\n", "for (int i = 0; i < n; i++) {\n\ta[i] += b[i];\n}\n",
-        "SELECT * FROM t WHERE id=1; -- x", "<div class=\"a\">\n  <p>hi</p>\n</div>", "x_1 = y[0][1:]",
-        "https://example.com/a/b?q=1&r=%20#frag", "user.name+tag@example.co.uk", "C:\\Users\\x\\y.txt",
-        "{\"a\": [1, 2.5, -3e10], \"b\": null}", "3.14159 1,234,567.89 0xDEADBEEF 1e-9", "#include <stdio.h>",
-        "$\\int_0^1 x^2\\,dx$", "```c\nint x;\n```", "a->b::c<d>&&!e||f", "\t\t\tif a:\r\n\t\t\t\tpass\r\n"]
+SPACES = [
+    " ", "\t", "\n", "\r", "\x0b", "\x0c", "\x85", "\xa0", "\u1680", "\u2000", "\u2003", "\u2009",
+    "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000", "\r\n", "  ", "   ", "\n\n", " \n",
+    "\n ", "\u200b", "\u180e", "\ufeff", "\x1c", "\x1f",
+]
+DIGITS = [
+    "0123456789", "٠١٢٩", "०१९", "０１９", "ⅠⅣⅫ", "²½①〇௰", "𝟎𝟿",
+]
+WORDS = (
+    "the quick brown Fox JUMPS overTheLazy dog iPhone McDonald HTTPServer naive café straße "
+    "Ünïcödé ÉCOLE éA Éa ΣΊΣΥΦΟΣ ǅungla İstanbul ıI ﬁne hello world don't "
+    "it's we'll I've they're I'm he'd DON'T IT'S WE'LL I'VE THEY'RE I'M HE'D o'ſ 'ſ 'K "
+    "rock'n'roll l'été e\u0301te\u0301 नमस्ते привет 你好世界 "
+    "こんにちは 안녕하세요 สวัสดี שלום مرحبا "
+    "ქართული").split()
+SIGNS = [
+    "!", "?", "...", "…", ".", ",", ";", ":", "-", "--", "—", "_", "__", "'", '"', "`", "``",
+    "(", ")", "[", "]", "{", "}", "<", ">", "<|", "|>", "/", "\\", "//", "@", "#", "$", "%", "^",
+    "&", "&&", "*", "**", "+", "=", "==", "~", "|", "€", "£", "¥", "©", "°", "×", "÷", "«",
+    "»", "„", "“", "”", "‘", "’", "、", "。", "，", "！", "？", "：", "；", "「",
+    "」", "・", "।", "۔", "؟", "‿", "⁀", "∑", "≠", "→", "█", "▁", "▁▁",
+    "�",
+]
+EMOJI = [
+    "😀", "👍🏽", "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466",
+    "\U0001f3f3\ufe0f\u200d\U0001f308", "🇩🇪", "🇩🇪🇫🇷", "❤️", "☺", "1️⃣",
+    "\U0001f9d1\U0001f3ff\u200d\U0001f680", "🫠", "\U0001fabf",
+    "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+]
+TOKENS = [
+    "<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<|endoftext|>", "<|im_start|>",
+    "<|im_end|>", "<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|start_header_id|>",
+    "<|end_header_id|>", "<|user|>", "<|assistant|>", "<|end|>", "<|system|>", "[CLS]", "[SEP]",
+    "[MASK]", "[UNK]", "[PAD]", "<mask>", "<0x0A>", "<0x41>", "<start_of_turn>", "<end_of_turn>",
+    "<fim_prefix>", "<|fim_middle|>", "<｜begin▁of▁sentence｜>",
+    "<｜end▁of▁sentence｜>", "<unused1>", "<turn|>", "<|turn>", "<reponame>", "<filename>",
+    "<gh_stars>", "<|START_OF_TURN_TOKEN|>", ">>TITLE<<", "<tool_call>", "<think>",
+]
+CODE = [
+    "def f(x):\n    return x ** 2  # square\n",
+    "for (int i = 0; i < n; i++) {\n\ta[i] += b[i];\n}\n", "SELECT * FROM t WHERE id=1; -- x",
+    '<div class="a">\n  <p>hi</p>\n</div>', "x_1 = y[0][1:]",
+    "https://example.com/a/b?q=1&r=%20#frag", "user.name+tag@example.co.uk", "C:\\Users\\x\\y.txt",
+    '{"a": [1, 2.5, -3e10], "b": null}', "3.14159 1,234,567.89 0xDEADBEEF 1e-9",
+    "#include <stdio.h>", "$\\int_0^1 x^2\\,dx$", "```c\nint x;\n```", "a->b::c<d>&&!e||f",
+    "\t\t\tif a:\r\n\t\t\t\tpass\r\n",
+]
 
 
 def any_of(r, ranges):
@@ -68,7 +89,8 @@ def any_of(r, ranges):
 def random_cp(r):
     while True:
         c = r.choice([r.randint(0, 0x7F), r.randint(0, 0x7FF), r.randint(0, 0xFFFF),
-                      r.randint(0, 0x10FFFF), r.randint(0xE000, 0xF8FF), r.randint(0x1F000, 0x1FAFF)])
+                      r.randint(0, 0x10FFFF), r.randint(0xE000, 0xF8FF),
+                      r.randint(0x1F000, 0x1FAFF)])
         if not 0xD800 <= c <= 0xDFFF:
             return chr(c)
 
@@ -89,8 +111,8 @@ def digits(r):
 
 
 def long_run(r):
-    unit = r.choice(["a", "A", " ", "\n", "\t", "0", "7", "!", "=", "-", "ab", "aA", "é", "中", "😀",
-                     "\u0301", "\r\n", " \n", "'s", "x ", "▁", "<", "<|", "\u3000"])
+    unit = r.choice(["a", "A", " ", "\n", "\t", "0", "7", "!", "=", "-", "ab", "aA", "é", "中",
+                     "😀", "\u0301", "\r\n", " \n", "'s", "x ", "▁", "<", "<|", "\u3000"])
     return unit * r.choice([2, 3, 5, 8, 13, 33, 70, 150, 300])
 
 
@@ -122,7 +144,8 @@ def text(r):
 
 def texts(count=3000, seed=1):
     r = random.Random(seed)
-    fixed = ["", " ", "  ", "\n", "a", " a", "a ", " a ", "\u2581", "\u0301", "\r\n\r\n", "'", "''s"]
+    fixed = ["", " ", "  ", "\n", "a", " a", "a ", " a ", "\u2581", "\u0301", "\r\n\r\n", "'",
+             "''s"]
     fixed += TOKENS + CODE + [t + " x" for t in TOKENS] + ["x " + t for t in TOKENS]
     return [t.encode() for t in (fixed + [text(r) for _ in range(count)])[:count]]
 

@@ -232,7 +232,8 @@ def conversations():
         "no-documents": {"documents": []},
         "think": {"enable_thinking": True, "thinking": True, "reasoning_effort": "high"},
         "no-think": {"enable_thinking": False, "thinking": False, "reasoning_effort": "low"},
-        "think-budget": {"thinking_budget": 512, "preserve_thinking": True, "clear_thinking": False},
+        "think-budget": {"thinking_budget": 512, "preserve_thinking": True,
+                         "clear_thinking": False},
         "date": {"date_string": "26 Jul 2024", "current_date": "2024-07-26"},
         "flags": {"tools_in_user_message": False, "custom_tools": [WEATHER],
                   "builtin_tools": ["brave_search", "code_interpreter"],
@@ -242,6 +243,8 @@ def conversations():
         "system-kwargs": {"system_message": "From outside.", "system_prompt": "Outside 2.",
                           "custom_instructions": "Act.", "citation_mode": "fast",
                           "safety_mode": "NONE", "grounding": "enabled"},
+        "functions": {"functions": json.dumps([WEATHER["function"]]), "datetime": "2024-07-26",
+                      "tools": [WEATHER]},
         "no-tokens": {"bos_token": None, "eos_token": None},
     }
     shapes = message_lists()

@@ -3,7 +3,9 @@
  *
  * Inputs are random and extreme (zeros, subnormals, infinities, NaN, largest codes), sizes are odd,
  * outputs stand between guard bytes. A failure prints the seed, which is the first argument.
- * --bench prints nanoseconds a call and the ratio to scalar as CSV instead.
+ * --digest prints one number made of all that the scalar kernels give for fixed inputs: machines of
+ * other kinds must print the same. --bench prints nanoseconds a call and the ratio to scalar as
+ * CSV.
  *
  * What a user would lose: the promise that another machine gives the same answer.
  */
@@ -20,7 +22,7 @@
 #define GUARD 64
 #define GUARD_BYTE 0xa5
 
-static uint64_t seed, state;
+static uint64_t seed, state, digest = 0xcbf29ce484222325u;
 static int test_number, failures;
 
 static uint64_t rnd(void) { /* splitmix64 */
@@ -67,8 +69,12 @@ static bool space_intact(const struct space *s) {
 
 static void space_free(struct space *s) { slv_mem_free(s->raw); }
 
+static void add_to_digest(uint32_t u) { digest = (digest ^ u) * 0x100000001b3u; }
+
 /* Equal to the bit; two NaN are equal whatever their payload. */
 static bool same_floats(const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        add_to_digest(a[i] != a[i] ? 0x7fc00000u : slv_f32_bits(a[i]));
     for (size_t i = 0; i < n; i++)
         if (slv_f32_bits(a[i]) != slv_f32_bits(b[i]) && !(a[i] != a[i] && b[i] != b[i]))
             return false;
@@ -83,7 +89,7 @@ static void report(bool ok, const char *level, const char *what) {
     }
 }
 
-/* --- matrix times columns ------------------------------------------------------------------- */
+/* --- matrix times columns --------------------------------------------------------------------- */
 
 struct mm_case {
     struct slv_mat w;
@@ -159,8 +165,9 @@ static bool check_matmul(const struct slv_kernels *ref, const struct slv_kernels
         size_t step = l->block > 1 ? l->block : 1;
         size_t cols = step * (1 + rnd_below(step == 1 ? 70 : 4));
         if (l->block == 1) cols = 16 * (1 + rnd_below(5));
+        size_t n_rows = rows[rnd_below(5)], n = ns[rnd_below(7)];
         struct mm_case m;
-        mm_init(&m, l, rows[rnd_below(5)], cols, ns[rnd_below(7)], turn % 3 == 2);
+        mm_init(&m, l, n_rows, cols, n, turn % 3 == 2);
         size_t tiles = (m.w.rows + 15) / 16, ldo = tiles * 16;
         size_t t0 = rnd_below(tiles), t1 = t0 + 1 + rnd_below(tiles - t0);
         struct space a = space_new(m.n * ldo * 4), b = space_new(m.n * ldo * 4);
@@ -174,7 +181,7 @@ static bool check_matmul(const struct slv_kernels *ref, const struct slv_kernels
     return ok;
 }
 
-/* --- rows ------------------------------------------------------------------------------------ */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 struct row_case {
     size_t n;
@@ -250,8 +257,10 @@ static bool check_quantize(const struct slv_kernels *ref, const struct slv_kerne
         ok = !memcmp(q[0].p, q[1].p, n) && !memcmp(s[0].p, s[1].p, n / 16 * 2) &&
              same_floats((float *)(void *)d[0].p, (float *)(void *)d[1].p, n / block) &&
              space_intact(&q[1]) && space_intact(&d[1]) && space_intact(&s[1]);
-        for (size_t i = 0; ok && i < n; i++)
+        for (size_t i = 0; ok && i < n; i++) {
             ok = ((int8_t *)q[0].p)[i] >= -127;
+            add_to_digest(q[0].p[i]);
+        }
         for (int i = 0; i < 2; i++) {
             space_free(&q[i]);
             space_free(&d[i]);
@@ -334,8 +343,7 @@ static bool check_attn(const struct slv_kernels *ref, const struct slv_kernels *
     return ok;
 }
 
-/* --- running ------------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static double time_matmul(const struct slv_kernels *k, const struct mm_case *m, float *out) {
     size_t tiles = (m->w.rows + 15) / 16;
@@ -398,6 +406,13 @@ static void check_level(const struct slv_kernels *ref, enum slv_cpu_level level)
 int main(int argc, char **argv) {
     if (argc > 1 && !strcmp(argv[1], "--bench")) {
         bench();
+        return 0;
+    }
+    if (argc > 1 && !strcmp(argv[1], "--digest")) {
+        struct slv_kernels k;
+        slv_kernels_init(&k, SLV_CPU_SCALAR);
+        check_level(&k, SLV_CPU_SCALAR);
+        printf("digest %016llx\n", (unsigned long long)digest);
         return 0;
     }
     seed = argc > 1 ? strtoull(argv[1], NULL, 10) : slv_clock_wall(&slv_clock_system);

@@ -1,9 +1,9 @@
 /* render_template.c: renders chat templates for comparison with another implementation.
  *
- * Reads lines from stdin, each a JSON list: either ["template", TEXT], which compiles TEXT and keeps
- * it, or ["render", {NAME: VALUE, ...}], which renders the template kept. Answers each line with
- * one: {"ok": TEXT} or {"error": CODE, "message": TEXT}. The clock stands still at the second given
- * as the first argument (default 0). */
+ * Reads lines from stdin, each a JSON list: either ["template", TEXT], which compiles TEXT and
+ * keeps it, or ["render", {NAME: VALUE, ...}], which renders the template kept. Answers each line
+ * with one: {"ok": TEXT} or {"error": CODE, "message": TEXT}. The clock stands still at the second
+ * given as the first argument (default 0). */
 #include "base/json.h"
 #include "base/mem.h"
 #include "format/template_impl.h"
@@ -38,8 +38,8 @@ static void answer(int rc, const struct slv_err *err, const struct slv_buf *text
 }
 
 /* One request; the template compiled last is in *t. */
-static int serve(const struct slv_clock *clock, const char *line, size_t n,
-                 struct slv_template **t, struct slv_buf *out, struct slv_err *err) {
+static int serve(const struct slv_clock *clock, const char *line, size_t n, struct slv_template **t,
+                 struct slv_buf *out, struct slv_err *err) {
     struct slv_scope *s;
     struct slv_value *v;
     int rc = slv_scope_open((size_t)1 << 28, clock, &s);
@@ -54,8 +54,8 @@ static int serve(const struct slv_clock *clock, const char *line, size_t n,
     } else if (!rc && (!*t || v->list->v[1]->kind != TPL_DICT)) {
         rc = slv_err_set(err, SLV_E_USAGE, "no template or no names");
     } else if (!rc) {
-        s->names = v->list->v[1];
-        rc = slv_template_render(*t, s, out, err);
+        rc = slv_scope_set_all(s, v->list->v[1]);
+        if (!rc) rc = slv_template_render(*t, s, out, err);
     }
     slv_scope_close(s);
     return rc;

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* --- writing GGUF ---------------------------------------------------------------------------- */
+/* --- writing GGUF ----------------------------------------------------------------------------- */
 
 /* The test machine is little-endian, as is the format. */
 static void put(struct slv_buf *b, const void *p, size_t n) {
@@ -75,7 +75,7 @@ static bool str_is(struct slv_str s, const char *want) {
     return s.n == strlen(want) && !memcmp(s.p, want, s.n);
 }
 
-/* --- metadata -------------------------------------------------------------------------------- */
+/* --- metadata --------------------------------------------------------------------------------- */
 
 static void both_versions_in_use_open(void **state) {
     (void)state;
@@ -249,7 +249,7 @@ static void every_name_is_found_among_many(void **state) {
     slv_buf_fini(&b);
 }
 
-/* --- tensors --------------------------------------------------------------------------------- */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 static void tensors_lie_where_the_file_says(void **state) {
     (void)state;
@@ -301,7 +301,7 @@ static void messages_say_where_and_why(void **state) {
     assert_string_equal(e.msg, "/nonexistent.gguf: No such file or directory");
 }
 
-/* --- split sets ------------------------------------------------------------------------------ */
+/* --- split sets ------------------------------------------------------------------------------- */
 
 struct set {
     char dir[32];
@@ -407,7 +407,7 @@ static void broken_split_sets_are_refused(void **state) {
     remove_set(&s);
 }
 
-/* --- memory ---------------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 static void running_out_of_memory_is_an_error_and_leaks_nothing(void **state) {
     (void)state;

@@ -91,7 +91,7 @@ static uint32_t u32_at(const void *p) {
     return v;
 }
 
-/* --- against the reference ------------------------------------------------------------------- */
+/* --- against the reference -------------------------------------------------------------------- */
 
 struct record {
     const struct slv_dtype *type;
@@ -182,7 +182,7 @@ static void wide_numbers_are_rounded_once(void **state) {
     assert_true(untouched == 7);
 }
 
-/* --- the table ------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 static void no_type_is_missing(void **state) {
     (void)state;
@@ -215,7 +215,7 @@ static void no_type_is_missing(void **state) {
     assert_null(slv_dtype_get(UINT32_MAX));
 }
 
-/* --- the canonical form ---------------------------------------------------------------------- */
+/* --- the canonical form ----------------------------------------------------------------------- */
 
 /* Expands block i of p between guard bytes, so that entries past the block show if written. */
 static void expand_guarded(const struct slv_quant *q, const uint8_t *p, size_t i,
@@ -280,7 +280,7 @@ static void integers_stay_small(void **state) {
     }
 }
 
-/* --- half precision -------------------------------------------------------------------------- */
+/* --- half precision --------------------------------------------------------------------------- */
 
 static void half_precision_survives_a_round_trip(void **state) {
     (void)state;

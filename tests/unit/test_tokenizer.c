@@ -22,8 +22,7 @@
 
 #define SP "\xe2\x96\x81"
 
-/* --- helpers -----------------------------------------------------------------------------------
- */
+/* --- helpers ---------------------------------------------------------------------------------- */
 
 struct fixture {
     struct tiny file;
@@ -118,8 +117,7 @@ static size_t random_text(uint64_t *seed, char *out, size_t room) {
     return n;
 }
 
-/* --- byte-level BPE ------------------------------------------------------------------------------
- */
+/* --- byte-level BPE --------------------------------------------------------------------------- */
 
 static void words_become_the_pieces_their_merges_make(void **state) {
     (void)state;
@@ -150,8 +148,7 @@ static void gemma_newlines_and_spaces_keep_their_pieces(void **state) {
     close_all(&f);
 }
 
-/* --- SentencePiece
- * --------------------------------------------------------------------------------- */
+/* --- SentencePiece ---------------------------------------------------------------------------- */
 
 static void sentencepiece_merges_by_score_and_falls_back_to_bytes(void **state) {
     (void)state;
@@ -203,8 +200,7 @@ static void wordpiece_covers_words_or_gives_them_up(void **state) {
     close_all(&f);
 }
 
-/* --- control tokens -----------------------------------------------------------------------------
- */
+/* --- control tokens --------------------------------------------------------------------------- */
 
 static void users_cannot_type_control_tokens(void **state) {
     (void)state;
@@ -260,8 +256,7 @@ static void generation_ends_at_every_kind_of_end(void **state) {
     close_all(&f);
 }
 
-/* --- back to text -------------------------------------------------------------------------------
- */
+/* --- back to text ----------------------------------------------------------------------------- */
 
 static void every_byte_survives_the_round_trip(void **state) {
     (void)state;
@@ -395,8 +390,7 @@ static void a_character_is_shown_when_it_is_whole(void **state) {
     close_all(&f);
 }
 
-/* --- pre-tokenizers ------------------------------------------------------------------------------
- */
+/* --- pre-tokenizers --------------------------------------------------------------------------- */
 
 static int join_word(void *ctx, const char *s, size_t n) {
     struct slv_buf *b = ctx;
@@ -496,144 +490,99 @@ static void a_failing_word_stops_the_cutting(void **state) {
     assert_int_equal(slv_pretok_split(p, "a b c", 5, stop_at_once, NULL), SLV_E_NOMEM);
 }
 
-/* --- hostile files ------------------------------------------------------------------------------
- */
+/* --- hostile files ---------------------------------------------------------------------------- */
 
-static void strings(struct tiny *t, const char *key, const char *a, const char *b) {
-    tiny_array(t, key, SLV_GGUF_STR, b ? 2 : 1);
-    tiny_item(t, a, strlen(a));
-    if (b) tiny_item(t, b, strlen(b));
-}
+/* One wrong thing each. `key` is left out and, unless GONE, written again as `how` says; the error
+ * must name `named`, or key where that is NULL. */
+enum how { GONE, STRING, NUMBER, STRINGS, WORDS, BYTES };
+static const struct spoiled {
+    enum tiny_kind kind;
+    const char *key, *named;
+    int code;
+    enum how how;
+    const char *a, *b;       /* STRING, STRINGS */
+    enum slv_gguf_kind elem; /* WORDS: n times v */
+    size_t n;
+    uint32_t v; /* also NUMBER */
+} spoiled[] = {
+    {TINY_BPE, "tokenizer.ggml.model", NULL, SLV_E_FORMAT, GONE, .n = 0},
+    {TINY_BPE, "tokenizer.ggml.model", "rwkv", SLV_E_UNSUPPORTED, STRING, "rwkv", .n = 0},
+    {TINY_BPE, "tokenizer.ggml.pre", NULL, SLV_E_FORMAT, NUMBER, .v = 1},
+    {TINY_BPE, "tokenizer.ggml.pre", "no-such", SLV_E_UNSUPPORTED, STRING, "no-such", .n = 0},
+    {TINY_BPE, "tokenizer.ggml.tokens", NULL, SLV_E_FORMAT, GONE, .n = 0},
+    {TINY_BPE, "tokenizer.ggml.tokens", NULL, SLV_E_FORMAT, STRINGS, .n = 0},
+    {TINY_BPE, "tokenizer.ggml.tokens", NULL, SLV_E_FORMAT, WORDS, .elem = SLV_GGUF_U32, .n = 3},
+    {TINY_BPE, "tokenizer.ggml.merges", NULL, SLV_E_FORMAT, GONE, .n = 0},
+    {TINY_BPE, "tokenizer.ggml.merges", NULL, SLV_E_FORMAT, WORDS, .elem = SLV_GGUF_F32, .n = 3},
+    {TINY_BPE, "tokenizer.ggml.merges", "merges[0]", SLV_E_FORMAT, STRINGS, "he", NULL, .n = 0},
+    {TINY_BPE, "tokenizer.ggml.merges", "merges[1]", SLV_E_FORMAT, STRINGS, "h e", "h ", .n = 0},
+    {TINY_BPE, "tokenizer.ggml.merges", "merges[1]", SLV_E_FORMAT, STRINGS, "h e", "h xyz", .n = 0},
+    {TINY_BPE, "tokenizer.ggml.merges", "merges[0]", SLV_E_FORMAT, STRINGS, "z q", NULL, .n = 0},
+    {TINY_BPE, "tokenizer.ggml.bos_token_id", NULL, SLV_E_FORMAT, NUMBER, .v = 100000},
+    {TINY_BPE, "tokenizer.ggml.eos_token_id", NULL, SLV_E_FORMAT, NUMBER, .v = 0x80000000u},
+    {TINY_BPE, "tokenizer.ggml.eot_token_id", NULL, SLV_E_FORMAT, NUMBER, .v = 100000},
+    {TINY_BPE, "tokenizer.ggml.eom_token_id", NULL, SLV_E_FORMAT, STRING, "x", .n = 0},
+    {TINY_BPE, "tokenizer.ggml.add_bos_token", NULL, SLV_E_FORMAT, STRING, "yes", .n = 0},
+    {TINY_SPM, "tokenizer.ggml.scores", NULL, SLV_E_FORMAT, GONE, .n = 0},
+    {TINY_SPM, "tokenizer.ggml.scores", NULL, SLV_E_FORMAT, WORDS, .elem = SLV_GGUF_F32, .n = 3},
+    {TINY_SPM, "tokenizer.ggml.scores", "[0]", SLV_E_FORMAT, WORDS, .elem = SLV_GGUF_F32, .n = 1000,
+     .v = 0x7fc00000},
+    {TINY_SPM, "tokenizer.ggml.scores", NULL, SLV_E_FORMAT, STRINGS, "1.0", NULL, .n = 0},
+    {TINY_SPM, "tokenizer.ggml.token_type", NULL, SLV_E_FORMAT, WORDS, .elem = SLV_GGUF_I32, .n = 3,
+     .v = 1},
+    {TINY_SPM, "tokenizer.ggml.token_type", "[0]", SLV_E_FORMAT, WORDS, .elem = SLV_GGUF_I32,
+     .n = 1000, .v = 77},
+    {TINY_SPM, "tokenizer.ggml.token_type", "tokens[256]", SLV_E_FORMAT, WORDS,
+     .elem = SLV_GGUF_I32, .n = 1000, .v = 6},
+    {TINY_UNIGRAM, "tokenizer.ggml.precompiled_charsmap", NULL, SLV_E_FORMAT, WORDS,
+     .elem = SLV_GGUF_U32, .n = 1},
+    {TINY_UNIGRAM, "tokenizer.ggml.precompiled_charsmap", NULL, SLV_E_FORMAT, BYTES, "\4\0\0", NULL,
+     .n = 4},
+    {TINY_UNIGRAM, "tokenizer.ggml.unknown_token_id", NULL, SLV_E_FORMAT, NUMBER, .v = UINT32_MAX},
+    {TINY_WPM, "tokenizer.ggml.unknown_token_id", NULL, SLV_E_FORMAT, NUMBER, .v = UINT32_MAX},
+};
 
-static void words32(struct tiny *t, const char *key, enum slv_gguf_kind kind, size_t n,
-                    uint32_t v) {
-    tiny_array(t, key, kind, n);
-    for (size_t i = 0; i < n; i++)
-        slv_buf_add(&t->out, &v, 4);
-}
-
-/* One wrong thing each; *ret_key is what the message must name. */
-static enum tiny_kind spoil(int which, struct tiny *t, const char **ret_key, int *ret_code) {
-    static const struct {
-        enum tiny_kind kind;
-        const char *key;
-        int code;
-    } rows[] = {
-        {TINY_BPE, "tokenizer.ggml.model", SLV_E_FORMAT},
-        {TINY_BPE, "rwkv", SLV_E_UNSUPPORTED},
-        {TINY_BPE, "tokenizer.ggml.pre", SLV_E_FORMAT},
-        {TINY_BPE, "never-heard-of", SLV_E_UNSUPPORTED},
-        {TINY_BPE, "tokenizer.ggml.tokens", SLV_E_FORMAT},
-        {TINY_BPE, "tokenizer.ggml.tokens", SLV_E_FORMAT},
-        {TINY_BPE, "tokenizer.ggml.merges", SLV_E_FORMAT},
-        {TINY_BPE, "tokenizer.ggml.merges[0]", SLV_E_FORMAT},
-        {TINY_BPE, "tokenizer.ggml.merges[1]", SLV_E_FORMAT},
-        {TINY_BPE, "tokenizer.ggml.merges[1]", SLV_E_FORMAT},
-        {TINY_BPE, "tokenizer.ggml.bos_token_id", SLV_E_FORMAT},
-        {TINY_BPE, "tokenizer.ggml.eos_token_id", SLV_E_FORMAT},
-        {TINY_BPE, "tokenizer.ggml.eot_token_id", SLV_E_FORMAT},
-        {TINY_BPE, "tokenizer.ggml.add_bos_token", SLV_E_FORMAT},
-        {TINY_SPM, "tokenizer.ggml.scores", SLV_E_FORMAT},
-        {TINY_SPM, "tokenizer.ggml.scores", SLV_E_FORMAT},
-        {TINY_SPM, "tokenizer.ggml.scores", SLV_E_FORMAT},
-        {TINY_SPM, "tokenizer.ggml.scores", SLV_E_FORMAT},
-        {TINY_SPM, "tokenizer.ggml.token_type", SLV_E_FORMAT},
-        {TINY_SPM, "tokenizer.ggml.token_type", SLV_E_FORMAT},
-        {TINY_SPM, "tokenizer.ggml.tokens[256]", SLV_E_FORMAT},
-        {TINY_UNIGRAM, "tokenizer.ggml.precompiled_charsmap", SLV_E_FORMAT},
-        {TINY_UNIGRAM, "tokenizer.ggml.precompiled_charsmap", SLV_E_FORMAT},
-        {TINY_WPM, "tokenizer.ggml.unknown_token_id", SLV_E_FORMAT},
-    };
-    if ((size_t)which >= sizeof rows / sizeof rows[0]) return TINY_KINDS;
-    const char *key = rows[which].key;
-    char full[64];
-    snprintf(full, sizeof full, "%.*s", (int)strcspn(key, "["), key);
-    if (which == 1) strcpy(full, "tokenizer.ggml.model");
-    if (which == 3) strcpy(full, "tokenizer.ggml.pre");
-    if (which == 20) strcpy(full, "tokenizer.ggml.token_type");
-    tiny_vocab(t, rows[which].kind, full);
-    *ret_key = key;
-    *ret_code = rows[which].code;
-    switch (which) {
-    case 1:
-        tiny_str(t, full, "rwkv");
+static void write_spoiled(struct tiny *t, const struct spoiled *s) {
+    tiny_vocab(t, s->kind, s->key);
+    switch (s->how) {
+    case GONE:
         break;
-    case 2:
-        tiny_u32(t, full, 1);
+    case STRING:
+        tiny_str(t, s->key, s->a);
         break;
-    case 3:
-        tiny_str(t, full, "never-heard-of");
+    case NUMBER:
+        tiny_u32(t, s->key, s->v);
         break;
-    case 4:
-        tiny_array(t, full, SLV_GGUF_STR, 0);
+    case STRINGS:
+        tiny_array(t, s->key, SLV_GGUF_STR, (size_t)(s->a != NULL) + (s->b != NULL));
+        if (s->a) tiny_item(t, s->a, strlen(s->a));
+        if (s->b) tiny_item(t, s->b, strlen(s->b));
         break;
-    case 5:
-        words32(t, full, SLV_GGUF_U32, 3, 0);
+    case WORDS:
+        tiny_array(t, s->key, s->elem, s->n);
+        for (size_t i = 0; i < s->n; i++)
+            slv_buf_add(&t->out, &s->v, 4);
         break;
-    case 7:
-        strings(t, full, "he", NULL);
+    case BYTES:
+        tiny_array(t, s->key, SLV_GGUF_U8, s->n);
+        slv_buf_add(&t->out, s->a, s->n);
         break;
-    case 8:
-        strings(t, full, "h e", "h ");
-        break;
-    case 9:
-        strings(t, full, "h e", "h nosuchpiece");
-        break;
-    case 10:
-    case 11:
-    case 12:
-        tiny_u32(t, full, 100000);
-        break;
-    case 13:
-        tiny_str(t, full, "yes");
-        break;
-    case 15:
-        words32(t, full, SLV_GGUF_F32, 3, 0);
-        break;
-    case 16:
-        words32(t, full, SLV_GGUF_F32, 1000, 0x7fc00000);
-        break;
-    case 17:
-        strings(t, full, "1.0", NULL);
-        break;
-    case 18:
-        words32(t, full, SLV_GGUF_I32, 3, 1);
-        break;
-    case 19:
-        words32(t, full, SLV_GGUF_I32, 1000, 77);
-        break;
-    case 20:
-        words32(t, full, SLV_GGUF_I32, 1000, 6);
-        break;
-    case 21:
-        words32(t, full, SLV_GGUF_U32, 1, 0);
-        break;
-    case 22:
-        tiny_array(t, full, SLV_GGUF_U8, 4), slv_buf_add(&t->out, "\4\0\0", 4);
-        break;
-    case 23:
-        tiny_u32(t, full, UINT32_MAX);
-        break;
-    default:
-        break; /* left out */
     }
-    return rows[which].kind;
 }
 
 static void vocabularies_that_contradict_themselves_are_refused_by_key(void **state) {
     (void)state;
-    const char *key = "";
-    int code = 0, which = 0;
-    struct fixture f;
-    while (spoil(which, &f.file, &key, &code) != TINY_KINDS) {
+    for (size_t i = 0; i < sizeof spoiled / sizeof spoiled[0]; i++) {
+        const struct spoiled *s = spoiled + i;
+        const char *named = s->named ? s->named : s->key;
         struct slv_err err = {0};
+        struct fixture f;
+        write_spoiled(&f.file, s);
         int rc = try_open(&f, &err);
-        if (rc != code || !strstr(err.msg, key))
-            fail_msg("case %d: %d, '%s', not %s", which, rc, err.msg, key);
+        if (rc != s->code || !strstr(err.msg, named))
+            fail_msg("case %zu: %d, '%s', not %s", i, rc, err.msg, named);
         close_all(&f);
-        which++;
     }
-    assert_int_equal(which, 24);
 }
 
 static void a_charsmap_that_points_outside_itself_changes_nothing(void **state) {
@@ -657,8 +606,7 @@ static void a_charsmap_that_points_outside_itself_changes_nothing(void **state) 
     }
 }
 
-/* --- memory and time -----------------------------------------------------------------------------
- */
+/* --- memory and time -------------------------------------------------------------------------- */
 
 static int open_and_use(struct fixture *f, enum tiny_kind kind) {
     static const char text[] = "hello world <u><user> caf\xc3\xa9 \xff </s> aaaaaaaaaa ab a";
@@ -703,7 +651,8 @@ static void any_failed_allocation_is_an_error_and_no_leak(void **state) {
     }
 }
 
-/* Not a benchmark: a megabyte takes well under a second, and minutes if the work were quadratic. */
+/* Not a benchmark: a megabyte takes well under a second, and minutes if the work were quadratic; so
+ * would the eighth of it that does for the less likely texts. */
 static void a_megabyte_of_anything_takes_no_more_than_seconds(void **state) {
     (void)state;
     static const char *const units[] = {"a",  " ",    "\n",  "7",           "'s",       "<user>",
@@ -716,12 +665,12 @@ static void a_megabyte_of_anything_takes_no_more_than_seconds(void **state) {
         struct fixture f;
         open_kind(&f, (enum tiny_kind)kind);
         for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
-            size_t len = strlen(units[u]);
-            for (size_t i = 0; i < MEGABYTE; i++)
+            size_t len = strlen(units[u]), n = u < 3 ? MEGABYTE : MEGABYTE / 8;
+            for (size_t i = 0; i < n; i++)
                 text[i] = units[u][i % len];
             struct slv_ids ids = {0};
             uint64_t t0 = slv_clock_mono(&slv_clock_system);
-            assert_int_equal(slv_tokenize(f.t, text, MEGABYTE, 0, &ids), 0);
+            assert_int_equal(slv_tokenize(f.t, text, n, 0, &ids), 0);
             uint64_t ms = (slv_clock_mono(&slv_clock_system) - t0) / 1000000;
             if (ms > 20000) fail_msg("kind %d, unit %zu: %llu ms", kind, u, (unsigned long long)ms);
             slv_ids_fini(&ids);
@@ -743,7 +692,7 @@ static void every_pre_tokenizer_is_linear(void **state) {
                                         "\xe4\xbd\xa0"
                                         "A",
                                         "a "};
-    enum { N = 1 << 18 };
+    enum { N = 1 << 17 };
     char *text = slv_mem_alloc(N);
     const struct slv_pretok *p;
     assert_non_null(text);

@@ -1,0 +1,63 @@
+# A thin front for Meson. `make run` and `make test` are all a newcomer types; both install what is
+# missing first (tools/packages lists it).
+BUILD = build
+PROMPT = What is the capital of France? Answer in one sentence.
+SETUP = meson setup $(BUILD) --buildtype=release -Dwerror=true -Dtests=false
+NINJA = ninja -C $(BUILD)
+
+all: $(BUILD)/build.ninja
+	@$(NINJA) --quiet
+
+$(BUILD)/build.ninja:
+	@tools/deps.sh build
+	@$(SETUP) >/dev/null || { $(SETUP); exit 1; }
+
+deps:
+	@tools/deps.sh build model test
+
+# Downloads, once: compiler and libraries (about 65 MB on a bare Debian 12) and the model (92 MB).
+run:
+	@tools/deps.sh build model
+	@$(MAKE) --no-print-directory all
+	@tools/get-model.sh $(BUILD)/selvage >/dev/null
+	@echo "> $(PROMPT)"
+	@$(BUILD)/selvage run smollm2:135m-instruct "$(PROMPT)" -n 160
+
+# Downloads, once, besides: cmocka, a C++ compiler, and an ARM compiler with an emulator (about 150 MB).
+test: deps $(BUILD)/build.ninja
+	@[ -d $(BUILD)/tests ] || meson configure $(BUILD) -Dtests=true
+	@$(NINJA) --quiet
+	@model=$$(tools/get-model.sh $(BUILD)/selvage) && \
+	    SLV_TEST_MODEL=$$model tools/test.sh $(BUILD) --no-suite full
+
+# Longer: fuzzers, sanitizers, valgrind, and the comparisons with other programs where they are
+# installed (SLV_LLAMA_SRC, SLV_LIBLLAMA).
+test-full: test
+	@tools/deps.sh full
+	@model=$$(tools/get-model.sh $(BUILD)/selvage) && SLV_TEST_MODEL=$$model tools/test-full.sh
+
+debug:
+	@tools/deps.sh build
+	@tools/deps.sh test
+	@[ -d build-debug ] || meson setup build-debug --buildtype=debugoptimized \
+	    -Db_sanitize=address,undefined -Dwerror=true >/dev/null
+	@ninja -C build-debug --quiet
+
+bench: all
+	@bench/run.sh $(BUILD)/selvage "$$(tools/get-model.sh $(BUILD)/selvage)"
+
+fmt:
+	@tools/deps.sh lint
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+lint: $(BUILD)/build.ninja
+	@tools/deps.sh lint
+	@tools/lint.sh $(BUILD)
+
+install: all
+	@meson install -C $(BUILD)
+
+clean:
+	@rm -rf build build-debug build-fuzz build-arm
+
+.PHONY: all deps run test test-full debug bench fmt lint install clean

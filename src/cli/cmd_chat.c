@@ -1,0 +1,389 @@
+/* cmd_chat.c: a conversation in the terminal.
+ *
+ * The conversation is a list of messages. Before each answer the whole list is rendered by the
+ * model's template and tokenized; what the session already holds of it stays, only what is new is
+ * read. Ctrl-C stops an answer and keeps what was said; at the prompt it clears the line. */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "cli/cmd.h"
+#include "cli/engine.h"
+#include "cli/out.h"
+#include "cli/sig.h"
+
+#include <histedit.h>
+#include <jansson.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TURNS_MAX 4096
+#define SAVED_MAX ((size_t)64 << 20)
+
+struct chat_opts {
+    const char *system;
+    int64_t n;
+    struct slv_cli_session_opts session;
+    struct slv_cli_sampling_opts sampling;
+};
+
+static const struct slv_opt rows[] = {
+    {"system", 0, SLV_OPT_STR_AT(struct chat_opts, system), .arg = "TEXT",
+     .help = "the system message"},
+    {"max-tokens", 'n', SLV_OPT_INT_AT(struct chat_opts, n), .arg = "N", .def = "1024", .imin = 1,
+     .imax = 1 << 24, .help = "most tokens in one answer"},
+    SLV_CLI_SESSION_ROWS(struct chat_opts, session),
+    SLV_CLI_SAMPLING_ROWS(struct chat_opts, sampling, "0.7"),
+};
+
+struct chat {
+    const struct chat_opts *o;
+    const struct slv_cli *cli;
+    struct slv_model *m;
+    struct slv_session *s;
+    struct slv_generate_opts gen;
+    struct slv_logit_bias bias[SLV_OPT_LIST_MAX];
+    struct slv_message *turns; /* texts are owned */
+    size_t n, cap;
+    int32_t *held; /* what the session holds, [n_ctx] */
+    size_t n_held;
+    struct slv_buf answer;
+    bool quit;
+};
+
+/* --- the list of messages --------------------------------------------------------------------- */
+
+static int add_turn(struct chat *c, const char *role, const char *text, size_t n,
+                    struct slv_err *err) {
+    int rc = slv_mem_grow((void **)&c->turns, c->n, &c->cap, sizeof *c->turns, TURNS_MAX);
+    char *copy = rc ? NULL : slv_mem_strndup(text, n);
+    if (!copy) return slv_err_set(err, rc ? rc : SLV_E_NOMEM, "the conversation is too long");
+    c->turns[c->n++] = (struct slv_message){.role = role, .content = copy};
+    return 0;
+}
+
+static void drop_turns(struct chat *c, size_t keep) {
+    while (c->n > keep)
+        slv_mem_free((char *)(uintptr_t)c->turns[--c->n].content);
+}
+
+static bool has_system(const struct chat *c) { return c->n && !strcmp(c->turns[0].role, "system"); }
+
+/* --- answering -------------------------------------------------------------------------------- */
+
+static bool on_piece(const struct slv_piece *p, void *ctx) {
+    struct chat *c = ctx;
+    struct slv_err e;
+    slv_buf_add(&c->answer, p->text, p->n);
+    slv_out_write(p->text, p->n);
+    if (p->id >= 0 && c->n_held < slv_session_context(c->s)) c->held[c->n_held++] = p->id;
+    return !slv_out_flush(&e) && !c->answer.status && !slv_sig_seen();
+}
+
+/* Makes the session hold exactly `want`, keeping what it already has of it. At least the last token
+ * is read anew, for its logits. */
+static int hold(struct chat *c, const struct slv_tokens *want, struct slv_err *err) {
+    size_t same = 0;
+    while (same < c->n_held && same + 1 < want->n && c->held[same] == want->v[same])
+        same++;
+    if (slv_session_rewind(c->s, (uint32_t)same)) { /* a window has moved on: from the beginning */
+        same = 0;
+        int rc = slv_session_rewind(c->s, 0);
+        if (rc) return slv_err_set(err, rc, "%s", slv_strerror(rc));
+    }
+    c->n_held = same;
+    int rc = slv_session_feed(c->s, want->v + same, want->n - same, err);
+    if (rc) return rc;
+    memcpy(c->held, want->v, want->n * sizeof *want->v);
+    c->n_held = want->n;
+    return 0;
+}
+
+static int render(struct chat *c, struct slv_tokens *ret, struct slv_err *err) {
+    struct slv_text text;
+    int rc = slv_model_chat(c->m, c->turns, c->n, &text, err);
+    if (rc) return rc;
+    rc = slv_model_tokenize(c->m, text.p, text.n, true, ret);
+    slv_text_free(&text);
+    return rc ? slv_err_set(err, rc, "%s", slv_strerror(rc)) : 0;
+}
+
+static int answer(struct chat *c, struct slv_err *err) {
+    struct slv_tokens t;
+    enum slv_finish finish = SLV_FINISH_STOP;
+    int rc = render(c, &t, err);
+    if (rc) return rc;
+    slv_buf_clear(&c->answer);
+    slv_sig_watch();
+    rc = hold(c, &t, err);
+    slv_tokens_free(&t);
+    if (!rc) rc = slv_session_generate(c->s, &c->gen, on_piece, c, &finish, err);
+    c->n_held = slv_session_position(c->s); /* a token that ended the answer was not read */
+    slv_out_puts("\n");
+    if (rc == SLV_E_CANCELLED && slv_sig_seen())
+        rc = 0; /* the answer stops, the program does not */
+    if (!rc && finish == SLV_FINISH_LIMIT)
+        slv_log(SLV_LOG_WARN,
+                "the context of %u tokens is full: /clear begins anew, --ctx gives more",
+                slv_session_context(c->s));
+    return rc ? rc : add_turn(c, "assistant", c->answer.data, c->answer.len, err);
+}
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+static int do_help(struct chat *c, const char *arg, struct slv_err *err);
+
+static int do_quit(struct chat *c, const char *arg, struct slv_err *err) {
+    (void)arg, (void)err;
+    c->quit = true;
+    return 0;
+}
+
+static int do_clear(struct chat *c, const char *arg, struct slv_err *err) {
+    (void)arg, (void)err;
+    drop_turns(c, has_system(c));
+    return 0;
+}
+
+static int do_system(struct chat *c, const char *arg, struct slv_err *err) {
+    drop_turns(c, 0);
+    return *arg ? add_turn(c, "system", arg, strlen(arg), err) : 0;
+}
+
+static int do_save(struct chat *c, const char *arg, struct slv_err *err) {
+    struct slv_buf b;
+    struct slv_json j;
+    if (!*arg) return slv_err_set(err, SLV_E_USAGE, "/save: a file name is needed");
+    slv_buf_init(&b, SAVED_MAX);
+    slv_json_init(&j, &b);
+    slv_json_object(&j, NULL);
+    slv_json_array(&j, "messages");
+    for (size_t i = 0; i < c->n; i++) {
+        slv_json_object(&j, NULL);
+        slv_json_str(&j, "role", c->turns[i].role);
+        slv_json_str(&j, "content", c->turns[i].content);
+        slv_json_object_end(&j);
+    }
+    slv_json_array_end(&j);
+    slv_json_object_end(&j);
+    slv_buf_addc(&b, '\n');
+    int rc = b.status ? slv_err_set(err, b.status, "/save: %s", slv_strerror(b.status))
+                      : slv_file_write(arg, b.data, b.len, 0600, err);
+    slv_buf_fini(&b);
+    return rc;
+}
+
+/* One saved message; the roles are ours, so that they need no owner. */
+static int load_turn(struct chat *c, const json_t *v, struct slv_err *err) {
+    static const char *const roles[] = {"system", "user", "assistant"};
+    const char *role = json_string_value(json_object_get(v, "role"));
+    const json_t *content = json_object_get(v, "content");
+    if (!role || !json_is_string(content))
+        return slv_err_set(err, SLV_E_FORMAT, "a message has no role or no content");
+    for (size_t i = 0; i < 3; i++)
+        if (!strcmp(role, roles[i]))
+            return add_turn(c, roles[i], json_string_value(content), json_string_length(content),
+                            err);
+    return slv_err_set(err, SLV_E_FORMAT, "unknown role '%.20s'", role);
+}
+
+/* The loaded conversation takes the place of the old one, or nothing changes. */
+static int load_turns(struct chat *c, const json_t *list, struct slv_err *err) {
+    if (!json_is_array(list)) return slv_err_set(err, SLV_E_FORMAT, "no list \"messages\"");
+    size_t before = c->n;
+    int rc = 0;
+    for (size_t i = 0; i < json_array_size(list) && !rc; i++)
+        rc = load_turn(c, json_array_get(list, i), err);
+    if (rc) {
+        drop_turns(c, before);
+        return rc;
+    }
+    for (size_t i = 0; i < before; i++)
+        slv_mem_free((char *)(uintptr_t)c->turns[i].content);
+    if (before) memmove(c->turns, c->turns + before, (c->n - before) * sizeof *c->turns);
+    c->n -= before;
+    return 0;
+}
+
+static int do_load(struct chat *c, const char *arg, struct slv_err *err) {
+    struct slv_buf text;
+    json_error_t why;
+    if (!*arg) return slv_err_set(err, SLV_E_USAGE, "/load: a file name is needed");
+    slv_buf_init(&text, SAVED_MAX);
+    int rc = slv_file_read(arg, &text, err);
+    json_t *root = rc ? NULL : json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, &why);
+    if (!rc && !root)
+        rc = slv_err_set(err, SLV_E_FORMAT, "%s: line %d: %s", arg, why.line, why.text);
+    else if (!rc) {
+        rc = load_turns(c, json_object_get(root, "messages"), err);
+        if (rc) slv_err_prefix(err, rc, "%s", arg);
+    }
+    json_decref(root);
+    slv_buf_fini(&text);
+    return rc;
+}
+
+static const struct {
+    const char *name, *help;
+    int (*fn)(struct chat *c, const char *arg, struct slv_err *err);
+} commands[] = {
+    {"/help", "this list", do_help},
+    {"/system", "TEXT: begin anew with this system message", do_system},
+    {"/clear", "forget the conversation, keep the system message", do_clear},
+    {"/save", "FILE: write the conversation as JSON", do_save},
+    {"/load", "FILE: go on with a saved conversation", do_load},
+    {"/quit", "end (also Ctrl-D)", do_quit},
+};
+
+static int do_help(struct chat *c, const char *arg, struct slv_err *err) {
+    (void)c, (void)arg, (void)err;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        slv_out_printf("%-8s %s\n", commands[i].name, commands[i].help);
+    return 0;
+}
+
+static int run_command(struct chat *c, const char *line, struct slv_err *err) {
+    size_t n = strcspn(line, " \t");
+    const char *arg = line + n + strspn(line + n, " \t");
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strlen(commands[i].name) == n && !memcmp(commands[i].name, line, n))
+            return commands[i].fn(c, arg, err);
+    return slv_err_set(err, SLV_E_USAGE, "%.*s: no such command: /help lists them", (int)n, line);
+}
+
+/* --- the terminal ----------------------------------------------------------------------------- */
+
+static char *prompt_text(EditLine *el) {
+    (void)el;
+    static char text[] = "> ";
+    return text;
+}
+
+struct terminal {
+    EditLine *el;
+    History *history;
+    struct slv_buf line;
+};
+
+static void terminal_open(struct terminal *t) {
+    HistEvent ev;
+    *t = (struct terminal){0};
+    slv_buf_init(&t->line, SLV_CLI_TEXT_MAX);
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) return;
+    setlocale(LC_CTYPE, "");
+    t->el = el_init("selvage", stdin, stdout, stderr);
+    t->history = history_init();
+    if (!t->el || !t->history) return;
+    history(t->history, &ev, H_SETSIZE, 1000);
+    el_set(t->el, EL_HIST, history, t->history);
+    el_set(t->el, EL_EDITOR, "emacs");
+    el_set(t->el, EL_PROMPT, prompt_text);
+    el_set(t->el, EL_SIGNAL, 1);
+}
+
+static void terminal_close(struct terminal *t) {
+    if (t->history) history_end(t->history);
+    if (t->el) el_end(t->el);
+    slv_buf_fini(&t->line);
+}
+
+/* The next line without its newline; false at the end. */
+static bool read_line(struct terminal *t) {
+    slv_buf_clear(&t->line);
+    if (t->el) {
+        int n = 0;
+        HistEvent ev;
+        slv_sig_watch();
+        const char *s = el_gets(t->el, &n);
+        if (slv_sig_seen()) { /* Ctrl-C clears the line */
+            putchar('\n');
+            return true;
+        }
+        if (!s || n <= 0) return false;
+        slv_buf_add(&t->line, s, (size_t)n);
+        if (t->line.len > 1) history(t->history, &ev, H_ENTER, s);
+    } else {
+        int ch;
+        while ((ch = getchar()) != EOF && ch != '\n')
+            slv_buf_addc(&t->line, (char)ch);
+        if (ch == EOF && !t->line.len) return false;
+    }
+    while (t->line.len && strchr("\r\n", t->line.data[t->line.len - 1]))
+        t->line.data[--t->line.len] = '\0';
+    return !t->line.status;
+}
+
+/* What is wrong with one turn is said and the conversation goes on. */
+static void one_turn(struct chat *c, const char *line) {
+    struct slv_err err = {0};
+    size_t before = c->n;
+    int rc;
+    if (*line == '/') {
+        rc = run_command(c, line, &err);
+    } else {
+        struct slv_buf text;
+        slv_buf_init(&text, SLV_CLI_TEXT_MAX);
+        rc = slv_cli_clean_text("input", line, strlen(line), &text);
+        if (!rc) rc = add_turn(c, "user", text.data, text.len, &err);
+        if (!rc) rc = answer(c, &err);
+        slv_buf_fini(&text);
+        if (rc) drop_turns(c, before);
+    }
+    if (rc) slv_log(SLV_LOG_ERROR, "%s", err.msg[0] ? err.msg : slv_strerror(rc));
+}
+
+static int open_all(struct chat *c, struct slv_err *err) {
+    const char *name = c->cli->nargs ? c->cli->args[0] : NULL;
+    struct slv_model_opts mo = {.threads = (uint32_t)c->o->session.threads};
+    struct slv_session_opts so = slv_cli_session(&c->o->session);
+    slv_generate_default(&c->gen);
+    c->gen.max_tokens = (uint32_t)c->o->n;
+    int rc = slv_cli_sampling(&c->o->sampling, c->bias, &c->gen.sampling, err);
+    if (!rc) rc = slv_cli_model_open(name, &mo, &c->m, err);
+    if (!rc) rc = slv_session_open(c->m, &so, &c->s, err);
+    if (rc) return rc;
+    c->held = slv_mem_calloc(slv_session_context(c->s), sizeof *c->held);
+    if (!c->held) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    return c->o->system ? add_turn(c, "system", c->o->system, strlen(c->o->system), err) : 0;
+}
+
+static int chat(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    struct chat c = {.o = opts, .cli = cli};
+    struct terminal t;
+    slv_buf_init(&c.answer, SLV_CLI_TEXT_MAX);
+    int rc = open_all(&c, err);
+    if (!rc) {
+        terminal_open(&t);
+        if (t.el) slv_out_puts("/help lists the commands.\n");
+        struct slv_err out_err;
+        rc = slv_out_flush(&out_err);
+        while (!rc && !c.quit && read_line(&t)) {
+            if (t.line.len) one_turn(&c, t.line.data);
+            rc = slv_out_flush(err);
+        }
+        terminal_close(&t);
+    }
+    drop_turns(&c, 0);
+    slv_mem_free(c.turns);
+    slv_mem_free(c.held);
+    slv_buf_fini(&c.answer);
+    slv_session_close(c.s);
+    slv_model_close(c.m);
+    return rc;
+}
+
+const struct slv_cmd slv_cmd_chat = {
+    .name = "chat",
+    .help = "talk with a model in the terminal",
+    .args = "[MODEL]",
+    .more = "Lines that begin with '/' are commands: /help lists them. Ctrl-C stops an answer, "
+            "Ctrl-D ends the conversation. Without a terminal, each line of standard input is a "
+            "turn.",
+    .max_args = 1,
+    SLV_CMD_OPTS(rows, struct chat_opts),
+    .fn = chat,
+};

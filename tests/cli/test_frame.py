@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""The frame of the command line: help, wrong usage, exit statuses, output that cannot be written.
+
+usage: test_frame.py SELVAGE      prints TAP
+"""
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import tempfile
+import traceback
+
+PROGRAM = os.path.abspath(sys.argv[1])
+HOME = tempfile.TemporaryDirectory(prefix="selvage-frame-")
+ENV = {"PATH": os.environ["PATH"], "SELVAGE_HOME": HOME.name + "/store"}
+ENV.update({k: v for k, v in os.environ.items() if k.startswith(("ASAN_", "UBSAN_", "LSAN_"))})
+
+
+def run(*args, env=None, **kw):
+    kw = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kw}
+    p = subprocess.run([PROGRAM, *args], env={**ENV, **(env or {})}, text=True, timeout=60, **kw)
+    assert "Sanitizer" not in (p.stderr or ""), p.stderr
+    assert p.returncode >= 0, p
+    return p
+
+
+def fails(args, status, pattern):
+    """One line on stderr, nothing on stdout."""
+    p = run(*args)
+    assert p.returncode == status, (args, p)
+    assert p.stdout == "" and p.stderr.count("\n") == 1 and p.stderr.startswith("selvage: "), (args, p)
+    assert re.search(pattern, p.stderr), (args, p.stderr)
+
+
+def commands():
+    text = run("help").stdout.split("commands:\n")[1].split("\n\n")[0]
+    return [m.group(1).strip() for m in re.finditer(r"^  (\S+(?: \S+)?)  +\S", text, re.M)]
+
+
+def version_is_one_line():
+    for option in ("--version", "-V"):
+        assert re.fullmatch(r"selvage \d+\.\d+\.\d+\n", run(option).stdout)
+
+
+def every_command_has_help():
+    names = commands()
+    assert {"list", "pull", "rm", "doctor"} <= set(names), names
+    for name in names:
+        helps = [run("help", *name.split()), run(*name.split(), "--help"), run(*name.split(), "-h")]
+        assert all(p.returncode == 0 and p.stderr == "" for p in helps), name
+        assert len({p.stdout for p in helps}) == 1, name
+        text = helps[0].stdout
+        assert text.startswith("usage: selvage %s [options]" % name)
+        for option in ("--json", "--quiet", "--log-json", "--help"):
+            assert option in text, (name, option)
+        assert all(len(line) <= 80 for line in text.splitlines()), name
+    assert run("help").stdout == run("--help").stdout == run("-h").stdout
+
+
+def slips_of_the_finger_are_answered_with_the_nearest_name():
+    fails(["lsit"], 2, r"lsit: no such command: did you mean 'list'\?")
+    fails(["hepl"], 2, "did you mean 'help'")
+    fails(["doc"], 2, "did you mean 'doctor'")
+    fails(["help", "pul"], 2, "did you mean 'pull'")
+    fails(["pull", "--retires", "3"], 2, r"pull: unknown option '--retires': did you mean --retries\?")
+    fails(["list", "--jsno"], 2, "did you mean --json")
+    fails(["xyzzy"], 2, "see 'selvage help'")
+    fails(["list", "--xyzzy"], 2, "unknown option '--xyzzy': see --help")
+    fails(["list", "-x"], 2, "unknown option '-x'")
+    fails(["--json", "list"], 2, "options follow the command")
+
+
+def wrong_values_name_the_option_and_the_range():
+    fails(["pull", "--retries", "-1"], 2, r"--retries: -1 is out of range: 0 to 1000")
+    fails(["pull", "--retries=x"], 2, "--retries: 'x' is not a whole number")
+    fails(["pull", "--retries=99999999999999999999"], 2, "not a whole number")
+    fails(["pull", "--retries"], 2, "--retries: wants a value: N")
+    fails(["pull", "--link=yes"], 2, "--link: takes no value")
+    fails(["pull", "--link"], 2, "--link: goes with --from")
+
+
+def wrong_numbers_of_arguments_show_the_usage():
+    fails(["list", "x"], 2, "unexpected argument 'x': usage: selvage list")
+    fails(["pull", "a", "b"], 2, r"unexpected argument 'b': usage: selvage pull \[NAME\]")
+    fails(["rm"], 2, "usage: selvage rm NAME")
+
+
+def no_command_shows_the_help_and_is_wrong_usage():
+    p = run()
+    assert p.returncode == 2 and p.stdout == run("help").stdout
+    assert p.stderr == "selvage: no command given\n"
+
+
+def names_from_the_command_line_cannot_drive_the_terminal():
+    p = run("\x1b[31mred\n")
+    assert p.returncode == 2 and "\x1b" not in p.stderr and p.stderr.count("\n") == 1
+    p = run("rm", "\x1b]0;x\x07", "--log-json")
+    assert json.loads(p.stderr)["level"] == "error"
+
+
+def json_is_exactly_one_document():
+    for args in (["list"], ["doctor"]):
+        p = run(*args, "--json")
+        json.loads(p.stdout)
+        assert p.stdout.count("\n") == 1 and p.stderr == "", p
+        assert run("--", *args).returncode == 2
+
+
+def options_stand_anywhere_and_end_at_two_dashes():
+    assert run("list", "--json", "--", ).returncode == 0
+    fails(["list", "--", "--json"], 2, "unexpected argument '--json'")
+    fails(["rm", "no:such", "-q"], 1, "no:such: not in the store")
+    fails(["rm", "-q", "--", "no:such"], 1, "no:such: not in the store")
+
+
+def quiet_says_nothing_but_errors():
+    assert run("list", "-q").stderr == ""
+    assert "empty" in run("list").stderr
+    fails(["rm", "-q", "x"], 1, "not in the store")
+
+
+def a_full_disk_under_stdout_is_an_error():
+    for args in (["help"], ["doctor"], ["list", "--json"], ["--version"]):
+        with open("/dev/full", "w") as full:
+            p = run(*args, stdout=full)
+        assert p.returncode == 1, (args, p)
+        assert p.stderr.startswith("selvage: standard output: No space left"), p.stderr
+
+
+def a_closed_pipe_ends_quietly():
+    for args in (["help"], ["doctor", "--json"]):
+        r, w = os.pipe()
+        os.close(r)
+        p = run(*args, stdout=w)
+        os.close(w)
+        assert p.returncode == 1 and p.stderr == "", (args, p)
+
+
+def closed_descriptors_are_not_reused_for_files():
+    p = subprocess.run(["/bin/sh", "-c", 'exec "$0" list --json >&- <&-', PROGRAM],
+                       stderr=subprocess.PIPE, text=True, env=ENV)
+    assert p.returncode == 1 and "standard output: Bad file descriptor" in p.stderr, p
+    model = HOME.name + "/m.gguf"
+    with open(model, "wb") as f:
+        f.write(b"GGUF" + b"\0" * 100)
+    p = subprocess.run(["/bin/sh", "-c", 'exec "$0" pull --json --from "$1" fd >&- <&- 2>&-', PROGRAM, model],
+                       env=ENV)
+    assert p.returncode == 1, p
+    path = json.loads(run("list", "--json").stdout)["models"][0]["path"]
+    with open(path, "rb") as f:
+        assert f.read() == b"GGUF" + b"\0" * 100
+    run("rm", "fd")
+
+
+def the_home_folder_is_found_or_missed_with_a_reason():
+    p = run("list", "--json", env={"SELVAGE_HOME": "", "XDG_DATA_HOME": "/x/y"})
+    assert json.loads(p.stdout)["store"] == "/x/y/selvage"
+    p = run("list", "--json", env={"SELVAGE_HOME": "", "XDG_DATA_HOME": "rel", "HOME": "/h"})
+    assert json.loads(p.stdout)["store"] == "/h/.local/share/selvage"
+    p = run("list", env={"SELVAGE_HOME": "", "HOME": ""})
+    assert p.returncode == 2 and "SELVAGE_HOME" in p.stderr, p
+    p = run("pull", "--from", "/etc/hostname", "x", env={"SELVAGE_HOME": "/proc/nowhere"})
+    assert p.returncode == 1 and "/proc/nowhere" in p.stderr, p
+
+
+def doctor_fails_on_what_will_fail():
+    for env, what in (({"SLV_CPU": "z80"}, "SLV_CPU"), ({"SLV_THREADS": "0"}, "SLV_THREADS")):
+        p = run("doctor", "--json", env=env)
+        out = json.loads(p.stdout)
+        assert p.returncode == 1 and not out["ok"] and out["findings"][0]["what"] == what, p
+        p = run("doctor", env=env)
+        assert p.returncode == 1 and "problem: " + what in p.stdout, p
+    p = run("doctor", "--json", env={"SLV_CPU": "scalar"})
+    assert p.returncode == 0 and json.loads(p.stdout)["cpu"]["level"] == "scalar"
+
+
+def doctor_finds_missing_and_damaged_models():
+    model = HOME.name + "/m.gguf"
+    with open(model, "wb") as f:
+        f.write(b"GGUF" + b"\1" * 5000)
+    assert run("pull", "--from", model, "hurt").returncode == 0
+    path = json.loads(run("list", "--json").stdout)["models"][0]["path"]
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as f:
+        f.seek(100)
+        f.write(b"\2")
+    assert run("doctor").returncode == 0
+    p = run("doctor", "--verify")
+    assert p.returncode == 1 and "damaged" in p.stdout, p
+    os.truncate(path, 50)
+    p = run("doctor")
+    assert p.returncode == 1 and "another size" in p.stdout, p
+    assert json.loads(run("list", "--json").stdout)["models"][0]["path"] is None
+    assert run("rm", "hurt").returncode == 0
+    names = HOME.name + "/store/names"
+    with open(os.path.join(names, "0" * 64 + ".json"), "w") as f:
+        f.write("{")
+    assert run("doctor").returncode == 1
+    assert "cannot be read" in run("list").stderr
+    os.unlink(os.path.join(names, "0" * 64 + ".json"))
+    assert run("doctor").returncode == 0
+
+
+def progress_is_for_terminals_only():
+    model = HOME.name + "/big.gguf"
+    with open(model, "wb") as f:
+        f.write(b"GGUF" + b"\0" * (8 << 20))
+    assert "\x1b" not in run("pull", "--from", model, "big").stderr
+    for option, drawn in (("--json", True), ("--quiet", False)):
+        master, slave = pty.openpty()
+        p = subprocess.Popen([PROGRAM, "pull", "--from", model, "big", option], env=ENV,
+                             stdout=subprocess.DEVNULL, stderr=slave)
+        os.close(slave)
+        seen = b""
+        while select.select([master], [], [], 20)[0]:
+            try:
+                piece = os.read(master, 4096)
+            except OSError:
+                break
+            seen += piece
+            if not piece:
+                break
+        assert p.wait() == 0
+        os.close(master)
+        assert (b"MiB" in seen) == drawn, (option, seen)
+    run("rm", "big")
+
+
+TESTS = [f for f in list(globals().values())
+         if callable(f) and getattr(f, "__module__", "") == "__main__" and
+         f.__name__ not in ("run", "fails", "commands", "main")]
+
+
+def main():
+    print("1..%d" % len(TESTS))
+    failed = 0
+    for i, test in enumerate(TESTS, 1):
+        try:
+            test()
+            print("ok %d - %s" % (i, test.__name__), flush=True)
+        except Exception:
+            failed += 1
+            print("not ok %d - %s" % (i, test.__name__))
+            print("\n".join("# " + l for l in traceback.format_exc().splitlines()), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+#!/bin/sh
+# test-full.sh: what `make test` leaves out: the comparisons with other programs (skipped where they
+# are not installed), sanitizers over all tests, fuzzers for a minute each, valgrind on one run.
+set -eu
+seconds=${FUZZ_SECONDS:-60}
+failed=0
+tools/test.sh build --suite full || failed=1
+
+echo "== ASan and UBSan"
+make --no-print-directory debug
+SLV_CPU=avx2 tools/test.sh build-debug --no-suite full --timeout-multiplier 10 || failed=1
+
+echo "== fuzzers, $seconds s each"
+[ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
+    -Db_lundef=false >/dev/null
+ninja -C build-fuzz --quiet
+for target in gguf template tokenizer; do
+    mkdir -p .cache/fuzz/$target
+    seeds=build-fuzz/tests/$(case $target in gguf) echo hostile_gguf ;; template) echo template_corpus ;; *) echo hostile_text ;; esac)
+    build-fuzz/tests/fuzz/fuzz_$target -max_total_time="$seconds" -max_len=16384 -print_final_stats=1 \
+        .cache/fuzz/$target "$seeds" >.cache/fuzz/$target.log 2>&1 || { failed=1; tail -20 .cache/fuzz/$target.log; }
+    grep -h 'number_of_executed_units' .cache/fuzz/$target.log | sed "s/^/$target /"
+done
+
+echo "== valgrind"
+SLV_CPU=avx2 valgrind --quiet --error-exitcode=9 --leak-check=full build/selvage run \
+    build/tests/hostile_gguf/ok-llama.gguf --raw "hello" -n 4 -t 2 >/dev/null || failed=1
+exit $failed
