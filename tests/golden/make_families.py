@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes tests/data/families/goldens.bin: what every tiny model (tiny_model.py) answers, by llama.cpp
-and by forward.py.
+"""Makes tests/data/families/goldens.bin: what every tiny model (tiny_model.py) answers, by
+llama.cpp and by forward.py.
 
 usage: make_families.py MODEL_FOLDER DATA_FOLDER
 
@@ -31,7 +31,7 @@ LLAMA_BAR = 1e-3
 LLAMA_BARS = {"gemma3-27b": 3e-2}  # 62 layers
 GELU_BAR = 5e-3
 EXACT_BAR = 1e-4
-NOT_LLAMA = {"llama-window": "llama.cpp does not use the window of the architecture llama"}
+NOT_LLAMA = {"llama-window": "llama.cpp passes over the window"}
 
 P, I32, U32, F, B = (ctypes.c_void_p, ctypes.c_int32, ctypes.c_uint32, ctypes.c_float,
                      ctypes.c_bool)
@@ -162,8 +162,8 @@ def main(folder, data):
         f.write(b"SLVFAM1\n" + struct.pack("<III", tiny_model.N_VOCAB, len(records), len(ids))
                 + struct.pack(f"<{len(ids)}i", *ids) + b"".join(records))
     with open(os.path.join(data, "README"), "w") as f:
-        f.write(f"""Goldens of the model families: tests/golden/make_families.py, which says what is in
-goldens.bin. llama.cpp b11434 (CPU, flash attention off, F32 cache, 1 thread) and
+        f.write(f"""Goldens of the model families, made by tests/golden/make_families.py, which says what is
+in goldens.bin. llama.cpp b11434 (CPU, flash attention off, F32 cache, 1 thread) and
 tests/golden/forward.py (double precision, numpy {np.__version__}), on the models of
 tests/golden/tiny_model.py:
 

@@ -4,8 +4,9 @@ feature taken away.
 
 usage: tiny_model.py FOLDER [STAMP]
 
-FOLDER/manifest.txt lists them: "case NAME N_CTX" is NAME.gguf, to be run with that context; "off NAME FEATURE" is NAME~FEATURE.gguf, which must answer differently from NAME.gguf; "quant NAME"
-is NAME.gguf, whose matrices have many types, and NAME~float.gguf, the same numbers as floats.
+FOLDER/manifest.txt lists them: "case NAME N_CTX" is NAME.gguf, to be run with that context;
+"off NAME FEATURE" is NAME~FEATURE.gguf, which must answer differently from NAME.gguf;
+"quant NAME N_CTX" is NAME.gguf, whose matrices have many types, and NAME~float.gguf, the same numbers as floats.
 
 Numbers come from SHAKE-256 of the case's and the tensor's name, so they are the same everywhere
 and do not depend on the order of anything. Their scales are chosen so that logits are a few units,
@@ -367,7 +368,7 @@ def vocabulary(kind):
 
 
 def metadata(c):
-    eps = "attention.layer_norm_rms_epsilon" if c["norm"] == "rms" else "attention.layer_norm_epsilon"
+    eps = f"attention.layer_norm_{'rms_' if c['norm'] == 'rms' else ''}epsilon"
     m = {"block_count": c["layers"], "context_length": c["n_ctx"], "embedding_length": c["embd"],
          "feed_forward_length": c["ff"], "attention.head_count": c["heads"],
          "attention.head_count_kv": c["kv"], eps: 1e-5}
