@@ -221,9 +221,10 @@ SLV_API int slv_session_rewind(struct slv_session *s, uint32_t n) SLV_MUST_USE;
 /* [n_vocab] logits after the last token fed, until the next call; NULL before the first. */
 SLV_API const float *slv_session_logits(const struct slv_session *s);
 
-/* May be called from another thread or a signal handler: the running feed or generation stops at
- * the next step. */
-SLV_API void slv_session_cancel(struct slv_session *s);
+/* May be called from another thread or a signal handler. stop: the running feed or generation, or the
+ * next one if none is running, stops at its next step with SLV_E_CANCELLED; that takes the request
+ * back, and so does a call with stop false. */
+SLV_API void slv_session_cancel(struct slv_session *s, bool stop);
 
 /* --- generation ------------------------------------------------------------------------------- */
 

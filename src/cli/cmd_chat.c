@@ -119,6 +119,7 @@ static int answer(struct chat *c, struct slv_err *err) {
     if (rc) return rc;
     slv_buf_clear(&c->answer);
     slv_sig_watch();
+    slv_session_cancel(c->s, false); /* a Ctrl-C at the prompt was for the line */
     rc = hold(c, &t, err);
     slv_tokens_free(&t);
     if (!rc) rc = slv_session_generate(c->s, &c->gen, on_piece, c, &finish, err);

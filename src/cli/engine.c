@@ -37,7 +37,7 @@ int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct 
     return 0;
 }
 
-static void cancel(void *session) { slv_session_cancel(session); }
+static void cancel(void *session) { slv_session_cancel(session, true); }
 
 /* Whether a session would fit, before weights are read. */
 static int check_memory(const char *name, const struct slv_session_opts *o, struct slv_err *err) {
@@ -63,6 +63,7 @@ int slv_cli_session_open(const char *name, const struct slv_session_opts *o, str
         return rc;
     }
     slv_sig_hook(cancel, *ret_session);
+    if (slv_sig_seen()) cancel(*ret_session); /* it came while weights were read */
     return 0;
 }
 

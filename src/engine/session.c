@@ -96,8 +96,8 @@ uint32_t slv_session_position(const struct slv_session *s) { return s->kv.n_pos;
 
 uint32_t slv_session_context(const struct slv_session *s) { return s->o.n_ctx; }
 
-void slv_session_cancel(struct slv_session *s) {
-    atomic_store_explicit(&s->cancelled, true, memory_order_relaxed);
+void slv_session_cancel(struct slv_session *s, bool stop) {
+    atomic_store_explicit(&s->cancelled, stop, memory_order_relaxed);
 }
 
 static bool take_cancel(struct slv_session *s) {
@@ -130,8 +130,8 @@ static int check_feed(const struct slv_session *s, const int32_t *ids, size_t n,
     return 0;
 }
 
-static int feed(struct slv_session *s, const int32_t *ids, size_t n, slv_logits_fn each, void *ctx,
-                struct slv_err *err) {
+int slv_session_feed_each(struct slv_session *s, const int32_t *ids, size_t n, slv_logits_fn each,
+                          void *ctx, struct slv_err *err) {
     int rc = check_feed(s, ids, n, err);
     uint32_t most = each ? s->o.n_logits : s->o.n_batch;
     for (size_t done = 0; done < n && !rc;) {
@@ -154,12 +154,6 @@ static int feed(struct slv_session *s, const int32_t *ids, size_t n, slv_logits_
         s->has_logits = !each && done == n;
     }
     return rc;
-}
-
-int slv_session_feed_each(struct slv_session *s, const int32_t *ids, size_t n, slv_logits_fn each,
-                          void *ctx, struct slv_err *err) {
-    take_cancel(s); /* one that came while nothing ran stops nothing */
-    return feed(s, ids, n, each, ctx, err);
 }
 
 int slv_session_feed(struct slv_session *s, const int32_t *ids, size_t n, struct slv_err *err) {
@@ -248,7 +242,7 @@ static int generate_one(struct generation *g, bool *ret_done, struct slv_err *er
     if (!give(g, end, id, logprob, n_top)) return slv_err_set(err, SLV_E_CANCELLED, "interrupted");
     *ret_done = stop < SIZE_MAX;
     if (*ret_done) g->text.len = g->given; /* nothing after a stop string is shown */
-    return *ret_done ? 0 : feed(s, &id, 1, NULL, NULL, err);
+    return *ret_done ? 0 : slv_session_feed(s, &id, 1, err);
 }
 
 static int generate_all(struct generation *g, enum slv_finish *ret_finish, struct slv_err *err) {
@@ -293,7 +287,6 @@ int slv_session_generate(struct slv_session *s, const struct slv_generate_opts *
     slv_stream_init(&g.stream, s->m->tokenizer, opts->special, false);
     slv_buf_init(&g.text, ANSWER_MAX);
     enum slv_finish finish = SLV_FINISH_STOP;
-    take_cancel(s);
     rc = generate_all(&g, &finish, err);
     slv_sampler_close(g.sampler);
     slv_buf_fini(&g.text);

@@ -210,6 +210,19 @@ def ctrl_c_ends_cleanly():
 
 
 @test
+def ctrl_c_is_seen_while_a_prompt_is_read():
+    p = subprocess.Popen([SELVAGE, "run", MODEL, "--raw", "-n", "1", "--ctx", "8192", "-t", "1"], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ, SLV_CPU="sse4"))
+    p.stdin.write(b"word " * 8000)
+    p.stdin.close()
+    while "model" not in pathlib.Path(f"/proc/{p.pid}/maps").read_text() and p.poll() is None and \
+            int(pathlib.Path(f"/proc/{p.pid}/status").read_text().split("VmRSS:")[1].split()[0]) < 100_000:
+        pass  # until the weights are there: reading the prompt follows
+    p.send_signal(signal.SIGINT)
+    assert p.wait(20) == 130 and p.stderr.read().count(b"\n") == 1
+
+
+@test
 def a_conversation_goes_on_and_is_saved():
     with tempfile.TemporaryDirectory() as d:
         file = d + "/talk.json"
