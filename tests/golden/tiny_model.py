@@ -6,7 +6,8 @@ usage: tiny_model.py FOLDER [STAMP]
 
 FOLDER/manifest.txt lists them: "case NAME N_CTX" is NAME.gguf, to be run with that context;
 "off NAME FEATURE" is NAME~FEATURE.gguf, which must answer differently from NAME.gguf;
-"quant NAME N_CTX" is NAME.gguf, whose matrices have many types, and NAME~float.gguf, the same numbers as floats.
+"quant NAME N_CTX" is NAME.gguf, whose matrices have many types, and NAME~float.gguf, the same
+numbers as floats.
 
 Numbers come from SHAKE-256 of the case's and the tensor's name, so they are the same everywhere
 and do not depend on the order of anything. Their scales are chosen so that logits are a few units,
