@@ -190,8 +190,8 @@ SLV_API int slv_model_chat(const struct slv_model *m, const struct slv_message *
 
 /* --- sessions --------------------------------------------------------------------------------- */
 
-/* SLV_E_FIT: more than opts->memory; the message says what context would fit (also for a model opened
- * with `inspect`, which is SLV_E_USAGE otherwise). */
+/* SLV_E_FIT: more than opts->memory; the message says what context would fit (also for a model
+ * opened with `inspect`, which is SLV_E_USAGE otherwise). */
 SLV_API int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
                              struct slv_session **ret, struct slv_err *err) SLV_MUST_USE;
 SLV_API void slv_session_close(struct slv_session *s);
@@ -221,9 +221,9 @@ SLV_API int slv_session_rewind(struct slv_session *s, uint32_t n) SLV_MUST_USE;
 /* [n_vocab] logits after the last token fed, until the next call; NULL before the first. */
 SLV_API const float *slv_session_logits(const struct slv_session *s);
 
-/* May be called from another thread or a signal handler. stop: the running feed or generation, or the
- * next one if none is running, stops at its next step with SLV_E_CANCELLED; that takes the request
- * back, and so does a call with stop false. */
+/* May be called from another thread or a signal handler. stop: the running feed or generation, or
+ * the next one if none is running, stops at its next step with SLV_E_CANCELLED; that takes the
+ * request back, and so does a call with stop false. */
 SLV_API void slv_session_cancel(struct slv_session *s, bool stop);
 
 /* --- generation ------------------------------------------------------------------------------- */

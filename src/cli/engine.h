@@ -174,8 +174,8 @@ int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct 
                        struct slv_err *err) SLV_MUST_USE;
 
 /* Opens a model and a session. With a limit of memory nothing large is read before it is known that
- * both fit. From here on Ctrl-C stops the session at its next step; slv_cli_session_close ends that.
- * Both are closed, NULL, on failure. */
+ * both fit. From here on Ctrl-C stops the session at its next step; slv_cli_session_close ends
+ * that. On failure nothing is left open. */
 int slv_cli_session_open(const char *name, const struct slv_session_opts *o, struct slv_model **ret,
                          struct slv_session **ret_session, struct slv_err *err) SLV_MUST_USE;
 void slv_cli_session_close(struct slv_model *m, struct slv_session *s);
