@@ -210,7 +210,7 @@ int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *o
 int slv_model_tokenize(const struct slv_model *m, const char *text, size_t n, bool special,
                        struct slv_tokens *ret) {
     struct slv_ids ids = {0};
-    unsigned flags = special ? SLV_TOKENIZE_SPECIAL | SLV_TOKENIZE_ADD : 0;
+    unsigned flags = special ? SLV_TOKENIZE_SPECIAL | SLV_TOKENIZE_ADD | SLV_TOKENIZE_GUARDS : 0;
     int rc = slv_tokenize(m->tokenizer, text, n, flags, &ids);
     if (rc) slv_ids_fini(&ids);
     else *ret = (struct slv_tokens){ids.v, ids.n};

@@ -192,8 +192,9 @@ static int plain_unguarded(struct slv_tok_work *w, const char *s, size_t n) {
     return rc;
 }
 
-static int cut_at_tokens(struct slv_tok_work *w, const char *s, size_t n, bool special) {
-    const struct slv_trie *trie = special ? &w->t->special : &w->t->user;
+static int cut_at_tokens(struct slv_tok_work *w, const char *s, size_t n, unsigned flags) {
+    const struct slv_trie *trie = flags & SLV_TOKENIZE_SPECIAL ? &w->t->special : &w->t->user;
+    const bool guards = (flags & SLV_TOKENIZE_GUARDS) != 0;
     int rc = 0;
     for (size_t from = 0, at = 0, len = 0; !rc && from < n;) {
         int32_t id = -1;
@@ -201,7 +202,7 @@ static int cut_at_tokens(struct slv_tok_work *w, const char *s, size_t n, bool s
             if ((id = slv_trie_longest(trie, s + at, n - at, &len)) >= 0) break;
         uint8_t attr = id >= 0 ? w->t->attr[id] : 0;
         size_t end = attr & SLV_TOK_LSTRIP ? trim_spaces(s, from, at) : at;
-        if (end > from) rc = (special ? plain_unguarded : plain)(w, s + from, end - from);
+        if (end > from) rc = (guards ? plain_unguarded : plain)(w, s + from, end - from);
         if (rc || id < 0) break;
         rc = slv_ids_add(w->out, id);
         from = at = attr & SLV_TOK_RSTRIP ? skip_spaces(s, n, at + len) : at + len;
@@ -215,7 +216,7 @@ static int tokenize_valid(struct slv_tok_work *w, const char *s, size_t n, unsig
     int32_t last = t->model == SLV_TOK_WPM ? t->sep : t->eos;
     int rc = 0;
     if (add && t->add_bos && t->bos >= 0) rc = slv_ids_add(w->out, t->bos);
-    if (!rc) rc = cut_at_tokens(w, s, n, (flags & SLV_TOKENIZE_SPECIAL) != 0);
+    if (!rc) rc = cut_at_tokens(w, s, n, flags);
     if (!rc && add && t->add_eos && last >= 0) rc = slv_ids_add(w->out, last);
     return rc;
 }

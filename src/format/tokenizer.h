@@ -27,7 +27,8 @@ enum slv_token_kind {
 enum slv_tokenize_flags {
     SLV_TOKENIZE_SPECIAL = 1, /* control tokens written in the text become those tokens; without
                                  it they stay plain text. User-defined ones are always found */
-    SLV_TOKENIZE_ADD = 2      /* add BOS / EOS as the model asks */
+    SLV_TOKENIZE_ADD = 2,     /* add BOS / EOS as the model asks */
+    SLV_TOKENIZE_GUARDS = 4   /* drop SLV_TOKEN_GUARD from plain text */
 };
 
 /* A growing list of ids. */
@@ -54,7 +55,7 @@ int slv_tokenize(const struct slv_tokenizer *t, const char *text, size_t n, unsi
                  struct slv_ids *out) SLV_MUST_USE;
 
 /* A character that no text means (U+FDD0, a noncharacter). Inside what would be a control token's
- * text it keeps that from being read as the token; SLV_TOKENIZE_SPECIAL drops it. */
+ * text it keeps that from being read as the token; SLV_TOKENIZE_GUARDS drops it. */
 #define SLV_TOKEN_GUARD "\xef\xb7\x90"
 
 /* Appends text[0..n), valid UTF-8, to out with a guard inside every control token it spells, so
