@@ -219,7 +219,10 @@ def ctrl_c_is_seen_while_a_prompt_is_read():
             int(pathlib.Path(f"/proc/{p.pid}/status").read_text().split("VmRSS:")[1].split()[0]) < 100_000:
         pass  # until the weights are there: reading the prompt follows
     p.send_signal(signal.SIGINT)
-    assert p.wait(20) == 130 and p.stderr.read().count(b"\n") == 1
+    try:
+        assert p.wait(20) == 130 and p.stderr.read().count(b"\n") == 1
+    finally:
+        p.kill()
 
 
 @test
