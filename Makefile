@@ -15,7 +15,7 @@ $(BUILD)/build.ninja:
 deps:
 	@tools/deps.sh build model test
 
-# Downloads, once: compiler and libraries (about 65 MB on a bare Debian 12) and the model (92 MB).
+# Downloads, once: compiler and libraries (about 70 MB on a bare Debian 12) and the model (92 MB).
 run:
 	@tools/deps.sh build model
 	@$(MAKE) --no-print-directory all
@@ -23,7 +23,7 @@ run:
 	@echo "> $(PROMPT)"
 	@$(BUILD)/selvage run smollm2:135m-instruct "$(PROMPT)" -n 160
 
-# Downloads, once, besides: cmocka, a C++ compiler, and an ARM compiler with an emulator (about 150 MB).
+# Downloads, once, besides: cmocka, a C++ compiler, and an ARM compiler with an emulator (about 140 MB).
 test: deps $(BUILD)/build.ninja
 	@[ -d $(BUILD)/tests ] || meson configure $(BUILD) -Dtests=true
 	@$(NINJA) --quiet
