@@ -127,6 +127,39 @@ static void what_does_not_fit_is_refused_whole(void **state) {
     slv_model_close(m);
 }
 
+static void values_that_are_no_numbers_are_an_error(void **state) {
+    (void)state;
+    struct slv_model *m = open_model();
+    struct slv_session *s;
+    struct slv_session_opts o = {.n_ctx = 16, .threads = 1};
+    struct slv_err e;
+    int32_t id = 1;
+    ((float *)(uintptr_t)m->w.out_norm)[0] = NAN; /* as a spoilt file would have it */
+    assert_int_equal(slv_session_open(m, &o, &s, NULL), 0);
+    assert_int_equal(slv_session_feed(s, &id, 1, &e), SLV_E_NUMERIC);
+    assert_null(slv_session_logits(s));
+    assert_int_equal(slv_session_position(s), 0);
+    slv_session_close(s);
+    slv_model_close(m);
+}
+
+static void a_request_to_stop_is_taken_once(void **state) {
+    (void)state;
+    struct slv_model *m = open_model();
+    struct slv_session *s;
+    struct slv_session_opts o = {.n_ctx = 16, .threads = 1};
+    int32_t id = 1;
+    assert_int_equal(slv_session_open(m, &o, &s, NULL), 0);
+    slv_session_cancel(s, true);
+    assert_int_equal(slv_session_feed(s, &id, 1, NULL), SLV_E_CANCELLED);
+    assert_int_equal(slv_session_feed(s, &id, 1, NULL), 0);
+    slv_session_cancel(s, true);
+    slv_session_cancel(s, false);
+    assert_int_equal(slv_session_feed(s, &id, 1, NULL), 0);
+    slv_session_close(s);
+    slv_model_close(m);
+}
+
 static void a_step_allocates_nothing(void **state) {
     (void)state;
     struct slv_model *m = open_model();
@@ -318,6 +351,8 @@ int main(void) {
         cmocka_unit_test(a_batch_of_sessions_gives_each_its_own_answer),
         cmocka_unit_test(going_back_is_as_if_nothing_had_been),
         cmocka_unit_test(what_does_not_fit_is_refused_whole),
+        cmocka_unit_test(values_that_are_no_numbers_are_an_error),
+        cmocka_unit_test(a_request_to_stop_is_taken_once),
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(greedy_takes_the_best_and_the_lowest_of_equals),
