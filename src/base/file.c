@@ -79,15 +79,16 @@ int slv_file_read(const char *path, struct slv_buf *buf, struct slv_err *err) {
     return rc;
 }
 
-static int write_all(int fd, const char *p, size_t n) {
+bool slv_fd_write(int fd, const void *p, size_t n) {
+    const char *from = p;
     while (n) {
-        ssize_t w = write(fd, p, n);
+        ssize_t w = write(fd, from, n);
         if (w < 0 && errno == EINTR) continue;
-        if (w < 0) return -1;
-        p += w;
+        if (w < 0) return false;
+        from += w;
         n -= (size_t)w;
     }
-    return fsync(fd);
+    return true;
 }
 
 static void sync_folder(const char *path) {
@@ -116,7 +117,7 @@ int slv_file_write(const char *path, const void *p, size_t n, unsigned mode, str
     if (fd < 0) {
         rc = fail(err, path);
     } else {
-        if (write_all(fd, p, n)) rc = fail(err, path);
+        if (!slv_fd_write(fd, p, n) || fsync(fd)) rc = fail(err, path);
         if (close(fd) && !rc) rc = fail(err, path);
         if (!rc && rename(tmp.data, path)) rc = fail(err, path);
         if (rc) unlink(tmp.data);

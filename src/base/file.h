@@ -25,4 +25,7 @@ int slv_file_read(const char *path, struct slv_buf *buf, struct slv_err *err) SL
 int slv_file_write(const char *path, const void *p, size_t n, unsigned mode,
                    struct slv_err *err) SLV_MUST_USE;
 
+/* All n bytes to a descriptor, however many calls that takes; false with errno set. */
+bool slv_fd_write(int fd, const void *p, size_t n) SLV_MUST_USE;
+
 #endif

@@ -18,7 +18,7 @@
 
 struct eval_opts {
     const char *text, *against;
-    int64_t ctx, chunks, threads, batch;
+    int64_t ctx, chunks, threads;
     int kv;
 };
 

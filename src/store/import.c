@@ -8,6 +8,7 @@
 #include "store/store_int.h"
 #include "store/hub.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -58,17 +59,6 @@ static int open_source(const char *path, int *ret_fd, struct slv_err *err) {
     return rc;
 }
 
-static int write_all(int fd, const unsigned char *p, size_t n) {
-    while (n) {
-        ssize_t w = write(fd, p, n);
-        if (w < 0 && errno == EINTR) continue;
-        if (w < 0) return -1;
-        p += w;
-        n -= (size_t)w;
-    }
-    return 0;
-}
-
 static int copy_bytes(int from, int to, const struct slv_store_import *in, const char *path,
                       const char *to_path, struct slv_err *err) {
     struct stat s;
@@ -84,7 +74,7 @@ static int copy_bytes(int from, int to, const struct slv_store_import *in, const
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) rc = io_error(path, err);
         else if (n == 0) break;
-        else if (write_all(to, piece, (size_t)n)) rc = io_error(to_path, err);
+        else if (!slv_fd_write(to, piece, (size_t)n)) rc = io_error(to_path, err);
         at += n > 0 ? (uint64_t)n : 0;
         slv_store_ui_progress(in->ui, "copying", at, total);
     }
