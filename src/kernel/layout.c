@@ -163,43 +163,49 @@ static void put_scale(const struct slv_layout *l, uint8_t *line, size_t r, float
     else memcpy(line + 2 * r, &h, 2);
 }
 
-/* How codes are stored: number[(uint8_t)code] = u. */
-static void numbers(const struct slv_layout *l, uint8_t number[256]) {
+/* How codes of a table are stored: number[(uint8_t)code] = u. */
+static void table_numbers(const int8_t *table, uint8_t number[256]) {
     memset(number, 0, 256);
-    if (slv_form_parts[l->form].low >= 16) return;
-    for (int code = -128; code < 128 && !l->table; code++)
-        number[(uint8_t)code] = (uint8_t)(code - l->bias);
-    for (unsigned u = 16; l->table && u-- > 0;) /* of equal codes the first number counts */
-        number[(uint8_t)l->table[u]] = (uint8_t)u;
+    for (unsigned u = 16; u-- > 0;) /* of equal codes the first number counts */
+        number[(uint8_t)table[u]] = (uint8_t)u;
 }
 
-/* Field f of each of 4 bytes of vector v: bits `at` up of the numbers of group 2 f + v. */
-static void put_pairs(const uint8_t u[CHUNK], unsigned at, unsigned v, uint8_t to[4]) {
-    for (unsigned j = 0; j < 4; j++) {
-        unsigned b = 0;
-        for (unsigned f = 0; f < 4; f++)
-            b |= (u[(2 * f + v) * 4 + j] >> at & 3u) << 2 * f;
-        to[j] = (uint8_t)b;
-    }
+/* Four numbers at once, a byte each: a shift moves bits between bytes, the mask drops those. */
+static uint32_t four(const uint8_t *u) {
+    uint32_t v;
+    memcpy(&v, u, 4);
+    return v;
+}
+
+static void put_four(uint8_t *to, uint32_t v) { memcpy(to, &v, 4); }
+
+/* Vector v of a 2-bit plane: bits `at` up of the numbers of groups v, v + 2, v + 4 and v + 6. */
+static uint32_t pairs(const uint8_t u[CHUNK], unsigned at, unsigned v) {
+    uint32_t b = 0;
+    for (unsigned f = 0; f < 4; f++)
+        b |= (four(u + 4 * (2 * f + v)) >> at & 0x03030303u) << 2 * f;
+    return b;
 }
 
 /* Row r of a chunk's planes from its 32 numbers. */
 static void put_chunk(const struct slv_form_parts *f, uint8_t *chunk, size_t r,
                       const uint8_t u[CHUNK]) {
     uint8_t *low = chunk + 4 * r, *high = low + (size_t)64 * f->low;
+    const uint32_t nibble = 0x0f0f0f0fu;
     for (unsigned g = 0; f->low == 8 && g < 8; g++)
-        memcpy(low + (size_t)64 * g, u + 4 * g, 4);
-    for (unsigned k = 0; f->low == 4 && k < 16; k++)
-        low[64 * (k / 4) + k % 4] = (uint8_t)((u[k] & 15) | (u[k + 16] & 15) << 4);
+        put_four(low + (size_t)64 * g, four(u + 4 * g));
+    for (unsigned v = 0; f->low == 4 && v < 4; v++)
+        put_four(low + (size_t)64 * v,
+                 (four(u + 4 * v) & nibble) | (four(u + 4 * v + 16) & nibble) << 4);
     for (unsigned v = 0; f->low == 2 && v < 2; v++)
-        put_pairs(u, 0, v, low + (size_t)64 * v);
+        put_four(low + (size_t)64 * v, pairs(u, 0, v));
     for (unsigned v = 0; f->high == 2 && v < 2; v++)
-        put_pairs(u, f->low, v, high + (size_t)64 * v);
-    for (unsigned j = 0; f->high == 1 && j < 4; j++) {
-        unsigned b = 0;
+        put_four(high + (size_t)64 * v, pairs(u, f->low, v));
+    if (f->high == 1) {
+        uint32_t b = 0;
         for (unsigned g = 0; g < 8; g++)
-            b |= (u[4 * g + j] >> f->low & 1u) << g;
-        high[j] = (uint8_t)b;
+            b |= (four(u + 4 * g) >> f->low & 0x01010101u) << g;
+        put_four(high, b);
     }
 }
 
@@ -220,8 +226,11 @@ static void pack_row(const struct slv_layout *l, const struct slv_quant *t,
             if (f->min == 2)
                 dst[at->mn + s * SLV_TILE_ROWS + r] = (uint8_t)q.mn[s * f->sub / t->sub];
         }
-        for (size_t k = 0; k < t->block; k++)
-            u[i * t->block + k] = number[(uint8_t)q.code[k]];
+        uint8_t *to = u + i * t->block;
+        for (size_t k = 0; l->table && k < t->block; k++)
+            to[k] = number[(uint8_t)q.code[k]];
+        for (size_t k = 0; !l->table && k < t->block; k++)
+            to[k] = (uint8_t)(q.code[k] - l->bias);
     }
     for (size_t c = 0; c < (size_t)l->block / CHUNK; c++)
         put_chunk(f, dst + at->codes + c * 64 * (size_t)(f->low + f->high), r, u + c * CHUNK);
@@ -240,7 +249,7 @@ void slv_layout_pack(const struct slv_layout *l, const void *src, size_t row_byt
     const struct slv_quant *t = slv_quant_get(l->id);
     struct parts_at at = locate(l);
     uint8_t number[256];
-    numbers(l, number);
+    if (l->table) table_numbers(l->table, number);
     for (size_t b = 0; b < cols / l->block; b++) {
         uint8_t *out = (uint8_t *)dst + b * at.end;
         if (n < SLV_TILE_ROWS) memset(out, 0, at.end);
