@@ -10,19 +10,26 @@
 
 #define TEXTS_MAX ((size_t)8 << 20)
 
-static const char *text_of(struct slv_model *m, const char *key) {
+/* A NUL-terminated copy of a key's string, "" where the file has none. */
+static int copy_text(struct slv_model *m, const char *key, const char **ret, struct slv_err *err) {
     struct slv_str s = {"", 0};
     slv_gguf_str(m->gguf, key, &s);
-    char *copy = slv_arena_strndup(&m->texts, s.p, s.n);
-    return copy ? copy : "";
+    if (s.n > TEXTS_MAX / 4)
+        return slv_err_set(err, SLV_E_LIMIT, "key '%s': %zu bytes of text", key, s.n);
+    *ret = slv_arena_strndup(&m->texts, s.p, s.n);
+    return *ret ? 0 : slv_err_set(err, SLV_E_NOMEM, "out of memory");
 }
 
-static void read_texts(struct slv_model *m) {
+static int read_texts(struct slv_model *m, struct slv_err *err) {
     slv_arena_init(&m->texts, TEXTS_MAX);
-    m->arch = text_of(m, "general.architecture");
-    m->name = text_of(m, "general.name");
-    m->license = text_of(m, "general.license");
-    m->template_text = text_of(m, "tokenizer.chat_template");
+    int rc = copy_text(m, "general.architecture", &m->arch, err);
+    if (!rc) rc = copy_text(m, "general.name", &m->name, err);
+    if (!rc) rc = copy_text(m, "general.license", &m->license, err);
+    if (!rc) rc = copy_text(m, "tokenizer.chat_template", &m->template_text, err);
+    return rc;
+}
+
+static void count_params(struct slv_model *m) {
     for (size_t i = 0; i < slv_gguf_n_tensors(m->gguf); i++) {
         const struct slv_gguf_tensor *t = slv_gguf_tensor_at(m->gguf, i);
         m->params += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
@@ -85,8 +92,9 @@ static int load(struct slv_model *m, const struct slv_model_opts *o, struct slv_
     if (!rc) rc = slv_weights_find(m->gguf, &m->h, &m->w, err);
     if (!rc) rc = slv_tokenizer_open(m->gguf, &m->tokenizer, err);
     if (!rc) rc = check_vocabulary(m, err);
+    if (!rc) rc = read_texts(m, err);
     if (rc) return rc;
-    read_texts(m);
+    count_params(m);
     compile_template(m);
     if (!o->inspect) return pack(m, o->threads, err);
     if (slv_plan_init(&m->plan, &m->h, &m->w))
