@@ -1,13 +1,19 @@
 /* team.c: see team.h.
  *
  * Invariants
- *   - `epoch` counts pieces of work. A worker that has done piece e waits for epoch != e.
- *   - `arrived` counts members at the current barrier; the last one resets it and advances `phase`,
- *     which the others wait for. The end of a piece is such a barrier too.
- *   - fn and arg are written before epoch (release) and read after it (acquire).
+ *   - `stage` is the open stage: a number that grows by one with each, and how many units it has. It
+ *     is one word, so that nobody reads the number of one and the units of another.
+ *   - share[m] says how many pieces of member m's share of a stage are taken. A piece is taken by
+ *     compare and swap from (stage, k) or from (an earlier stage, any) to (stage, k + 1). While a
+ *     piece of a stage is not taken the stage is open, so who takes one knows that it still is: no
+ *     late-comer takes what is not there, or looks at a job that has returned.
+ *   - `left` counts units of the open stage that are not done. Who brings it to 0 opens the next.
+ *   - job is written before `stage` (release) and read after it (acquire).
+ *   - `phase` is the futex that sleepers wait on: it changes after `stage` does, and at the end.
  */
 #define _GNU_SOURCE
 #include "base/team.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <limits.h>
@@ -20,20 +26,32 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SPINS 4000 /* some tens of microseconds */
+#define PIECES 4 /* of a member's share */
 
-struct word { /* a futex on its own cache line */
-    _Alignas(64) _Atomic uint32_t v;
-    _Atomic uint32_t sleepers;
+/* How long one waits before looking at the others' shares, and before sleeping. */
+#define PATIENCE_NS 2000
+#define AWAKE_NS 40000
+
+/* A stage and a count below it. */
+static uint64_t pair(uint32_t stage, uint32_t n) { return (uint64_t)stage << 32 | n; }
+static uint32_t stage_of(uint64_t v) { return (uint32_t)(v >> 32); }
+static uint32_t count_of(uint64_t v) { return (uint32_t)v; }
+
+struct line { /* a word on its own cache line */
+    _Alignas(64) _Atomic uint64_t v;
 };
 
 struct slv_team {
-    struct word epoch, phase;
-    _Alignas(64) _Atomic uint32_t arrived;
+    struct line stage;
+    struct line left;
+    _Alignas(64) _Atomic uint32_t phase;
+    _Atomic uint32_t sleepers;
     size_t n;
-    slv_team_fn fn;
-    void *arg;
-    bool stop;
+    unsigned patience, awake; /* the two times above in turns of cpu_relax */
+    struct slv_job job;
+    size_t next; /* stage of the job that follows the open one */
+    _Atomic bool done, stop;
+    struct line share[SLV_TEAM_MAX];
     struct member {
         struct slv_team *team;
         size_t ith;
@@ -49,58 +67,146 @@ static void cpu_relax(void) {
 #endif
 }
 
-/* Returns when w->v is no longer `old`. */
-static void await(struct word *w, uint32_t old) {
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&w->v, memory_order_acquire) != old) return;
-        cpu_relax();
+/* Returns when the phase is no longer `old`. */
+static void doze(struct slv_team *t, uint32_t old) {
+    /* Counted first, then checked again: whoever changes the phase after this sees the sleeper. */
+    atomic_fetch_add(&t->sleepers, 1);
+    while (atomic_load(&t->phase) == old)
+        syscall(SYS_futex, &t->phase, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+    atomic_fetch_sub(&t->sleepers, 1);
+}
+
+static void advance(struct slv_team *t) {
+    atomic_fetch_add(&t->phase, 1);
+    if (atomic_load(&t->sleepers))
+        syscall(SYS_futex, &t->phase, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* --- stages ----------------------------------------------------------------------------------- */
+
+/* Stage numbers wrap. Now and then all shares are brought up to date, so that one of which nothing
+ * was taken for very long does not seem to be ahead. */
+static void renew_shares(struct slv_team *t, uint32_t number) {
+    for (size_t i = 0; i < t->n; i++)
+        atomic_store_explicit(&t->share[i].v, pair(number - 1, UINT32_MAX), memory_order_relaxed);
+}
+
+/* Opens the next stage that has units, or says that the job is done. The caller is alone: nothing
+ * is open. */
+static void open_next(struct slv_team *t) {
+    uint32_t number = stage_of(atomic_load_explicit(&t->stage.v, memory_order_relaxed)) + 1;
+    if (number % (1u << 24) == 0) renew_shares(t, number);
+    while (t->next < t->job.n_stages) {
+        size_t n = t->job.units(t->job.arg, t->next++);
+        if (!n) continue;
+        atomic_store_explicit(&t->left.v, n, memory_order_relaxed);
+        atomic_store_explicit(&t->stage.v, pair(number, (uint32_t)n), memory_order_release);
+        advance(t);
+        return;
     }
-    /* Counted first, then checked again: whoever changes v after this sees the sleeper. */
-    atomic_fetch_add(&w->sleepers, 1);
-    while (atomic_load(&w->v) == old)
-        syscall(SYS_futex, &w->v, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
-    atomic_fetch_sub(&w->sleepers, 1);
+    atomic_store_explicit(&t->done, true, memory_order_release);
+    advance(t);
 }
 
-static void advance(struct word *w) {
-    atomic_fetch_add(&w->v, 1);
-    if (atomic_load(&w->sleepers))
-        syscall(SYS_futex, &w->v, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+/* The first unit of piece p of P that n units are cut into. */
+static size_t unit_at(size_t n, size_t p, size_t pieces) { return n * p / pieces; }
+
+/* Takes a piece of member m's share of a stage and does it: how many units it had, 0 if none is
+ * left. They count as done once told to finish(). */
+static size_t take(struct slv_team *t, uint64_t stage, size_t m) {
+    size_t n = count_of(stage), pieces = t->n * PIECES < n ? t->n * PIECES : n;
+    size_t first = pieces * m / t->n, end = pieces * (m + 1) / t->n;
+    uint64_t old = atomic_load_explicit(&t->share[m].v, memory_order_relaxed);
+    uint32_t k;
+    do {
+        int32_t ahead = (int32_t)(stage_of(stage) - stage_of(old));
+        k = ahead > 0 ? 0 : count_of(old);
+        if (ahead < 0 || k >= end - first) return 0;
+    } while (!atomic_compare_exchange_weak_explicit(&t->share[m].v, &old,
+                                                    pair(stage_of(stage), k + 1),
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    size_t from = unit_at(n, first + k, pieces), to = unit_at(n, first + k + 1, pieces);
+    t->job.run(t->job.arg, t->next - 1, from, to);
+    return to - from;
 }
 
-void slv_team_barrier(struct slv_team *t) {
-    if (t->n == 1) return;
-    uint32_t phase = atomic_load_explicit(&t->phase.v, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) + 1 == t->n) {
-        atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
-        advance(&t->phase);
-    } else {
-        await(&t->phase, phase);
+static void finish(struct slv_team *t, size_t units) {
+    if (units && atomic_fetch_sub_explicit(&t->left.v, units, memory_order_acq_rel) == units)
+        open_next(t);
+}
+
+static uint64_t open_stage(const struct slv_team *t) {
+    return atomic_load_explicit(&t->stage.v, memory_order_acquire);
+}
+
+static void own_share(struct slv_team *t, uint64_t stage, size_t ith) {
+    size_t did = 0, n;
+    while ((n = take(t, stage, ith)))
+        did += n;
+    finish(t, did);
+}
+
+/* A piece of anybody else's share. */
+static bool help(struct slv_team *t, uint64_t stage, size_t ith) {
+    size_t n = 0;
+    for (size_t i = 1; i < t->n && !n; i++)
+        n = take(t, stage, (ith + i) % t->n);
+    finish(t, n);
+    return n != 0;
+}
+
+/* Works and waits until `over` is set. */
+static void take_part(struct slv_team *t, size_t ith, const _Atomic bool *over) {
+    while (!atomic_load_explicit(over, memory_order_acquire)) {
+        uint32_t phase = atomic_load(&t->phase);
+        uint64_t stage = open_stage(t);
+        own_share(t, stage, ith);
+        for (unsigned i = 0; i <= t->awake && open_stage(t) == stage; i++) {
+            while (i == t->patience && help(t, stage, ith)) {
+            }
+            if (atomic_load_explicit(over, memory_order_acquire)) return;
+            if (i == t->awake) doze(t, phase);
+            else cpu_relax();
+        }
     }
 }
 
 static void *worker(void *arg) {
     struct member *m = arg;
-    struct slv_team *t = m->team;
-    for (uint32_t epoch = 0;; epoch++) {
-        await(&t->epoch, epoch);
-        if (t->stop) return NULL;
-        t->fn(t->arg, m->ith, t->n);
-        slv_team_barrier(t);
-    }
+    take_part(m->team, m->ith, &m->team->stop);
+    return NULL;
 }
 
-void slv_team_run(struct slv_team *t, slv_team_fn fn, void *arg) {
-    t->fn = fn;
-    t->arg = arg;
-    if (t->n > 1) advance(&t->epoch);
-    fn(arg, 0, t->n);
-    slv_team_barrier(t);
+void slv_team_run(struct slv_team *t, const struct slv_job *job) {
+    if (t->n == 1) {
+        for (size_t i = 0; i < job->n_stages; i++) {
+            size_t n = job->units(job->arg, i);
+            if (n) job->run(job->arg, i, 0, n);
+        }
+        return;
+    }
+    t->job = *job;
+    t->next = 0;
+    atomic_store_explicit(&t->done, false, memory_order_relaxed);
+    open_next(t);
+    take_part(t, 0, &t->done);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static void measure_relax(struct slv_team *t) {
+    const int turns = 100;
+    uint64_t begin = slv_clock_mono(&slv_clock_system);
+    for (int i = 0; i < turns; i++)
+        cpu_relax();
+    uint64_t ns = (slv_clock_mono(&slv_clock_system) - begin) / (unsigned)turns + 1;
+    t->patience = (unsigned)(PATIENCE_NS / ns + 1);
+    t->awake = (unsigned)(AWAKE_NS / ns + 2);
 }
 
 static void stop_workers(struct slv_team *t, size_t started) {
-    t->stop = true;
-    advance(&t->epoch);
+    atomic_store(&t->stop, true);
+    advance(t);
     for (size_t i = 1; i < started; i++)
         pthread_join(t->members[i].thread, NULL);
 }
@@ -111,6 +217,7 @@ int slv_team_open(size_t n, struct slv_team **ret) {
     struct slv_team *t = slv_mem_alloc_aligned(64, bytes);
     if (!t) return SLV_E_NOMEM;
     *t = (struct slv_team){.n = n};
+    measure_relax(t);
     sigset_t all, old; /* signals belong to the program's own threads */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);

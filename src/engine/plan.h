@@ -1,8 +1,8 @@
 /* plan.h: a model as a flat list of fused operators over a planned arena.
  *
  * The list is made once from the family's row, the numbers and the tensors that are there. Every
- * operator works on all tokens of a step; all threads run the list together with one barrier
- * between operators (step.c).
+ * operator works on all tokens of a step; all threads work on one operator at a
+ * time (step.c).
  *
  * One layer, sequential:              and parallel (no norm before the feed-forward part):
  *
@@ -10,6 +10,7 @@
  *     MATMUL  n -> q, k, v               MATMUL  n -> q, k, v
  *     QK      norms, RoPE, cache         QK
  *     ATTN    q, cache -> a              ATTN    q, cache -> a
+ *     QUANT   a                          QUANT   a
  *     MATMUL  a -> t                     MATMUL  a -> t
  *     NORM    x + t -> x, n              MATMUL  n -> gate, up
  *     MATMUL  n -> gate, up              ACT     gate, up -> f
@@ -53,6 +54,7 @@ enum slv_op_kind {
     SLV_OP_MATMUL,
     SLV_OP_QK,
     SLV_OP_ATTN,
+    SLV_OP_QUANT,
     SLV_OP_ACT,
     SLV_OP_OUT_NORM,
     SLV_OP_LOGITS,

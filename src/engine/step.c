@@ -115,17 +115,11 @@ const float *slv_runner_logits(const struct slv_runner *r, uint32_t i) {
 
 /* --- operators -------------------------------------------------------------------------------- */
 
+/* An operator says how many units of work it has in this step, and does some of them. A unit is a
+ * token, a head of a token, a tile of rows, or a block of activations. */
+
 static float *row(const struct slv_runner *r, uint8_t buf, size_t i) {
     return r->buf[buf] + i * r->m.plan->width[buf];
-}
-
-/* Share ith of nth of n things: [*from, *to), in units of `unit`. */
-static void share(size_t n, size_t unit, size_t ith, size_t nth, size_t *from, size_t *to) {
-    size_t units = (n + unit - 1) / unit;
-    *from = units * ith / nth * unit;
-    *to = units * (ith + 1) / nth * unit;
-    if (*from > n) *from = n;
-    if (*to > n) *to = n;
 }
 
 /* Columns [c0, c1) of row i of a buffer into its quantized copies. Bounds are multiples of the
@@ -149,12 +143,16 @@ static size_t act_unit(const struct slv_runner *r, enum slv_act_id act) {
     return unit;
 }
 
-static void op_embed(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+static size_t tokens(const struct slv_runner *r, const struct slv_op *op) {
+    (void)op;
+    return r->n;
+}
+
+static void op_embed(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
     (void)op;
     const struct slv_hparams *h = r->m.h;
     const struct slv_weights *w = r->m.w;
-    size_t from, to, row_bytes = (size_t)(w->embd->bytes / w->embd->ne[1]);
-    share(r->n, 1, ith, nth, &from, &to);
+    size_t row_bytes = (size_t)(w->embd->bytes / w->embd->ne[1]);
     for (size_t i = from; i < to; i++) {
         const struct slv_step_token *t = &r->tok[i];
         float *x = row(r, SLV_B_X, i);
@@ -201,9 +199,7 @@ static void add_pending(const struct slv_runner *r, const struct slv_op *op, siz
         r->m.kern->axpy(x, row(r, op->in2, i), h->residual_scale, h->n_embd, x);
 }
 
-static void op_norm(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
-    size_t from, to;
-    share(r->n, 1, ith, nth, &from, &to);
+static void op_norm(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
     for (size_t i = from; i < to; i++) {
         float *x = row(r, SLV_B_X, i), *n = row(r, SLV_B_N, i);
         add_pending(r, op, i);
@@ -214,9 +210,12 @@ static void op_norm(struct slv_runner *r, const struct slv_op *op, size_t ith, s
 }
 
 /* The last norm, only of rows that become logits, gathered to the front. */
-static void op_out_norm(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
-    size_t from, to;
-    share(r->n_logits, 1, ith, nth, &from, &to);
+static size_t logits_rows(const struct slv_runner *r, const struct slv_op *op) {
+    (void)op;
+    return r->n_logits;
+}
+
+static void op_out_norm(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
     for (size_t j = from; j < to; j++) {
         size_t i = r->out_row[j];
         float *n = row(r, SLV_B_N, j);
@@ -251,12 +250,17 @@ static size_t tiles_of(const struct slv_op *op, size_t part) {
     return (op->part[part].lin->mat.rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS;
 }
 
-/* All parts' tiles are one line of work, cut into equal shares. */
-static void op_matmul(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
-    size_t all = 0, from, to, first = 0;
+/* All parts' tiles are one line of work. */
+static size_t all_tiles(const struct slv_runner *r, const struct slv_op *op) {
+    (void)r;
+    size_t all = 0;
     for (size_t i = 0; i < op->n_parts; i++)
         all += tiles_of(op, i);
-    share(all, 1, ith, nth, &from, &to);
+    return all;
+}
+
+static void op_matmul(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
+    size_t first = 0;
     for (size_t i = 0; i < op->n_parts; i++) {
         size_t n = tiles_of(op, i);
         size_t t0 = from > first ? from - first : 0, t1 = to > first ? to - first : 0;
@@ -266,11 +270,13 @@ static void op_matmul(struct slv_runner *r, const struct slv_op *op, size_t ith,
     }
 }
 
-static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+static size_t logits_tiles(const struct slv_runner *r, const struct slv_op *op) {
+    return r->n_logits ? tiles_of(op, 0) : 0;
+}
+
+static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, size_t t1) {
     const struct slv_hparams *h = r->m.h;
-    size_t t0, t1, ld = r->m.plan->width[SLV_B_L];
-    share(tiles_of(op, 0), 1, ith, nth, &t0, &t1);
-    if (t0 == t1 || !r->n_logits) return;
+    size_t ld = r->m.plan->width[SLV_B_L];
     product(r, op, 0, r->n_logits, t0, t1);
     size_t r0 = t0 * SLV_TILE_ROWS, n = t1 * SLV_TILE_ROWS;
     n = (n > h->n_vocab ? h->n_vocab : n) - r0;
@@ -334,12 +340,19 @@ static void qk_heads(struct slv_runner *r, const struct slv_op *op, size_t i, si
     }
 }
 
-static void op_qk(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+/* A norm over all heads keeps a token in one piece. */
+static size_t tokens_or_heads(const struct slv_runner *r, const struct slv_op *op) {
+    (void)op;
+    const struct slv_hparams *h = r->m.h;
+    if (h->family->qk_norm == SLV_QKN_ROW) return r->n;
+    return r->n * ((size_t)h->n_head + h->n_head_kv);
+}
+
+static void op_qk(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
     const struct slv_hparams *h = r->m.h;
     const struct slv_layer *l = &r->m.w->layers[op->layer];
-    size_t heads = (size_t)h->n_head + h->n_head_kv, from, to;
-    if (h->family->qk_norm == SLV_QKN_ROW) { /* a norm over all heads keeps a token in one thread */
-        share(r->n, 1, ith, nth, &from, &to);
+    size_t heads = (size_t)h->n_head + h->n_head_kv;
+    if (h->family->qk_norm == SLV_QKN_ROW) {
         for (size_t i = from; i < to; i++) {
             float *q = row(r, SLV_B_Q, i), *k = row(r, SLV_B_K, i);
             r->m.kern->rms_norm(q, l->q_norm, (size_t)h->n_head * h->head_k, h->norm_eps, q);
@@ -348,7 +361,6 @@ static void op_qk(struct slv_runner *r, const struct slv_op *op, size_t ith, siz
         }
         return;
     }
-    share(r->n * heads, 1, ith, nth, &from, &to);
     while (from < to) {
         size_t i = from / heads, j = from % heads, left = to - from;
         size_t end = left < heads - j ? j + left : heads;
@@ -392,57 +404,78 @@ static void attend(const struct slv_runner *r, const struct slv_op *op, size_t i
         out[j] = acc[j] / sum;
 }
 
-static void op_attn(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
-    size_t heads = r->m.h->n_head, from, to;
-    share(r->n * heads, 1, ith, nth, &from, &to);
+static size_t query_heads(const struct slv_runner *r, const struct slv_op *op) {
+    (void)op;
+    return r->n * r->m.h->n_head;
+}
+
+static void op_attn(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
+    size_t heads = r->m.h->n_head;
     for (size_t j = from; j < to; j++)
         attend(r, op, j / heads, j % heads);
-    if (!r->m.plan->act_mask[SLV_A_A]) return;
-    slv_team_barrier(r->team); /* a block of activations spans heads of several threads */
-    size_t cols = r->m.plan->act_cols[SLV_A_A], unit = act_unit(r, SLV_A_A);
-    share(r->n * cols, unit, ith, nth, &from, &to);
+}
+
+/* Activation blocks of the largest size wanted; a row that is only wanted as floats is one. */
+static size_t block_cols(const struct slv_runner *r, const struct slv_op *op) {
+    size_t cols = r->m.plan->act_cols[op->act], unit = act_unit(r, (enum slv_act_id)op->act);
+    return cols % unit ? cols : unit;
+}
+
+static size_t act_blocks(const struct slv_runner *r, const struct slv_op *op) {
+    return r->n * (r->m.plan->act_cols[op->act] / block_cols(r, op));
+}
+
+static void op_quant(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
+    size_t unit = block_cols(r, op), a_row = r->m.plan->act_cols[op->act] / unit;
     while (from < to) {
-        size_t i = from / cols, c = from % cols, end = to - from < cols - c ? c + to - from : cols;
-        quantize(r, SLV_A_A, row(r, SLV_B_A, i), i, c, end);
-        from += end - c;
+        size_t i = from / a_row, b = from % a_row,
+               n = to - from < a_row - b ? to - from : a_row - b;
+        quantize(r, (enum slv_act_id)op->act, row(r, op->in, i), i, b * unit, (b + n) * unit);
+        from += n;
     }
 }
 
-static void op_act(struct slv_runner *r, const struct slv_op *op, size_t ith, size_t nth) {
+static void op_act(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
     const struct slv_kernels *k = r->m.kern;
     bool silu = r->m.h->family->act == SLV_ACT_SILU, gated = op->in2 != SLV_B_NONE;
-    size_t cols = r->m.plan->act_cols[SLV_A_F], unit = act_unit(r, SLV_A_F), from, to;
-    if (cols % unit) unit = cols; /* floats only: any cut would do */
-    share(r->n * cols, unit, ith, nth, &from, &to);
+    size_t unit = block_cols(r, op), a_row = r->m.plan->act_cols[op->act] / unit;
     while (from < to) {
-        size_t i = from / cols, c = from % cols, end = to - from < cols - c ? c + to - from : cols;
+        size_t i = from / a_row, b = from % a_row,
+               n = to - from < a_row - b ? to - from : a_row - b;
+        size_t c = b * unit, cols = n * unit;
         const float *g = row(r, op->in, i) + c;
         float *out = row(r, op->out, i) + c;
-        if (gated) (silu ? k->silu_mul : k->gelu_mul)(g, row(r, op->in2, i) + c, end - c, out);
-        else (silu ? k->silu : k->gelu)(g, end - c, out);
-        quantize(r, SLV_A_F, row(r, op->out, i), i, c, end);
-        from += end - c;
+        if (gated) (silu ? k->silu_mul : k->gelu_mul)(g, row(r, op->in2, i) + c, cols, out);
+        else (silu ? k->silu : k->gelu)(g, cols, out);
+        quantize(r, (enum slv_act_id)op->act, row(r, op->out, i), i, c, c + cols);
+        from += n;
     }
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-static void (*const op_table[SLV_OP_KINDS])(struct slv_runner *r, const struct slv_op *op,
-                                            size_t ith, size_t nth) = {
-    [SLV_OP_EMBED] = op_embed,       [SLV_OP_NORM] = op_norm,
-    [SLV_OP_MATMUL] = op_matmul,     [SLV_OP_QK] = op_qk,
-    [SLV_OP_ATTN] = op_attn,         [SLV_OP_ACT] = op_act,
-    [SLV_OP_OUT_NORM] = op_out_norm, [SLV_OP_LOGITS] = op_logits,
+static const struct {
+    size_t (*units)(const struct slv_runner *r, const struct slv_op *op);
+    void (*run)(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to);
+} op_table[SLV_OP_KINDS] = {
+    [SLV_OP_EMBED] = {tokens, op_embed},         [SLV_OP_NORM] = {tokens, op_norm},
+    [SLV_OP_MATMUL] = {all_tiles, op_matmul},    [SLV_OP_QK] = {tokens_or_heads, op_qk},
+    [SLV_OP_ATTN] = {query_heads, op_attn},      [SLV_OP_QUANT] = {act_blocks, op_quant},
+    [SLV_OP_ACT] = {act_blocks, op_act},         [SLV_OP_OUT_NORM] = {logits_rows, op_out_norm},
+    [SLV_OP_LOGITS] = {logits_tiles, op_logits},
 };
 
-static void run_plan(void *arg, size_t ith, size_t nth) {
+static size_t op_units(void *arg, size_t i) {
     struct slv_runner *r = arg;
-    const struct slv_plan *p = r->m.plan;
+    const struct slv_op *op = &r->m.plan->ops[i];
+    return op_table[op->kind].units(r, op);
+}
+
+static void op_run(void *arg, size_t i, size_t from, size_t to) {
+    struct slv_runner *r = arg;
+    const struct slv_op *op = &r->m.plan->ops[i];
     uint64_t fp = slv_fpenv_enter();
-    for (size_t i = 0; i < p->n_ops; i++) {
-        op_table[p->ops[i].kind](r, &p->ops[i], ith, nth);
-        slv_team_barrier(r->team);
-    }
+    op_table[op->kind].run(r, op, from, to);
     slv_fpenv_leave(fp);
 }
 
@@ -457,6 +490,7 @@ int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t
         r->out_row[r->n_logits++] = i;
     }
     atomic_store_explicit(&r->bad_logit, false, memory_order_relaxed);
-    slv_team_run(r->team, run_plan, r);
+    const struct slv_job job = {r->m.plan->n_ops, op_units, op_run, r};
+    slv_team_run(r->team, &job);
     return atomic_load_explicit(&r->bad_logit, memory_order_relaxed) ? SLV_E_NUMERIC : 0;
 }

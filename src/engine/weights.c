@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define ARENA_MAX ((size_t)1 << 30)
+#define DROP_BYTES ((size_t)4 << 20) /* of a file's pages held while packing, by each thread */
 
 struct finder {
     const struct slv_gguf *g;
@@ -238,46 +239,50 @@ int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h, stru
     return f.status;
 }
 
+/* A model's matrices in one row: the seven of each layer, then the output's. */
+#define LAYER_LINEARS 7
+
+static struct slv_linear *linear_at(struct slv_weights *w, uint32_t n_layer, size_t i) {
+    if (i / LAYER_LINEARS == n_layer) return &w->out;
+    struct slv_layer *l = &w->layers[i / LAYER_LINEARS];
+    struct slv_linear *const all[LAYER_LINEARS] = {&l->q,    &l->k,  &l->v,   &l->o,
+                                                   &l->gate, &l->up, &l->down};
+    return all[i % LAYER_LINEARS];
+}
+
 struct packing {
     struct slv_weights *w;
     uint32_t n_layer;
     size_t page;
 };
 
-static void pack_one(const struct packing *p, struct slv_linear *l, size_t ith, size_t nth) {
-    if (!l->mat.layout) return;
-    const struct slv_gguf_tensor *t = l->from;
-    size_t row_bytes = (size_t)(t->bytes / t->ne[1]);
-    const unsigned char *src = (const unsigned char *)t->data + l->row0 * row_bytes;
-    size_t tiles = (l->mat.rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS;
-    size_t t0 = tiles * ith / nth, t1 = tiles * (ith + 1) / nth;
-    unsigned char *to = p->w->tiles + l->at;
-    for (size_t i = t0; i < t1; i++)
-        slv_layout_pack(l->mat.layout, src, row_bytes, l->mat.rows, l->mat.cols, i,
-                        to + i * l->mat.tile_bytes);
-    /* The source has been read: let its whole pages go; they can be read again from the file. */
-    size_t row1 = t1 * SLV_TILE_ROWS < l->mat.rows ? t1 * SLV_TILE_ROWS : l->mat.rows;
-    uintptr_t a = (uintptr_t)src + t0 * SLV_TILE_ROWS * row_bytes,
-              b = (uintptr_t)src + row1 * row_bytes;
-    a = (a + p->page - 1) / p->page * p->page;
-    b = b / p->page * p->page;
+static size_t tiles_to_pack(void *arg, size_t stage) {
+    const struct packing *p = arg;
+    const struct slv_linear *l = linear_at(p->w, p->n_layer, stage);
+    return l->mat.layout ? (l->mat.rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS : 0;
+}
+
+/* Lets whole pages of what has been read go; they can be read again from the file. */
+static void drop_pages(const unsigned char *from, const unsigned char *to, size_t page) {
+    uintptr_t a = ((uintptr_t)from + page - 1) / page * page, b = (uintptr_t)to / page * page;
     if (b > a && madvise((void *)a, b - a, MADV_DONTNEED)) { /* only a hint */
     }
 }
 
-static void pack_all(void *arg, size_t ith, size_t nth) {
+static void pack_tiles(void *arg, size_t stage, size_t t0, size_t t1) {
     const struct packing *p = arg;
-    for (uint32_t i = 0; i < p->n_layer; i++) {
-        struct slv_layer *l = &p->w->layers[i];
-        struct slv_linear *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++)
-            pack_one(p, all[j], ith, nth);
+    const struct slv_linear *l = linear_at(p->w, p->n_layer, stage);
+    size_t row_bytes = (size_t)(l->from->bytes / l->from->ne[1]), rows = l->mat.rows;
+    const unsigned char *src = (const unsigned char *)l->from->data + l->row0 * row_bytes;
+    size_t dropped = t0 * SLV_TILE_ROWS;
+    for (size_t i = t0; i < t1; i++) {
+        slv_layout_pack(l->mat.layout, src, row_bytes, rows, l->mat.cols, i,
+                        p->w->tiles + l->at + i * l->mat.tile_bytes);
+        size_t read = (i + 1) * SLV_TILE_ROWS < rows ? (i + 1) * SLV_TILE_ROWS : rows;
+        if (i + 1 < t1 && (read - dropped) * row_bytes < DROP_BYTES) continue;
+        drop_pages(src + dropped * row_bytes, src + read * row_bytes, p->page);
+        dropped = read;
     }
-    pack_one(p, &p->w->out, ith, nth);
-}
-
-static void point(struct slv_weights *w, struct slv_linear *l) {
-    if (l->mat.layout) l->mat.tiles = w->tiles + l->at;
 }
 
 int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
@@ -288,15 +293,14 @@ int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct 
     w->tiles = p;
     if (madvise(p, w->tile_bytes, MADV_HUGEPAGE)) { /* only a hint */
     }
-    for (uint32_t i = 0; i < h->n_layer; i++) {
-        struct slv_layer *l = &w->layers[i];
-        struct slv_linear *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
-        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++)
-            point(w, all[j]);
+    const size_t n = (size_t)h->n_layer * LAYER_LINEARS + 1;
+    for (size_t i = 0; i < n; i++) {
+        struct slv_linear *l = linear_at(w, h->n_layer, i);
+        if (l->mat.layout) l->mat.tiles = w->tiles + l->at;
     }
-    point(w, &w->out);
-    struct packing job = {.w = w, .n_layer = h->n_layer, .page = (size_t)sysconf(_SC_PAGESIZE)};
-    slv_team_run(team, pack_all, &job);
+    struct packing packing = {.w = w, .n_layer = h->n_layer, .page = (size_t)sysconf(_SC_PAGESIZE)};
+    const struct slv_job job = {n, tiles_to_pack, pack_tiles, &packing};
+    slv_team_run(team, &job);
     return 0;
 }
 
