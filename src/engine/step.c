@@ -242,8 +242,12 @@ static void product(const struct slv_runner *r, const struct slv_op *op, size_t 
     r->m.kern->matmul[l->form](&lin->mat, &x, n, t0, t1, out, ldo);
     size_t r0 = t0 * SLV_TILE_ROWS, r1 = t1 * SLV_TILE_ROWS;
     if (r1 > lin->mat.rows) r1 = lin->mat.rows;
-    for (size_t i = 0; lin->bias && i < n; i++)
-        r->m.kern->add(out + i * ldo + r0, lin->bias + r0, r1 - r0, out + i * ldo + r0);
+    for (size_t i = 0; i < n; i++) {
+        float *y = out + i * ldo;
+        for (size_t j = r0; lin->scale != 1.0f && j < r1; j++)
+            y[j] *= lin->scale;
+        if (lin->bias) r->m.kern->add(y + r0, lin->bias + r0, r1 - r0, y + r0);
+    }
 }
 
 static size_t tiles_of(const struct slv_op *op, size_t part) {

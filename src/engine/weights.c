@@ -86,6 +86,17 @@ static bool shape_is(struct finder *f, const struct slv_gguf_tensor *t, size_t c
     return false;
 }
 
+/* The number that a tensor's products are multiplied by, "NAME.scale"; 1 where the file has none.
+ * "NAME.input_scale" is for engines that round inputs to four bits: there is nothing to do. */
+static float whole_scale(struct finder *f, const char *base) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.input_scale", base);
+    vector(f, name, 1, false);
+    snprintf(name, sizeof name, "%s.scale", base);
+    const float *scale = vector(f, name, 1, false);
+    return scale ? *scale : 1.0f;
+}
+
 /* Takes rows [row0, row0 + rows) of a tensor of `all` rows as a matrix, and reserves its tiles. */
 static void matrix_part(struct finder *f, const struct slv_gguf_tensor *t, size_t cols, size_t all,
                         size_t row0, size_t rows, struct slv_linear *ret) {
@@ -101,7 +112,7 @@ static void matrix_part(struct finder *f, const struct slv_gguf_tensor *t, size_
         fail(f, SLV_E_LIMIT, "is too large");
         return;
     }
-    *ret = (struct slv_linear){.from = t, .row0 = row0, .at = f->offset};
+    *ret = (struct slv_linear){.scale = 1.0f, .from = t, .row0 = row0, .at = f->offset};
     ret->mat =
         (struct slv_mat){.layout = l, .rows = rows, .cols = cols, .tile_bytes = bytes / tiles};
     f->offset = room;
@@ -117,6 +128,7 @@ static void matrix(struct finder *f, const char *base, size_t cols, size_t rows,
         return;
     }
     matrix_part(f, t, cols, rows, 0, rows, ret);
+    ret->scale = whole_scale(f, base);
     snprintf(name, sizeof name, "%s.bias", base);
     ret->bias = vector(f, name, rows, false);
 }
@@ -136,6 +148,7 @@ static void find_qkv(struct finder *f, struct slv_layer *l) {
     matrix_part(f, t, h->n_embd, all, 0, nq, &l->q);
     matrix_part(f, t, h->n_embd, all, nq, nk, &l->k);
     matrix_part(f, t, h->n_embd, all, nq + nk, nv, &l->v);
+    l->q.scale = l->k.scale = l->v.scale = whole_scale(f, "attn_qkv");
     const float *bias = vector(f, "attn_qkv.bias", all, false);
     l->q.bias = bias;
     l->k.bias = bias ? bias + nq : vector(f, "attn_k.bias", nk, false);
@@ -151,6 +164,7 @@ static void find_ffn(struct finder *f, struct slv_layer *l) {
         else {
             matrix_part(f, t, h->n_embd, 2 * (size_t)h->n_ff, 0, h->n_ff, &l->gate);
             matrix_part(f, t, h->n_embd, 2 * (size_t)h->n_ff, h->n_ff, h->n_ff, &l->up);
+            l->gate.scale = l->up.scale = whole_scale(f, "ffn_up");
         }
     } else {
         if (h->family->ffn == SLV_FFN_GATED)

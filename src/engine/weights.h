@@ -13,9 +13,10 @@
 #include "engine/hparams.h"
 #include "kernel/kernels.h"
 
-/* A matrix and its bias. mat.layout is NULL where the model has none. */
+/* y = scale * (W x) + bias. mat.layout is NULL where the model has none. */
 struct slv_linear {
     struct slv_mat mat;
+    float scale;                        /* of the whole tensor (NVFP4 files); else 1 */
     const float *bias;                  /* [rows padded to 16] or NULL */
     const struct slv_gguf_tensor *from; /* packed from rows [row0, row0 + mat.rows) of this */
     size_t row0;

@@ -108,7 +108,7 @@ def windowed_layers(m, n_layer):
 
 
 def linear(m, name, x):
-    y = x @ m.t[f"{name}.weight"].T
+    y = x @ m.t[f"{name}.weight"].T * m.t.get(f"{name}.scale", 1.0)
     return y + m.t[f"{name}.bias"] if f"{name}.bias" in m.t else y
 
 

@@ -31,7 +31,9 @@ LLAMA_BAR = 1e-3
 LLAMA_BARS = {"gemma3-27b": 3e-2}  # 62 layers
 GELU_BAR = 5e-3
 EXACT_BAR = 1e-4
-NOT_LLAMA = {"llama-window": "llama.cpp passes over the window"}
+NOT_LLAMA = {"llama-window": "llama.cpp passes over the window",
+             "llama-scale-output": "llama.cpp knows output.scale beside NVFP4 only",
+             "phi3-scale-ffn": "llama.cpp passes over these scales"}
 
 P, I32, U32, F, B = (ctypes.c_void_p, ctypes.c_int32, ctypes.c_uint32, ctypes.c_float,
                      ctypes.c_bool)

@@ -49,11 +49,13 @@ def without(c, change):
 
 DEFAULTS = {
     "layers": 2, "embd": 64, "heads": 4, "kv": 2, "head": None, "ff": 80, "n_ctx": N_CTX,
+    "n_vocab": N_VOCAB,
     "norm": "rms",      # or "layer", with biases
     "tied": False,      # no output.weight
     "qkv": "split",     # or "fused"
     "gate": "split",    # or "fused" with up, or None
     "bias": (),         # of q, k, v, o, gate, up, down, output
+    "scale": (),        # one number that a whole tensor is multiplied by: of the same
     "qk_norm": None,    # "head", "heads" or "row"
     "pre": True, "post": False,
     "ffn_norm": True,   # without: attention and feed-forward run side by side
@@ -165,6 +167,13 @@ CASES = [
          off={"factors": flat("rope_freqs"), "attn-factor": meta(rope__scaling__attn_factor=None)}),
     case("llama-bias", "llama", bias=("q", "k", "v", "o", "gate", "up", "down"),
          off={**QKV_BIASES, **MLP_BIASES, "gate-bias": flat("ffn_gate.bias")}),
+    case("llama-scale", "llama", bias=("q",), scale=("q", "k", "v", "o", "gate", "up", "down"),
+         off={f"{n}-scale": flat(f"{n}.scale") for n in
+              ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")}),
+    case("llama-scale-output", "llama", scale=("output",),
+         off={"output-scale": flat("output.scale")}),
+    case("phi3-scale", "phi3", scale=("q", "o"), off={"qkv-scale": flat("attn_qkv.scale")}),
+    case("phi3-scale-ffn", "phi3", scale=("up", "down"), off={"up-scale": flat("ffn_up.scale")}),
     case("llama-window", "llama", meta={"attention.sliding_window": 24},
          off={"window": meta(attention__sliding_window=None)}),
     case("falcon3", "llama", head=24, meta={"rope.freq_base": 1000042.0}),
@@ -239,6 +248,9 @@ def matrix(c, prefix, name, cols, rows):
     yield f"{prefix}{name}.weight", [cols, rows], 0.0, GAIN[name] * (3.0 / cols) ** 0.5
     if BIAS_NAMES[name] in c["bias"]:
         yield f"{prefix}{name}.bias", [rows], 0.0, 0.7
+    if BIAS_NAMES[name] in c["scale"]:
+        yield f"{prefix}{name}.scale", [1], 1.0, 0.5
+        yield f"{prefix}{name}.input_scale", [1], 1.0, 0.5
 
 
 def norm(c, name, bias=True):
@@ -279,12 +291,12 @@ def layer(c, p):
 
 def tensors(c):
     embd = c["embd"]
-    yield "token_embd.weight", [embd, N_VOCAB], 0.0, 0.5
+    yield "token_embd.weight", [embd, c["n_vocab"]], 0.0, 0.5
     if c["positions"]:
         yield "position_embd.weight", [embd, c["n_ctx"]], 0.0, 0.5
     yield from norm(c, "output_norm")
     if not c["tied"]:
-        yield from matrix(c, "", "output", embd, N_VOCAB)
+        yield from matrix(c, "", "output", embd, c["n_vocab"])
     for name in c["factors"]:
         yield f"{name}.weight", [c["meta"].get("rope.dimension_count", c["head"]) // 2], 3.0, 2.0
     for i in range(c["layers"]):
@@ -342,7 +354,8 @@ def entry(key, v):
 
 
 @functools.cache
-def vocabulary(kind):
+def vocabulary(kind, n_vocab):
+    """N_VOCAB tokens, and unused ones up to n_vocab."""
     if kind == "bpe":
         merges = g.MERGES[:N_VOCAB - 260]
         tokens = sorted(g.byte_letters()) + [s.replace(" ", "") for s in merges]
@@ -362,6 +375,8 @@ def vocabulary(kind):
                         [0.0] * 259 + [-float(i) for i in range(N_VOCAB - 259)])]
         bos, eos = 1, 2
     assert len(tokens) == len(set(tokens)) == len(types) == N_VOCAB
+    tokens += [f"[unused{i}]" for i in range(n_vocab - N_VOCAB)]
+    types += [5] * (n_vocab - N_VOCAB)
     return rest + [g.array("tokenizer.ggml.tokens", g.STR, tokens),
                    g.array("tokenizer.ggml.token_type", g.I32, types),
                    g.kv("tokenizer.ggml.bos_token_id", g.U32, bos),
@@ -377,7 +392,8 @@ def metadata(c):
         m["attention.key_length"] = m["attention.value_length"] = c["head"]
     m.update(c["meta"])
     return ([entry("general.architecture", c["arch"]), entry("general.name", "tiny")]
-            + [entry(f"{c['arch']}.{k}", v) for k, v in m.items()] + vocabulary(c["vocab"]))
+            + [entry(f"{c['arch']}.{k}", v) for k, v in m.items()]
+            + vocabulary(c["vocab"], c["n_vocab"]))
 
 
 def pack(entries, items):
@@ -419,6 +435,14 @@ def q4_0(r, s):
             [d * ((q & 15) - 8) for q in codes] + [d * ((q >> 4) - 8) for q in codes])
 
 
+def q4_1(r, s):
+    raw_d, d = half(s / 4.6 * (0.75 + r[0] / 131072))
+    raw_m, m = half(-7.5 * d)
+    codes = [v % 256 for v in r[1:17]]
+    return (raw_d + raw_m + bytes(codes),
+            [d * (q & 15) + m for q in codes] + [d * (q >> 4) + m for q in codes])
+
+
 def q4_k(r, s):
     raw_d, d = half(s / 257 * (0.75 + r[0] / 131072))
     raw_m, dmin = half(7.5 * d)
@@ -457,8 +481,9 @@ def bf16(r, s):
 
 
 # name: number in ggml's enum, numbers in a block, random numbers it takes, encoder
-TYPES = {"q8_0": (8, 32, 33, q8_0), "q4_0": (2, 32, 17, q4_0), "q4_k": (12, 256, 145, q4_k),
-         "q6_k": (14, 256, 209, q6_k), "f16": (1, 1, 1, f16), "bf16": (30, 1, 1, bf16)}
+TYPES = {"q8_0": (8, 32, 33, q8_0), "q4_0": (2, 32, 17, q4_0), "q4_1": (3, 32, 17, q4_1),
+         "q4_k": (12, 256, 145, q4_k), "q6_k": (14, 256, 209, q6_k),
+         "f16": (1, 1, 1, f16), "bf16": (30, 1, 1, bf16)}
 MIXES = {  # q, k, v, output, gate, up, down of each layer; embedding; output
     "mixed": ("q8_0 q4_0 q4_k q6_k q4_0 q8_0 q4_k", "q4_k f16 q8_0 bf16 q6_k q4_k q6_k", "q6_k",
               "q8_0"),
