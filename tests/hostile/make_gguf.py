@@ -391,6 +391,9 @@ def scalar_cases():
         yield f"rope-base-{name}", "llama.rope.freq_base", F32, v
         if name != "zero":
             yield f"epsilon-{name}", "llama.attention.layer_norm_rms_epsilon", F32, v
+    yield "rope-factor-tiny", "llama.rope.scaling.factor", F32, 1e-40
+    yield "rope-factor-nan", "llama.rope.scaling.factor", F32, nan
+    yield "rope-linear-tiny", "llama.rope.scale_linear", F32, 1e-40
     yield "vocab-size-299", "llama.vocab_size", U32, VOCAB - 1
     yield "architecture-unknown", "general.architecture", STR, "no-such-family"
     yield "architecture-empty", "general.architecture", STR, ""
@@ -465,6 +468,29 @@ def experts_without_tensors(m):
     m.set("llama.expert_used_count", U32, 8)
 
 
+def yarn(m, **how):
+    m.set("llama.rope.scaling.type", STR, "yarn")
+    m.set("llama.rope.scaling.factor", F32, 4.0)
+    for key, v in how.items():
+        m.set("llama.rope." + key.replace("__", "."), F32, v)
+
+
+def rope_factors(m, name, value):
+    m.tensors[name + ".weight"] = [[EMBD // HEADS // 2], T_F32,
+                                   f32([1.0] * (EMBD // HEADS // 2 - 1) + [value])]
+
+
+def rope_cases():
+    """Angles that are no numbers, or too large to be turned into a place on the circle."""
+    yield "yarn-base-one", lambda m: yarn(m, freq_base=1.0)
+    yield "yarn-base-swa-one", lambda m: yarn(m, freq_base_swa=1.0)
+    for v in (-7.2134752, -1e6):  # 0.1 * -7.2134752 * ln 4 = -1
+        yield f"yarn-multiplier{v:.0f}", lambda m, v=v: yarn(m, scaling__yarn_log_multiplier=v)
+    for name in ("rope_freqs", "rope_factors_long", "rope_factors_short"):
+        for v in (0.0, -1.0, 1e-30, float("inf"), float("nan")):
+            yield f"{name}-{v}", lambda m, name=name, v=v: rope_factors(m, name, v)
+
+
 def stray_tensor(m):
     """Of another family: a loader that passes it over gives wrong answers."""
     m.add("blk.0.attn_q_norm.weight", [EMBD // HEADS], False)
@@ -479,6 +505,8 @@ def model_cases():
         yield f"model-{name}", "MODEL", changed(base, lambda m: m.set_array(key, kind, items))
     for name, what, dims, kind in shape_cases():
         yield f"model-{name}", "MODEL", changed(bpe, lambda m: resize(m, what, dims, kind))
+    for name, change in rope_cases():
+        yield f"model-{name}", "MODEL", changed(bpe, change)
     yield "model-groups-uneven", "MODEL", changed(bpe, uneven_groups)
     yield "model-stray-tensor", "MODEL", changed(bpe, stray_tensor)
     yield "model-not-causal", "MODEL", changed(
