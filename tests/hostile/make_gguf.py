@@ -357,6 +357,72 @@ def spm():
     return m
 
 
+# --- one tiny model of each family, and of each kind of tokenizer -------------------------------
+
+def other_family(arch, drop=(), add=(), keys=(), base=bpe):
+    """A Llama turned into another family: metadata renamed, tensors dropped and added."""
+    m = base()
+    m.set("general.architecture", STR, arch)
+    for key in [k for k in m.kvs if k.startswith("llama.")]:
+        raw = m.kvs.pop(key)[8 + len(key):]
+        m.kvs[arch + key[5:]] = text(arch + key[5:]) + raw
+    for name in drop:
+        m.tensors.pop(f"blk.0.{name}")
+    for name, dims in add:
+        quantized = len(dims) > 1 and "norm" not in name
+        m.add(name if "_embd" in name or name.startswith("output") else f"blk.0.{name}", dims,
+              quantized)
+    for key, kind, v in keys:
+        m.set(f"{arch}.{key}", kind, v)
+    return m
+
+
+def families():
+    kv_dim, head = EMBD // HEADS * HEADS_KV, EMBD // HEADS
+    post = [("post_attention_norm.weight", [EMBD]), ("post_ffw_norm.weight", [EMBD])]
+    qk = [("attn_q_norm.weight", [head]), ("attn_k_norm.weight", [head])]
+    eps = [("attention.layer_norm_epsilon", F32, 1e-5)]
+    window = [("attention.sliding_window", U32, 5)]
+    biases = [("attn_norm.bias", [EMBD]), ("output_norm.bias", [EMBD]), ("attn_q.bias", [EMBD]),
+              ("attn_k.bias", [kv_dim]), ("attn_v.bias", [kv_dim]), ("attn_output.bias", [EMBD]),
+              ("ffn_up.bias", [FF]), ("ffn_down.bias", [EMBD])]
+    qkv = [("attn_qkv.weight", [EMBD, EMBD + 2 * kv_dim])]
+    split = ["attn_q.weight", "attn_k.weight", "attn_v.weight"]
+    yield other_family("mistral3", keys=window + [("attention.temperature_scale", F32, 0.1),
+                                                  ("rope.scaling.original_context_length", U32, 2)])
+    yield other_family("qwen2", add=[b for b in biases if b[0][5:8] in ("q.b", "k.b", "v.b")])
+    yield other_family("qwen3", add=qk)
+    yield other_family("gemma2", add=post, keys=window)
+    yield other_family("gemma3", add=post + qk, keys=window + [
+        ("rope.scaling.type", STR, "yarn"), ("rope.scaling.factor", F32, 4.0)])
+    yield other_family("phi2", drop=["ffn_gate.weight", "ffn_norm.weight"], add=biases, keys=eps)
+    yield other_family("phi3", drop=split + ["ffn_gate.weight", "ffn_up.weight"],
+                       add=qkv + [("ffn_up.weight", [EMBD, 2 * FF])], keys=window)
+    yield other_family("stablelm", keys=eps, add=[
+        ("attn_q_norm.weight", [head, HEADS]), ("attn_k_norm.weight", [head, HEADS_KV])])
+    yield other_family("granite", keys=[("embedding_scale", F32, 12.0), ("logit_scale", F32, 8.0)])
+    yield other_family("olmo2", drop=["attn_norm.weight", "ffn_norm.weight"], add=post + [
+        ("attn_q_norm.weight", [EMBD]), ("attn_k_norm.weight", [kv_dim])])
+    yield other_family("gpt2", drop=split + ["ffn_gate.weight"], keys=eps, add=qkv + [
+        ("position_embd.weight", [EMBD, 256]), ("ffn_norm.bias", [EMBD]),
+        ("attn_qkv.bias", [EMBD + 2 * kv_dim])] + [b for b in biases if b[0][5:8] not in (
+            "q.b", "k.b", "v.b")])
+
+
+def other_tokenizer(model):
+    """The SentencePiece vocabulary under another name, which reads it its own way."""
+    m = spm()
+    m.set("tokenizer.ggml.model", STR, model)
+    if model == "t5":
+        texts = b"A\0"
+        m.set_array("tokenizer.ggml.precompiled_charsmap", U8, u32(8) + u64(1 << 18) + texts)
+    if model == "gemma4":
+        m.set_array("tokenizer.ggml.merges", STR, ["h e", "i n"])
+    m.set("tokenizer.chat_template", STR,
+          "{% for m in messages %}{{ m.role ~ ': ' ~ m['content'] }}\n{% endfor %}")
+    return m
+
+
 # --- models the engine must refuse --------------------------------------------------------------
 
 def changed(base, change):
@@ -499,6 +565,11 @@ def stray_tensor(m):
 def model_cases():
     yield "ok-llama", "OK", bpe().bytes()
     yield "ok-llama-spm", "OK", spm().bytes()
+    for m in families():
+        arch = m.kvs["general.architecture"].split(b"architecture")[1][12:].decode()
+        yield f"ok-{arch}", "OK", m.bytes()
+    for model in ("t5", "bert", "gemma4"):
+        yield f"ok-tokenizer-{model}", "OK", other_tokenizer(model).bytes()
     for name, key, kind, v in scalar_cases():
         yield f"model-{name}", "MODEL", changed(bpe, lambda m: m.set(key, kind, v))
     for name, base, key, kind, items in list_cases():
