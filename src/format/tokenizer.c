@@ -85,8 +85,7 @@ static int load_words(struct slv_tokenizer *t, struct slv_err *err) {
     int rc = 0;
     for (uint32_t id = 0; !rc && id < t->n; id++) {
         if (!(t->attr[id] & SLV_TOK_TEXT) || !t->piece[id].n) continue;
-        rc = slv_trie_add(&t->words, t->piece[id].p, t->piece[id].n, (int32_t)id);
-        if (rc) slv_err_set(err, rc, "tokenizer.ggml.tokens[%u]: %s", id, slv_strerror(rc));
+        rc = slv_tok_seek(t, &t->words, id, err);
     }
     return rc;
 }

@@ -49,8 +49,8 @@ void slv_tokenizer_close(struct slv_tokenizer *t);
 /* Appends the ids of text[0..n) to out. `flags`: SLV_TOKENIZE_*. Bytes that are not UTF-8 are
  * taken as U+FFFD, as the reference tokenizers do. Time is linear in n (n log n within a word,
  * which for SentencePiece's BPE is the whole text), also for hostile text; memory beside the ids is
- * at most some 100 bytes a byte of the longest word. SLV_E_NOMEM, SLV_E_LIMIT (n over 1 GiB); out
- * is as it was then. */
+ * at most some 100 bytes a byte of the longest word. SLV_E_NOMEM, SLV_E_LIMIT (n over 1 GiB, or a
+ * normalizer makes the text many times longer); out is as it was then. */
 int slv_tokenize(const struct slv_tokenizer *t, const char *text, size_t n, unsigned flags,
                  struct slv_ids *out) SLV_MUST_USE;
 

