@@ -179,6 +179,10 @@ def tensor_cases():
     for name, offset in [("unaligned", 16), ("at-end", 96), ("past-end", 128), ("2-63", 1 << 63),
                          ("wraps", MAX - 31), ("wraps-with-size", MAX - 63), ("last-bytes", 64)]:
         yield f"offset-{name}", "FORMAT", with_tensor(tensor("b", [32, 2], T_Q4_0, offset))
+    for name, tensors in [("same", [tensor("a", [16], T_F32, 0), tensor("b", [16], T_F32, 0)]),
+                          ("half", [tensor("a", [16], T_F32, 0), tensor("b", [16], T_F32, 32)]),
+                          ("many", [tensor(f"t{i}", [16], T_F32, 0) for i in range(1000)])]:
+        yield f"data-shared-{name}", "FORMAT", small(tensors=tensors, data=bytes(96))
     yield "data-cut", "FORMAT", small(data=DATA[:32 + 35])
     yield "data-missing", "FORMAT", small(data=b"")
     yield "data-no-padding", "FORMAT", small(data=b"", pad=False)
@@ -557,6 +561,22 @@ def rope_cases():
             yield f"{name}-{v}", lambda m, name=name, v=v: rope_factors(m, name, v)
 
 
+def shared_layers(m, layers=512):
+    """A small file whose layers, all over the same bytes, would take a hundred times its size."""
+    m.set("llama.block_count", U32, layers)
+    names = [n for n in m.tensors if n.startswith("blk.0.")]
+    for i in range(1, layers):
+        for name in names:
+            m.tensors[name.replace("blk.0.", f"blk.{i}.")] = m.tensors[name]
+    infos, data, at = [], b"", {}
+    for name, (dims, kind, raw) in m.tensors.items():
+        at.setdefault(raw, len(data))
+        infos.append(tensor(name, dims, kind, at[raw]))
+        if at[raw] == len(data):
+            data += raw + bytes(-len(raw) % 32)
+    return gguf(list(m.kvs.values()), infos, data)
+
+
 def stray_tensor(m):
     """Of another family: a loader that passes it over gives wrong answers."""
     m.add("blk.0.attn_q_norm.weight", [EMBD // HEADS], False)
@@ -580,6 +600,7 @@ def model_cases():
         yield f"model-{name}", "MODEL", changed(bpe, change)
     yield "model-groups-uneven", "MODEL", changed(bpe, uneven_groups)
     yield "model-stray-tensor", "MODEL", changed(bpe, stray_tensor)
+    yield "shared-layers", "FORMAT", shared_layers(bpe())
     yield "model-not-causal", "MODEL", changed(
         bpe, lambda m: m.set("llama.attention.causal", BOOL, 0))
     yield "model-experts-missing", "MODEL", changed(bpe, experts_without_tensors)
