@@ -33,6 +33,10 @@ static uint32_t get_u32(struct reader *r, const char *name, int64_t missing, uin
     enum slv_gguf_kind kind;
     size_t n;
     if (slv_gguf_arr(r->g, key, &kind, &n)) {
+        if (!n || n > SLV_MAX_LAYERS) {
+            fail(r, name, "is not an array of one number a layer");
+            return lo;
+        }
         for (size_t i = 0; i < n; i++) {
             int64_t e;
             if (!slv_gguf_arr_i64(r->g, key, i, &e)) fail(r, name, "is not an array of numbers");

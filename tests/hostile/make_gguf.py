@@ -598,6 +598,9 @@ def model_cases():
         yield f"model-{name}", "MODEL", changed(bpe, lambda m: resize(m, what, dims, kind))
     for name, change in rope_cases():
         yield f"model-{name}", "MODEL", changed(bpe, change)
+    for n in (0, 513):
+        yield f"model-numbers-{n}", "MODEL", changed(
+            bpe, lambda m, n=n: m.set_array("llama.attention.head_count_kv", U32, [1] * n))
     yield "model-groups-uneven", "MODEL", changed(bpe, uneven_groups)
     yield "model-stray-tensor", "MODEL", changed(bpe, stray_tensor)
     yield "shared-layers", "FORMAT", shared_layers(bpe())
