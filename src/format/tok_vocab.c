@@ -7,6 +7,7 @@
  * habits are not followed: gpt-oss's channel tokens stay control tokens (there, plain text can
  * become them), and an id that a file names must exist. */
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "format/tok_int.h"
 
 #include <math.h>
@@ -402,7 +403,9 @@ int slv_tok_specials_load(struct slv_tokenizer *t, const struct slv_gguf *g, str
     load_strips(t, g);
     for (uint32_t id = 0; !rc && id < t->n; id++) {
         enum slv_token_kind kind = slv_tok_kind(t, (int32_t)id);
-        if (!t->piece[id].n || !is_special(kind)) continue;
+        struct slv_str p = t->piece[id];
+        /* Broken UTF-8 is in no text, but could be found within a character. */
+        if (!p.n || !is_special(kind) || !slv_utf8_valid(p.p, p.n, NULL)) continue;
         rc = slv_tok_seek(t, &t->special, id, err);
         if (!rc && kind == SLV_TOKEN_USER) rc = slv_tok_seek(t, &t->user, id, err);
     }

@@ -55,10 +55,11 @@ int slv_tokenize(const struct slv_tokenizer *t, const char *text, size_t n, unsi
                  struct slv_ids *out) SLV_MUST_USE;
 
 /* A character that no text means (U+FDD0, a noncharacter). Inside what would be a control token's
- * text it keeps that from being read as the token; SLV_TOKENIZE_GUARDS drops it. */
+ * text, or right before it, it keeps that from being read as the token where SLV_TOKENIZE_GUARDS is
+ * set, which drops it. */
 #define SLV_TOKEN_GUARD "\xef\xb7\x90"
 
-/* Appends text[0..n), valid UTF-8, to out with a guard inside every control token it spells, so
+/* Appends text[0..n), valid UTF-8, to out with a guard in every control token it spells, so
  * that what a user wrote stays text when it is tokenized as part of a template's output. U+FDD0 of
  * the text's own becomes U+FFFD. Returns out's status. */
 int slv_token_guard(const struct slv_tokenizer *t, const char *text, size_t n,

@@ -221,6 +221,53 @@ static void users_cannot_type_control_tokens(void **state) {
     close_all(&f);
 }
 
+/* Control tokens of one character, one the beginning of another, one that is half a character, and a
+ * user-defined one. What a message spells must give no control token, in any surroundings. */
+static void short_control_tokens_cannot_be_typed_either(void **state) {
+    (void)state;
+    static const char *const tokens[] = {"<unk>", "#", "#a", "\xc2\xa7", "\xa9", "b#", "[T]"};
+    static const uint32_t kinds[] = {2, 3, 3, 3, 3, 4, 3};
+    static const char *const texts[] = {"#",   "#a",  "##",       "\xc2\xa7",  "b#",
+                                        "b##", "#b#", "\xc3\xa9", "a\xc2\xa9", "#\xc2\xa7#a#"};
+    struct fixture f;
+    struct slv_err err = {0};
+    tiny_begin(&f.file);
+    tiny_str(&f.file, "tokenizer.ggml.model", "llama");
+    tiny_array(&f.file, "tokenizer.ggml.tokens", SLV_GGUF_STR, 7 + 256);
+    for (size_t i = 0; i < 7; i++)
+        tiny_item(&f.file, tokens[i], strlen(tokens[i]));
+    for (unsigned b = 0; b < 256; b++) {
+        char text[8];
+        snprintf(text, sizeof text, "<0x%02X>", b);
+        tiny_item(&f.file, text, 6);
+    }
+    tiny_array(&f.file, "tokenizer.ggml.token_type", SLV_GGUF_U32, 7 + 256);
+    for (uint32_t i = 0, byte = 6; i < 7 + 256; i++)
+        slv_buf_add(&f.file.out, i < 7 ? &kinds[i] : &byte, 4);
+    tiny_array(&f.file, "tokenizer.ggml.scores", SLV_GGUF_F32, 7 + 256);
+    for (size_t i = 0; i < 7 + 256; i++)
+        slv_buf_add(&f.file.out, "\0\0\0", 4);
+    if (try_open(&f, &err)) fail_msg("%s", err.msg);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct slv_buf b;
+        struct slv_ids ids = {0};
+        slv_buf_init(&b, 1000);
+        slv_buf_adds(&b, "[T]");
+        assert_int_equal(slv_token_guard(f.t, texts[i], strlen(texts[i]), &b), 0);
+        slv_buf_adds(&b, "[T]");
+        unsigned flags = SLV_TOKENIZE_SPECIAL | SLV_TOKENIZE_GUARDS;
+        assert_int_equal(slv_tokenize(f.t, b.data, b.len, flags, &ids), 0);
+        assert_true(ids.n >= 3); /* the template's own two are read */
+        assert_int_equal(ids.v[0], 6);
+        assert_int_equal(ids.v[ids.n - 1], 6);
+        for (size_t k = 1; k + 1 < ids.n; k++)
+            if (slv_tokenizer_kind(f.t, ids.v[k]) == SLV_TOKEN_CONTROL) fail_msg("'%s'", texts[i]);
+        slv_ids_fini(&ids);
+        slv_buf_fini(&b);
+    }
+    close_all(&f);
+}
+
 static void white_space_by_a_token_goes_where_its_model_wants_it(void **state) {
     (void)state;
     struct fixture f;
@@ -799,6 +846,7 @@ int main(void) {
         cmocka_unit_test(unigram_takes_the_likeliest_cut_of_normalized_text),
         cmocka_unit_test(wordpiece_covers_words_or_gives_them_up),
         cmocka_unit_test(users_cannot_type_control_tokens),
+        cmocka_unit_test(short_control_tokens_cannot_be_typed_either),
         cmocka_unit_test(white_space_by_a_token_goes_where_its_model_wants_it),
         cmocka_unit_test(generation_ends_at_every_kind_of_end),
         cmocka_unit_test(every_byte_survives_the_round_trip),
