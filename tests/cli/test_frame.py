@@ -13,6 +13,9 @@ import sys
 import tempfile
 import traceback
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hostile"))
+import make_gguf
+
 PROGRAM = os.path.abspath(sys.argv[1])
 HOME = tempfile.TemporaryDirectory(prefix="selvage-frame-")
 ENV = {"PATH": os.environ["PATH"], "SELVAGE_HOME": HOME.name + "/store"}
@@ -38,6 +41,22 @@ def fails(args, status, pattern):
 def commands():
     text = run("help").stdout.split("commands:\n")[1].split("\n\n")[0]
     return [m.group(1).strip() for m in re.finditer(r"^  (\S+(?: \S+)?)  +\S", text, re.M)]
+
+
+def a_model_file_cut_short_in_use_is_an_error():
+    with tempfile.TemporaryDirectory(prefix="selvage-frame-") as folder:
+        path = os.path.join(folder, "m.gguf")
+        with open(path, "wb") as f:
+            f.write(make_gguf.bpe().bytes())
+        p = subprocess.Popen([PROGRAM, "chat", path, "-n", "1", "-t", "2"], env=ENV, text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        p.stdin.write("a\n")
+        p.stdin.flush()
+        assert p.stdout.readline()  # an answer: the model is loaded, its embeddings are mapped
+        os.truncate(path, 0)
+        out, err = p.communicate("b\n", timeout=60)
+        assert p.returncode == 1, (p.returncode, out, err)
+        assert re.fullmatch("selvage: .*cut short.*\n", err), err
 
 
 def version_is_one_line():
