@@ -14,11 +14,20 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf template tokenizer; do
-    mkdir -p .cache/fuzz/$target
-    seeds=build-fuzz/tests/$(case $target in gguf) echo hostile_gguf ;; template) echo template_corpus ;; *) echo hostile_text ;; esac)
-    build-fuzz/tests/fuzz/fuzz_$target -max_total_time="$seconds" -max_len=16384 -print_final_stats=1 \
-        .cache/fuzz/$target "$seeds" >.cache/fuzz/$target.log 2>&1 || { failed=1; tail -20 .cache/fuzz/$target.log; }
+for target in gguf engine template tokenizer; do
+    dict=
+    length=16384
+    case $target in
+    gguf) seeds=hostile_gguf length=65536 ;;
+    engine) seeds=hostile_gguf length=131072 ;;
+    template) seeds=template_corpus dict=tests/fuzz/template.dict ;;
+    tokenizer) seeds=hostile_text dict=tests/fuzz/tokenizer.dict ;;
+    esac
+    mkdir -p .cache/fuzz/$target .cache/fuzz/crashes
+    build-fuzz/tests/fuzz/fuzz_$target -max_total_time="$seconds" -max_len=$length -timeout=20 \
+        -rss_limit_mb=1500 -print_final_stats=1 -artifact_prefix=.cache/fuzz/crashes/$target- \
+        ${dict:+-dict=$dict} .cache/fuzz/$target build-fuzz/tests/$seeds \
+        >.cache/fuzz/$target.log 2>&1 || { failed=1; tail -20 .cache/fuzz/$target.log; }
     grep -h 'number_of_executed_units' .cache/fuzz/$target.log | sed "s/^/$target /"
 done
 

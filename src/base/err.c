@@ -35,9 +35,8 @@ static void make_printable(char *s) {
     while (i < n) {
         uint32_t cp;
         size_t used = slv_utf8_decode(s + i, n - i, &cp);
-        bool bad = cp == SLV_UTF8_INVALID || cp < 0x20 || (cp >= 0x7f && cp < 0xa0) ||
-                   (cp >= 0x202a && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) ||
-                   cp == 0x2028 || cp == 0x2029;
+        bool bad = slv_utf8_is_control(cp) || (cp >= 0x202a && cp <= 0x202e) ||
+                   (cp >= 0x2066 && cp <= 0x2069) || cp == 0x2028 || cp == 0x2029;
         if (bad) memset(s + i, '?', used);
         i += used;
     }

@@ -218,8 +218,13 @@ int slv_team_open(size_t n, struct slv_team **ret) {
     if (!t) return SLV_E_NOMEM;
     *t = (struct slv_team){.n = n};
     measure_relax(t);
-    sigset_t all, old; /* signals belong to the program's own threads */
+    /* Signals belong to the program's own threads, but for those that a thread's own instruction
+     * raises: blocked, they would end the process past any handler. */
+    static const int own[] = {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP};
+    sigset_t all, old;
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        sigdelset(&all, own[i]);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     size_t i = 1;
     for (; i < n; i++) {

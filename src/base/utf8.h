@@ -16,6 +16,11 @@
  * the bytes used are those of the maximal subpart, which one U+FFFD should replace. */
 size_t slv_utf8_decode(const char *s, size_t n, uint32_t *ret_cp);
 
+/* Whether a terminal takes cp for a command and not for text: C0, DEL, C1, or no character. */
+static inline bool slv_utf8_is_control(uint32_t cp) {
+    return cp == SLV_UTF8_INVALID || cp < 0x20 || (cp >= 0x7f && cp < 0xa0);
+}
+
 /* Writes cp (a valid scalar value) as 1 to 4 bytes and returns how many. */
 size_t slv_utf8_encode(uint32_t cp, char out[SLV_UTF8_MAX]);
 

@@ -115,9 +115,17 @@ static void show_tensors(const struct slv_model *m) {
         for (uint32_t d = 0; d < t.n_dims; d++)
             snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%llu", d ? " x " : "",
                      (unsigned long long)t.shape[d]);
-        slv_out_printf("  %-40.*s %-8s %-20s %s\n", (int)t.name_n, t.name, t.type, shape,
-                       slv_out_size(t.bytes, size));
+        slv_out_puts("  ");
+        slv_out_name(t.name, t.name_n);
+        slv_out_printf("%*s %-8s %-20s %s\n", t.name_n < 40 ? 40 - (int)t.name_n : 0, "", t.type,
+                       shape, slv_out_size(t.bytes, size));
     }
+}
+
+static void show_name(const char *label, const char *name) {
+    slv_out_puts(label);
+    slv_out_name(name, strlen(name));
+    slv_out_puts("\n");
 }
 
 static void show_text(const struct slv_model *m, const struct show_opts *o,
@@ -127,7 +135,7 @@ static void show_text(const struct slv_model *m, const struct show_opts *o,
     char a[SLV_OUT_SIZE_MAX], b[SLV_OUT_SIZE_MAX], c[SLV_OUT_SIZE_MAX], d[SLV_OUT_SIZE_MAX];
     slv_model_info(m, &i);
     sum_types(m, &s);
-    slv_out_printf("name          %s\n", *i.name ? i.name : "(none)");
+    show_name("name          ", *i.name ? i.name : "(none)");
     slv_out_printf("architecture  %s, %u layers, %u wide, %u heads (%u for keys and values)\n",
                    i.arch, i.n_layer, i.n_embd, i.n_head, i.n_head_kv);
     slv_out_printf("parameters    %.1f M in %s\n", (double)i.params * 1e-6,
@@ -140,7 +148,7 @@ static void show_text(const struct slv_model *m, const struct show_opts *o,
     slv_out_printf("tokenizer     %s, %u tokens, BOS %d, EOS %d\n", i.tokenizer, i.n_vocab, i.bos,
                    i.eos);
     slv_out_printf("chat template %s\n", *i.chat_template ? "yes (--template prints it)" : "none");
-    slv_out_printf("licence       %s\n", *i.license ? i.license : "(not said)");
+    show_name("licence       ", *i.license ? i.license : "(not said)");
     slv_out_printf("memory        %s for a context of %u: weights %s, KV %s, arena %s\n",
                    slv_out_size(mem->total, a), ctx, slv_out_size(mem->weights, b),
                    slv_out_size(mem->kv, c), slv_out_size(mem->arena, d));

@@ -1,6 +1,7 @@
 /* out.c: see out.h. */
 #include "cli/out.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,21 +18,52 @@ static void note(bool ok) {
     if (!ok && !failed_errno) failed_errno = errno ? errno : EIO;
 }
 
-void slv_out_write(const void *p, size_t n) {
-    if (failed_errno || !n) return;
+static void write_all(const void *p, size_t n) {
     errno = 0;
-    note(fwrite(p, 1, n, stdout) == n);
+    if (n) note(fwrite(p, 1, n, stdout) == n);
+}
+
+/* Each control character but line feeds and tabs as '?'. `line`: those too. */
+static void write_text(const char *s, size_t n, bool line) {
+    size_t from = 0, used;
+    for (size_t at = 0; at < n; at += used) {
+        uint32_t cp;
+        used = slv_utf8_decode(s + at, n - at, &cp);
+        if (!slv_utf8_is_control(cp) || (!line && (cp == '\n' || cp == '\t'))) continue;
+        write_all(s + from, at - from);
+        write_all("?", 1);
+        from = at + used;
+    }
+    write_all(s + from, n - from);
+}
+
+void slv_out_write(const void *p, size_t n) {
+    static int terminal = -1;
+    if (failed_errno || !n) return;
+    if (terminal < 0) terminal = isatty(STDOUT_FILENO);
+    if (terminal) write_text(p, n, false);
+    else write_all(p, n);
 }
 
 void slv_out_puts(const char *s) { slv_out_write(s, strlen(s)); }
 
+void slv_out_name(const char *s, size_t n) {
+    if (!failed_errno) write_text(s, n, true);
+}
+
 void slv_out_printf(const char *fmt, ...) {
     if (failed_errno) return;
+    struct slv_buf b;
     va_list ap;
+    slv_buf_init(&b, (size_t)64 << 20);
     va_start(ap, fmt);
-    errno = 0;
-    note(vfprintf(stdout, fmt, ap) >= 0);
+    if (slv_buf_vaddf(&b, fmt, ap)) {
+        errno = ENOMEM;
+        note(false);
+    }
     va_end(ap);
+    slv_out_write(b.data, b.len);
+    slv_buf_fini(&b);
 }
 
 int slv_out_line(const struct slv_buf *b, struct slv_err *err) {

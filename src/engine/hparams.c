@@ -33,6 +33,10 @@ static uint32_t get_u32(struct reader *r, const char *name, int64_t missing, uin
     enum slv_gguf_kind kind;
     size_t n;
     if (slv_gguf_arr(r->g, key, &kind, &n)) {
+        if (!n || n > SLV_MAX_LAYERS) {
+            fail(r, name, "is not an array of one number a layer");
+            return lo;
+        }
         for (size_t i = 0; i < n; i++) {
             int64_t e;
             if (!slv_gguf_arr_i64(r->g, key, i, &e)) fail(r, name, "is not an array of numbers");
@@ -124,6 +128,14 @@ static void read_windows(struct reader *r, struct slv_hparams *h) {
         h->windowed[i] = !every || (i + 1) % every;
 }
 
+/* What angles are multiplied with is kept where they stay far below 2^51, at every position and
+ * with every factor a file gives (weights.c): beyond that no place on the circle is left. */
+static float get_factor(struct reader *r, const char *name, float missing) {
+    float v = get_f32(r, name, missing, 0.0f, 1e6f);
+    if (v != 0.0f && v < SLV_MIN_ROPE_FACTOR) fail(r, name, "is out of range");
+    return r->status ? 0.0f : v;
+}
+
 /* YaRN's magnitude correction (Peng et al. 2023, section 3.4). */
 static double yarn_mscale(double factor, double by) {
     return factor <= 1.0 ? 1.0 : 0.1 * by * ln(factor) + 1.0;
@@ -143,8 +155,8 @@ static void read_rope(struct reader *r, struct slv_hparams *h) {
     if (!known && !r->status)
         r->status =
             slv_err_set(r->err, SLV_E_UNSUPPORTED, "rope scaling '%.*s'", (int)type.n, type.p);
-    float factor = get_f32(r, "rope.scale_linear", 0.0f, 0.0f, 1e6f);
-    factor = get_f32(r, "rope.scaling.factor", factor, 0.0f, 1e6f);
+    float factor = get_factor(r, "rope.scale_linear", 0.0f);
+    factor = get_factor(r, "rope.scaling.factor", factor);
     if (factor > 0.0f && !none) c->freq_scale = 1.0f / factor;
     double mscale = (double)get_f32(r, "rope.scaling.attn_factor", 1.0f, 1e-6f, 1e6f);
     c->beta_fast = get_f32(r, "rope.scaling.yarn_beta_fast", 32.0f, 1e-6f, 1e6f);
@@ -154,6 +166,9 @@ static void read_rope(struct reader *r, struct slv_hparams *h) {
         double all = (double)get_f32(r, "rope.scaling.yarn_log_multiplier", 0.0f, -1e6f, 1e6f);
         mscale *= yarn_mscale(f, 1.0);
         if (all != 0.0) mscale /= yarn_mscale(f, all);
+        if (!(mscale >= 1e-6 && mscale <= 1e6))
+            fail(r, "rope.scaling.yarn_log_multiplier", "is out of range");
+        if (c->base <= 1.0f) fail(r, "rope.freq_base", "is too small for YaRN");
     }
     c->mscale = (float)mscale;
     h->rope_swa = *c;
@@ -162,6 +177,8 @@ static void read_rope(struct reader *r, struct slv_hparams *h) {
             (struct slv_rope_conf){.freq_scale = 1.0f, .mscale = 1.0f, .ctx_orig = c->ctx_orig};
     float base = h->family->swa_base ? (float)h->family->swa_base : c->base;
     h->rope_swa.base = get_f32(r, "rope.freq_base_swa", base, 1.0f, 1e12f);
+    if (h->rope_swa.yarn && h->rope_swa.base <= 1.0f)
+        fail(r, "rope.freq_base_swa", "is too small for YaRN");
     for (uint32_t i = 0; i < h->n_layer; i++)
         h->rope_off[i] = h->family->nope_step && (i + 1) % h->family->nope_step == 0;
 }

@@ -11,6 +11,7 @@
 #define SLV_MAX_FF 1048576u
 #define SLV_MAX_VOCAB 4194304u
 #define SLV_MAX_CTX 16777216u
+#define SLV_MIN_ROPE_FACTOR 1e-3f /* the least that angles are divided by */
 
 /* How one kind of layer turns positions into angles. */
 struct slv_rope_conf {

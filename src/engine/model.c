@@ -102,21 +102,29 @@ static int load(struct slv_model *m, const struct slv_model_opts *o, struct slv_
     return 0;
 }
 
-int slv_model_open(const char *path, const struct slv_model_opts *opts, struct slv_model **ret,
-                   struct slv_err *err) {
-    struct slv_model_opts none = {0};
-    if (!opts) opts = &none;
+int slv_model_adopt(struct slv_gguf *g, const struct slv_model_opts *opts, struct slv_model **ret,
+                    struct slv_err *err) {
     struct slv_model *m = slv_mem_calloc(1, sizeof *m);
-    if (!m) return slv_err_set(err, SLV_E_NOMEM, "%s: out of memory", path);
-    m->inspect = opts->inspect;
-    int rc = slv_gguf_open(path, &m->gguf, err); /* says the path itself */
-    if (!rc) {
-        rc = load(m, opts, err);
-        if (rc) slv_err_prefix(err, rc, "%s", path);
+    if (!m) {
+        slv_gguf_close(g);
+        return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     }
+    m->gguf = g;
+    m->inspect = opts->inspect;
+    int rc = load(m, opts, err);
     if (rc) slv_model_close(m);
     else *ret = m;
     return rc;
+}
+
+int slv_model_open(const char *path, const struct slv_model_opts *opts, struct slv_model **ret,
+                   struct slv_err *err) {
+    struct slv_model_opts none = {0};
+    struct slv_gguf *g;
+    int rc = slv_gguf_open(path, &g, err); /* says the path itself */
+    if (rc) return rc;
+    rc = slv_model_adopt(g, opts ? opts : &none, ret, err);
+    return rc ? slv_err_prefix(err, rc, "%s", path) : 0;
 }
 
 void slv_model_close(struct slv_model *m) {

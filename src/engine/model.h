@@ -22,6 +22,10 @@ struct slv_model {
     const char *arch, *name, *license, *template_text;
 };
 
+/* slv_model_open for a file that is indexed already. Takes g over, also when it fails. */
+int slv_model_adopt(struct slv_gguf *g, const struct slv_model_opts *opts, struct slv_model **ret,
+                    struct slv_err *err) SLV_MUST_USE;
+
 /* Options with every default filled in. SLV_E_USAGE where one is out of range. */
 int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_opts *in,
                           struct slv_session_opts *ret, struct slv_err *err) SLV_MUST_USE;

@@ -3,6 +3,7 @@
 #include "engine/weights.h"
 #include "base/mem.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -206,6 +207,18 @@ static void find_layer(struct finder *f, struct slv_layer *l) {
     find_ffn(f, l);
 }
 
+/* What each pair's angle is divided by: finite, and no smaller than the limit. */
+static const float *rope_factors(struct finder *f, const char *name) {
+    size_t n = f->h->n_rot / 2;
+    const float *v = vector(f, name, n, false);
+    for (size_t i = 0; v && i < n; i++)
+        if (!(v[i] >= SLV_MIN_ROPE_FACTOR && v[i] <= FLT_MAX)) {
+            fail(f, SLV_E_FORMAT, "has a factor that is out of range");
+            return NULL;
+        }
+    return v;
+}
+
 static void find_global(struct finder *f) {
     const struct slv_hparams *h = f->h;
     struct slv_weights *w = f->w;
@@ -229,9 +242,9 @@ static void find_global(struct finder *f) {
         matrix_part(f, w->embd, h->n_embd, h->n_vocab, 0, h->n_vocab, &w->out);
     }
     if (h->n_rot) {
-        w->rope_factors = vector(f, "rope_freqs.weight", h->n_rot / 2, false);
-        w->rope_long = vector(f, "rope_factors_long.weight", h->n_rot / 2, false);
-        w->rope_short = vector(f, "rope_factors_short.weight", h->n_rot / 2, false);
+        w->rope_factors = rope_factors(f, "rope_freqs.weight");
+        w->rope_long = rope_factors(f, "rope_factors_long.weight");
+        w->rope_short = rope_factors(f, "rope_factors_short.weight");
     }
 }
 

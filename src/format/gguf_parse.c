@@ -17,7 +17,8 @@
  * the bytes left. So memory is bounded by a small multiple of the file and by the named limits, and
  *     time is linear in the file; sorting the names is n log n by heap sort, whose worst case no
  *     choice of names makes worse (a hash table has such names).
- *  3. A tensor enters the index with its data proven to be inside the file.
+ *  3. A tensor enters the index with its data proven to be inside the file, and all together have
+ *     no more bytes than the data: what is made of them is bounded by the file's size.
  */
 #include "format/gguf_int.h"
 #include "base/mem.h"
@@ -459,12 +460,21 @@ static int place_data(const struct reader *r, uint32_t align, struct slv_gguf_te
     if (!n) return 0;
     if (!slv_size_align(r->at, align, &start) || start > r->size)
         return ends_early(r, "the padding before the data");
+    uint64_t sum = 0; /* fits: each is at most the file's size, and there are at most 2^16 */
     for (struct slv_gguf_tensor *t = v; t < v + n; t++) {
         size_t room = r->size - start;
         if (t->offset > room || t->bytes > room - t->offset) {
             int rc = fail(r, SLV_E_FORMAT, start,
                           "%" PRIu64 " bytes at data offset %" PRIu64 "; the data has %zu",
                           t->bytes, t->offset, room);
+            return in_tensor(r, t, rc);
+        }
+        sum += t->bytes;
+        if (sum > room) {
+            int rc = fail(r, SLV_E_FORMAT, start,
+                          "it shares its data: up to it tensors have %" PRIu64
+                          " bytes; the data has %zu",
+                          sum, room);
             return in_tensor(r, t, rc);
         }
         t->offset += start;

@@ -16,6 +16,7 @@
 
 #define SLV_TOK_MAX_PIECES (1u << 24)
 #define SLV_TOK_MAX_PIECE 65535u /* bytes in one piece */
+#define SLV_TOK_MAX_SOUGHT 256u  /* bytes in one that is looked for at every place of a text */
 #define SLV_TOK_MAX_TEXT ((size_t)1 << 30)
 
 #define SLV_TOK_SPACE "\xe2\x96\x81" /* U+2581, SentencePiece's visible space */
@@ -150,6 +151,9 @@ const struct slv_tok_merge_row *slv_tok_merge_find(const struct slv_tokenizer *t
                                                    int32_t right);
 int slv_tok_vocab_load(struct slv_tokenizer *t, const struct slv_gguf *g,
                        struct slv_err *err) SLV_MUST_USE;
+/* Adds piece id to a trie that texts are searched with. SLV_E_LIMIT: it is too long for that. */
+int slv_tok_seek(const struct slv_tokenizer *t, struct slv_trie *trie, uint32_t id,
+                 struct slv_err *err) SLV_MUST_USE;
 int slv_tok_specials_load(struct slv_tokenizer *t, const struct slv_gguf *g,
                           struct slv_err *err) SLV_MUST_USE;
 int slv_tok_unigram_load(struct slv_tokenizer *t, const struct slv_gguf *g,

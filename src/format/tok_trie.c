@@ -2,8 +2,8 @@
 #include "format/tok_trie.h"
 #include "base/mem.h"
 
-#define MAX_NODES ((size_t)UINT32_MAX)
-#define MAX_PROBES 4096u /* at load 1/2 a run this long has no honest cause */
+#define MAX_NODES ((size_t)1 << 24) /* a million pieces of T5's or BERT's kind make half of that */
+#define MAX_PROBES 512u             /* at load 1/2 a run this long has no honest cause */
 
 void slv_trie_fini(struct slv_trie *t) {
     slv_mem_free(t->edges);
@@ -13,7 +13,7 @@ void slv_trie_fini(struct slv_trie *t) {
 
 /* The slot of a key, or the free one it belongs in; NULL when there is none near. */
 static struct slv_trie_edge *slot(struct slv_trie_edge *edges, size_t cap, uint64_t key) {
-    size_t i = (size_t)(key * 0x9e3779b97f4a7c15u >> 20) & (cap - 1);
+    size_t i = slv_trie_home(key) & (cap - 1);
     for (unsigned probes = 0; probes < MAX_PROBES; probes++) {
         if (edges[i].key == key || !edges[i].key) return edges + i;
         i = (i + 1) & (cap - 1);

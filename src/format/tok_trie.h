@@ -27,12 +27,19 @@ void slv_trie_fini(struct slv_trie *t);
  * SLV_E_NOMEM; SLV_E_LIMIT when the table degenerates, which honest pieces never cause. */
 int slv_trie_add(struct slv_trie *t, const char *s, size_t n, int32_t value) SLV_MUST_USE;
 
+/* Where a key's search begins, before it is cut to the table: the high bits of the product are the
+ * well mixed ones. */
+static inline size_t slv_trie_home(uint64_t key) {
+    uint64_t h = key * 0x9e3779b97f4a7c15u;
+    return (size_t)(h ^ h >> 32);
+}
+
 /* The child of `node` for byte c, or 0. */
 static inline uint32_t slv_trie_step(const struct slv_trie *t, uint32_t node, unsigned char c) {
     uint64_t key = ((uint64_t)node << 8 | c) + 1;
     if (!t->cap) return 0;
     size_t mask = t->cap - 1;
-    for (size_t i = (size_t)(key * 0x9e3779b97f4a7c15u >> 20) & mask;; i = (i + 1) & mask) {
+    for (size_t i = slv_trie_home(key) & mask;; i = (i + 1) & mask) {
         if (t->edges[i].key == key) return t->edges[i].child;
         if (!t->edges[i].key) return 0;
     }

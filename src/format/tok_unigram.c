@@ -11,7 +11,8 @@
  * 0-7 and 31, "has a value" in bit 8, and the offset of its children in bits 10-30, times 256 when
  * bit 9 is set. The value, in the low 31 bits of the child for label 0, is an offset into the
  * texts. The longest match at a place is replaced by its text. All offsets are checked as they are
- * followed; a table that points outside itself maps nothing there.
+ * followed; a table that points outside itself maps nothing there, and one that goes in circles or
+ * whose texts do not end is followed only so far.
  *
  * Sources: Kudo, "Subword Regularization" (2018); sentencepiece's unigram_model.cc
  * (EncodeOptimized) and normalizer.cc; Yata's darts-clone for the units. */
@@ -23,6 +24,10 @@
 #include <string.h>
 
 #define UNK_PENALTY 10.0f /* what an unknown character costs below the least likely piece */
+
+#define MAX_SOURCE 64u  /* bytes that one entry of the charsmap replaces; NFKC's have 18 or so */
+#define MAX_TARGET 256u /* bytes it puts there; NFKC's longest have 33 */
+#define MAX_GROWTH 16u  /* times that a text may get longer; U+FDFA's 3 bytes become 39 */
 
 static uint32_t load_u32(const unsigned char *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -45,7 +50,7 @@ static size_t charsmap_match(const struct slv_tokenizer *t, const char *s, size_
     size_t best = 0;
     if (!unit(t, 0, &u)) return 0;
     at = children(u);
-    for (size_t i = 0; i < n && s[i]; i++) {
+    for (size_t i = 0; i < n && i < MAX_SOURCE && s[i]; i++) {
         unsigned char c = (unsigned char)s[i];
         at ^= c;
         if (!unit(t, at, &u) || (u & (1u << 31 | 0xff)) != c) break;
@@ -54,7 +59,8 @@ static size_t charsmap_match(const struct slv_tokenizer *t, const char *s, size_
         value &= ~(1u << 31);
         if (value >= t->charsmap_text_n) continue;
         const char *text = (const char *)t->charsmap_text + value;
-        const char *end = memchr(text, 0, t->charsmap_text_n - value);
+        size_t room = t->charsmap_text_n - value;
+        const char *end = memchr(text, 0, room < MAX_TARGET ? room : MAX_TARGET);
         if (!end) continue;
         *ret = (struct slv_str){text, (size_t)(end - text)};
         best = i + 1;
@@ -80,7 +86,9 @@ static struct slv_str normalize_one(const struct slv_tokenizer *t, const char *s
 static int normalize(struct slv_tok_work *w, const char *s, size_t n) {
     const struct slv_tokenizer *t = w->t;
     bool begun = false, in_text = false;
+    size_t max = w->text.max;
     slv_buf_clear(&w->text);
+    w->text.max = n < max / MAX_GROWTH - 4 ? MAX_GROWTH * n + 64 : max;
     for (size_t i = 0, used; i < n && !w->text.status; i += used) {
         struct slv_str one = normalize_one(t, s + i, n - i, &used);
         for (size_t k = 0; k < one.n; k++) {
@@ -95,6 +103,7 @@ static int normalize(struct slv_tok_work *w, const char *s, size_t n) {
             slv_buf_addc(&w->text, one.p[k]);
         }
     }
+    w->text.max = max;
     return w->text.status;
 }
 

@@ -7,6 +7,7 @@
  * habits are not followed: gpt-oss's channel tokens stay control tokens (there, plain text can
  * become them), and an id that a file names must exist. */
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "format/tok_int.h"
 
 #include <math.h>
@@ -381,6 +382,20 @@ static void load_strips(struct slv_tokenizer *t, const struct slv_gguf *g) {
     }
 }
 
+/* The search of a text for pieces takes their length at each place; so what is sought is short, or
+ * a vocabulary could make a text of a megabyte take hours. */
+int slv_tok_seek(const struct slv_tokenizer *t, struct slv_trie *trie, uint32_t id,
+                 struct slv_err *err) {
+    struct slv_str p = t->piece[id];
+    if (p.n > SLV_TOK_MAX_SOUGHT)
+        return slv_err_set(err, SLV_E_LIMIT,
+                           "tokenizer.ggml.tokens[%u] has %zu bytes; texts are searched for tokens "
+                           "of at most %u",
+                           id, p.n, SLV_TOK_MAX_SOUGHT);
+    int rc = slv_trie_add(trie, p.p, p.n, (int32_t)id);
+    return rc ? slv_err_set(err, rc, "tokenizer.ggml.tokens[%u]: %s", id, slv_strerror(rc)) : 0;
+}
+
 int slv_tok_specials_load(struct slv_tokenizer *t, const struct slv_gguf *g, struct slv_err *err) {
     int rc = load_roles(t, g, err);
     if (!rc) rc = load_ends(t, g, err);
@@ -389,10 +404,10 @@ int slv_tok_specials_load(struct slv_tokenizer *t, const struct slv_gguf *g, str
     for (uint32_t id = 0; !rc && id < t->n; id++) {
         enum slv_token_kind kind = slv_tok_kind(t, (int32_t)id);
         struct slv_str p = t->piece[id];
-        if (!p.n || !is_special(kind)) continue;
-        rc = slv_trie_add(&t->special, p.p, p.n, (int32_t)id);
-        if (!rc && kind == SLV_TOKEN_USER) rc = slv_trie_add(&t->user, p.p, p.n, (int32_t)id);
-        if (rc) slv_err_set(err, rc, "tokenizer.ggml.tokens[%u]: %s", id, slv_strerror(rc));
+        /* Broken UTF-8 is in no text, but could be found within a character. */
+        if (!p.n || !is_special(kind) || !slv_utf8_valid(p.p, p.n, NULL)) continue;
+        rc = slv_tok_seek(t, &t->special, id, err);
+        if (!rc && kind == SLV_TOKEN_USER) rc = slv_tok_seek(t, &t->user, id, err);
     }
     return rc;
 }

@@ -85,8 +85,7 @@ static int load_words(struct slv_tokenizer *t, struct slv_err *err) {
     int rc = 0;
     for (uint32_t id = 0; !rc && id < t->n; id++) {
         if (!(t->attr[id] & SLV_TOK_TEXT) || !t->piece[id].n) continue;
-        rc = slv_trie_add(&t->words, t->piece[id].p, t->piece[id].n, (int32_t)id);
-        if (rc) slv_err_set(err, rc, "tokenizer.ggml.tokens[%u]: %s", id, slv_strerror(rc));
+        rc = slv_tok_seek(t, &t->words, id, err);
     }
     return rc;
 }
@@ -192,14 +191,23 @@ static int plain_unguarded(struct slv_tok_work *w, const char *s, size_t n) {
     return rc;
 }
 
+/* Whether a guard keeps the token at s[at] from being read. User-defined ones are text anyway. */
+static bool is_guarded(const struct slv_tokenizer *t, const char *s, size_t at, int32_t id) {
+    const size_t len = sizeof SLV_TOKEN_GUARD - 1;
+    return at >= len && slv_tok_kind(t, id) != SLV_TOKEN_USER &&
+           !memcmp(s + at - len, SLV_TOKEN_GUARD, len);
+}
+
 static int cut_at_tokens(struct slv_tok_work *w, const char *s, size_t n, unsigned flags) {
     const struct slv_trie *trie = flags & SLV_TOKENIZE_SPECIAL ? &w->t->special : &w->t->user;
     const bool guards = (flags & SLV_TOKENIZE_GUARDS) != 0;
     int rc = 0;
     for (size_t from = 0, at = 0, len = 0; !rc && from < n;) {
         int32_t id = -1;
-        for (; at < n; at++)
-            if ((id = slv_trie_longest(trie, s + at, n - at, &len)) >= 0) break;
+        for (; at < n; at++, id = -1)
+            if ((id = slv_trie_longest(trie, s + at, n - at, &len)) >= 0 &&
+                !(guards && is_guarded(w->t, s, at, id)))
+                break;
         uint8_t attr = id >= 0 ? w->t->attr[id] : 0;
         size_t end = attr & SLV_TOK_LSTRIP ? trim_spaces(s, from, at) : at;
         if (end > from) rc = (guards ? plain_unguarded : plain)(w, s + from, end - from);
@@ -242,19 +250,24 @@ int slv_tokenize(const struct slv_tokenizer *t, const char *text, size_t n, unsi
     return rc;
 }
 
+/* A token of one character has no inside: its guard goes before it, and reaches no further. A guard
+ * inside a longer one never ends the text, so that what a template puts behind it is not kept from
+ * being read. */
 int slv_token_guard(const struct slv_tokenizer *t, const char *text, size_t n,
                     struct slv_buf *out) {
     for (size_t at = 0; at < n;) {
-        size_t len = 0, user_len = 0;
+        size_t len = 0, other_len = 0;
         uint32_t cp;
         size_t first = slv_utf8_decode(text + at, n - at, &cp);
         int32_t id = slv_trie_longest(&t->special, text + at, n - at, &len);
-        bool user = id >= 0 && slv_trie_longest(&t->user, text + at, n - at, &user_len) == id;
+        int32_t single = slv_trie_longest(&t->special, text + at, first, &other_len);
+        bool user = id >= 0 && slv_trie_longest(&t->user, text + at, n - at, &other_len) == id;
         bool own_guard = first == sizeof SLV_TOKEN_GUARD - 1 &&
                          !memcmp(text + at, SLV_TOKEN_GUARD, sizeof SLV_TOKEN_GUARD - 1);
+        if (!user && single >= 0) slv_buf_adds(out, SLV_TOKEN_GUARD);
         if (own_guard) slv_buf_adds(out, "\xef\xbf\xbd");
         else slv_buf_add(out, text + at, user ? len : first);
-        if (id >= 0 && !user) slv_buf_adds(out, SLV_TOKEN_GUARD);
+        if (id >= 0 && !user && len > first) slv_buf_adds(out, SLV_TOKEN_GUARD);
         at += user ? len : first;
     }
     return out->status;

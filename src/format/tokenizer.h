@@ -49,16 +49,17 @@ void slv_tokenizer_close(struct slv_tokenizer *t);
 /* Appends the ids of text[0..n) to out. `flags`: SLV_TOKENIZE_*. Bytes that are not UTF-8 are
  * taken as U+FFFD, as the reference tokenizers do. Time is linear in n (n log n within a word,
  * which for SentencePiece's BPE is the whole text), also for hostile text; memory beside the ids is
- * at most some 100 bytes a byte of the longest word. SLV_E_NOMEM, SLV_E_LIMIT (n over 1 GiB); out
- * is as it was then. */
+ * at most some 100 bytes a byte of the longest word. SLV_E_NOMEM, SLV_E_LIMIT (n over 1 GiB, or a
+ * normalizer makes the text many times longer); out is as it was then. */
 int slv_tokenize(const struct slv_tokenizer *t, const char *text, size_t n, unsigned flags,
                  struct slv_ids *out) SLV_MUST_USE;
 
 /* A character that no text means (U+FDD0, a noncharacter). Inside what would be a control token's
- * text it keeps that from being read as the token; SLV_TOKENIZE_GUARDS drops it. */
+ * text, or right before it, it keeps that from being read as the token where SLV_TOKENIZE_GUARDS is
+ * set, which drops it. */
 #define SLV_TOKEN_GUARD "\xef\xb7\x90"
 
-/* Appends text[0..n), valid UTF-8, to out with a guard inside every control token it spells, so
+/* Appends text[0..n), valid UTF-8, to out with a guard in every control token it spells, so
  * that what a user wrote stays text when it is tokenized as part of a template's output. U+FDD0 of
  * the text's own becomes U+FFFD. Returns out's status. */
 int slv_token_guard(const struct slv_tokenizer *t, const char *text, size_t n,

@@ -13,6 +13,9 @@ import sys
 import tempfile
 import traceback
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hostile"))
+import make_gguf
+
 PROGRAM = os.path.abspath(sys.argv[1])
 HOME = tempfile.TemporaryDirectory(prefix="selvage-frame-")
 ENV = {"PATH": os.environ["PATH"], "SELVAGE_HOME": HOME.name + "/store"}
@@ -38,6 +41,22 @@ def fails(args, status, pattern):
 def commands():
     text = run("help").stdout.split("commands:\n")[1].split("\n\n")[0]
     return [m.group(1).strip() for m in re.finditer(r"^  (\S+(?: \S+)?)  +\S", text, re.M)]
+
+
+def a_model_file_cut_short_in_use_is_an_error():
+    with tempfile.TemporaryDirectory(prefix="selvage-frame-") as folder:
+        path = os.path.join(folder, "m.gguf")
+        with open(path, "wb") as f:
+            f.write(make_gguf.bpe().bytes())
+        p = subprocess.Popen([PROGRAM, "chat", path, "-n", "1", "-t", "2"], env=ENV, text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        p.stdin.write("a\n")
+        p.stdin.flush()
+        assert p.stdout.readline()  # an answer: the model is loaded, its embeddings are mapped
+        os.truncate(path, 0)
+        out, err = p.communicate("b\n", timeout=60)
+        assert p.returncode == 1, (p.returncode, out, err)
+        assert re.fullmatch("selvage: .*cut short.*\n", err), err
 
 
 def version_is_one_line():
@@ -99,6 +118,44 @@ def names_from_the_command_line_cannot_drive_the_terminal():
     assert p.returncode == 2 and "\x1b" not in p.stderr and p.stderr.count("\n") == 1
     p = run("rm", "\x1b]0;x\x07", "--log-json")
     assert json.loads(p.stderr)["level"] == "error"
+
+
+def on_a_terminal(*args):
+    """What a terminal as standard output is sent."""
+    master, slave = pty.openpty()
+    p = subprocess.Popen([PROGRAM, *args], env=ENV, stdin=subprocess.DEVNULL, stdout=slave,
+                         stderr=subprocess.DEVNULL)
+    os.close(slave)
+    seen = b""
+    while select.select([master], [], [], 20)[0]:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:
+            break
+        seen += piece
+        if not piece:
+            break
+    p.wait()
+    os.close(master)
+    return seen
+
+
+def names_from_a_model_file_cannot_drive_the_terminal():
+    evil = b"\x1b]0;x\x07red\nL\xc2\x9b31m\xff"
+    m = make_gguf.bpe()
+    for key in ("general.name", "general.license", "tokenizer.chat_template"):
+        m.kvs[key] = make_gguf.text(key) + make_gguf.u32(make_gguf.STR) + make_gguf.text(evil)
+    with tempfile.TemporaryDirectory(prefix="selvage-frame-") as folder:
+        path = os.path.join(folder, "m.gguf")
+        with open(path, "wb") as f:
+            f.write(m.bytes())
+        shown = run("show", path).stdout
+        assert "\x1b" not in shown and "\nL" not in shown and shown.count("?]0;x?red?L?31m?") == 2
+        for args in (["show", path], ["show", path, "--template"], ["show", path, "--tensors"]):
+            seen = on_a_terminal(*args)
+            assert b"red" in seen and not re.search(rb"[\x00-\x08\x0e-\x1f\xff]|\xc2\x9b", seen), seen
+        raw = subprocess.run([PROGRAM, "show", path, "--template"], env=ENV, capture_output=True)
+        assert raw.stdout == evil + b"\n"  # elsewhere than on a terminal every byte is kept
 
 
 def json_is_exactly_one_document():
@@ -231,7 +288,7 @@ def progress_is_for_terminals_only():
 
 TESTS = [f for f in list(globals().values())
          if callable(f) and getattr(f, "__module__", "") == "__main__" and
-         f.__name__ not in ("run", "fails", "commands", "main")]
+         f.__name__ not in ("run", "fails", "commands", "on_a_terminal", "main")]
 
 
 def main():

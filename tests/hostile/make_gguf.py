@@ -179,6 +179,10 @@ def tensor_cases():
     for name, offset in [("unaligned", 16), ("at-end", 96), ("past-end", 128), ("2-63", 1 << 63),
                          ("wraps", MAX - 31), ("wraps-with-size", MAX - 63), ("last-bytes", 64)]:
         yield f"offset-{name}", "FORMAT", with_tensor(tensor("b", [32, 2], T_Q4_0, offset))
+    for name, tensors in [("same", [tensor("a", [16], T_F32, 0), tensor("b", [16], T_F32, 0)]),
+                          ("half", [tensor("a", [16], T_F32, 0), tensor("b", [16], T_F32, 32)]),
+                          ("many", [tensor(f"t{i}", [16], T_F32, 0) for i in range(1000)])]:
+        yield f"data-shared-{name}", "FORMAT", small(tensors=tensors, data=bytes(96))
     yield "data-cut", "FORMAT", small(data=DATA[:32 + 35])
     yield "data-missing", "FORMAT", small(data=b"")
     yield "data-no-padding", "FORMAT", small(data=b"", pad=False)
@@ -357,6 +361,72 @@ def spm():
     return m
 
 
+# --- one tiny model of each family, and of each kind of tokenizer -------------------------------
+
+def other_family(arch, drop=(), add=(), keys=(), base=bpe):
+    """A Llama turned into another family: metadata renamed, tensors dropped and added."""
+    m = base()
+    m.set("general.architecture", STR, arch)
+    for key in [k for k in m.kvs if k.startswith("llama.")]:
+        raw = m.kvs.pop(key)[8 + len(key):]
+        m.kvs[arch + key[5:]] = text(arch + key[5:]) + raw
+    for name in drop:
+        m.tensors.pop(f"blk.0.{name}")
+    for name, dims in add:
+        quantized = len(dims) > 1 and "norm" not in name
+        m.add(name if "_embd" in name or name.startswith("output") else f"blk.0.{name}", dims,
+              quantized)
+    for key, kind, v in keys:
+        m.set(f"{arch}.{key}", kind, v)
+    return m
+
+
+def families():
+    kv_dim, head = EMBD // HEADS * HEADS_KV, EMBD // HEADS
+    post = [("post_attention_norm.weight", [EMBD]), ("post_ffw_norm.weight", [EMBD])]
+    qk = [("attn_q_norm.weight", [head]), ("attn_k_norm.weight", [head])]
+    eps = [("attention.layer_norm_epsilon", F32, 1e-5)]
+    window = [("attention.sliding_window", U32, 5)]
+    biases = [("attn_norm.bias", [EMBD]), ("output_norm.bias", [EMBD]), ("attn_q.bias", [EMBD]),
+              ("attn_k.bias", [kv_dim]), ("attn_v.bias", [kv_dim]), ("attn_output.bias", [EMBD]),
+              ("ffn_up.bias", [FF]), ("ffn_down.bias", [EMBD])]
+    qkv = [("attn_qkv.weight", [EMBD, EMBD + 2 * kv_dim])]
+    split = ["attn_q.weight", "attn_k.weight", "attn_v.weight"]
+    yield other_family("mistral3", keys=window + [("attention.temperature_scale", F32, 0.1),
+                                                  ("rope.scaling.original_context_length", U32, 2)])
+    yield other_family("qwen2", add=[b for b in biases if b[0][5:8] in ("q.b", "k.b", "v.b")])
+    yield other_family("qwen3", add=qk)
+    yield other_family("gemma2", add=post, keys=window)
+    yield other_family("gemma3", add=post + qk, keys=window + [
+        ("rope.scaling.type", STR, "yarn"), ("rope.scaling.factor", F32, 4.0)])
+    yield other_family("phi2", drop=["ffn_gate.weight", "ffn_norm.weight"], add=biases, keys=eps)
+    yield other_family("phi3", drop=split + ["ffn_gate.weight", "ffn_up.weight"],
+                       add=qkv + [("ffn_up.weight", [EMBD, 2 * FF])], keys=window)
+    yield other_family("stablelm", keys=eps, add=[
+        ("attn_q_norm.weight", [head, HEADS]), ("attn_k_norm.weight", [head, HEADS_KV])])
+    yield other_family("granite", keys=[("embedding_scale", F32, 12.0), ("logit_scale", F32, 8.0)])
+    yield other_family("olmo2", drop=["attn_norm.weight", "ffn_norm.weight"], add=post + [
+        ("attn_q_norm.weight", [EMBD]), ("attn_k_norm.weight", [kv_dim])])
+    yield other_family("gpt2", drop=split + ["ffn_gate.weight"], keys=eps, add=qkv + [
+        ("position_embd.weight", [EMBD, 256]), ("ffn_norm.bias", [EMBD]),
+        ("attn_qkv.bias", [EMBD + 2 * kv_dim])] + [b for b in biases if b[0][5:8] not in (
+            "q.b", "k.b", "v.b")])
+
+
+def other_tokenizer(model):
+    """The SentencePiece vocabulary under another name, which reads it its own way."""
+    m = spm()
+    m.set("tokenizer.ggml.model", STR, model)
+    if model == "t5":
+        texts = b"A\0"
+        m.set_array("tokenizer.ggml.precompiled_charsmap", U8, u32(8) + u64(1 << 18) + texts)
+    if model == "gemma4":
+        m.set_array("tokenizer.ggml.merges", STR, ["h e", "i n"])
+    m.set("tokenizer.chat_template", STR,
+          "{% for m in messages %}{{ m.role ~ ': ' ~ m['content'] }}\n{% endfor %}")
+    return m
+
+
 # --- models the engine must refuse --------------------------------------------------------------
 
 def changed(base, change):
@@ -391,6 +461,9 @@ def scalar_cases():
         yield f"rope-base-{name}", "llama.rope.freq_base", F32, v
         if name != "zero":
             yield f"epsilon-{name}", "llama.attention.layer_norm_rms_epsilon", F32, v
+    yield "rope-factor-tiny", "llama.rope.scaling.factor", F32, 1e-40
+    yield "rope-factor-nan", "llama.rope.scaling.factor", F32, nan
+    yield "rope-linear-tiny", "llama.rope.scale_linear", F32, 1e-40
     yield "vocab-size-299", "llama.vocab_size", U32, VOCAB - 1
     yield "architecture-unknown", "general.architecture", STR, "no-such-family"
     yield "architecture-empty", "general.architecture", STR, ""
@@ -465,6 +538,45 @@ def experts_without_tensors(m):
     m.set("llama.expert_used_count", U32, 8)
 
 
+def yarn(m, **how):
+    m.set("llama.rope.scaling.type", STR, "yarn")
+    m.set("llama.rope.scaling.factor", F32, 4.0)
+    for key, v in how.items():
+        m.set("llama.rope." + key.replace("__", "."), F32, v)
+
+
+def rope_factors(m, name, value):
+    m.tensors[name + ".weight"] = [[EMBD // HEADS // 2], T_F32,
+                                   f32([1.0] * (EMBD // HEADS // 2 - 1) + [value])]
+
+
+def rope_cases():
+    """Angles that are no numbers, or too large to be turned into a place on the circle."""
+    yield "yarn-base-one", lambda m: yarn(m, freq_base=1.0)
+    yield "yarn-base-swa-one", lambda m: yarn(m, freq_base_swa=1.0)
+    for v in (-7.2134752, -1e6):  # 0.1 * -7.2134752 * ln 4 = -1
+        yield f"yarn-multiplier{v:.0f}", lambda m, v=v: yarn(m, scaling__yarn_log_multiplier=v)
+    for name in ("rope_freqs", "rope_factors_long", "rope_factors_short"):
+        for v in (0.0, -1.0, 1e-30, float("inf"), float("nan")):
+            yield f"{name}-{v}", lambda m, name=name, v=v: rope_factors(m, name, v)
+
+
+def shared_layers(m, layers=512):
+    """A small file whose layers, all over the same bytes, would take a hundred times its size."""
+    m.set("llama.block_count", U32, layers)
+    names = [n for n in m.tensors if n.startswith("blk.0.")]
+    for i in range(1, layers):
+        for name in names:
+            m.tensors[name.replace("blk.0.", f"blk.{i}.")] = m.tensors[name]
+    infos, data, at = [], b"", {}
+    for name, (dims, kind, raw) in m.tensors.items():
+        at.setdefault(raw, len(data))
+        infos.append(tensor(name, dims, kind, at[raw]))
+        if at[raw] == len(data):
+            data += raw + bytes(-len(raw) % 32)
+    return gguf(list(m.kvs.values()), infos, data)
+
+
 def stray_tensor(m):
     """Of another family: a loader that passes it over gives wrong answers."""
     m.add("blk.0.attn_q_norm.weight", [EMBD // HEADS], False)
@@ -473,14 +585,25 @@ def stray_tensor(m):
 def model_cases():
     yield "ok-llama", "OK", bpe().bytes()
     yield "ok-llama-spm", "OK", spm().bytes()
+    for m in families():
+        arch = m.kvs["general.architecture"].split(b"architecture")[1][12:].decode()
+        yield f"ok-{arch}", "OK", m.bytes()
+    for model in ("t5", "bert", "gemma4"):
+        yield f"ok-tokenizer-{model}", "OK", other_tokenizer(model).bytes()
     for name, key, kind, v in scalar_cases():
         yield f"model-{name}", "MODEL", changed(bpe, lambda m: m.set(key, kind, v))
     for name, base, key, kind, items in list_cases():
         yield f"model-{name}", "MODEL", changed(base, lambda m: m.set_array(key, kind, items))
     for name, what, dims, kind in shape_cases():
         yield f"model-{name}", "MODEL", changed(bpe, lambda m: resize(m, what, dims, kind))
+    for name, change in rope_cases():
+        yield f"model-{name}", "MODEL", changed(bpe, change)
+    for n in (0, 513):
+        yield f"model-numbers-{n}", "MODEL", changed(
+            bpe, lambda m, n=n: m.set_array("llama.attention.head_count_kv", U32, [1] * n))
     yield "model-groups-uneven", "MODEL", changed(bpe, uneven_groups)
     yield "model-stray-tensor", "MODEL", changed(bpe, stray_tensor)
+    yield "shared-layers", "FORMAT", shared_layers(bpe())
     yield "model-not-causal", "MODEL", changed(
         bpe, lambda m: m.set("llama.attention.causal", BOOL, 0))
     yield "model-experts-missing", "MODEL", changed(bpe, experts_without_tensors)

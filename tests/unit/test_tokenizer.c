@@ -221,6 +221,53 @@ static void users_cannot_type_control_tokens(void **state) {
     close_all(&f);
 }
 
+/* Control tokens of one character, one the beginning of another, one that is half a character, and a
+ * user-defined one. What a message spells must give no control token, in any surroundings. */
+static void short_control_tokens_cannot_be_typed_either(void **state) {
+    (void)state;
+    static const char *const tokens[] = {"<unk>", "#", "#a", "\xc2\xa7", "\xa9", "b#", "[T]"};
+    static const uint32_t kinds[] = {2, 3, 3, 3, 3, 4, 3};
+    static const char *const texts[] = {"#",   "#a",  "##",       "\xc2\xa7",  "b#",
+                                        "b##", "#b#", "\xc3\xa9", "a\xc2\xa9", "#\xc2\xa7#a#"};
+    struct fixture f;
+    struct slv_err err = {0};
+    tiny_begin(&f.file);
+    tiny_str(&f.file, "tokenizer.ggml.model", "llama");
+    tiny_array(&f.file, "tokenizer.ggml.tokens", SLV_GGUF_STR, 7 + 256);
+    for (size_t i = 0; i < 7; i++)
+        tiny_item(&f.file, tokens[i], strlen(tokens[i]));
+    for (unsigned b = 0; b < 256; b++) {
+        char text[8];
+        snprintf(text, sizeof text, "<0x%02X>", b);
+        tiny_item(&f.file, text, 6);
+    }
+    tiny_array(&f.file, "tokenizer.ggml.token_type", SLV_GGUF_U32, 7 + 256);
+    for (uint32_t i = 0, byte = 6; i < 7 + 256; i++)
+        slv_buf_add(&f.file.out, i < 7 ? &kinds[i] : &byte, 4);
+    tiny_array(&f.file, "tokenizer.ggml.scores", SLV_GGUF_F32, 7 + 256);
+    for (size_t i = 0; i < 7 + 256; i++)
+        slv_buf_add(&f.file.out, "\0\0\0", 4);
+    if (try_open(&f, &err)) fail_msg("%s", err.msg);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct slv_buf b;
+        struct slv_ids ids = {0};
+        slv_buf_init(&b, 1000);
+        slv_buf_adds(&b, "[T]");
+        assert_int_equal(slv_token_guard(f.t, texts[i], strlen(texts[i]), &b), 0);
+        slv_buf_adds(&b, "[T]");
+        unsigned flags = SLV_TOKENIZE_SPECIAL | SLV_TOKENIZE_GUARDS;
+        assert_int_equal(slv_tokenize(f.t, b.data, b.len, flags, &ids), 0);
+        assert_true(ids.n >= 3); /* the template's own two are read */
+        assert_int_equal(ids.v[0], 6);
+        assert_int_equal(ids.v[ids.n - 1], 6);
+        for (size_t k = 1; k + 1 < ids.n; k++)
+            if (slv_tokenizer_kind(f.t, ids.v[k]) == SLV_TOKEN_CONTROL) fail_msg("'%s'", texts[i]);
+        slv_ids_fini(&ids);
+        slv_buf_fini(&b);
+    }
+    close_all(&f);
+}
+
 static void white_space_by_a_token_goes_where_its_model_wants_it(void **state) {
     (void)state;
     struct fixture f;
@@ -606,6 +653,86 @@ static void a_charsmap_that_points_outside_itself_changes_nothing(void **state) 
     }
 }
 
+/* A unigram vocabulary whose charsmap maps "a" to `target` and, if `loop`, "a" after "a" without
+ * end. */
+static void open_charsmap(struct fixture *f, bool loop, const char *target) {
+    enum { UNITS = 0x400 };
+    static uint32_t unit[UNITS];
+    struct slv_err err = {0};
+    uint32_t next_children = loop ? 'a' : 0x200 ^ (0x100 ^ 'a');
+    memset(unit, 0, sizeof unit);
+    unit[0] = 0x100u << 10;
+    unit[0x100 ^ 'a'] = next_children << 10 | (loop ? 0 : 1u << 8) | 'a';
+    unit[0x200] = 1u << 31;
+    tiny_vocab(&f->file, TINY_UNIGRAM, "tokenizer.ggml.precompiled_charsmap");
+    tiny_array(&f->file, "tokenizer.ggml.precompiled_charsmap", SLV_GGUF_U8,
+               4 + sizeof unit + strlen(target) + 1);
+    uint32_t bytes = sizeof unit;
+    slv_buf_add(&f->file.out, &bytes, sizeof bytes);
+    slv_buf_add(&f->file.out, unit, sizeof unit);
+    slv_buf_add(&f->file.out, target, strlen(target) + 1);
+    if (try_open(f, &err)) fail_msg("%s", err.msg);
+}
+
+static void a_charsmap_neither_stalls_nor_bloats(void **state) {
+    (void)state;
+    enum { N = 1 << 20 };
+    char target[220], *text = slv_mem_alloc(N);
+    struct fixture f;
+    struct slv_ids ids = {0};
+    assert_non_null(text);
+    memset(text, 'a', N);
+    open_charsmap(&f, true, "b");
+    uint64_t t0 = slv_clock_mono(&slv_clock_system);
+    assert_int_equal(slv_tokenize(f.t, text, N, 0, &ids), 0);
+    uint64_t ms = (slv_clock_mono(&slv_clock_system) - t0) / 1000000;
+    if (ms > 20000) fail_msg("%llu ms", (unsigned long long)ms);
+    close_all(&f);
+    memset(target, 'b', sizeof target - 1);
+    target[sizeof target - 1] = '\0';
+    open_charsmap(&f, false, target);
+    assert_int_equal(slv_tokenize(f.t, text, N, 0, &ids), SLV_E_LIMIT);
+    close_all(&f);
+    open_charsmap(&f, false, "bbbb");
+    ids.n = 0;
+    assert_int_equal(slv_tokenize(f.t, text, 100, 0, &ids), 0);
+    assert_true(ids.n >= 400);
+    close_all(&f);
+    slv_ids_fini(&ids);
+    slv_mem_free(text);
+}
+
+/* What is searched for at each place of a text is short: else "aaa...b" in a vocabulary and a
+ * megabyte of "a" in a text take hours. */
+static void pieces_too_long_to_search_for_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *model;
+        uint32_t kind;
+    } sought[] = {{"gpt2", 3}, {"gpt2", 4}, {"llama", 3}, {"t5", 1}, {"bert", 1}};
+    char piece[258];
+    memset(piece, 'a', sizeof piece);
+    for (size_t i = 0; i < 2 * sizeof sought / sizeof sought[0]; i++) {
+        bool fits = i % 2;
+        struct fixture f;
+        struct slv_err err = {0};
+        float score = 0;
+        tiny_begin(&f.file);
+        tiny_str(&f.file, "tokenizer.ggml.model", sought[i / 2].model);
+        tiny_array(&f.file, "tokenizer.ggml.tokens", SLV_GGUF_STR, 1);
+        tiny_item(&f.file, piece, fits ? 256 : 257);
+        tiny_array(&f.file, "tokenizer.ggml.token_type", SLV_GGUF_U32, 1);
+        slv_buf_add(&f.file.out, &sought[i / 2].kind, 4);
+        tiny_array(&f.file, "tokenizer.ggml.scores", SLV_GGUF_F32, 1);
+        slv_buf_add(&f.file.out, &score, 4);
+        tiny_array(&f.file, "tokenizer.ggml.merges", SLV_GGUF_STR, 0);
+        tiny_u32(&f.file, "tokenizer.ggml.unknown_token_id", 0);
+        assert_int_equal(try_open(&f, &err), fits ? 0 : SLV_E_LIMIT);
+        assert_true(fits || strstr(err.msg, "tokenizer.ggml.tokens[0] has 257 bytes"));
+        close_all(&f);
+    }
+}
+
 /* --- memory and time -------------------------------------------------------------------------- */
 
 static int open_and_use(struct fixture *f, enum tiny_kind kind) {
@@ -719,6 +846,7 @@ int main(void) {
         cmocka_unit_test(unigram_takes_the_likeliest_cut_of_normalized_text),
         cmocka_unit_test(wordpiece_covers_words_or_gives_them_up),
         cmocka_unit_test(users_cannot_type_control_tokens),
+        cmocka_unit_test(short_control_tokens_cannot_be_typed_either),
         cmocka_unit_test(white_space_by_a_token_goes_where_its_model_wants_it),
         cmocka_unit_test(generation_ends_at_every_kind_of_end),
         cmocka_unit_test(every_byte_survives_the_round_trip),
@@ -732,6 +860,8 @@ int main(void) {
         cmocka_unit_test(a_failing_word_stops_the_cutting),
         cmocka_unit_test(vocabularies_that_contradict_themselves_are_refused_by_key),
         cmocka_unit_test(a_charsmap_that_points_outside_itself_changes_nothing),
+        cmocka_unit_test(a_charsmap_neither_stalls_nor_bloats),
+        cmocka_unit_test(pieces_too_long_to_search_for_are_refused),
         cmocka_unit_test(any_failed_allocation_is_an_error_and_no_leak),
         cmocka_unit_test(a_megabyte_of_anything_takes_no_more_than_seconds),
         cmocka_unit_test(every_pre_tokenizer_is_linear),
