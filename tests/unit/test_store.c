@@ -395,8 +395,8 @@ static void failed_allocations_leave_a_sound_store(void **state) {
     fail_each_allocation(file, remove_it, true);
 }
 
-/* A listing from a server, as long as one may be, all of it empty objects or arrays; and one that is
- * nested to the end. */
+/* A listing from a server, as long as one may be, all of it empty objects or arrays; and one
+ * that is nested to the end. */
 static void a_document_of_many_values_does_not_fill_memory(void **state) {
     (void)state;
     enum { N = 16 << 20 };
