@@ -12,7 +12,8 @@
 #include "base/err.h"
 
 /* To a terminal control characters but line feeds and tabs come as '?': what a model or its file
- * says must not move the cursor, set titles or reach the clipboard. Elsewhere every byte is kept. */
+ * says must not move the cursor, set titles or reach the clipboard. Elsewhere every byte is kept.
+ */
 void slv_out_write(const void *p, size_t n);
 void slv_out_puts(const char *s); /* no newline is added */
 /* A name from a file, within a line: no control characters, no line feeds, wherever it goes. */

@@ -2,10 +2,10 @@
  *
  * Until a command says that it looks, SIGINT and SIGTERM end the program at once with status 130:
  * nothing is lost, since files are replaced whole. After slv_sig_watch the first signal only sets a
- * flag, which the command polls, and a second one ends the program. SIGPIPE and
- * SIGXFSZ are ignored: writing to a closed pipe, or past the largest size a file may have, is an
- * error like any other (see out.h). So is, for the program, a model file that is cut short under its
- * mapping (SIGBUS): one line and status 1. */
+ * flag, which the command polls, and a second one ends the program. SIGPIPE and SIGXFSZ are
+ * ignored: writing to a closed pipe, or past the largest size a file may have, is an error like
+ * any other (see out.h). So is, for the program, a model file that is cut short under its mapping
+ * (SIGBUS): one line and status 1. */
 #ifndef SLV_CLI_SIG_H
 #define SLV_CLI_SIG_H
 

@@ -395,6 +395,28 @@ static void failed_allocations_leave_a_sound_store(void **state) {
     fail_each_allocation(file, remove_it, true);
 }
 
+/* A listing from a server, as long as one may be, all of it empty objects or arrays; and one
+ * that is nested to the end. */
+static void a_document_of_many_values_does_not_fill_memory(void **state) {
+    (void)state;
+    enum { N = 16 << 20 };
+    static const char *const units[] = {"{},", "[],", "0,", "\"\",", "["};
+    char *text = slv_mem_alloc(N);
+    assert_non_null(text);
+    for (size_t u = 0; u < sizeof units / sizeof units[0]; u++) {
+        struct slv_err why = {0};
+        struct json_t *doc = NULL;
+        size_t len = strlen(units[u]);
+        text[0] = '[';
+        for (size_t i = 1; i < N; i++)
+            text[i] = units[u][(i - 1) % len];
+        int rc = slv__json_parse(text, N, "listing", &doc, &why);
+        assert_true(rc == SLV_E_LIMIT || (u == 4 && rc == SLV_E_FORMAT));
+        assert_int_equal(why.code, rc);
+    }
+    slv_mem_free(text);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void) {
@@ -410,6 +432,7 @@ int main(void) {
         CASE(a_split_set_opens_beside_its_parts),
         CASE(what_is_no_model_file_is_not_stored),
         CASE(damaged_records_are_counted_and_nothing_is_dropped),
+        CASE(a_document_of_many_values_does_not_fill_memory),
         CASE(a_missing_or_short_blob_is_said),
         CASE(what_a_killed_process_leaves_goes_away),
         CASE(failed_allocations_leave_a_sound_store),

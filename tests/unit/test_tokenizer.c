@@ -221,8 +221,8 @@ static void users_cannot_type_control_tokens(void **state) {
     close_all(&f);
 }
 
-/* Control tokens of one character, one the beginning of another, one that is half a character, and a
- * user-defined one. What a message spells must give no control token, in any surroundings. */
+/* Control tokens of one character, one the beginning of another, one that is half a character,
+ * and a user-defined one. What a message spells must give no control token, in any surroundings. */
 static void short_control_tokens_cannot_be_typed_either(void **state) {
     (void)state;
     static const char *const tokens[] = {"<unk>", "#", "#a", "\xc2\xa7", "\xa9", "b#", "[T]"};
