@@ -22,8 +22,10 @@ import os
 import struct
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hostile"))
-import make_gguf as g  # noqa: E402  the writer of GGUF entries
+for sibling in ("hostile", "tools"):
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", sibling))
+import gguf_writer as g  # noqa: E402
+from make_gguf import MERGES, byte_letters  # noqa: E402
 
 N_VOCAB = 283  # not a multiple of 16, so that the last tile is part of every test
 N_CTX = 512
@@ -344,8 +346,8 @@ def entry(key, v):
 @functools.cache
 def vocabulary(kind):
     if kind == "bpe":
-        merges = g.MERGES[:N_VOCAB - 260]
-        tokens = sorted(g.byte_letters()) + [s.replace(" ", "") for s in merges]
+        merges = MERGES[:N_VOCAB - 260]
+        tokens = sorted(byte_letters()) + [s.replace(" ", "") for s in merges]
         tokens += ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
         types = [1] * (N_VOCAB - 4) + [3] * 4
         rest = [g.kv("tokenizer.ggml.model", g.STR, "gpt2"),
@@ -500,33 +502,18 @@ def mixed(name):
 
 # ------------------------------------------------------------------------------------------------
 
-def main(folder):
-    os.makedirs(folder, exist_ok=True)
-    lines = []
-
-    def write(name, data):
-        with open(os.path.join(folder, f"{name}.gguf"), "wb") as f:
-            f.write(data)
-
+def files():
     for c in CASES:
-        write(c["name"], model(c))
-        lines.append(f"case {c['name']} {N_CTX}\n")
+        yield c["name"], model(c), f"case {c['name']} {N_CTX}\n"
         for feature, change in c["off"].items():
-            write(f"{c['name']}~{feature}", model(without(c, change)))
-            lines.append(f"off {c['name']} {feature}\n")
+            yield (f"{c['name']}~{feature}", model(without(c, change)),
+                   f"off {c['name']} {feature}\n")
         KNOWN.clear()
     for name in MIXES:
         quant, floats = mixed(name)
-        write(name, quant)
-        write(f"{name}~float", floats)
-        lines.append(f"quant {name} {N_CTX}\n")
-    with open(os.path.join(folder, "manifest.txt"), "w") as f:
-        f.writelines(lines)
+        yield name, quant, f"quant {name} {N_CTX}\n"
+        yield f"{name}~float", floats, ""
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    main(sys.argv[1])
-    if len(sys.argv) == 3:
-        open(sys.argv[2], "w").close()
+    g.command(__doc__, files)
