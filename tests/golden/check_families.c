@@ -12,6 +12,11 @@
  * Then each model once more with one feature of its family taken away: the answer must be another
  * one, which shows that the tests above would notice. Last, models of many tensor types against
  * the same numbers as floats.
+ *
+ * --digest [few] prints instead, for each model and kind of cache, one number made of the bits of
+ * all its logits and of an answer drawn from it, and one made of all: machines of other kinds must
+ * print the same. `few` is fewer models, which together have every feature and type, and short
+ * prompts.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -299,6 +304,99 @@ static void tensor_types_answer_like_floats(void **state) {
     assert_true(worst > 0.0 && worst <= (double)QUANT_BAR);
 }
 
+/* --- bits, for other machines to compare
+ * --------------------------------------------------------*/
+
+#define FEW 70 /* more than a block of positions, and than any window */
+static const char *const few[] = {
+    "llama3",               /* rope factors, tied */
+    "llama-window",         /* a window in every layer */
+    "mistral3-temperature", /* yarn, attention temperature */
+    "qwen3",                /* norms of q and k by head, wide heads */
+    "gemma2",               /* GELU with gate, windows, both caps, norms behind, SentencePiece */
+    "gemma3-flags",         /* window flags by layer, a rope base of its own */
+    "phi2",                 /* layer norm, fused q, k, v, biases, partial rope, parallel */
+    "phi4-mini",            /* fused gate, long factors, partial rope */
+    "granite-nope",         /* no positions, scales */
+    "olmo2",                /* norms of q and k by row, none before */
+    "gpt2",                 /* learned positions, GELU without gate */
+    "mixed",                /* Q8_0, Q4_0, Q4_K, Q6_K, F16, BF16 */
+    "all-types",            /* Q4_1, Q5, IQ, ternary, MXFP4, NVFP4 and the rest */
+};
+#define ANSWER 6
+
+static void add_to_digest(uint64_t *d, const void *p, size_t n) { /* FNV-1a */
+    const unsigned char *b = p;
+    for (size_t i = 0; i < n; i++)
+        *d = (*d ^ b[i]) * 0x100000001b3u;
+}
+
+static void add_logits(size_t i, const float *logits, void *digest) {
+    (void)i;
+    add_to_digest(digest, logits, n_vocab * sizeof *logits);
+}
+
+static bool add_piece(const struct slv_piece *p, void *digest) {
+    add_to_digest(digest, p->text, p->n);
+    add_to_digest(digest, &p->id, sizeof p->id);
+    add_to_digest(digest, &p->logprob, sizeof p->logprob);
+    for (size_t i = 0; i < p->n_top; i++) {
+        add_to_digest(digest, &p->top[i].id, sizeof p->top[i].id);
+        add_to_digest(digest, &p->top[i].logprob, sizeof p->top[i].logprob);
+    }
+    return true;
+}
+
+static uint64_t digest_of(struct slv_model *m, enum slv_kv_kind kv, uint32_t n) {
+    uint64_t d = 0xcbf29ce484222325u;
+    struct slv_session *s = NULL;
+    struct slv_err err = {0};
+    struct slv_session_opts o = {
+        .n_ctx = N_CTX, .n_batch = 64, .n_logits = 64, .threads = 2, .kv = kv};
+    struct slv_generate_opts g;
+    slv_generate_default(&g);
+    g.max_tokens = ANSWER;
+    g.want_logprobs = true;
+    g.logprobs = 5;
+    g.ignore_end = true;
+    if (slv_session_open(m, &o, &s, &err) ||
+        slv_session_feed_each(s, ids, n - 1, add_logits, &d, &err) ||
+        slv_session_feed(s, ids + n - 1, 1, &err))
+        fail_msg("%s", err.msg);
+    add_logits(0, slv_session_logits(s), &d);
+    if (slv_session_generate(s, &g, add_piece, &d, NULL, &err)) fail_msg("%s", err.msg);
+    slv_session_close(s);
+    return d;
+}
+
+static bool is_one_of_few(const char *name) {
+    for (size_t i = 0; i < sizeof few / sizeof few[0]; i++)
+        if (!strcmp(name, few[i])) return true;
+    return false;
+}
+
+static void print_digests(void **state) {
+    static const char *const caches[] = {"f16", "f32", "q8"};
+    uint64_t all = 0xcbf29ce484222325u;
+    const bool shorter = *(const bool *)*state;
+    size_t found = 0;
+    for (size_t i = 0; i < n_entries; i++) {
+        if (!strcmp(entries[i].kind, "off")) continue;
+        if (shorter && !is_one_of_few(entries[i].name)) continue;
+        found++;
+        struct slv_model *m = open_model(entries[i].name, "", NULL);
+        for (enum slv_kv_kind kv = SLV_KV_KIND_F16; kv <= SLV_KV_KIND_Q8; kv++) {
+            uint64_t d = digest_of(m, kv, shorter ? FEW : LONG);
+            add_to_digest(&all, &d, sizeof d);
+            printf("bits %s, %s cache: %016llx\n", entries[i].name, caches[kv],
+                   (unsigned long long)d);
+        }
+        slv_model_close(m);
+    }
+    if (shorter) assert_int_equal(found, sizeof few / sizeof few[0]);
+    printf("bits of all: %016llx\n", (unsigned long long)all);
+}
+
 /* --- the table, from the manifest
  * ---------------------------------------------------------------*/
 
@@ -314,6 +412,8 @@ static const struct {
     {"quant", "tensor types answer like floats", tensor_types_answer_like_floats},
     {"quant", "feeding does not change a bit", feeding_does_not_change_a_bit},
     {"quant", "instruction sets do not change a bit", instruction_sets_do_not_change_a_bit},
+    {"bits", "feeding does not change a bit", feeding_does_not_change_a_bit},
+    {"bits", "instruction sets do not change a bit", instruction_sets_do_not_change_a_bit},
 };
 #define N_TESTS_OF (sizeof tests_of / sizeof tests_of[0])
 
@@ -332,9 +432,14 @@ static void read_manifest(void) {
     if (f) fclose(f);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     size_t n = 0;
     read_manifest();
+    if (argc > 1 && !strcmp(argv[1], "--digest")) {
+        bool shorter = argc > 2 && !strcmp(argv[2], "few");
+        const struct CMUnitTest digests[] = {cmocka_unit_test_prestate(print_digests, &shorter)};
+        return _cmocka_run_group_tests("digests", digests, 1, load_goldens, unload);
+    }
     for (size_t i = 0; i < n_entries; i++)
         for (size_t j = 0; j < N_TESTS_OF; j++) {
             struct entry *e = &entries[i];

@@ -7,7 +7,8 @@ usage: tiny_model.py FOLDER [STAMP]
 FOLDER/manifest.txt lists them: "case NAME N_CTX" is NAME.gguf, to be run with that context;
 "off NAME FEATURE" is NAME~FEATURE.gguf, which must answer differently from NAME.gguf;
 "quant NAME N_CTX" is NAME.gguf, whose matrices have many types, and NAME~float.gguf, the same
-numbers as floats.
+numbers as floats; "bits NAME N_CTX" is NAME.gguf, whose matrices have all the other types and which
+has only to answer the same everywhere.
 
 Numbers come from SHAKE-256 of the case's and the tensor's name, so they are the same everywhere
 and do not depend on the order of anything. Their scales are chosen so that logits are a few units,
@@ -18,12 +19,15 @@ import array
 import copy
 import functools
 import hashlib
+import itertools
 import os
 import struct
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hostile"))
-import make_gguf as g  # noqa: E402  the writer of GGUF entries
+for sibling in ("hostile", "tools"):
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", sibling))
+import gguf_writer as g  # noqa: E402
+from make_gguf import MERGES, byte_letters  # noqa: E402
 
 N_VOCAB = 283  # not a multiple of 16, so that the last tile is part of every test
 N_CTX = 512
@@ -357,8 +361,8 @@ def entry(key, v):
 def vocabulary(kind, n_vocab):
     """N_VOCAB tokens, and unused ones up to n_vocab."""
     if kind == "bpe":
-        merges = g.MERGES[:N_VOCAB - 260]
-        tokens = sorted(g.byte_letters()) + [s.replace(" ", "") for s in merges]
+        merges = MERGES[:N_VOCAB - 260]
+        tokens = sorted(byte_letters()) + [s.replace(" ", "") for s in merges]
         tokens += ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
         types = [1] * (N_VOCAB - 4) + [3] * 4
         rest = [g.kv("tokenizer.ggml.model", g.STR, "gpt2"),
@@ -523,35 +527,73 @@ def mixed(name):
     return pack(metadata(c), quant), pack(metadata(c), floats)
 
 
+# --- a model with all the other types -------------------------------------------------------------
+#
+# Codes are random bytes. No numbers are needed besides: that they are unpacked rightly is shown by
+# tests/unit/test_quant.c.
+
+# name: number in ggml's enum, numbers in a block, bytes, where its f16 numbers lie and what they
+# are about, for codes to come to about half a unit
+BLOCKS = {
+    "q4_1": (3, 32, 20, {0: 0.1, 2: -0.8}), "q5_0": (6, 32, 22, {0: 0.05}),
+    "q5_1": (7, 32, 24, {0: 0.05, 2: -0.8}), "q8_1": (9, 32, 36, {0: 0.007, 2: 0.0}),
+    "q2_k": (10, 256, 84, {80: 0.05, 82: 0.05}), "q3_k": (11, 256, 110, {108: 0.01}),
+    "q5_k": (13, 256, 176, {0: 0.001, 2: 0.015}), "iq2_xxs": (16, 256, 66, {0: 0.005}),
+    "iq2_xs": (17, 256, 74, {0: 0.005}), "iq3_xxs": (18, 256, 98, {0: 0.003}),
+    "iq1_s": (19, 256, 50, {0: 0.07}), "iq4_nl": (20, 32, 18, {0: 0.007}),
+    "iq3_s": (21, 256, 110, {0: 0.003}), "iq2_s": (22, 256, 82, {0: 0.005}),
+    "iq4_xs": (23, 256, 136, {0: 0.0004}), "tq1_0": (34, 256, 54, {52: 0.6}),
+    "tq2_0": (35, 256, 66, {64: 0.6}), "q1_0": (41, 128, 18, {0: 0.5}),
+    "q2_0": (42, 64, 18, {0: 0.4}),
+    # scales that are no f16: bytes by place
+    "q8_k": (15, 256, 292, struct.pack("<f", 0.007)), "iq1_m": (29, 256, 56, {}),
+    "mxfp4": (39, 32, 17, b"\x7b"), "nvfp4": (40, 64, 36, bytes([0x28, 0x29, 0x2a, 0x2b])),
+}
+
+
+def of_type(seed, n, kind):
+    number, block, size_of, scale = BLOCKS[kind]
+    raw = bytearray(hashlib.shake_256(seed.encode()).digest(n // block * size_of))
+    for at in range(0, len(raw), size_of):
+        if isinstance(scale, bytes):
+            raw[at:at + len(scale)] = scale
+        elif kind == "iq1_m":  # an f16 of 0.07 in the top nibbles of four numbers
+            for i in range(4):
+                low = raw[at + 49 + 2 * i] & 15
+                raw[at + 49 + 2 * i] = low | (0x2c7b >> 4 * i & 15) << 4
+        else:
+            for place, v in scale.items():
+                raw[at + place:at + place + 2] = struct.pack("<e", v)
+    return number, bytes(raw)
+
+
+def all_types():
+    c = case("all-types", "llama", embd=256, ff=256, layers=-(-len(BLOCKS) // len(PARTS)))
+    kinds = itertools.cycle(BLOCKS)
+    items = []
+    for t, dims, centre, spread in tensors(c):
+        if len(dims) == 2:
+            items.append((t, dims, *of_type(f"all-types/{t}", size(dims), next(kinds))))
+        else:
+            items.append((t, dims, g.T_F32, numbers(c, t, dims, centre, spread)))
+    return pack(metadata(c), items)
+
+
 # ------------------------------------------------------------------------------------------------
 
-def main(folder):
-    os.makedirs(folder, exist_ok=True)
-    lines = []
-
-    def write(name, data):
-        with open(os.path.join(folder, f"{name}.gguf"), "wb") as f:
-            f.write(data)
-
+def files():
     for c in CASES:
-        write(c["name"], model(c))
-        lines.append(f"case {c['name']} {N_CTX}\n")
+        yield c["name"], model(c), f"case {c['name']} {N_CTX}\n"
         for feature, change in c["off"].items():
-            write(f"{c['name']}~{feature}", model(without(c, change)))
-            lines.append(f"off {c['name']} {feature}\n")
+            yield (f"{c['name']}~{feature}", model(without(c, change)),
+                   f"off {c['name']} {feature}\n")
         KNOWN.clear()
     for name in MIXES:
         quant, floats = mixed(name)
-        write(name, quant)
-        write(f"{name}~float", floats)
-        lines.append(f"quant {name} {N_CTX}\n")
-    with open(os.path.join(folder, "manifest.txt"), "w") as f:
-        f.writelines(lines)
+        yield name, quant, f"quant {name} {N_CTX}\n"
+        yield f"{name}~float", floats, ""
+    yield "all-types", all_types(), f"bits all-types {N_CTX}\n"
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    main(sys.argv[1])
-    if len(sys.argv) == 3:
-        open(sys.argv[2], "w").close()
+    g.command(__doc__, files)

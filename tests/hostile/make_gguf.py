@@ -18,52 +18,12 @@ import os
 import struct
 import sys
 
-U8, I8, U16, I16, U32, I32, F32, BOOL, STR, ARR, U64, I64, F64 = range(13)
-PACK = {U8: "<B", I8: "<b", U16: "<H", I16: "<h", U32: "<I", I32: "<i", F32: "<f", BOOL: "<B",
-        U64: "<Q", I64: "<q", F64: "<d"}
-T_F32, T_F16, T_Q4_0, T_Q8_0, T_I32 = 0, 1, 2, 8, 26
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
+from gguf_writer import (  # noqa: E402
+    ARR, BOOL, F32, I32, STR, T_F32, T_I32, T_Q4_0, T_Q8_0, U16, U32, U64, U8, array,
+    command, gguf, kv, tensor, text, u32, u64)
+
 MAX = (1 << 64) - 1
-
-
-# --- building blocks ----------------------------------------------------------------------------
-
-def u32(v):
-    return struct.pack("<I", v)
-
-
-def u64(v):
-    return struct.pack("<Q", v)
-
-
-def text(s, length=None):
-    """A string; `length` overrides the length it claims."""
-    raw = s if isinstance(s, bytes) else s.encode()
-    return u64(len(raw) if length is None else length) + raw
-
-
-def value(kind, v):
-    return text(v) if kind == STR else struct.pack(PACK[kind], v)
-
-
-def kv(key, kind, v, key_length=None):
-    return text(key, key_length) + u32(kind) + value(kind, v)
-
-
-def array(key, kind, items, count=None):
-    body = b"".join(value(kind, v) for v in items)
-    return text(key) + u32(ARR) + u32(kind) + u64(len(items) if count is None else count) + body
-
-
-def tensor(name, dims, kind, offset, n_dims=None, name_length=None):
-    return (text(name, name_length) + u32(len(dims) if n_dims is None else n_dims)
-            + b"".join(u64(d) for d in dims) + u32(kind) + u64(offset))
-
-
-def gguf(kvs, tensors=(), data=b"", version=3, n_kv=None, n_tensors=None, align=32, pad=True):
-    head = (b"GGUF" + u32(version) + u64(len(tensors) if n_tensors is None else n_tensors)
-            + u64(len(kvs) if n_kv is None else n_kv) + b"".join(kvs) + b"".join(tensors))
-    return head + bytes(-len(head) % align if pad else 0) + data
-
 
 ARCH = kv("general.architecture", STR, "llama")
 TWO = [tensor("a", [8], T_F32, 0), tensor("b", [32, 2], T_Q4_0, 32)]
@@ -621,25 +581,14 @@ GROUPS = [header_cases, truncation_cases, name_cases, value_cases, tensor_cases,
           split_cases, model_cases]
 
 
-def main(folder):
-    os.makedirs(folder, exist_ok=True)
-    lines = []
+def files():
     names = set()
     for group in GROUPS:
         for name, code, data in group():
             assert name not in names, name
             names.add(name)
-            with open(os.path.join(folder, name + ".gguf"), "wb") as f:
-                f.write(data)
-            if code:
-                lines.append(f"{name}.gguf {code}\n")
-    with open(os.path.join(folder, "manifest.txt"), "w") as f:
-        f.writelines(lines)
+            yield name, data, f"{name}.gguf {code}\n" if code else ""
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    main(sys.argv[1])
-    if len(sys.argv) == 3:
-        open(sys.argv[2], "w").close()
+    command(__doc__, files)

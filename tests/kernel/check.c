@@ -412,7 +412,7 @@ int main(int argc, char **argv) {
         struct slv_kernels k;
         slv_kernels_init(&k, SLV_CPU_SCALAR);
         check_level(&k, SLV_CPU_SCALAR);
-        printf("digest %016llx\n", (unsigned long long)digest);
+        printf("bits of the scalar kernels: %016llx\n", (unsigned long long)digest);
         return 0;
     }
     seed = argc > 1 ? strtoull(argv[1], NULL, 10) : slv_clock_wall(&slv_clock_system);
