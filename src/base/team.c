@@ -180,8 +180,9 @@ static void *worker(void *arg) {
 void slv_team_run(struct slv_team *t, const struct slv_job *job) {
     if (t->n == 1) {
         for (size_t i = 0; i < job->n_stages; i++) {
-            size_t n = job->units(job->arg, i);
-            if (n) job->run(job->arg, i, 0, n);
+            size_t n = job->units(job->arg, i), pieces = n < PIECES ? n : PIECES;
+            for (size_t p = 0; p < pieces; p++)
+                job->run(job->arg, i, unit_at(n, p, pieces), unit_at(n, p + 1, pieces));
         }
         return;
     }

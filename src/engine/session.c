@@ -74,6 +74,7 @@ int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
     if (!rc) rc = slv_kv_init(&s->kv, &m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch);
     if (!rc) rc = slv_team_open(o.threads, &s->team);
     if (!rc) rc = slv_runner_open(&parts, o.n_batch, o.n_logits, s->team, &s->runner);
+    if (!rc) slv_runner_watch(s->runner, &s->cancelled);
     if (rc) {
         slv_session_close(s);
         return slv_err_set(err, rc, "no memory for a session of %u positions", o.n_ctx);
@@ -143,11 +144,12 @@ int slv_session_feed_each(struct slv_session *s, const int32_t *ids, size_t n, s
                                                   .pos = s->kv.n_pos + i,
                                                   .logits = each || done + i + 1 == n};
         s->has_logits = false;
+        if (s->kv.n_pos + k > s->kv.highest) s->kv.highest = s->kv.n_pos + k;
         rc = slv_step(s->runner, s->batch, k);
+        if (rc == SLV_E_CANCELLED && take_cancel(s)) return slv_err_set(err, rc, "interrupted");
         if (rc) return slv_err_set(err, rc, "%s at position %u", slv_strerror(rc), s->kv.n_pos);
         memcpy(s->history + s->kv.n_pos, ids + done, k * sizeof *ids);
         s->kv.n_pos += k;
-        if (s->kv.n_pos > s->kv.highest) s->kv.highest = s->kv.n_pos;
         for (uint32_t i = 0; each && i < k; i++)
             each(done + i, slv_runner_logits(s->runner, i), ctx);
         done += k;

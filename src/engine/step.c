@@ -33,6 +33,7 @@ struct slv_runner {
     uint32_t n, n_logits;
     uint32_t *out_row; /* [n_out]: token of each logits row */
     _Atomic bool bad_logit;
+    const _Atomic bool *cancel; /* or NULL */
 };
 
 /* --- arena ------------------------------------------------------------------------------------ */
@@ -469,19 +470,26 @@ static const struct {
     [SLV_OP_LOGITS] = {logits_tiles, op_logits},
 };
 
+static bool cancelled(const struct slv_runner *r) {
+    return r->cancel && atomic_load_explicit(r->cancel, memory_order_relaxed);
+}
+
 static size_t op_units(void *arg, size_t i) {
     struct slv_runner *r = arg;
     const struct slv_op *op = &r->m.plan->ops[i];
-    return op_table[op->kind].units(r, op);
+    return cancelled(r) ? 0 : op_table[op->kind].units(r, op);
 }
 
 static void op_run(void *arg, size_t i, size_t from, size_t to) {
     struct slv_runner *r = arg;
     const struct slv_op *op = &r->m.plan->ops[i];
+    if (cancelled(r)) return;
     uint64_t fp = slv_fpenv_enter();
     op_table[op->kind].run(r, op, from, to);
     slv_fpenv_leave(fp);
 }
+
+void slv_runner_watch(struct slv_runner *r, const _Atomic bool *flag) { r->cancel = flag; }
 
 int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t n) {
     if (n < 1 || n > r->n_batch) return SLV_E_INTERNAL;
@@ -496,5 +504,6 @@ int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t
     atomic_store_explicit(&r->bad_logit, false, memory_order_relaxed);
     const struct slv_job job = {r->m.plan->n_ops, op_units, op_run, r};
     slv_team_run(r->team, &job);
+    if (cancelled(r)) return SLV_E_CANCELLED;
     return atomic_load_explicit(&r->bad_logit, memory_order_relaxed) ? SLV_E_NUMERIC : 0;
 }

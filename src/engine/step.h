@@ -14,6 +14,8 @@
 #include "engine/kv.h"
 #include "engine/plan.h"
 
+#include <stdatomic.h>
+
 struct slv_step_token {
     struct slv_kv *kv;
     int32_t id;
@@ -39,9 +41,13 @@ int slv_runner_open(const struct slv_runner_model *m, uint32_t n_batch, uint32_t
                     struct slv_team *team, struct slv_runner **ret) SLV_MUST_USE;
 void slv_runner_close(struct slv_runner *r);
 
+/* From now on a step looks at *flag (NULL: at nothing) and gives up soon after it is set. */
+void slv_runner_watch(struct slv_runner *r, const _Atomic bool *flag);
+
 /* Runs n tokens, 1 <= n <= n_batch, of which at most n_out want logits. The caller has made sure
  * that ids are in the vocabulary and that, for each cache, positions are consecutive from n_pos on
- * and below n_ctx; it advances n_pos afterwards. SLV_E_NUMERIC if a logit is NaN or infinite. */
+ * and below n_ctx; it advances n_pos afterwards. SLV_E_NUMERIC if a logit is NaN or infinite;
+ * SLV_E_CANCELLED: the caches hold anything from n_pos on, and there are no logits. */
 int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t n) SLV_MUST_USE;
 
 /* Row i of the logits of the last step, in the order of the tokens that wanted them: [n_vocab]. */
