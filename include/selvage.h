@@ -82,8 +82,8 @@ struct slv_session;
 struct slv_model_opts {
     uint32_t threads; /* that read and pack weights; 0: as many as there are processors */
     bool inspect;     /* read metadata and tokenizer only: no sessions can be opened */
-    const char
-        *cpu; /* instruction-set level, as SLV_CPU: "scalar", "avx2"; NULL: SLV_CPU, or the best */
+    const char *cpu;  /* instruction-set level as in SLV_CPU: "scalar", "avx2"; NULL: SLV_CPU, or
+                         the best */
 };
 
 /* Opens a GGUF file. SLV_E_NOENT, SLV_E_IO, SLV_E_FORMAT (malformed), SLV_E_UNSUPPORTED (an
@@ -126,7 +126,9 @@ enum slv_kv_kind { SLV_KV_KIND_F16 = 0, SLV_KV_KIND_F32 = 1, SLV_KV_KIND_Q8 = 2 
 /* Bytes that a session will take, known before anything is allocated. */
 struct slv_memory {
     uint64_t weights; /* of the model, shared by its sessions */
-    uint64_t kv, arena;
+    uint64_t kv;
+    uint64_t arena; /* the buffers of a step, and what the process needs besides: tokenizer,
+                       metadata, sampler, code and stacks */
     uint64_t total;
 };
 

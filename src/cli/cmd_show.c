@@ -155,6 +155,23 @@ static void show_text(const struct slv_model *m, const struct show_opts *o,
     if (o->tensors) show_tensors(m);
 }
 
+static int show_template(const struct slv_cli *cli, const char *text, struct slv_err *err) {
+    struct slv_buf out;
+    struct slv_json j;
+    slv_buf_init(&out, (size_t)64 << 20);
+    slv_json_init(&j, &out);
+    if (cli->json) {
+        slv_json_object(&j, NULL);
+        slv_json_str(&j, "template", text);
+        slv_json_object_end(&j);
+    } else {
+        slv_buf_adds(&out, text);
+    }
+    int rc = slv_out_line(&out, err);
+    slv_buf_fini(&out);
+    return rc;
+}
+
 static int show(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct show_opts *o = opts;
     struct slv_model_opts mo = {.inspect = true};
@@ -162,18 +179,17 @@ static int show(const struct slv_cli *cli, const void *opts, struct slv_err *err
     struct slv_model *m = NULL;
     struct slv_memory mem = {0};
     struct slv_model_info i = {0};
-    int rc = slv_cli_model_open(cli->args[0], &mo, &m, err);
+    struct slv_session *none = NULL; /* what does not fit says how much would */
+    int rc = slv_cli_model_open(slv_cli_arg(cli, 0), &mo, &m, err);
     if (!rc) {
         slv_model_info(m, &i);
         rc = slv_model_memory(m, &so, &mem, err);
     }
     uint32_t ctx = so.n_ctx ? so.n_ctx : i.n_ctx < 4096 ? i.n_ctx : 4096;
-    if (!rc && o->template_text) slv_out_printf("%s\n", i.chat_template);
+    if (!rc && o->template_text) rc = show_template(cli, i.chat_template, err);
     else if (!rc && cli->json) rc = show_json(m, o, &mem, ctx, err);
     else if (!rc) show_text(m, o, &mem, ctx);
-    if (!rc && so.memory && mem.total > so.memory)
-        rc = slv_err_set(err, SLV_E_FIT, "needs %llu bytes, %llu are allowed",
-                         (unsigned long long)mem.total, (unsigned long long)so.memory);
+    if (!rc && so.memory && mem.total > so.memory) rc = slv_session_open(m, &so, &none, err);
     slv_model_close(m);
     return rc;
 }
@@ -181,8 +197,7 @@ static int show(const struct slv_cli *cli, const void *opts, struct slv_err *err
 const struct slv_cmd slv_cmd_show = {
     .name = "show",
     .help = "what a model is, and the memory it would take",
-    .args = "MODEL",
-    .min_args = 1,
+    .args = "[MODEL]",
     .max_args = 1,
     SLV_CMD_OPTS(rows, struct show_opts),
     .fn = show,

@@ -3,12 +3,14 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "engine/kv.h"
+#include "engine/sampler.h"
 #include "engine/step.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define TEXTS_MAX ((size_t)8 << 20)
+#define PROGRAM_BYTES ((uint64_t)16 << 20) /* code, stacks and the C library, measured */
 
 /* A NUL-terminated copy of a key's string, "" where the file has none. */
 static int copy_text(struct slv_model *m, const char *key, const char **ret, struct slv_err *err) {
@@ -77,8 +79,9 @@ static uint32_t threads_or_all(uint32_t n) {
 
 static int pack(struct slv_model *m, uint32_t threads, struct slv_err *err) {
     struct slv_team *team;
-    int rc = slv_team_open(threads_or_all(threads), &team);
-    if (rc) return slv_err_set(err, rc, "cannot start threads");
+    uint32_t n = threads_or_all(threads);
+    int rc = slv_team_open(n, &team);
+    if (rc) return slv_err_set(err, rc, "cannot start %u threads", n);
     rc = slv_weights_pack(&m->w, &m->h, team, err);
     slv_team_close(team);
     if (!rc && slv_plan_init(&m->plan, &m->h, &m->w))
@@ -124,7 +127,8 @@ int slv_model_open(const char *path, const struct slv_model_opts *opts, struct s
     int rc = slv_gguf_open(path, &g, err); /* says the path itself */
     if (rc) return rc;
     rc = slv_model_adopt(g, opts ? opts : &none, ret, err);
-    return rc ? slv_err_prefix(err, rc, "%s", path) : 0;
+    bool by_file = rc == SLV_E_FORMAT || rc == SLV_E_UNSUPPORTED || rc == SLV_E_LIMIT;
+    return by_file ? slv_err_prefix(err, rc, "%s", path) : rc;
 }
 
 void slv_model_close(struct slv_model *m) {
@@ -207,6 +211,13 @@ int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_op
     return 0;
 }
 
+/* What the process holds beside weights, cache and a step's buffers. */
+static uint64_t around_bytes(const struct slv_model *m, const struct slv_session_opts *o) {
+    return PROGRAM_BYTES + slv_gguf_meta_bytes(m->gguf) + slv_tokenizer_bytes(m->tokenizer) +
+           m->texts.used + slv_sampler_bytes(m->h.n_vocab) + o->n_ctx * sizeof(int32_t) +
+           o->n_batch * sizeof(struct slv_step_token);
+}
+
 int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *opts,
                      struct slv_memory *ret, struct slv_err *err) {
     struct slv_session_opts o = {0};
@@ -216,6 +227,7 @@ int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *o
     mem.kv = slv_kv_bytes(&m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch);
     mem.arena = slv_runner_bytes(&m->plan, o.n_batch, o.n_logits);
     if (!mem.kv || !mem.arena) return slv_err_set(err, SLV_E_FIT, "the session is too large");
+    mem.arena += around_bytes(m, &o);
     mem.total = mem.weights + mem.kv + mem.arena;
     *ret = mem;
     return 0;

@@ -90,6 +90,11 @@ int slv_sampler_open(const struct slv_sampling *o, size_t n_vocab,
     return 0;
 }
 
+size_t slv_sampler_bytes(size_t n_vocab) {
+    const struct slv_sampler *s = NULL;
+    return n_vocab * (sizeof *s->c + sizeof *s->count);
+}
+
 void slv_sampler_close(struct slv_sampler *s) {
     if (!s) return;
     slv_mem_free(s->c);

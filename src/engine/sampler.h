@@ -16,6 +16,8 @@ struct slv_sampler;
 int slv_sampler_open(const struct slv_sampling *o, size_t n_vocab,
                      bool (*breaks)(const void *ctx, int32_t id), const void *ctx,
                      struct slv_sampler **ret, struct slv_err *err) SLV_MUST_USE;
+/* Bytes of a sampler's memory. */
+size_t slv_sampler_bytes(size_t n_vocab);
 void slv_sampler_close(struct slv_sampler *s);
 
 /* Draws the token for position `pos` after history[0..n). Does not allocate. */

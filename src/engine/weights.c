@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define ARENA_MAX ((size_t)1 << 30)
-#define DROP_BYTES ((size_t)4 << 20) /* of a file's pages held while packing, by each thread */
+#define DROP_BYTES ((size_t)1 << 20) /* of a file's pages held while packing, by each thread */
 
 struct finder {
     const struct slv_gguf *g;

@@ -213,6 +213,13 @@ uint64_t slv_gguf_file_bytes(const struct slv_gguf *g) {
     return sum;
 }
 
+uint64_t slv_gguf_meta_bytes(const struct slv_gguf *g) {
+    uint64_t bytes = slv_gguf_file_bytes(g);
+    for (size_t i = 0; i < g->tensors.n; i++)
+        bytes -= g->tensors.v[i].bytes;
+    return bytes;
+}
+
 /* --- metadata --------------------------------------------------------------------------------- */
 
 static bool to_u32(unsigned kind, const unsigned char *p, uint32_t *ret) {

@@ -73,6 +73,8 @@ int slv_gguf_parse(const void *data, size_t size, struct slv_gguf **ret,
 void slv_gguf_close(struct slv_gguf *g);
 
 uint32_t slv_gguf_version(const struct slv_gguf *g);
+/* Bytes of the files that hold no tensor: metadata, and padding. */
+uint64_t slv_gguf_meta_bytes(const struct slv_gguf *g);
 uint64_t slv_gguf_file_bytes(const struct slv_gguf *g); /* over all parts */
 
 /* --- metadata. A key is looked up by its whole name. ------------------------------------------ */

@@ -280,6 +280,17 @@ static bool has(const struct slv_tokenizer *t, int32_t id) {
 }
 
 size_t slv_tokenizer_size(const struct slv_tokenizer *t) { return t->n; }
+static size_t trie_bytes(const struct slv_trie *t) {
+    return t->cap * sizeof *t->edges + t->node_cap * sizeof *t->value;
+}
+
+size_t slv_tokenizer_bytes(const struct slv_tokenizer *t) {
+    size_t each = sizeof *t->piece + sizeof *t->attr + (t->score ? sizeof *t->score : 0);
+    return sizeof *t + t->n * each + t->slot_cap * sizeof *t->slot +
+           t->merge_cap * sizeof *t->merge + trie_bytes(&t->special) + trie_bytes(&t->user) +
+           trie_bytes(&t->words) + (t->charsmap_units * 4 + t->charsmap_text_n);
+}
+
 int32_t slv_tokenizer_bos(const struct slv_tokenizer *t) { return t->bos; }
 int32_t slv_tokenizer_eos(const struct slv_tokenizer *t) { return t->eos; }
 bool slv_tokenizer_adds_bos(const struct slv_tokenizer *t) { return t->add_bos && t->bos >= 0; }

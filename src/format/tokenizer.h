@@ -79,6 +79,9 @@ int slv_detokenize(const struct slv_tokenizer *t, const int32_t *ids, size_t n, 
 
 /* The vocabulary. Ids run from 0 to size - 1. -1: the model has no such token. */
 size_t slv_tokenizer_size(const struct slv_tokenizer *t);
+
+/* Heap memory it holds. */
+size_t slv_tokenizer_bytes(const struct slv_tokenizer *t);
 int32_t slv_tokenizer_bos(const struct slv_tokenizer *t);
 int32_t slv_tokenizer_eos(const struct slv_tokenizer *t);
 bool slv_tokenizer_adds_bos(const struct slv_tokenizer *t);
