@@ -66,13 +66,21 @@ bool slv_cpu_has(enum slv_cpu_level level) {
 bool slv_cpu_has(enum slv_cpu_level level) { return level == SLV_CPU_SCALAR; }
 #endif
 
+/* Levels that other machines or builds have: as caps they are above what there is here. */
+static bool known_elsewhere(const char *cap) {
+    static const char *const others[] = {"avxvnni", "amx", "i8mm", "sve"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (!strcasecmp(cap, others[i])) return true;
+    return false;
+}
+
 int slv_cpu_choose(const char *cap, enum slv_cpu_level *ret, bool *ret_lowered) {
     int top = SLV_CPU_LEVELS - 1;
     if (cap) {
         for (top = 0; top < SLV_CPU_LEVELS; top++)
             if (!strcasecmp(cap, names[top])) break;
-        if (top == SLV_CPU_LEVELS) return SLV_E_USAGE;
-        *ret_lowered = !slv_cpu_has((enum slv_cpu_level)top);
+        if (top == SLV_CPU_LEVELS && !known_elsewhere(cap)) return SLV_E_USAGE;
+        *ret_lowered = top == SLV_CPU_LEVELS || !slv_cpu_has((enum slv_cpu_level)top);
         if (*ret_lowered) top = SLV_CPU_LEVELS - 1;
     } else {
         *ret_lowered = false;
