@@ -92,6 +92,7 @@ static int find_stored(struct slv_store *st, const char *name, struct slv_buf *p
                        struct slv_err *err) {
     struct slv_arena arena;
     struct slv_store_model m;
+    if (!st) return slv_err_set(err, SLV_E_NOENT, "%s: there is no store", name);
     slv_arena_init(&arena, 4 * SLV_STORE_RECORD_MAX);
     int rc = slv_store_find(st, name, &arena, &m, err);
     if (!rc) rc = slv_store_path(st, &m, path, err);
