@@ -2,7 +2,8 @@
  *
  * The conversation is a list of messages. Before each answer the whole list is rendered by the
  * model's template and tokenized; what the session already holds of it stays, only what is new is
- * read. Ctrl-C stops an answer and keeps what was said; at the prompt it clears the line. */
+ * read. When it no longer fits in the context the oldest turns are forgotten, which is said. Ctrl-C
+ * stops an answer and keeps what was said; at the prompt it clears the line. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -15,6 +16,7 @@
 
 #include <histedit.h>
 #include <jansson.h>
+#include <langinfo.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,7 @@
 
 #define TURNS_MAX 4096
 #define SAVED_MAX ((size_t)64 << 20)
+#define BLOCK_MARK "\"\"\"" /* begins and ends a turn of several lines */
 
 struct chat_opts {
     const char *system;
@@ -53,6 +56,7 @@ struct chat {
     size_t n_held;
     struct slv_buf answer;
     bool quit;
+    int failed; /* the first turn's failure; what it was has been said */
 };
 
 /* --- the list of messages --------------------------------------------------------------------- */
@@ -79,7 +83,7 @@ static bool on_piece(const struct slv_piece *p, void *ctx) {
     struct chat *c = ctx;
     struct slv_err e;
     slv_buf_add(&c->answer, p->text, p->n);
-    slv_out_write(p->text, p->n);
+    if (!c->cli->json) slv_out_write(p->text, p->n);
     if (p->id >= 0 && c->n_held < slv_session_context(c->s)) c->held[c->n_held++] = p->id;
     return !slv_out_flush(&e) && !c->answer.status && !slv_sig_seen();
 }
@@ -112,25 +116,96 @@ static int render(struct chat *c, struct slv_tokens *ret, struct slv_err *err) {
     return rc ? slv_err_set(err, rc, "%s", slv_strerror(rc)) : 0;
 }
 
+/* Tokens that are left free for the answer. */
+static size_t answer_room(const struct chat *c) {
+    size_t quarter = slv_session_context(c->s) / 4, most = (size_t)c->o->n;
+    return most < quarter ? most : quarter;
+}
+
+/* Forgets the oldest question and its answer. False: only the last question is left. */
+static bool forget_oldest(struct chat *c) {
+    size_t from = has_system(c), n = 0;
+    while (from + n + 1 < c->n && (n == 0 || strcmp(c->turns[from + n].role, "user") != 0))
+        n++;
+    for (size_t i = 0; i < n; i++)
+        slv_mem_free((char *)(uintptr_t)c->turns[from + i].content);
+    memmove(c->turns + from, c->turns + from + n, (c->n - from - n) * sizeof *c->turns);
+    c->n -= n;
+    return n != 0;
+}
+
+/* The conversation's tokens, so many of them that an answer fits behind. */
+static int render_fitting(struct chat *c, struct slv_tokens *ret, struct slv_err *err) {
+    uint32_t context = slv_session_context(c->s);
+    bool forgot = false;
+    for (;;) {
+        int rc = render(c, ret, err);
+        if (rc) return rc;
+        if (ret->n + answer_room(c) <= context || !forget_oldest(c)) break;
+        forgot = true;
+        slv_tokens_free(ret);
+    }
+    if (ret->n >= context) {
+        int rc = slv_err_set(err, SLV_E_FIT, "%zu tokens do not fit in a context of %u: --ctx",
+                             ret->n, context);
+        slv_tokens_free(ret);
+        return rc;
+    }
+    if (forgot)
+        slv_log(SLV_LOG_WARN,
+                "the context of %u tokens is full: the oldest turns are forgotten (--ctx)",
+                context);
+    return 0;
+}
+
+/* {"role":"assistant","content":..,"finish":..,"tokens":N} */
+static int answer_json(struct chat *c, enum slv_finish finish, size_t n, struct slv_err *err) {
+    static const char *const finishes[] = {"stop", "length", "limit"};
+    struct slv_buf out;
+    struct slv_json j;
+    slv_buf_init(&out, SAVED_MAX);
+    slv_json_init(&j, &out);
+    slv_json_object(&j, NULL);
+    slv_json_str(&j, "role", "assistant");
+    slv_json_strn(&j, "content", c->answer.data, c->answer.len);
+    slv_json_str(&j, "finish", finishes[finish]);
+    slv_json_uint(&j, "tokens", n);
+    slv_json_object_end(&j);
+    int rc = slv_out_line(&out, err);
+    slv_buf_fini(&out);
+    return rc;
+}
+
+static void say_why_it_ended(const struct chat *c, enum slv_finish finish) {
+    if (finish == SLV_FINISH_LENGTH)
+        slv_log(SLV_LOG_INFO, "stopped after %lld tokens (-n)", (long long)c->o->n);
+    if (finish == SLV_FINISH_LIMIT)
+        slv_log(SLV_LOG_WARN,
+                "the context of %u tokens is full: /clear begins anew, --ctx gives more",
+                slv_session_context(c->s));
+}
+
 static int answer(struct chat *c, struct slv_err *err) {
     struct slv_tokens t;
+    struct slv_err ignore;
     enum slv_finish finish = SLV_FINISH_STOP;
-    int rc = render(c, &t, err);
+    int rc = render_fitting(c, &t, err);
     if (rc) return rc;
     slv_buf_clear(&c->answer);
     slv_sig_watch();
     slv_session_cancel(c->s, false); /* a Ctrl-C at the prompt was for the line */
     rc = hold(c, &t, err);
+    size_t prompt = t.n;
     slv_tokens_free(&t);
     if (!rc) rc = slv_session_generate(c->s, &c->gen, on_piece, c, &finish, err);
     c->n_held = slv_session_position(c->s); /* a token that ended the answer was not read */
-    slv_out_puts("\n");
+    if (!c->cli->json) slv_out_puts("\n");
+    if (slv_out_flush(&ignore)) return 0; /* main says why */
     if (rc == SLV_E_CANCELLED && slv_sig_seen())
         rc = 0; /* the answer stops, the program does not */
-    if (!rc && finish == SLV_FINISH_LIMIT)
-        slv_log(SLV_LOG_WARN,
-                "the context of %u tokens is full: /clear begins anew, --ctx gives more",
-                slv_session_context(c->s));
+    if (!rc && c->cli->json)
+        rc = answer_json(c, finish, c->n_held > prompt ? c->n_held - prompt : 0, err);
+    if (!rc) say_why_it_ended(c, finish);
     return rc ? rc : add_turn(c, "assistant", c->answer.data, c->answer.len, err);
 }
 
@@ -241,9 +316,11 @@ static const struct {
 };
 
 static int do_help(struct chat *c, const char *arg, struct slv_err *err) {
-    (void)c, (void)arg, (void)err;
+    (void)arg, (void)err;
+    if (c->cli->json) return 0;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         slv_out_printf("%-8s %s\n", commands[i].name, commands[i].help);
+    slv_out_puts(BLOCK_MARK "      begins a turn of several lines, and ends it\n");
     return 0;
 }
 
@@ -275,7 +352,8 @@ static void terminal_open(struct terminal *t) {
     *t = (struct terminal){0};
     slv_buf_init(&t->line, SLV_CLI_TEXT_MAX);
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) return;
-    setlocale(LC_CTYPE, "");
+    if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+        setlocale(LC_CTYPE, "C.UTF-8"); /* or what is typed would lose its umlauts */
     t->el = el_init("selvage", stdin, stdout, stderr);
     t->history = history_init();
     if (!t->el || !t->history) return;
@@ -292,9 +370,8 @@ static void terminal_close(struct terminal *t) {
     slv_buf_fini(&t->line);
 }
 
-/* The next line without its newline; false at the end. */
-static bool read_line(struct terminal *t) {
-    slv_buf_clear(&t->line);
+/* Appends the next line without its newline; false at the end. */
+static bool add_line(struct terminal *t) {
     if (t->el) {
         int n = 0;
         HistEvent ev;
@@ -302,20 +379,45 @@ static bool read_line(struct terminal *t) {
         const char *s = el_gets(t->el, &n);
         if (slv_sig_seen()) { /* Ctrl-C clears the line */
             putchar('\n');
+            slv_buf_clear(&t->line);
             return true;
         }
         if (!s || n <= 0) return false;
         slv_buf_add(&t->line, s, (size_t)n);
-        if (t->line.len > 1) history(t->history, &ev, H_ENTER, s);
+        if (n > 1) history(t->history, &ev, H_ENTER, s);
     } else {
         int ch;
+        size_t before = t->line.len;
+        slv_sig_unwatch();
         while ((ch = getchar()) != EOF && ch != '\n')
             slv_buf_addc(&t->line, (char)ch);
-        if (ch == EOF && !t->line.len) return false;
+        if (ch == EOF && t->line.len == before) return false;
     }
     while (t->line.len && strchr("\r\n", t->line.data[t->line.len - 1]))
         t->line.data[--t->line.len] = '\0';
     return !t->line.status;
+}
+
+static bool ends_block(const struct slv_buf *line) {
+    const size_t mark = sizeof BLOCK_MARK - 1;
+    return line->len >= 2 * mark && !memcmp(line->data + line->len - mark, BLOCK_MARK, mark);
+}
+
+/* The next turn: a line, or what stands between two marks. */
+static bool read_turn(struct terminal *t) {
+    const size_t mark = sizeof BLOCK_MARK - 1;
+    slv_buf_clear(&t->line);
+    if (!add_line(t)) return false;
+    if (strncmp(t->line.data, BLOCK_MARK, mark) != 0) return true;
+    while (!ends_block(&t->line)) {
+        slv_buf_addc(&t->line, '\n');
+        if (!add_line(t)) return false;
+        if (t->line.len < mark) return true; /* Ctrl-C */
+    }
+    t->line.len -= mark;
+    memmove(t->line.data, t->line.data + mark, t->line.len -= mark);
+    t->line.data[t->line.len] = '\0';
+    return true;
 }
 
 /* What is wrong with one turn is said and the conversation goes on. */
@@ -334,7 +436,9 @@ static void one_turn(struct chat *c, const char *line) {
         slv_buf_fini(&text);
         if (rc) drop_turns(c, before);
     }
-    if (rc) slv_log(SLV_LOG_ERROR, "%s", err.msg[0] ? err.msg : slv_strerror(rc));
+    if (!rc) return;
+    slv_log(SLV_LOG_ERROR, "%s", err.msg[0] ? err.msg : slv_strerror(rc));
+    if (!c->failed) c->failed = rc;
 }
 
 static int open_all(struct chat *c, struct slv_err *err) {
@@ -360,10 +464,11 @@ static int chat(const struct slv_cli *cli, const void *opts, struct slv_err *err
         if (t.el) slv_out_puts("/help lists the commands.\n");
         struct slv_err out_err;
         rc = slv_out_flush(&out_err);
-        while (!rc && !c.quit && read_line(&t)) {
+        while (!rc && !c.quit && read_turn(&t)) {
             if (t.line.len) one_turn(&c, t.line.data);
             rc = slv_out_flush(err);
         }
+        if (!rc && !t.el && c.failed) rc = slv_err_exit_status(c.failed); /* a script should know */
         terminal_close(&t);
     }
     drop_turns(&c, 0);
@@ -380,7 +485,9 @@ const struct slv_cmd slv_cmd_chat = {
     .args = "[MODEL]",
     .more = "Lines that begin with '/' are commands: /help lists them. Ctrl-C stops an answer, "
             "Ctrl-D ends the conversation. Without a terminal, each line of standard input is a "
-            "turn.",
+            "turn, and the exit status is that of the first turn that failed. A line that begins "
+            "with \"\"\" begins a turn of several lines, which ends with \"\"\". With --json "
+            "each answer is one line of JSON.",
     .max_args = 1,
     SLV_CMD_OPTS(rows, struct chat_opts),
     .fn = chat,
