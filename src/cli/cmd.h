@@ -23,6 +23,11 @@ struct slv_cli {
     uint64_t given; /* bit i: row i of the command's options was given */
 };
 
+/* Argument i, or NULL where there are not so many. */
+static inline const char *slv_cli_arg(const struct slv_cli *cli, size_t i) {
+    return i < cli->nargs ? cli->args[i] : NULL;
+}
+
 struct slv_cmd {
     const char *name; /* "pull"; two words for a command of a family: "schema check" */
     const char *help; /* one line, no full stop */

@@ -67,6 +67,12 @@ struct bench {
     double load_ms;
     struct slv_buf out;
     struct slv_json j;
+    struct slv_buf path;
+    struct {
+        size_t threads;
+        double gbps;
+    } bus[SLV_OPT_LIST_MAX]; /* what --membw found */
+    size_t n_bus;
     uint64_t rnd;
 };
 
@@ -280,15 +286,9 @@ static int measure_bus(struct bench *b, size_t threads, struct slv_err *err) {
         if (t < best) best = t;
     }
     double gbps = (double)bus.n / (double)best;
-    if (b->cli->json) {
-        slv_json_object(&b->j, NULL);
-        slv_json_str(&b->j, "test", "membw");
-        slv_json_uint(&b->j, "threads", threads);
-        slv_json_double(&b->j, "gbps", gbps);
-        slv_json_object_end(&b->j);
-    } else {
-        slv_out_printf("%-8s %7zu %45s  %7.2f\n", "membw", threads, "", gbps);
-    }
+    b->bus[b->n_bus].threads = threads;
+    b->bus[b->n_bus++].gbps = gbps;
+    if (!b->cli->json) slv_out_printf("%-8s %7zu %45s  %7.2f\n", "membw", threads, "", gbps);
     slv_team_close(team);
     slv_mem_free(p);
     return 0;
@@ -336,6 +336,14 @@ static void head(struct bench *b, const char *path) {
 static int tail(struct bench *b, struct slv_err *err) {
     if (b->cli->json) {
         slv_json_array_end(&b->j);
+        if (b->n_bus) slv_json_array(&b->j, "membw");
+        for (size_t i = 0; i < b->n_bus; i++) {
+            slv_json_object(&b->j, NULL);
+            slv_json_uint(&b->j, "threads", b->bus[i].threads);
+            slv_json_double(&b->j, "gbps", b->bus[i].gbps);
+            slv_json_object_end(&b->j);
+        }
+        if (b->n_bus) slv_json_array_end(&b->j);
         slv_json_object_end(&b->j);
         return slv_out_line(&b->out, err);
     }
@@ -346,20 +354,28 @@ static int tail(struct bench *b, struct slv_err *err) {
 
 static int bench(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     struct bench b = {.o = opts, .cli = cli, .rnd = 1};
+    slv_buf_init(&b.path, 65536);
     struct slv_model_opts mo = {0};
-    slv_sig_watch();
+    if (!b.o->prompt && !b.o->gen && !b.o->membw)
+        return slv_err_set(err, SLV_E_USAGE, "bench: -p 0 -n 0: nothing to measure");
+    int rc = slv_cli_model_path(slv_cli_arg(cli, 0), &b.path, err);
     uint64_t t0 = now();
-    int rc = slv_cli_model_open(cli->args[0], &mo, &b.m, err);
-    if (rc) return rc;
+    if (!rc) rc = slv_cli_model_open(b.path.data, &mo, &b.m, err);
+    if (rc) {
+        slv_buf_fini(&b.path);
+        return rc;
+    }
+    slv_sig_watch();
     b.load_ms = (double)(now() - t0) * 1e-6;
     slv_buf_init(&b.out, (size_t)16 << 20);
     slv_json_init(&b.j, &b.out);
-    head(&b, cli->args[0]);
+    head(&b, slv_cli_arg(cli, 0) ? slv_cli_arg(cli, 0) : b.path.data);
     size_t cpus = slv_team_cpus(), n = b.o->threads.n;
     for (size_t i = 0; i < (n ? n : 1) && !rc; i++)
         rc = measure_threads(&b, n ? (size_t)b.o->threads.v[i] : cpus, err);
     if (!rc) rc = tail(&b, err);
     slv_buf_fini(&b.out);
+    slv_buf_fini(&b.path);
     slv_model_close(b.m);
     return rc;
 }
@@ -367,10 +383,9 @@ static int bench(const struct slv_cli *cli, const void *opts, struct slv_err *er
 const struct slv_cmd slv_cmd_bench = {
     .name = "bench",
     .help = "measure tokens a second on this machine",
-    .args = "MODEL",
+    .args = "[MODEL]",
     .more = "ppN reads a prompt of N tokens, tgN draws N tokens one after the other. GB/s is bytes "
             "of weights and KV cache read a step, times steps a second.",
-    .min_args = 1,
     .max_args = 1,
     SLV_CMD_OPTS(rows, struct bench_opts),
     .fn = bench,

@@ -1,7 +1,6 @@
 /* cmd_eval.c: how well a model predicts a text: perplexity, and distance to another model.
  *
- * Perplexity as llama.cpp's tool counts it, so that figures compare: the text is cut into windows
- * of
+ * Perplexity as llama.cpp's tool counts it, so that figures compare: the text is cut into windows of
  * --ctx tokens, each window begins with BOS where the model adds one, and the second half of every
  * window is scored. KL divergence is taken over the same positions, against the other model as the
  * reference: sum p_ref (log p_ref - log p), in double. */
@@ -181,7 +180,7 @@ static int report(struct eval *e, const struct slv_cli *cli, struct slv_err *err
 static int prepare(struct eval *e, const struct slv_cli *cli, struct slv_err *err) {
     struct slv_buf text;
     slv_buf_init(&text, (size_t)1 << 30);
-    int rc = open_side(&e->a, cli->args[0], e->o, err);
+    int rc = open_side(&e->a, slv_cli_arg(cli, 0), e->o, err);
     if (!rc && e->o->against) rc = open_side(&e->ref, e->o->against, e->o, err);
     if (!rc && e->ref.s && e->ref.info.n_vocab != e->a.info.n_vocab)
         rc = slv_err_set(err, SLV_E_USAGE, "--against: %u tokens in its vocabulary, not %u",
@@ -210,12 +209,14 @@ static int prepare(struct eval *e, const struct slv_cli *cli, struct slv_err *er
 static int eval(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     struct eval e = {.o = opts};
     if (!e.o->text) return slv_err_set(err, SLV_E_USAGE, "eval: --text FILE is needed");
-    slv_sig_watch();
     int rc = prepare(&e, cli, err);
+    slv_sig_watch();
     size_t windows = rc ? 0 : e.tokens.n / e.window;
     if (e.o->chunks && (size_t)e.o->chunks < windows) windows = (size_t)e.o->chunks;
     struct slv_progress bar;
     slv_progress_init(&bar, "windows", cli->quiet);
+    bar.count = true;
+    slv_progress_update(&bar, 0, windows);
     for (size_t w = 0; w < windows && !rc; w++) {
         rc = score_window(&e, w, err);
         slv_progress_update(&bar, w + 1, windows);
@@ -236,8 +237,7 @@ static int eval(const struct slv_cli *cli, const void *opts, struct slv_err *err
 const struct slv_cmd slv_cmd_eval = {
     .name = "eval",
     .help = "perplexity of a model on a text, and its distance to another",
-    .args = "MODEL",
-    .min_args = 1,
+    .args = "[MODEL]",
     .max_args = 1,
     SLV_CMD_OPTS(rows, struct eval_opts),
     .fn = eval,

@@ -51,6 +51,7 @@ struct run {
     bool want_logprobs;
     bool out_failed; /* main says why */
     uint32_t n_vocab;
+    uint64_t seed;
     uint64_t begun, loaded, fed, first, ended; /* monotonic ns */
     int status;                                /* of what the callbacks met */
 };
@@ -109,6 +110,9 @@ static void on_prompt_logits(size_t i, const float *logits, void *ctx) {
 static int make_prompt(struct run *r, const char *arg, struct slv_err *err) {
     int rc = slv_cli_text(arg, &r->prompt, err);
     if (rc) return rc;
+    bool typed = arg && strcmp(arg, "-") != 0;
+    if (!typed && !r->o->raw && r->prompt.len && r->prompt.data[r->prompt.len - 1] == '\n')
+        r->prompt.data[--r->prompt.len] = '\0';
     if (!r->prompt.len) return slv_err_set(err, SLV_E_USAGE, "the prompt is empty");
     if (r->o->raw) {
         rc = slv_model_tokenize(r->model, r->prompt.data, r->prompt.len, true, &r->tokens);
@@ -157,6 +161,7 @@ static void report_json(struct run *r, struct slv_json *j, enum slv_finish finis
     ids_json(j, "tokens", r->ids, r->n_ids);
     ids_json(j, "prompt_tokens", r->tokens.v, r->tokens.n);
     slv_json_str(j, "finish", finishes[finish]);
+    if (r->o->sampling.temp > 0.0) slv_json_uint(j, "seed", r->seed);
     if (r->want_logprobs) {
         slv_json_array(j, "logprobs");
         slv_buf_add(j->out, r->logprobs.data, r->logprobs.len);
@@ -209,6 +214,7 @@ static int answer(struct run *r, struct slv_err *err) {
     slv_generate_default(&g);
     int rc = slv_cli_sampling(&r->o->sampling, bias, &g.sampling, err);
     if (rc) return rc;
+    r->seed = g.sampling.seed;
     g.max_tokens = (uint32_t)r->o->n;
     g.stop = r->o->stop.v;
     g.n_stop = r->o->stop.n;
@@ -227,28 +233,40 @@ static int answer(struct run *r, struct slv_err *err) {
 static int run_all(struct run *r, struct slv_err *err) {
     struct slv_session_opts so = slv_cli_session(&r->o->session);
     if (r->o->echo_tokens) so.n_logits = 16;
-    int rc = slv_cli_session_open(r->cli->args[0], &so, &r->model, &r->session, err);
-    if (!rc) rc = make_prompt(r, r->cli->nargs > 1 ? r->cli->args[1] : NULL, err);
+    int rc = slv_cli_session_open(slv_cli_arg(r->cli, 0), &so, &r->model, &r->session, err);
+    if (!rc) rc = make_prompt(r, slv_cli_arg(r->cli, 1), err);
     if (rc) return rc;
     struct slv_model_info info;
     slv_model_info(r->model, &info);
     r->n_vocab = info.n_vocab;
     r->loaded = now();
+    slv_sig_watch();
     return answer(r, err);
+}
+
+/* Options that would be passed over in silence. */
+static int check_options(const struct slv_cli *cli, const struct run_opts *o, bool logprobs,
+                         struct slv_err *err) {
+    if ((logprobs || o->echo_tokens) && !cli->json)
+        return slv_err_set(err, SLV_E_USAGE, "run: --%s: goes with --json",
+                           logprobs ? "logprobs" : "echo-tokens");
+    if (o->system && o->raw)
+        return slv_err_set(err, SLV_E_USAGE, "run: --system: a --raw prompt has no messages");
+    return 0;
 }
 
 static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     struct run r = {.o = opts, .cli = cli, .begun = now()};
-    r.want_logprobs =
-        cli->json && slv_opt_given(rows, sizeof rows / sizeof *rows, cli->given, "logprobs");
+    r.want_logprobs = slv_opt_given(rows, sizeof rows / sizeof *rows, cli->given, "logprobs");
+    int rc = check_options(cli, opts, r.want_logprobs, err);
+    if (rc) return rc;
     slv_buf_init(&r.prompt, SLV_CLI_TEXT_MAX);
     slv_buf_init(&r.text, SLV_CLI_TEXT_MAX);
     slv_buf_init(&r.logprobs, (size_t)512 << 20);
     slv_buf_init(&r.prompt_logprobs, (size_t)512 << 20);
     slv_json_init(&r.logprobs_json, &r.logprobs);
     slv_json_init(&r.prompt_json, &r.prompt_logprobs);
-    slv_sig_watch();
-    int rc = run_all(&r, err);
+    rc = run_all(&r, err);
     slv_tokens_free(&r.tokens);
     slv_mem_free(r.ids);
     slv_cli_session_close(r.model, r.session);
@@ -262,11 +280,11 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
 const struct slv_cmd slv_cmd_run = {
     .name = "run",
     .help = "answer one prompt",
-    .args = "MODEL [PROMPT]",
-    .more = "Without PROMPT, or with '-', the prompt is read from standard input. With temperature "
-            "0, the default, the same prompt gives the same answer on every machine; with another, "
-            "the same seed does.",
-    .min_args = 1,
+    .args = "[MODEL [PROMPT]]",
+    .more =
+        "Without PROMPT, or with '-', the prompt is read from standard input, less one newline at "
+        "its end. With temperature 0, the default, the same prompt gives the same answer on "
+        "every machine; with another, the same seed does.",
     .max_args = 2,
     SLV_CMD_OPTS(rows, struct run_opts),
     .fn = run,

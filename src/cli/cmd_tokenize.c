@@ -68,7 +68,7 @@ static int tokenize(const struct slv_cli *cli, const void *opts, struct slv_err 
     struct slv_tokens t = {0};
     slv_buf_init(&text, SLV_CLI_TEXT_MAX);
     int rc = open_vocabulary(cli->args[0], &m, err);
-    if (!rc) rc = slv_cli_text(cli->nargs > 1 ? cli->args[1] : NULL, &text, err);
+    if (!rc) rc = slv_cli_text(slv_cli_arg(cli, 1), &text, err);
     if (!rc) {
         rc = slv_model_tokenize(m, text.data, text.len, o->special, &t);
         if (rc) slv_err_set(err, rc, "%s", slv_strerror(rc));
@@ -96,6 +96,15 @@ static int read_ids(const char *s, struct slv_tokens *t, size_t *cap, struct slv
     return 0;
 }
 
+static int name_bad_id(const struct slv_model *m, const struct slv_tokens *t, struct slv_err *err) {
+    struct slv_model_info info;
+    size_t i = 0;
+    slv_model_info(m, &info);
+    while (i + 1 < t->n && t->v[i] >= 0 && (uint32_t)t->v[i] < info.n_vocab)
+        i++;
+    return slv_err_set(err, SLV_E_USAGE, "%d: not in the vocabulary of %u", t->v[i], info.n_vocab);
+}
+
 static int detokenize(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct tok_opts *o = opts;
     struct slv_model *m = NULL;
@@ -111,7 +120,7 @@ static int detokenize(const struct slv_cli *cli, const void *opts, struct slv_er
         rc = read_ids(cli->args[i], &t, &cap, err);
     if (!rc) {
         rc = slv_model_detokenize(m, t.v, t.n, o->special, &text);
-        if (rc == SLV_E_USAGE) slv_err_set(err, rc, "an id is not in the vocabulary");
+        if (rc == SLV_E_USAGE) rc = name_bad_id(m, &t, err);
         else if (rc) slv_err_set(err, rc, "%s", slv_strerror(rc));
     }
     if (!rc && cli->json) {

@@ -1,5 +1,6 @@
 /* engine.c: see engine.h. */
 #include "cli/engine.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/utf8.h"
@@ -10,13 +11,15 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 
 int slv_cli_model_path(const char *name, struct slv_buf *path, struct slv_err *err) {
-    struct slv_store *st;
-    int rc = slv_store_open(NULL, &st, err);
-    if (rc) return rc;
-    rc = slv_store_resolve(st, name, path, err);
+    struct slv_store *st = NULL;
+    struct slv_err no_store = {0};
+    if (slv_store_open(NULL, &st, &no_store)) st = NULL; /* a file can be run without one */
+    int rc = slv_store_resolve(st, name, path, err);
+    if (rc && !st) rc = slv_err_set(err, no_store.code, "%s", no_store.msg);
     slv_store_close(st);
     return rc;
 }
@@ -95,6 +98,14 @@ static int read_bias(const char *word, struct slv_logit_bias *ret, struct slv_er
     return 0;
 }
 
+/* Small enough to be read back from JSON and given to --seed. */
+static uint64_t new_seed(void) {
+    uint32_t v = 0;
+    if (getrandom(&v, sizeof v, GRND_NONBLOCK) != sizeof v)
+        v = (uint32_t)slv_clock_mono(&slv_clock_system);
+    return v;
+}
+
 int slv_cli_sampling(const struct slv_cli_sampling_opts *o, struct slv_logit_bias *bias,
                      struct slv_sampling *ret, struct slv_err *err) {
     for (size_t i = 0; i < o->bias.n; i++) {
@@ -115,7 +126,7 @@ int slv_cli_sampling(const struct slv_cli_sampling_opts *o, struct slv_logit_bia
         .dry_base = (float)o->dry_base,
         .dry_allowed = (uint32_t)o->dry_allowed,
         .dry_window = (uint32_t)o->dry_last,
-        .seed = (uint64_t)o->seed,
+        .seed = o->seed < 0 ? new_seed() : (uint64_t)o->seed,
         .bias = bias,
         .n_bias = o->bias.n,
     };
@@ -140,6 +151,7 @@ int slv_cli_text(const char *arg, struct slv_buf *out, struct slv_err *err) {
     } else {
         struct slv_buf in;
         slv_buf_init(&in, SLV_CLI_TEXT_MAX / 3);
+        slv_sig_unwatch(); /* nothing is lost, and it may never end */
         rc = slv_file_read("-", &in, err);
         if (!rc) rc = slv_cli_clean_text("standard input", in.data, in.len, out);
         slv_buf_fini(&in);

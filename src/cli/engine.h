@@ -161,9 +161,9 @@ struct slv_cli_sampling_opts {
         {"logit-bias", 0, SLV_OPT_LIST_AT(S, m.bias), .arg = "ID:X",                               \
          .help = "add X to the logit of a token; may be repeated; -inf forbids it"},               \
     {                                                                                              \
-        "seed", 0, SLV_OPT_INT_AT(S, m.seed), .arg = "S", .def = "0", .imin = 0,                   \
-                                              .imax = INT64_MAX,                                   \
-                                              .help = "the same seed draws the same tokens"        \
+        "seed", 0, SLV_OPT_INT_AT(S, m.seed),                                                      \
+            .arg = "S", .def = "-1", .imin = -1, .imax = INT64_MAX,                                \
+            .help = "the same seed draws the same tokens; -1: a new one each time"                 \
     }
 
 /* Appends the path of what a user calls MODEL; NULL: the default model. */

@@ -186,7 +186,8 @@ static int run(const char **argv, size_t argc, struct slv_err *err) {
         return 0;
     }
     if (!strcmp(argv[0], "help")) return help_command(argv + 1, argc - 1, err);
-    if (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h")) return show_help(NULL, err);
+    if (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"))
+        return help_command(argv + 1, argc - 1, err);
     if (argv[0][0] == '-')
         return slv_err_set(err, SLV_E_USAGE, "%s: options follow the command: see 'selvage help'",
                            argv[0]);
@@ -218,8 +219,7 @@ int main(int argc, char **argv) {
     int rc = words ? run(words, n, &err) : SLV_E_NOMEM;
     slv_mem_free(words);
     int out_rc = slv_out_flush(&out_err);
-    if (out_rc && slv_out_reader_gone()) return 1;
-    if (rc >= 0 && out_rc) {
+    if (out_rc) { /* the cause of whatever else went wrong */
         rc = out_rc;
         err = out_err;
     }

@@ -82,15 +82,23 @@ bool slv_opt_size(const char *s, uint64_t *ret) {
     char *end;
     if (!isdigit((unsigned char)*s)) return false;
     errno = 0;
-    unsigned long long v = strtoull(s, &end, 10);
+    unsigned long long v = strtoull(s, &end, 10), part = 0, of = 1;
     if (errno) return false;
+    bool fraction = *end == '.' && isdigit((unsigned char)end[1]);
+    for (end += fraction; fraction && isdigit((unsigned char)*end); end++) {
+        if (of == 1000000) continue; /* more digits are less than a byte of a megabyte */
+        part = part * 10 + (unsigned)(*end - '0');
+        of *= 10;
+    }
+    if (fraction && !*end) return false; /* of a byte */
     if (*end) {
         const char *u = strchr(units, toupper((unsigned char)*end));
         uint64_t unit = u ? UINT64_C(1) << (10 * (u - units + 1)) : 1;
         if (u) end++;
         if (u && end[0] == 'i' && end[1] == 'B') end++;
         if (*end == 'B') end++;
-        if (*end || __builtin_mul_overflow(v, unit, &v)) return false;
+        if (*end || (fraction && !u) || __builtin_mul_overflow(v, unit, &v)) return false;
+        if (__builtin_add_overflow(v, unit / of * part + unit % of * part / of, &v)) return false;
     }
     if (v > INT64_MAX) return false;
     *ret = v;

@@ -80,8 +80,6 @@ int slv_out_flush(struct slv_err *err) {
     return slv_err_set(err, SLV_E_IO, "standard output: %s", strerror(failed_errno));
 }
 
-bool slv_out_reader_gone(void) { return failed_errno == EPIPE; }
-
 const char *slv_out_size(uint64_t bytes, char out[SLV_OUT_SIZE_MAX]) {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB"};
     double v = (double)bytes / 1024;
@@ -110,20 +108,25 @@ static size_t columns(void) {
     return w.ws_col;
 }
 
+static const char *amount(const struct slv_progress *p, uint64_t n, char out[SLV_OUT_SIZE_MAX]) {
+    if (!p->count) return slv_out_size(n, out);
+    snprintf(out, SLV_OUT_SIZE_MAX, "%" PRIu64, n);
+    return out;
+}
+
 static void draw(const struct slv_progress *p, uint64_t now, uint64_t done, uint64_t total) {
     char have[SLV_OUT_SIZE_MAX], all[SLV_OUT_SIZE_MAX], rate[SLV_OUT_SIZE_MAX], line[400];
     double s = (double)(now - p->begun_ns) / NS;
     double bps = s > 0.2 ? (double)(done - p->begun_at) / s : 0;
-    int n = snprintf(line, sizeof line, "%.60s  %s", p->what, slv_out_size(done, have));
+    int n = snprintf(line, sizeof line, "%.60s  %s", p->what, amount(p, done, have));
     size_t at = (size_t)n;
     if (total)
-        at +=
-            (size_t)snprintf(line + at, sizeof line - at, " of %s  %3d%%", slv_out_size(total, all),
-                             (int)(100.0 * (double)done / (double)total));
-    if (bps >= 1)
+        at += (size_t)snprintf(line + at, sizeof line - at, " of %s  %3d%%", amount(p, total, all),
+                               (int)(100.0 * (double)done / (double)total));
+    if (bps >= 1 && !p->count)
         at += (size_t)snprintf(line + at, sizeof line - at, "  %s/s",
                                slv_out_size((uint64_t)bps, rate));
-    if (bps >= 1 && total > done) {
+    if (bps > 0 && total > done) {
         uint64_t left = (uint64_t)((double)(total - done) / bps);
         if (left < 360000)
             at += (size_t)snprintf(line + at, sizeof line - at, "  %" PRIu64 ":%02u left",

@@ -1,10 +1,8 @@
 /* out.h: what a command writes: results to stdout, every write checked; progress to stderr.
  *
  * Errors of stdout are sticky. main flushes and asks at the end, so a command that prints little
- * need not look; one that streams looks at slv_out_flush's result and stops. A pipe whose reader
- * has gone (`selvage list | head -1`) ends the program silently with status 1, as nobody is left
- * to read and the reader has chosen so; any other failure (a full disk, a closed descriptor) is an
- * error line and status 1. Threads: one. */
+ * need not look; one that streams looks at slv_out_flush's result and stops. A full disk, a closed
+ * descriptor, a pipe whose reader has gone: an error line and status 1. Threads: one. */
 #ifndef SLV_CLI_OUT_H
 #define SLV_CLI_OUT_H
 
@@ -28,9 +26,6 @@ int slv_out_line(const struct slv_buf *b, struct slv_err *err) SLV_MUST_USE;
  * failed. */
 int slv_out_flush(struct slv_err *err) SLV_MUST_USE;
 
-/* Whether the failure was that the reader of a pipe has gone. */
-bool slv_out_reader_gone(void);
-
 /* "93.8 MiB", "512 B". */
 #define SLV_OUT_SIZE_MAX 24
 const char *slv_out_size(uint64_t bytes, char out[SLV_OUT_SIZE_MAX]);
@@ -39,6 +34,7 @@ const char *slv_out_size(uint64_t bytes, char out[SLV_OUT_SIZE_MAX]);
 struct slv_progress {
     bool on;
     bool drawn;
+    bool count;                 /* things, not bytes */
     const char *what;           /* borrowed */
     uint64_t begun_ns, last_ns; /* monotonic */
     uint64_t begun_at;          /* `done` at the first update: a resumed download's rate */

@@ -17,8 +17,13 @@ static _Atomic(slv_sig_fn) hook;
 static _Atomic(void *) hook_arg;
 
 static void on_signal(int sig) {
+    static const char line[] = "selvage: interrupted\n";
     (void)sig;
-    if (!atomic_load(&watching) || atomic_exchange(&seen, 1)) _exit(STATUS_INTERRUPTED);
+    if (!atomic_load(&watching) || atomic_exchange(&seen, 1)) {
+        if (write(STDERR_FILENO, line, sizeof line - 1) < 0) { /* nobody left to tell */
+        }
+        _exit(STATUS_INTERRUPTED);
+    }
     slv_sig_fn fn = atomic_load(&hook);
     if (fn) fn(atomic_load(&hook_arg));
 }
@@ -63,5 +68,7 @@ void slv_sig_watch(void) {
     atomic_store(&seen, 0);
     atomic_store(&watching, 1);
 }
+
+void slv_sig_unwatch(void) { atomic_store(&watching, 0); }
 
 bool slv_sig_seen(void) { return atomic_load(&seen) != 0; }

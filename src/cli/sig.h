@@ -17,6 +17,9 @@ void slv_sig_init(void);
 /* From here on this command polls slv_sig_seen. Also forgets a signal that has come. */
 void slv_sig_watch(void);
 
+/* A signal ends the program again: while there is nothing to lose and something to wait for. */
+void slv_sig_unwatch(void);
+
 /* Whether SIGINT or SIGTERM has come since slv_sig_watch. Threads: any. */
 bool slv_sig_seen(void);
 

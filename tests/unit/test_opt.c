@@ -157,11 +157,30 @@ static void sizes_are_powers_of_1024(void **state) {
     static const struct {
         const char *s;
         uint64_t v;
-    } good[] = {{"0", 0},           {"4096", 4096},      {"4096B", 4096},
-                {"64K", 65536},     {"512M", 512 << 20}, {"512MiB", 512 << 20},
-                {"2g", 2ull << 30}, {"1TB", 1ull << 40}};
-    static const char *const bad[] = {
-        "", "M", "-1M", "1.5G", "1MM", "1iB", "1 M", "8388608T", "99999999999999999999"};
+    } good[] = {{"0", 0},
+                {"4096", 4096},
+                {"4096B", 4096},
+                {"64K", 65536},
+                {"1.5G", 1536 << 20},
+                {"0.25K", 256},
+                {"0.0009765625M", 1023},
+                {"512M", 512 << 20},
+                {"512MiB", 512 << 20},
+                {"2g", 2ull << 30},
+                {"1TB", 1ull << 40}};
+    static const char *const bad[] = {"",
+                                      "M",
+                                      "-1M",
+                                      "1.5",
+                                      "1.G",
+                                      ".5G",
+                                      "1.5B",
+                                      "1.5.5G",
+                                      "1MM",
+                                      "1iB",
+                                      "1 M",
+                                      "8388608T",
+                                      "99999999999999999999"};
     uint64_t v;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         assert_true(slv_opt_size(good[i].s, &v));
