@@ -22,7 +22,7 @@ section "sizes: lines of 100 columns, files of 1,000 lines"
 git ls-files '*.c' '*.h' | python3 -c '
 import sys
 bad = [f"{path}:{n}: {len(line)} columns" for path in sys.stdin.read().split()
-       for n, line in enumerate(open(path).read().split("\n"), 1) if len(line) > 100]
+       for n, line in enumerate(open(path, encoding="utf-8").read().split("\n"), 1) if len(line) > 100]
 print("\n".join(bad), end="\n" if bad else "")
 sys.exit(bool(bad))' || fail
 for file in $(git ls-files '*.c' '*.h' '*.py' '*.sh'); do

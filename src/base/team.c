@@ -1,8 +1,8 @@
 /* team.c: see team.h.
  *
  * Invariants
- *   - `stage` is the open stage: a number that grows by one with each, and how many units it has. It
- *     is one word, so that nobody reads the number of one and the units of another.
+ *   - `stage` is the open stage: a number that grows by one with each, and how many units it has.
+ *     It is one word, so that nobody reads the number of one and the units of another.
  *   - share[m] says how many pieces of member m's share of a stage are taken. A piece is taken by
  *     compare and swap from (stage, k) or from (an earlier stage, any) to (stage, k + 1). While a
  *     piece of a stage is not taken the stage is open, so who takes one knows that it still is: no

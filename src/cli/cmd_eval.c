@@ -1,8 +1,8 @@
 /* cmd_eval.c: how well a model predicts a text: perplexity, and distance to another model.
  *
- * Perplexity as llama.cpp's tool counts it, so that figures compare: the text is cut into windows of
- * --ctx tokens, each window begins with BOS where the model adds one, and the second half of every
- * window is scored. KL divergence is taken over the same positions, against the other model as the
+ * Perplexity as llama.cpp's tool counts it, so that figures compare: the text is cut into windows
+ * of --ctx tokens, each window begins with BOS where the model adds one, and the second half of
+ * every window is scored. KL divergence is taken over the same positions, against the other model as the
  * reference: sum p_ref (log p_ref - log p), in double. */
 #include "base/mem.h"
 #include "base/file.h"

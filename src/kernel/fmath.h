@@ -4,8 +4,9 @@
  * "Arithmetic"). The vector kernels perform exactly these operations in exactly this order, so a
  * lane of theirs equals a call here; constants are shared through this file.
  *
- * Stated errors, checked by tests/unit/test_fmath.c: expf 1 ulp on [-87, 88]; tanhf 2e-7 absolute. The double functions are for tables and samplers, not for the forward pass:
- * relative error below 1e-14 (exp, log), absolute below 1e-14 for sin and cos up to |x| = 2^22.
+ * Stated errors, checked by tests/unit/test_fmath.c: expf 1 ulp on [-87, 88]; tanhf 2e-7 absolute.
+ * The double functions are for tables and samplers, not for the forward pass: relative error below
+ * 1e-14 (exp, log), absolute below 1e-14 for sin and cos up to |x| = 2^22.
  */
 #ifndef SLV_KERNEL_FMATH_H
 #define SLV_KERNEL_FMATH_H

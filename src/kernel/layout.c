@@ -195,8 +195,8 @@ static void put_chunk(const struct slv_form_parts *f, uint8_t *chunk, size_t r,
     for (unsigned g = 0; f->low == 8 && g < 8; g++)
         put_four(low + (size_t)64 * g, four(u + 4 * g));
     for (unsigned v = 0; f->low == 4 && v < 4; v++)
-        put_four(low + (size_t)64 * v,
-                 (four(u + 4 * v) & nibble) | (four(u + 4 * v + 16) & nibble) << 4);
+        put_four(low + (size_t)64 * v, (four(u + 4 * v) & nibble) | (four(u + 4 * v + 16) & nibble)
+                                                                        << 4);
     for (unsigned v = 0; f->low == 2 && v < 2; v++)
         put_four(low + (size_t)64 * v, pairs(u, 0, v));
     for (unsigned v = 0; f->high == 2 && v < 2; v++)

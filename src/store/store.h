@@ -62,8 +62,9 @@ int slv_store_list(struct slv_store *st, struct slv_arena *arena, struct slv_sto
                    size_t *ret_n, size_t *ret_damaged, struct slv_err *err) SLV_MUST_USE;
 
 /* The path of what a user calls MODEL: a file or folder, a name in the store, hf:OWNER/REPO[:FILE]
- * that has been pulled, or NULL for the default model. st may be NULL: there is no store. A string with a '/' that is not hf:, or
- * that ends in .gguf, is a path; else the store comes first. SLV_E_NOENT says what to do. */
+ * that has been pulled, or NULL for the default model. A string with a '/' that is not hf:, or
+ * that ends in .gguf, is a path; else the store comes first. st may be NULL: there is none.
+ * SLV_E_NOENT says what to do. */
 int slv_store_resolve(struct slv_store *st, const char *model, struct slv_buf *path,
                       struct slv_err *err) SLV_MUST_USE;
 

@@ -1,5 +1,5 @@
-/* test_fmath.c: our own exp, log, sin, cos, tanh and the emulated fma keep the errors fmath.h states:
- * what every answer rests on, against the C library. */
+/* test_fmath.c: our own exp, log, sin, cos, tanh and the emulated fma keep the errors that fmath.h
+ * states: what every answer rests on, against the C library. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
