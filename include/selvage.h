@@ -84,6 +84,9 @@ struct slv_model_opts {
     bool inspect;     /* read metadata and tokenizer only: no sessions can be opened */
     const char *cpu;  /* instruction-set level as in SLV_CPU: "scalar", "avx2"; NULL: SLV_CPU, or
                          the best */
+    /* Called now and then while weights are packed, from the calling thread; may be NULL. */
+    void (*progress)(void *ctx, uint64_t done_bytes, uint64_t all_bytes);
+    void *progress_ctx;
 };
 
 /* Opens a GGUF file. SLV_E_NOENT, SLV_E_IO, SLV_E_FORMAT (malformed), SLV_E_UNSUPPORTED (an

@@ -360,7 +360,7 @@ static int bench(const struct slv_cli *cli, const void *opts, struct slv_err *er
         return slv_err_set(err, SLV_E_USAGE, "bench: -p 0 -n 0: nothing to measure");
     int rc = slv_cli_model_path(slv_cli_arg(cli, 0), &b.path, err);
     uint64_t t0 = now();
-    if (!rc) rc = slv_cli_model_open(b.path.data, &mo, &b.m, err);
+    if (!rc) rc = slv_cli_model_open(cli, b.path.data, &mo, &b.m, err);
     if (rc) {
         slv_buf_fini(&b.path);
         return rc;

@@ -100,7 +100,7 @@ static int hold(struct chat *c, const struct slv_tokens *want, struct slv_err *e
         if (rc) return slv_err_set(err, rc, "%s", slv_strerror(rc));
     }
     c->n_held = same;
-    int rc = slv_session_feed(c->s, want->v + same, want->n - same, err);
+    int rc = slv_cli_feed(c->cli, c->s, want->v + same, want->n - same, err);
     if (rc) return rc;
     memcpy(c->held, want->v, want->n * sizeof *want->v);
     c->n_held = want->n;
@@ -447,7 +447,7 @@ static int open_all(struct chat *c, struct slv_err *err) {
     slv_generate_default(&c->gen);
     c->gen.max_tokens = (uint32_t)c->o->n;
     int rc = slv_cli_sampling(&c->o->sampling, c->bias, &c->gen.sampling, err);
-    if (!rc) rc = slv_cli_session_open(name, &so, &c->m, &c->s, err);
+    if (!rc) rc = slv_cli_session_open(c->cli, name, &so, &c->m, &c->s, err);
     if (rc) return rc;
     c->held = slv_mem_calloc(slv_session_context(c->s), sizeof *c->held);
     if (!c->held) return slv_err_set(err, SLV_E_NOMEM, "out of memory");

@@ -2,8 +2,8 @@
  *
  * Perplexity as llama.cpp's tool counts it, so that figures compare: the text is cut into windows
  * of --ctx tokens, each window begins with BOS where the model adds one, and the second half of
- * every window is scored. KL divergence is taken over the same positions, against the other model as the
- * reference: sum p_ref (log p_ref - log p), in double. */
+ * every window is scored. KL divergence is taken over the same positions, against the other model
+ * as the reference: sum p_ref (log p_ref - log p), in double. */
 #include "base/mem.h"
 #include "base/file.h"
 #include "cli/cmd.h"
@@ -58,10 +58,10 @@ struct eval {
     size_t n, n_klds, same_top;
 };
 
-static int open_side(struct side *s, const char *name, const struct eval_opts *o,
-                     struct slv_err *err) {
+static int open_side(const struct slv_cli *cli, struct side *s, const char *name,
+                     const struct eval_opts *o, struct slv_err *err) {
     struct slv_model_opts mo = {.threads = (uint32_t)o->threads};
-    int rc = slv_cli_model_open(name, &mo, &s->m, err);
+    int rc = slv_cli_model_open(cli, name, &mo, &s->m, err);
     if (rc) return rc;
     slv_model_info(s->m, &s->info);
     struct slv_session_opts so = {.n_ctx = (uint32_t)o->ctx,
@@ -180,8 +180,8 @@ static int report(struct eval *e, const struct slv_cli *cli, struct slv_err *err
 static int prepare(struct eval *e, const struct slv_cli *cli, struct slv_err *err) {
     struct slv_buf text;
     slv_buf_init(&text, (size_t)1 << 30);
-    int rc = open_side(&e->a, slv_cli_arg(cli, 0), e->o, err);
-    if (!rc && e->o->against) rc = open_side(&e->ref, e->o->against, e->o, err);
+    int rc = open_side(cli, &e->a, slv_cli_arg(cli, 0), e->o, err);
+    if (!rc && e->o->against) rc = open_side(cli, &e->ref, e->o->against, e->o, err);
     if (!rc && e->ref.s && e->ref.info.n_vocab != e->a.info.n_vocab)
         rc = slv_err_set(err, SLV_E_USAGE, "--against: %u tokens in its vocabulary, not %u",
                          e->ref.info.n_vocab, e->a.info.n_vocab);

@@ -135,7 +135,7 @@ static int make_prompt(struct run *r, const char *arg, struct slv_err *err) {
 static int feed_prompt(struct run *r, struct slv_err *err) {
     const struct slv_tokens *t = &r->tokens;
     if (!t->n) return slv_err_set(err, SLV_E_USAGE, "the prompt has no tokens");
-    if (!r->o->echo_tokens) return slv_session_feed(r->session, t->v, t->n, err);
+    if (!r->o->echo_tokens) return slv_cli_feed(r->cli, r->session, t->v, t->n, err);
     int rc = 0;
     slv_json_null(&r->prompt_json, NULL);
     if (t->n > 1) rc = slv_session_feed_each(r->session, t->v, t->n - 1, on_prompt_logits, r, err);
@@ -233,7 +233,7 @@ static int answer(struct run *r, struct slv_err *err) {
 static int run_all(struct run *r, struct slv_err *err) {
     struct slv_session_opts so = slv_cli_session(&r->o->session);
     if (r->o->echo_tokens) so.n_logits = 16;
-    int rc = slv_cli_session_open(slv_cli_arg(r->cli, 0), &so, &r->model, &r->session, err);
+    int rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), &so, &r->model, &r->session, err);
     if (!rc) rc = make_prompt(r, slv_cli_arg(r->cli, 1), err);
     if (rc) return rc;
     struct slv_model_info info;

@@ -22,9 +22,9 @@ static const struct slv_opt detokenize_rows[] = {
     {"special", 0, SLV_OPT_FLAG_AT(struct tok_opts, special), .help = "write control tokens out"},
 };
 
-static int open_vocabulary(const char *name, struct slv_model **ret, struct slv_err *err) {
+static int open_vocabulary(const struct slv_cli *cli, struct slv_model **ret, struct slv_err *err) {
     struct slv_model_opts o = {.inspect = true};
-    return slv_cli_model_open(name, &o, ret, err);
+    return slv_cli_model_open(cli, slv_cli_arg(cli, 0), &o, ret, err);
 }
 
 static int print_tokens(const struct slv_cli *cli, struct slv_model *m, const struct slv_tokens *t,
@@ -67,7 +67,7 @@ static int tokenize(const struct slv_cli *cli, const void *opts, struct slv_err 
     struct slv_buf text;
     struct slv_tokens t = {0};
     slv_buf_init(&text, SLV_CLI_TEXT_MAX);
-    int rc = open_vocabulary(cli->args[0], &m, err);
+    int rc = open_vocabulary(cli, &m, err);
     if (!rc) rc = slv_cli_text(slv_cli_arg(cli, 1), &text, err);
     if (!rc) {
         rc = slv_model_tokenize(m, text.data, text.len, o->special, &t);
@@ -113,9 +113,9 @@ static int detokenize(const struct slv_cli *cli, const void *opts, struct slv_er
     struct slv_buf in;
     size_t cap = 0;
     slv_buf_init(&in, SLV_CLI_TEXT_MAX);
-    int rc = open_vocabulary(cli->args[0], &m, err);
-    if (!rc && cli->nargs == 1) rc = slv_cli_text(NULL, &in, err);
-    if (!rc && cli->nargs == 1) rc = read_ids(in.data, &t, &cap, err);
+    int rc = open_vocabulary(cli, &m, err);
+    if (!rc && cli->nargs < 2) rc = slv_cli_text(NULL, &in, err);
+    if (!rc && cli->nargs < 2) rc = read_ids(in.data, &t, &cap, err);
     for (size_t i = 1; i < cli->nargs && !rc; i++)
         rc = read_ids(cli->args[i], &t, &cap, err);
     if (!rc) {
@@ -147,9 +147,8 @@ static int detokenize(const struct slv_cli *cli, const void *opts, struct slv_er
 const struct slv_cmd slv_cmd_tokenize = {
     .name = "tokenize",
     .help = "show the token ids of a text",
-    .args = "MODEL [TEXT]",
+    .args = "[MODEL [TEXT]]",
     .more = "Without TEXT, or with '-', the text is read from standard input.",
-    .min_args = 1,
     .max_args = 2,
     SLV_CMD_OPTS(tokenize_rows, struct tok_opts),
     .fn = tokenize,
@@ -158,9 +157,8 @@ const struct slv_cmd slv_cmd_tokenize = {
 const struct slv_cmd slv_cmd_detokenize = {
     .name = "detokenize",
     .help = "show the text of token ids",
-    .args = "MODEL [ID...]",
+    .args = "[MODEL [ID...]]",
     .more = "Without ids they are read from standard input, parted by spaces, commas or lines.",
-    .min_args = 1,
     .max_args = SLV_CMD_ARGS_ANY,
     SLV_CMD_OPTS(detokenize_rows, struct tok_opts),
     .fn = detokenize,

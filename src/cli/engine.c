@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/utf8.h"
+#include "cli/out.h"
 #include "cli/sig.h"
 #include "store/store.h"
 
@@ -24,12 +25,25 @@ int slv_cli_model_path(const char *name, struct slv_buf *path, struct slv_err *e
     return rc;
 }
 
-int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct slv_model **ret,
-                       struct slv_err *err) {
+#define SOON_NS 500000000u /* what takes less long shows no progress */
+
+static void show_loading(void *bar, uint64_t done, uint64_t all) {
+    slv_progress_update(bar, done, all);
+}
+
+int slv_cli_model_open(const struct slv_cli *cli, const char *name, const struct slv_model_opts *o,
+                       struct slv_model **ret, struct slv_err *err) {
     struct slv_buf path;
+    struct slv_progress bar;
+    struct slv_model_opts opts = *o;
+    slv_progress_init(&bar, "loading", cli->quiet);
+    bar.after_ns = SOON_NS;
+    opts.progress = show_loading;
+    opts.progress_ctx = &bar;
     slv_buf_init(&path, 65536);
     int rc = slv_cli_model_path(name, &path, err);
-    if (!rc) rc = slv_model_open(path.data, o, ret, err);
+    if (!rc) rc = slv_model_open(path.data, &opts, ret, err);
+    slv_progress_end(&bar);
     slv_buf_fini(&path);
     if (rc) return rc;
     struct slv_model_info info;
@@ -43,22 +57,24 @@ int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct 
 static void cancel(void *session) { slv_session_cancel(session, true); }
 
 /* Whether a session would fit, before weights are read. */
-static int check_memory(const char *name, const struct slv_session_opts *o, struct slv_err *err) {
+static int check_memory(const struct slv_cli *cli, const char *name,
+                        const struct slv_session_opts *o, struct slv_err *err) {
     struct slv_model_opts look = {.inspect = true};
     struct slv_model *m = NULL;
     struct slv_session *s = NULL;
-    int rc = slv_cli_model_open(name, &look, &m, err);
+    int rc = slv_cli_model_open(cli, name, &look, &m, err);
     if (rc) return rc;
     rc = slv_session_open(m, o, &s, err);
     slv_model_close(m);
     return rc == SLV_E_FIT ? rc : 0; /* anything else is met again when it is opened in earnest */
 }
 
-int slv_cli_session_open(const char *name, const struct slv_session_opts *o, struct slv_model **ret,
+int slv_cli_session_open(const struct slv_cli *cli, const char *name,
+                         const struct slv_session_opts *o, struct slv_model **ret,
                          struct slv_session **ret_session, struct slv_err *err) {
     struct slv_model_opts mo = {.threads = o->threads};
-    int rc = o->memory ? check_memory(name, o, err) : 0;
-    if (!rc) rc = slv_cli_model_open(name, &mo, ret, err);
+    int rc = o->memory ? check_memory(cli, name, o, err) : 0;
+    if (!rc) rc = slv_cli_model_open(cli, name, &mo, ret, err);
     if (!rc) rc = slv_session_open(*ret, o, ret_session, err);
     if (rc) {
         slv_model_close(*ret);
@@ -68,6 +84,27 @@ int slv_cli_session_open(const char *name, const struct slv_session_opts *o, str
     slv_sig_hook(cancel, *ret_session);
     if (slv_sig_seen()) cancel(*ret_session); /* it came while weights were read */
     return 0;
+}
+
+#define FEED_STEP 256 /* tokens between two looks at the clock */
+
+int slv_cli_feed(const struct slv_cli *cli, struct slv_session *s, const int32_t *ids, size_t n,
+                 struct slv_err *err) {
+    struct slv_progress bar;
+    slv_progress_init(&bar, "reading the prompt, tokens", cli->quiet);
+    bar.count = true;
+    bar.after_ns = SOON_NS;
+    int rc = 0;
+    size_t room = slv_session_context(s) - slv_session_position(s);
+    if (n > room) return slv_session_feed(s, ids, n, err); /* which says so */
+    for (size_t done = 0; done < n && !rc;) {
+        size_t k = n - done < FEED_STEP || !bar.on ? n - done : FEED_STEP;
+        slv_progress_update(&bar, done, n);
+        rc = slv_session_feed(s, ids + done, k, err);
+        done += k;
+    }
+    slv_progress_end(&bar);
+    return rc;
 }
 
 void slv_cli_session_close(struct slv_model *m, struct slv_session *s) {

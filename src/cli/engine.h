@@ -3,6 +3,7 @@
 #define SLV_CLI_ENGINE_H
 
 #include "base/json.h"
+#include "cli/cmd.h"
 #include "cli/opt.h"
 #include "selvage.h"
 
@@ -169,15 +170,19 @@ struct slv_cli_sampling_opts {
 /* Appends the path of what a user calls MODEL; NULL: the default model. */
 int slv_cli_model_path(const char *name, struct slv_buf *path, struct slv_err *err) SLV_MUST_USE;
 
-/* Opens a model by path or name, warning about a lowered SLV_CPU. */
-int slv_cli_model_open(const char *name, const struct slv_model_opts *o, struct slv_model **ret,
-                       struct slv_err *err) SLV_MUST_USE;
+/* Opens a model by path or name, with progress, warning about a lowered SLV_CPU. */
+int slv_cli_model_open(const struct slv_cli *cli, const char *name, const struct slv_model_opts *o,
+                       struct slv_model **ret, struct slv_err *err) SLV_MUST_USE;
 
 /* Opens a model and a session. With a limit of memory nothing large is read before it is known that
  * both fit. From here on Ctrl-C stops the session at its next step; slv_cli_session_close ends
  * that. On failure nothing is left open. */
-int slv_cli_session_open(const char *name, const struct slv_session_opts *o, struct slv_model **ret,
+int slv_cli_session_open(const struct slv_cli *cli, const char *name,
+                         const struct slv_session_opts *o, struct slv_model **ret,
                          struct slv_session **ret_session, struct slv_err *err) SLV_MUST_USE;
+/* Reads a prompt, with progress where that takes time. */
+int slv_cli_feed(const struct slv_cli *cli, struct slv_session *s, const int32_t *ids, size_t n,
+                 struct slv_err *err) SLV_MUST_USE;
 void slv_cli_session_close(struct slv_model *m, struct slv_session *s);
 
 struct slv_session_opts slv_cli_session(const struct slv_cli_session_opts *o);

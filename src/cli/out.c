@@ -144,6 +144,7 @@ void slv_progress_update(struct slv_progress *p, uint64_t done, uint64_t total) 
         p->begun_ns = now;
         p->begun_at = done;
     }
+    if (now - p->begun_ns < p->after_ns) return;
     if (p->drawn && now - p->last_ns < NS / 10) return;
     if (done < p->begun_at) p->begun_at = done; /* the download began again */
     p->last_ns = now;

@@ -36,6 +36,7 @@ struct slv_progress {
     bool drawn;
     bool count;                 /* things, not bytes */
     const char *what;           /* borrowed */
+    uint64_t after_ns;          /* what is done sooner draws nothing */
     uint64_t begun_ns, last_ns; /* monotonic */
     uint64_t begun_at;          /* `done` at the first update: a resumed download's rate */
 };

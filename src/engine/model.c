@@ -77,12 +77,12 @@ static uint32_t threads_or_all(uint32_t n) {
     return n > SLV_TEAM_MAX ? SLV_TEAM_MAX : n;
 }
 
-static int pack(struct slv_model *m, uint32_t threads, struct slv_err *err) {
+static int pack(struct slv_model *m, const struct slv_model_opts *o, struct slv_err *err) {
     struct slv_team *team;
-    uint32_t n = threads_or_all(threads);
+    uint32_t n = threads_or_all(o->threads);
     int rc = slv_team_open(n, &team);
     if (rc) return slv_err_set(err, rc, "cannot start %u threads", n);
-    rc = slv_weights_pack(&m->w, &m->h, team, err);
+    rc = slv_weights_pack(&m->w, &m->h, team, o, err);
     slv_team_close(team);
     if (!rc && slv_plan_init(&m->plan, &m->h, &m->w))
         rc = slv_err_set(err, SLV_E_NOMEM, "out of memory");
@@ -99,7 +99,7 @@ static int load(struct slv_model *m, const struct slv_model_opts *o, struct slv_
     if (rc) return rc;
     count_params(m);
     compile_template(m);
-    if (!o->inspect) return pack(m, o->threads, err);
+    if (!o->inspect) return pack(m, o, err);
     if (slv_plan_init(&m->plan, &m->h, &m->w))
         return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     return 0;

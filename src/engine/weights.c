@@ -4,6 +4,8 @@
 #include "base/mem.h"
 
 #include <float.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -281,7 +283,16 @@ struct packing {
     struct slv_weights *w;
     uint32_t n_layer;
     size_t page;
+    const struct slv_model_opts *opts; /* progress */
+    _Atomic uint64_t done;             /* bytes of tiles */
+    pthread_t caller;
 };
+
+static void tell(struct packing *p, uint64_t bytes) {
+    uint64_t done = atomic_fetch_add_explicit(&p->done, bytes, memory_order_relaxed) + bytes;
+    if (p->opts->progress && pthread_equal(pthread_self(), p->caller))
+        p->opts->progress(p->opts->progress_ctx, done, p->w->tile_bytes);
+}
 
 static size_t tiles_to_pack(void *arg, size_t stage) {
     const struct packing *p = arg;
@@ -297,7 +308,7 @@ static void drop_pages(const unsigned char *from, const unsigned char *to, size_
 }
 
 static void pack_tiles(void *arg, size_t stage, size_t t0, size_t t1) {
-    const struct packing *p = arg;
+    struct packing *p = arg;
     const struct slv_linear *l = linear_at(p->w, p->n_layer, stage);
     size_t row_bytes = (size_t)(l->from->bytes / l->from->ne[1]), rows = l->mat.rows;
     const unsigned char *src = (const unsigned char *)l->from->data + l->row0 * row_bytes;
@@ -308,12 +319,13 @@ static void pack_tiles(void *arg, size_t stage, size_t t0, size_t t1) {
         size_t read = (i + 1) * SLV_TILE_ROWS < rows ? (i + 1) * SLV_TILE_ROWS : rows;
         if (i + 1 < t1 && (read - dropped) * row_bytes < DROP_BYTES) continue;
         drop_pages(src + dropped * row_bytes, src + read * row_bytes, p->page);
+        tell(p, (read - dropped) / SLV_TILE_ROWS * l->mat.tile_bytes);
         dropped = read;
     }
 }
 
 int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
-                     struct slv_err *err) {
+                     const struct slv_model_opts *opts, struct slv_err *err) {
     void *p = mmap(NULL, w->tile_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return slv_err_set(err, SLV_E_NOMEM, "no memory for %zu bytes of weights", w->tile_bytes);
@@ -325,7 +337,11 @@ int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct 
         struct slv_linear *l = linear_at(w, h->n_layer, i);
         if (l->mat.layout) l->mat.tiles = w->tiles + l->at;
     }
-    struct packing packing = {.w = w, .n_layer = h->n_layer, .page = (size_t)sysconf(_SC_PAGESIZE)};
+    struct packing packing = {.w = w,
+                              .n_layer = h->n_layer,
+                              .page = (size_t)sysconf(_SC_PAGESIZE),
+                              .opts = opts,
+                              .caller = pthread_self()};
     const struct slv_job job = {n, tiles_to_pack, pack_tiles, &packing};
     slv_team_run(team, &job);
     return 0;

@@ -53,7 +53,7 @@ int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h, stru
 
 /* Packs all matrices with the team. SLV_E_NOMEM. */
 int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
-                     struct slv_err *err) SLV_MUST_USE;
+                     const struct slv_model_opts *opts, struct slv_err *err) SLV_MUST_USE;
 
 void slv_weights_fini(struct slv_weights *w);
 
