@@ -42,16 +42,18 @@ struct line { /* a word on its own cache line */
 };
 
 struct slv_team {
-    struct line stage;
+    /* what changes with each stage */
+    _Alignas(64) _Atomic uint64_t stage;
+    size_t next; /* stage of the job that follows the open one */
     struct line left;
     _Alignas(64) _Atomic uint32_t phase;
     _Atomic uint32_t sleepers;
-    size_t n;
+    struct line share[SLV_TEAM_MAX];
+    /* what does not, apart from it */
+    _Alignas(64) size_t n;
     unsigned patience, awake; /* the two times above in turns of cpu_relax */
     struct slv_job job;
-    size_t next; /* stage of the job that follows the open one */
     _Atomic bool done, stop;
-    struct line share[SLV_TEAM_MAX];
     struct member {
         struct slv_team *team;
         size_t ith;
@@ -94,13 +96,13 @@ static void renew_shares(struct slv_team *t, uint32_t number) {
 /* Opens the next stage that has units, or says that the job is done. The caller is alone: nothing
  * is open. */
 static void open_next(struct slv_team *t) {
-    uint32_t number = stage_of(atomic_load_explicit(&t->stage.v, memory_order_relaxed)) + 1;
+    uint32_t number = stage_of(atomic_load_explicit(&t->stage, memory_order_relaxed)) + 1;
     if (number % (1u << 24) == 0) renew_shares(t, number);
     while (t->next < t->job.n_stages) {
         size_t n = t->job.units(t->job.arg, t->next++);
         if (!n) continue;
         atomic_store_explicit(&t->left.v, n, memory_order_relaxed);
-        atomic_store_explicit(&t->stage.v, pair(number, (uint32_t)n), memory_order_release);
+        atomic_store_explicit(&t->stage, pair(number, (uint32_t)n), memory_order_release);
         advance(t);
         return;
     }
@@ -136,7 +138,7 @@ static void finish(struct slv_team *t, size_t units) {
 }
 
 static uint64_t open_stage(const struct slv_team *t) {
-    return atomic_load_explicit(&t->stage.v, memory_order_acquire);
+    return atomic_load_explicit(&t->stage, memory_order_acquire);
 }
 
 static void own_share(struct slv_team *t, uint64_t stage, size_t ith) {
