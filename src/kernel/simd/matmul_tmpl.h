@@ -13,10 +13,13 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
-/* What an instance is made of, all constants: see slv_form_parts. */
+/* What an instance is made of, all constants: see slv_form_parts; `bias` and `block` are those of
+ * the form's layouts, block 0 where they differ. */
 struct mm_form {
-    int low, high, sub, min, table, fsub;
+    int low, high, sub, min, table, fsub, bias, block;
 };
+
+INLINE int mm_bias(struct mm_form f) { return f.low == 8 || f.table ? SIGNED_BIAS : f.bias; }
 
 INLINE vf mm_scale(bool f32, const uint8_t *line) {
     return f32 ? vf_load((const float *)(const void *)line) : vf_from_f16(line);
@@ -65,23 +68,22 @@ INLINE int32_t mm_load4(const int8_t *q) {
 }
 
 /* The dot of groups [g0, g1) of a chunk with the column's codes q, corrected by the bias. */
-INLINE vi mm_groups(struct mm_form f, int bias, const vb u[8], int g0, int g1, const int8_t *q,
+INLINE vi mm_groups(struct mm_form f, const vb u[8], int g0, int g1, const int8_t *q,
                     const int16_t *sum) {
-    vi dot = vi_zero();
+    const int bias = mm_bias(f);
+    vi dot = bias ? vi_set1(bias * (g1 - g0 == 8 ? sum[0] + sum[1] : sum[g0 / 4])) : vi_zero();
     UNROLL for (int g = g0; g < g1; g++) {
         int32_t x = mm_load4(q + 4 * g);
         dot = f.low == 8 || f.table ? vi_dot_s(dot, u[g], x) : vi_dot_u(dot, u[g], x);
     }
-    if (f.low == 8 || f.table) bias = SIGNED_BIAS;
-    if (bias == 0) return dot;
-    int32_t s = g1 - g0 == 8 ? sum[0] + sum[1] : sum[g0 / 4];
-    return vi_add(dot, vi_set1(bias * s));
+    return dot;
 }
 
 /* One tile block times nc columns: the state of a block's integers is in dot[] and min[]. */
 INLINE void mm_block(struct mm_form f, const struct slv_layout *l, int nc, const uint8_t *blk,
                      const struct slv_acts *x, size_t at, vf acc[]) {
-    const int line = ROWS * (l->d_f32 ? 4 : 2), block = l->block;
+    const int line = ROWS * (l->d_f32 ? 4 : 2), block = f.block ? f.block : l->block;
+    const int act = f.fsub ? 32 : block; /* columns of an activation scale */
     const int scales = f.fsub ? block / f.fsub : 1, nsub = f.sub ? block / f.sub : 0;
     const uint8_t *m_line = blk + line * scales;
     const int8_t *sc = (const int8_t *)m_line + (f.min ? line : 0);
@@ -102,9 +104,9 @@ INLINE void mm_block(struct mm_form f, const struct slv_layout *l, int nc, const
             UNROLL for (int c = 0; c < nc; c++) {
                 const size_t col = (size_t)c * x->ld + at + 32 * (size_t)i;
                 const int16_t *sum = x->sum + col / 16;
-                vi d = mm_groups(f, l->bias, u, g0, g1, x->q + col, sum);
+                vi d = mm_groups(f, u, g0, g1, x->q + col, sum);
                 if (f.fsub) {
-                    vf dx = vf_set1(x->d[col / l->act]);
+                    vf dx = vf_set1(x->d[col / (size_t)act]);
                     vf dw = mm_scale(l->d_f32, blk + line * (2 * i + half));
                     acc[c] = vf_fma(vi_to_vf(d), vf_mul(dw, dx), acc[c]);
                     continue;
@@ -119,7 +121,7 @@ INLINE void mm_block(struct mm_form f, const struct slv_layout *l, int nc, const
     if (f.fsub) return;
     vf dw = mm_scale(l->d_f32, blk);
     UNROLL for (int c = 0; c < nc; c++) {
-        vf dx = vf_set1(x->d[((size_t)c * x->ld + at) / l->act]);
+        vf dx = vf_set1(x->d[((size_t)c * x->ld + at) / (size_t)act]);
         acc[c] = vf_fma(vi_to_vf(dot[c]), vf_mul(dw, dx), acc[c]);
         if (f.min)
             acc[c] = vf_fma(vi_to_vf(min[c]), vf_mul(mm_scale(l->d_f32, m_line), dx), acc[c]);
@@ -141,11 +143,12 @@ INLINE struct slv_acts mm_acts_at(const struct slv_acts *x, size_t col, size_t a
 INLINE void mm_int_tile(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, int nc,
                         const uint8_t *tile, float *out, size_t ldo) {
     const struct slv_layout *l = w->layout;
-    const size_t blocks = w->cols / l->block, bytes = w->tile_bytes / blocks;
+    const size_t block = f.block ? (size_t)f.block : l->block;
+    const size_t blocks = w->cols / block, bytes = w->tile_bytes / blocks;
     vf acc[8];
     UNROLL for (int c = 0; c < nc; c++) acc[c] = vf_zero();
     for (size_t b = 0; b < blocks; b++)
-        mm_block(f, l, nc, tile + b * bytes, x, b * l->block, acc);
+        mm_block(f, l, nc, tile + b * bytes, x, b * block, acc);
     UNROLL for (int c = 0; c < nc; c++) vf_store(out + (size_t)c * ldo, acc[c]);
 }
 
@@ -224,22 +227,22 @@ INLINE void mm_float(int kind, const struct slv_mat *w, const struct slv_acts *x
 MM_FLOAT(mm_f32, 32)
 MM_FLOAT(mm_f16, 16)
 MM_FLOAT(mm_bf16, -16)
-/*             low high sub min table fsub */
-MM_INT(mm_8, 8, 0, 0, 0, 0, 0)
-MM_INT(mm_4, 4, 0, 0, 0, 0, 0)
-MM_INT(mm_4_m, 4, 0, 0, 1, 0, 0)
-MM_INT(mm_41, 4, 1, 0, 0, 0, 0)
-MM_INT(mm_41_m, 4, 1, 0, 1, 0, 0)
-MM_INT(mm_4t, 4, 0, 0, 0, 1, 0)
-MM_INT(mm_4t_f16, 4, 0, 0, 0, 1, 16)
-MM_INT(mm_2, 2, 0, 0, 0, 0, 0)
-MM_INT(mm_2_s16_sm, 2, 0, 16, 2, 0, 0)
-MM_INT(mm_21_s16, 2, 1, 16, 0, 0, 0)
-MM_INT(mm_4_s32_sm, 4, 0, 32, 2, 0, 0)
-MM_INT(mm_41_s32_sm, 4, 1, 32, 2, 0, 0)
-MM_INT(mm_42_s16, 4, 2, 16, 0, 0, 0)
-MM_INT(mm_4t_s32, 4, 0, 32, 0, 1, 0)
-MM_INT(mm_4t_s16, 4, 0, 16, 0, 1, 0)
+/*             low high sub min table fsub bias block */
+MM_INT(mm_8, 8, 0, 0, 0, 0, 0, 0, 0)
+MM_INT(mm_4, 4, 0, 0, 0, 0, 0, -8, 32)
+MM_INT(mm_4_m, 4, 0, 0, 1, 0, 0, 0, 32)
+MM_INT(mm_41, 4, 1, 0, 0, 0, 0, -16, 32)
+MM_INT(mm_41_m, 4, 1, 0, 1, 0, 0, 0, 32)
+MM_INT(mm_4t, 4, 0, 0, 0, 1, 0, 0, 32)
+MM_INT(mm_4t_f16, 4, 0, 0, 0, 1, 16, 0, 64)
+MM_INT(mm_2, 2, 0, 0, 0, 0, 0, -1, 0)
+MM_INT(mm_2_s16_sm, 2, 0, 16, 2, 0, 0, 0, 256)
+MM_INT(mm_21_s16, 2, 1, 16, 0, 0, 0, -4, 256)
+MM_INT(mm_4_s32_sm, 4, 0, 32, 2, 0, 0, 0, 256)
+MM_INT(mm_41_s32_sm, 4, 1, 32, 2, 0, 0, 0, 256)
+MM_INT(mm_42_s16, 4, 2, 16, 0, 0, 0, -32, 256)
+MM_INT(mm_4t_s32, 4, 0, 32, 0, 1, 0, 0, 256)
+MM_INT(mm_4t_s16, 4, 0, 16, 0, 1, 0, 0, 256)
 
 static void mm_fill(struct slv_kernels *k) {
     k->matmul[SLV_FORM_F32] = mm_f32;
