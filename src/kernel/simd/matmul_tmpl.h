@@ -10,6 +10,9 @@
 #include "kernel/kernels.h"
 
 #define ROWS SLV_TILE_ROWS
+/* With one column nothing is used twice: weights come from memory, and the next page's first lines
+ * must be asked for before the hardware, which stops at a page's end, would. Bytes. */
+#define PREFETCH_AHEAD 6144
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
@@ -147,8 +150,12 @@ INLINE void mm_int_tile(struct mm_form f, const struct slv_mat *w, const struct 
     const size_t blocks = w->cols / block, bytes = w->tile_bytes / blocks;
     vf acc[8];
     UNROLL for (int c = 0; c < nc; c++) acc[c] = vf_zero();
-    for (size_t b = 0; b < blocks; b++)
-        mm_block(f, l, nc, tile + b * bytes, x, b * block, acc);
+    for (size_t b = 0; b < blocks; b++) {
+        const uint8_t *blk = tile + b * bytes;
+        for (size_t i = 0; nc == 1 && i < bytes; i += 64)
+            __builtin_prefetch(blk + PREFETCH_AHEAD + i);
+        mm_block(f, l, nc, blk, x, b * block, acc);
+    }
     UNROLL for (int c = 0; c < nc; c++) vf_store(out + (size_t)c * ldo, acc[c]);
 }
 
