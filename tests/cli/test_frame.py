@@ -121,11 +121,11 @@ def names_from_the_command_line_cannot_drive_the_terminal():
     assert json.loads(p.stderr)["level"] == "error"
 
 
-def on_a_terminal(*args):
-    """What a terminal as standard output is sent."""
+def on_a_terminal(*args, which="stdout"):
+    """What a terminal as standard output, or error, is sent, and the exit status."""
     master, slave = pty.openpty()
-    p = subprocess.Popen([PROGRAM, *args], env=ENV, stdin=subprocess.DEVNULL, stdout=slave,
-                         stderr=subprocess.DEVNULL)
+    outputs = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, which: slave}
+    p = subprocess.Popen([PROGRAM, *args], env=ENV, stdin=subprocess.DEVNULL, **outputs)
     os.close(slave)
     seen = b""
     while select.select([master], [], [], 20)[0]:
@@ -136,9 +136,8 @@ def on_a_terminal(*args):
         seen += piece
         if not piece:
             break
-    p.wait()
     os.close(master)
-    return seen
+    return seen, p.wait()
 
 
 def names_from_a_model_file_cannot_drive_the_terminal():
@@ -153,7 +152,7 @@ def names_from_a_model_file_cannot_drive_the_terminal():
         shown = run("show", path).stdout
         assert "\x1b" not in shown and "\nL" not in shown and shown.count("?]0;x?red?L?31m?") == 2
         for args in (["show", path], ["show", path, "--template"], ["show", path, "--tensors"]):
-            seen = on_a_terminal(*args)
+            seen, _ = on_a_terminal(*args)
             assert b"red" in seen and not re.search(rb"[\x00-\x08\x0e-\x1f\xff]|\xc2\x9b", seen), seen
         raw = subprocess.run([PROGRAM, "show", path, "--template"], env=ENV, capture_output=True)
         assert raw.stdout == evil + b"\n"  # elsewhere than on a terminal every byte is kept
@@ -271,21 +270,8 @@ def progress_is_for_terminals_only():
         f.write(make_gguf.bpe().bytes() + b"\0" * (8 << 20))
     assert "\x1b" not in run("pull", "--from", model, "big").stderr
     for option, drawn in (("--json", True), ("--quiet", False)):
-        master, slave = pty.openpty()
-        p = subprocess.Popen([PROGRAM, "pull", "--from", model, "big", option], env=ENV,
-                             stdout=subprocess.DEVNULL, stderr=slave)
-        os.close(slave)
-        seen = b""
-        while select.select([master], [], [], 20)[0]:
-            try:
-                piece = os.read(master, 4096)
-            except OSError:
-                break
-            seen += piece
-            if not piece:
-                break
-        assert p.wait() == 0
-        os.close(master)
+        seen, status = on_a_terminal("pull", "--from", model, "big", option, which="stderr")
+        assert status == 0
         assert (b"MiB" in seen) == drawn, (option, seen)
     run("rm", "big")
 
