@@ -227,8 +227,8 @@ SLV_API int slv_session_rewind(struct slv_session *s, uint32_t n) SLV_MUST_USE;
 SLV_API const float *slv_session_logits(const struct slv_session *s);
 
 /* May be called from another thread or a signal handler. stop: the running feed or generation, or
- * the next one if none is running, stops at its next step with SLV_E_CANCELLED; that takes the
- * request back, and so does a call with stop false. */
+ * the next one if none is running, gives up its step and ends with SLV_E_CANCELLED; what was read
+ * before that step stays. That takes the request back, and so does a call with stop false. */
 SLV_API void slv_session_cancel(struct slv_session *s, bool stop);
 
 /* --- generation ------------------------------------------------------------------------------- */

@@ -312,14 +312,15 @@ static void pack_tiles(void *arg, size_t stage, size_t t0, size_t t1) {
     const struct slv_linear *l = linear_at(p->w, p->n_layer, stage);
     size_t row_bytes = (size_t)(l->from->bytes / l->from->ne[1]), rows = l->mat.rows;
     const unsigned char *src = (const unsigned char *)l->from->data + l->row0 * row_bytes;
-    size_t dropped = t0 * SLV_TILE_ROWS;
+    size_t dropped = t0 * SLV_TILE_ROWS, told = t0;
     for (size_t i = t0; i < t1; i++) {
         slv_layout_pack(l->mat.layout, src, row_bytes, rows, l->mat.cols, i,
                         p->w->tiles + l->at + i * l->mat.tile_bytes);
         size_t read = (i + 1) * SLV_TILE_ROWS < rows ? (i + 1) * SLV_TILE_ROWS : rows;
         if (i + 1 < t1 && (read - dropped) * row_bytes < DROP_BYTES) continue;
         drop_pages(src + dropped * row_bytes, src + read * row_bytes, p->page);
-        tell(p, (read - dropped) / SLV_TILE_ROWS * l->mat.tile_bytes);
+        tell(p, (i + 1 - told) * l->mat.tile_bytes);
+        told = i + 1;
         dropped = read;
     }
 }
@@ -344,6 +345,7 @@ int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct 
                               .caller = pthread_self()};
     const struct slv_job job = {n, tiles_to_pack, pack_tiles, &packing};
     slv_team_run(team, &job);
+    if (opts->progress) opts->progress(opts->progress_ctx, w->tile_bytes, w->tile_bytes);
     return 0;
 }
 

@@ -160,6 +160,31 @@ static void a_request_to_stop_is_taken_once(void **state) {
     slv_model_close(m);
 }
 
+struct told {
+    uint64_t calls, done, all;
+    bool fell;
+};
+
+static void on_progress(void *ctx, uint64_t done, uint64_t all) {
+    struct told *t = ctx;
+    t->fell = t->fell || done < t->done || done > all;
+    t->calls++;
+    t->done = done;
+    t->all = all;
+}
+
+static void loading_tells_how_far_it_is(void **state) {
+    (void)state;
+    struct slv_model *m;
+    struct told t = {0};
+    struct slv_model_opts o = {.threads = 1, .progress = on_progress, .progress_ctx = &t};
+    assert_int_equal(slv_model_open(MODEL, &o, &m, NULL), 0);
+    assert_true(t.calls > 0 && !t.fell);
+    assert_int_equal(t.all, m->w.tile_bytes);
+    assert_int_equal(t.done, t.all);
+    slv_model_close(m);
+}
+
 static void a_step_allocates_nothing(void **state) {
     (void)state;
     struct slv_model *m = open_model();
@@ -353,6 +378,7 @@ int main(void) {
         cmocka_unit_test(what_does_not_fit_is_refused_whole),
         cmocka_unit_test(values_that_are_no_numbers_are_an_error),
         cmocka_unit_test(a_request_to_stop_is_taken_once),
+        cmocka_unit_test(loading_tells_how_far_it_is),
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(greedy_takes_the_best_and_the_lowest_of_equals),
