@@ -82,7 +82,6 @@ int slv_cli_session_open(const struct slv_cli *cli, const char *name,
         return rc;
     }
     slv_sig_hook(cancel, *ret_session);
-    if (slv_sig_seen()) cancel(*ret_session); /* it came while weights were read */
     return 0;
 }
 

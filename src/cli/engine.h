@@ -175,7 +175,7 @@ int slv_cli_model_open(const struct slv_cli *cli, const char *name, const struct
                        struct slv_model **ret, struct slv_err *err) SLV_MUST_USE;
 
 /* Opens a model and a session. With a limit of memory nothing large is read before it is known that
- * both fit. From here on Ctrl-C stops the session at its next step; slv_cli_session_close ends
+ * both fit. From here on a signal that is watched for stops the session; slv_cli_session_close ends
  * that. On failure nothing is left open. */
 int slv_cli_session_open(const struct slv_cli *cli, const char *name,
                          const struct slv_session_opts *o, struct slv_model **ret,

@@ -21,7 +21,7 @@ struct slv_kv {
     uint32_t n_ctx; /* positions it can hold */
     uint32_t n_pos; /* positions it holds */
     uint32_t
-        highest; /* most positions it ever held: windowed rings have lost what lies far below */
+        highest; /* most positions ever written: windowed rings have lost what lies far below */
     uint32_t n_layer, n_head_kv, window;
     size_t dk, dv; /* padded head sizes */
     size_t v_at, ks_at, vs_at, block_bytes;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define TEXTS_MAX ((size_t)8 << 20)
-#define PROGRAM_BYTES ((uint64_t)16 << 20) /* code, stacks and the C library, measured */
+#define PROGRAM_BYTES ((uint64_t)16 << 20) /* code, libraries, stacks */
 
 /* A NUL-terminated copy of a key's string, "" where the file has none. */
 static int copy_text(struct slv_model *m, const char *key, const char **ret, struct slv_err *err) {

@@ -280,6 +280,7 @@ static bool has(const struct slv_tokenizer *t, int32_t id) {
 }
 
 size_t slv_tokenizer_size(const struct slv_tokenizer *t) { return t->n; }
+
 static size_t trie_bytes(const struct slv_trie *t) {
     return t->cap * sizeof *t->edges + t->node_cap * sizeof *t->value;
 }
