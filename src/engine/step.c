@@ -123,16 +123,18 @@ static float *row(const struct slv_runner *r, uint8_t buf, size_t i) {
     return r->buf[buf] + i * r->m.plan->width[buf];
 }
 
-/* Columns [c0, c1) of row i of a buffer into its quantized copies. Bounds are multiples of the
+/* Columns [c0, c1) of row i of n of a buffer into its quantized copies. Bounds are multiples of the
  * largest block size wanted. */
 static void quantize(const struct slv_runner *r, enum slv_act_id act, const float *x, size_t i,
-                     size_t c0, size_t c1) {
+                     size_t n, size_t c0, size_t c1) {
     const struct slv_plan *p = r->m.plan;
+    struct slv_panel to = slv_panel_of(i, n, p->act_cols[act]);
     for (size_t k = 0; k < SLV_ACT_KINDS; k++) {
         if (!(p->act_mask[act] >> k & 1)) continue;
-        size_t block = (size_t)32 << k, at = i * p->act_cols[act] + c0;
+        size_t block = (size_t)32 << k, at = to.at + c0 * to.w;
         const struct act_copy *c = &r->act[act][k];
-        r->m.kern->quantize(x + c0, c1 - c0, block, c->q + at, c->d + at / block, c->sum + at / 16);
+        r->m.kern->quantize(x + c0, c1 - c0, block, to.w, c->q + at + to.c * 32,
+                            c->d + at / block + to.c, c->sum + at / 16 + to.c * 2);
     }
 }
 
@@ -206,7 +208,7 @@ static void op_norm(struct slv_runner *r, const struct slv_op *op, size_t from, 
         add_pending(r, op, i);
         if (op->w) apply_norm(r, x, op->w, op->b, n);
         else memcpy(n, x, r->m.h->n_embd * sizeof *n);
-        quantize(r, SLV_A_N, n, i, 0, r->m.h->n_embd);
+        quantize(r, SLV_A_N, n, i, r->n, 0, r->m.h->n_embd);
     }
 }
 
@@ -222,7 +224,7 @@ static void op_out_norm(struct slv_runner *r, const struct slv_op *op, size_t fr
         float *n = row(r, SLV_B_N, j);
         add_pending(r, op, i);
         apply_norm(r, row(r, SLV_B_X, i), op->w, op->b, n);
-        quantize(r, SLV_A_N, n, j, 0, r->m.h->n_embd);
+        quantize(r, SLV_A_N, n, j, r->n_logits, 0, r->m.h->n_embd);
     }
 }
 
@@ -386,7 +388,7 @@ static void attend(const struct slv_runner *r, const struct slv_op *op, size_t i
     memcpy(q, row(r, SLV_B_Q, i) + head * h->head_k, h->head_k * sizeof *q);
     struct slv_attn_args a = {
         .q = q, .q8 = q8, .q8_scale = q8_scale, .scale = h->attn_scale, .cap = h->attn_cap};
-    if (t->kv->type == SLV_KV_Q8) kern->quantize(q, t->kv->dk, 32, q8, q8_scale, sums);
+    if (t->kv->type == SLV_KV_Q8) kern->quantize(q, t->kv->dk, 32, 1, q8, q8_scale, sums);
     uint32_t first = 0, end = t->pos + 1;
     if (h->window && h->windowed[op->layer] && end > h->window) first = end - h->window;
     float max = 0.0f, sum = 0.0f;
@@ -435,7 +437,7 @@ static void op_quant(struct slv_runner *r, const struct slv_op *op, size_t from,
     while (from < to) {
         size_t i = from / a_row, b = from % a_row,
                n = to - from < a_row - b ? to - from : a_row - b;
-        quantize(r, (enum slv_act_id)op->act, row(r, op->in, i), i, b * unit, (b + n) * unit);
+        quantize(r, (enum slv_act_id)op->act, row(r, op->in, i), i, r->n, b * unit, (b + n) * unit);
         from += n;
     }
 }
@@ -452,7 +454,7 @@ static void op_act(struct slv_runner *r, const struct slv_op *op, size_t from, s
         float *out = row(r, op->out, i) + c;
         if (gated) (silu ? k->silu_mul : k->gelu_mul)(g, row(r, op->in2, i) + c, cols, out);
         else (silu ? k->silu : k->gelu)(g, cols, out);
-        quantize(r, (enum slv_act_id)op->act, row(r, op->out, i), i, c, c + cols);
+        quantize(r, (enum slv_act_id)op->act, row(r, op->out, i), i, r->n, c, c + cols);
         from += n;
     }
 }

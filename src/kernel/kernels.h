@@ -22,15 +22,36 @@ struct slv_mat {
     size_t tile_bytes;    /* bytes from one tile to the next */
 };
 
-/* Input columns, quantized for a layout's `act`, or plain floats where act is 0. Column c's codes
- * start at q + c * ld, its scales at d + c * ld / act, its sums at sum + c * ld / 16. */
+/* Input columns, quantized for a layout's `act`, or plain floats where act is 0.
+ *
+ * Quantized columns lie in panels of SLV_PANEL side by side, so that a kernel reads several of them
+ * from one pointer. Panel p begins at element p * SLV_PANEL * ld and holds w columns: SLV_PANEL,
+ * or what is left of n for the last one. Column c of a panel has
+ *
+ *     codes  q[panel + (k / 32 * w + c) * 32 + k % 32]
+ *     scales d[panel / act + k / act * w + c]
+ *     sums   sum[panel / 16 + (k / 32 * w + c) * 2 + k / 16 % 2]   of 16 codes, in pairs
+ *
+ * One column alone (w = 1) is simply contiguous. */
+#define SLV_PANEL 8
 struct slv_acts {
     const float *f;     /* [n][ld] f32, for float layouts */
-    const int8_t *q;    /* [n][ld] codes, -127..127 */
-    const float *d;     /* [n][ld / act] scales */
-    const int16_t *sum; /* [n][ld / 16] sums of 16 codes */
-    size_t ld;          /* elements from one column to the next */
+    const int8_t *q;    /* codes, -127..127 */
+    const float *d;     /* scales */
+    const int16_t *sum; /* sums of 16 codes */
+    size_t ld;          /* elements of a column; quantized: a multiple of 32 */
 };
+
+/* Where column `col` of n lies: element `at` begins its panel, it is number `c` of `w` there. */
+struct slv_panel {
+    size_t at, c, w;
+};
+
+static inline struct slv_panel slv_panel_of(size_t col, size_t n, size_t ld) {
+    size_t first = col / SLV_PANEL * SLV_PANEL;
+    return (struct slv_panel){first * ld, col - first,
+                              n - first < SLV_PANEL ? n - first : SLV_PANEL};
+}
 
 /* out[c * ldo + r] for all rows r of tiles [tile0, tile1) and columns [0, n). Rows past w->rows in
  * the last tile are written too: outputs are padded to 16. One chain of fma for each output:
@@ -42,11 +63,12 @@ typedef void (*slv_matmul_fn)(const struct slv_mat *w, const struct slv_acts *x,
 
 /* --- rows of floats --------------------------------------------------------------------------- */
 
-/* q[n], d[n / block], sum[n / 16] of x[n]; n and block multiples of 16, block divides n.
- * d = amax / 127, q = rne(x * (127 / amax)). A block with a NaN or an infinity gets d = NaN; one
- * whose 127 / amax overflows (amax < 2^-121) counts as zeros. */
-typedef void (*slv_quantize_fn)(const float *x, size_t n, size_t block, int8_t *q, float *d,
-                                int16_t *sum);
+/* Codes, scales and sums of x[n], as one column of a panel of w: 32 codes every 32 * w, scales and
+ * pairs of sums w apart; q, d and sum point at the column's first. n and block are multiples of 32,
+ * block divides n. d = amax / 127, q = rne(x * (127 / amax)). A block with a NaN or an infinity gets
+ * d = NaN; one whose 127 / amax overflows (amax < 2^-121) counts as zeros. */
+typedef void (*slv_quantize_fn)(const float *x, size_t n, size_t block, size_t w, int8_t *q,
+                                float *d, int16_t *sum);
 
 /* out = x * (1 / sqrt(mean(x^2) + eps)) * w. w may be NULL: ones. out may be x. Sums run in sixteen
  * partial sums by index mod 16, joined as a binary tree (8, 4, 2, 1). */

@@ -59,21 +59,21 @@ static void unpack(const struct slv_layout *l, const uint8_t *blk, size_t r,
         ret->code[k] = load_code(l, f, blk + k / 32 * chunk_bytes, k % 32, r);
 }
 
-/* Adds the product of one unpacked block with a column's part to acc. */
-static float block_dot(const struct row_block *w, bool has_min, size_t act, const int8_t *q,
-                       const float *d, const int16_t *sum, float acc) {
+/* Adds the product of one unpacked block with its part of a column, whose panel has w, to acc. */
+static float block_dot(const struct row_block *w, bool has_min, size_t act, size_t panel_w,
+                       const int8_t *q, const float *d, const int16_t *sum, float acc) {
     for (size_t i = 0; i < w->n_scales; i++) {
         int32_t dot = 0, min = 0;
         for (size_t at = i * w->per; at < (i + 1) * w->per; at += w->sub) {
             int32_t part = 0, total = 0;
             for (size_t k = at; k < at + w->sub; k++)
-                part += w->code[k] * q[k];
+                part += w->code[k] * q[k / 32 * panel_w * 32 + k % 32];
             for (size_t k = at; k < at + w->sub; k += 16)
-                total += sum[k / 16];
+                total += sum[k / 32 * panel_w * 2 + k / 16 % 2];
             dot += w->sc[at / w->sub] * part;
             min += w->mn[at / w->sub] * total;
         }
-        float dx = d[i * w->per / act];
+        float dx = d[i * w->per / act * panel_w];
         acc = slv_fma((float)dot, w->d[i] * dx, acc);
         if (has_min) acc = slv_fma((float)min, w->m * dx, acc);
     }
@@ -82,8 +82,9 @@ static float block_dot(const struct row_block *w, bool has_min, size_t act, cons
 
 #define COLS 16 /* columns that share one unpacking */
 
-static void row_int(const struct slv_mat *w, const struct slv_acts *x, size_t c0, size_t c1,
-                    const uint8_t *tile, size_t r, float *out, size_t ldo) {
+/* Columns [c0, c1) of n. */
+static void row_int(const struct slv_mat *w, const struct slv_acts *x, size_t n, size_t c0,
+                    size_t c1, const uint8_t *tile, size_t r, float *out, size_t ldo) {
     const struct slv_layout *l = w->layout;
     size_t blocks = w->cols / l->block, bytes = w->tile_bytes / blocks;
     bool has_min = slv_form_parts[l->form].min;
@@ -92,9 +93,11 @@ static void row_int(const struct slv_mat *w, const struct slv_acts *x, size_t c0
     for (size_t b = 0; b < blocks; b++) {
         unpack(l, tile + b * bytes, r, &unpacked);
         for (size_t c = c0; c < c1; c++) {
-            size_t at = c * x->ld + b * l->block;
-            acc[c - c0] = block_dot(&unpacked, has_min, l->act, x->q + at, x->d + at / l->act,
-                                    x->sum + at / 16, acc[c - c0]);
+            struct slv_panel p = slv_panel_of(c, n, x->ld);
+            size_t at = p.at + b * l->block * p.w;
+            acc[c - c0] =
+                block_dot(&unpacked, has_min, l->act, p.w, x->q + at + p.c * 32,
+                          x->d + at / l->act + p.c, x->sum + at / 16 + p.c * 2, acc[c - c0]);
         }
     }
     for (size_t c = c0; c < c1; c++)
@@ -106,7 +109,7 @@ static void matmul_int(const struct slv_mat *w, const struct slv_acts *x, size_t
     for (size_t t = tile0; t < tile1; t++)
         for (size_t r = 0; r < ROWS; r++)
             for (size_t c = 0; c < n; c += COLS)
-                row_int(w, x, c, c + COLS < n ? c + COLS : n, w->tiles + t * w->tile_bytes, r,
+                row_int(w, x, n, c, c + COLS < n ? c + COLS : n, w->tiles + t * w->tile_bytes, r,
                         out + t * ROWS, ldo);
 }
 

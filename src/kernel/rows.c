@@ -26,26 +26,28 @@ static float sqrt_f(float x) {
 #endif
 }
 
-static void quantize(const float *x, size_t n, size_t block, int8_t *q, float *d, int16_t *sum) {
+static void quantize(const float *x, size_t n, size_t block, size_t w, int8_t *q, float *d,
+                     int16_t *sum) {
     for (size_t b = 0; b < n; b += block) {
         uint32_t top = 0;
-        for (size_t i = 0; i < block; i++) {
-            uint32_t u = slv_f32_bits(x[b + i]) & 0x7fffffffu;
+        for (size_t i = b; i < b + block; i++) {
+            uint32_t u = slv_f32_bits(x[i]) & 0x7fffffffu;
             if (u > top) top = u;
         }
         float amax = slv_f32_from_bits(top);
         bool sane = top >= SLV_QUANT_MIN_BITS && top < 0x7f800000u;
         float inv = sane ? 127.0f / amax : 0.0f;
-        d[b / block] = sane                ? amax / 127.0f
-                       : top < 0x7f800000u ? 0.0f
-                                           : slv_f32_from_bits(0x7fc00000u);
-        for (size_t i = 0; i < block; i++)
-            q[b + i] = sane ? (int8_t)slv_rnef(x[b + i] * inv) : 0;
-        for (size_t i = 0; i < block; i += 16) {
+        d[b / block * w] = sane                ? amax / 127.0f
+                           : top < 0x7f800000u ? 0.0f
+                                               : slv_f32_from_bits(0x7fc00000u);
+        for (size_t i = b; i < b + block; i += 16) {
             int s = 0;
-            for (size_t j = 0; j < 16; j++)
-                s += q[b + i + j];
-            sum[(b + i) / 16] = (int16_t)s;
+            int8_t *to = q + i / 32 * w * 32 + i % 32;
+            for (size_t j = 0; j < 16; j++) {
+                to[j] = sane ? (int8_t)slv_rnef(x[i + j] * inv) : 0;
+                s += to[j];
+            }
+            sum[i / 32 * w * 2 + i / 16 % 2] = (int16_t)s;
         }
     }
 }

@@ -62,7 +62,7 @@ static void check_type(uint32_t id) {
     for (size_t c = 0; c < COLS; c += 37) {
         memset(x, 0, sizeof x);
         x[c] = 127.0f;
-        if (l->act) k.quantize(x, COLS, l->act, q, d, sum);
+        if (l->act) k.quantize(x, COLS, l->act, 1, q, d, sum);
         struct slv_acts a = {x, q, d, sum, COLS};
         k.matmul[l->form](&w, &a, 1, 0, 2, out, 32);
         for (size_t r = 0; r < 32; r++) {

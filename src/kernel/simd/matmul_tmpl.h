@@ -1,74 +1,17 @@
-/* matmul_tmpl.h: matrix times columns in sixteen lanes, written once for every instruction set.
+/* matmul_tmpl.h: matrix times columns in sixteen lanes, written once for every instruction set: one
+ * column here, several of quantized weights in wide_tmpl.h, floats here for any number.
  *
- * The including file has first included an ops_<isa>.h, which gives the vocabulary: vf (16 floats),
- * vi (16 int32), vb (64 bytes) and the operations on them. A lane is an output row; every lane does
- * what matmul.c does for that row, in the same order, so results are equal to the bit.
- *
- * The forms (layout.h) are instances of two always-inlined bodies whose arguments are constants:
- * the compiler sees straight code for each.
+ * A lane is an output row; every lane does what matmul.c does for that row, in the same order, so
+ * results are equal to the bit. The forms (layout.h) are instances of always-inlined bodies whose
+ * arguments are constants: the compiler sees straight code for each.
  */
-#include "kernel/kernels.h"
+#include "kernel/simd/wide_tmpl.h"
 
-#define ROWS SLV_TILE_ROWS
 /* With one column nothing is used twice: weights come from memory, and the next page's first lines
  * must be asked for before the hardware, which stops at a page's end, would. Bytes. */
 #define PREFETCH_AHEAD 6144
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
-
-/* What an instance is made of, all constants: see slv_form_parts; `bias` and `block` are those of
- * the form's layouts, block 0 where they differ. */
-struct mm_form {
-    int low, high, sub, min, table, fsub, bias, block;
-};
 
 INLINE int mm_bias(struct mm_form f) { return f.low == 8 || f.table ? SIGNED_BIAS : f.bias; }
-
-INLINE vf mm_scale(bool f32, const uint8_t *line) {
-    return f32 ? vf_load((const float *)(const void *)line) : vf_from_f16(line);
-}
-
-/* The 8 groups of a chunk's codes, 64 bytes each. */
-INLINE void mm_decode(struct mm_form f, const uint8_t *chunk, const int8_t *table, vb u[8]) {
-    if (f.low == 8) {
-        UNROLL for (int g = 0; g < 8; g++) u[g] = vb_load(chunk + 64 * g);
-        return;
-    }
-    if (f.low == 4) {
-        UNROLL for (int v = 0; v < 4; v++) {
-            vb x = vb_load(chunk + 64 * v);
-            u[v] = vb_and(x, 15);
-            u[v + 4] = vb_and(vb_srl(x, 4), 15);
-        }
-    } else {
-        UNROLL for (int v = 0; v < 2; v++) {
-            vb x = vb_load(chunk + 64 * v);
-            UNROLL for (int i = 0; i < 4; i++) u[2 * i + v] = vb_and(vb_srl(x, 2 * i), 3);
-        }
-    }
-    const uint8_t *high = chunk + 64 * f.low;
-    if (f.high == 1) {
-        vb x = vb_load(high);
-        UNROLL for (int g = 0; g < 8; g++) u[g] =
-            vb_or(u[g], vb_sll(vb_and(vb_srl(x, g), 1), f.low));
-    }
-    if (f.high == 2) {
-        UNROLL for (int v = 0; v < 2; v++) {
-            vb x = vb_load(high + 64 * v);
-            UNROLL for (int i = 0; i < 4; i++) u[2 * i + v] =
-                vb_or(u[2 * i + v], vb_sll(vb_and(vb_srl(x, 2 * i), 3), f.low));
-        }
-    }
-    if (f.table) {
-        UNROLL for (int g = 0; g < 8; g++) u[g] = vb_table(table, u[g]);
-    }
-}
-
-INLINE int32_t mm_load4(const int8_t *q) {
-    int32_t x;
-    __builtin_memcpy(&x, q, 4);
-    return x;
-}
 
 /* The dot of groups [g0, g1) of a chunk with the column's codes q, corrected by the bias. */
 INLINE vi mm_groups(struct mm_form f, const vb u[8], int g0, int g1, const int8_t *q,
@@ -82,96 +25,64 @@ INLINE vi mm_groups(struct mm_form f, const vb u[8], int g0, int g1, const int8_
     return dot;
 }
 
-/* One tile block times nc columns: the state of a block's integers is in dot[] and min[]. */
-INLINE void mm_block(struct mm_form f, const struct slv_layout *l, int nc, const uint8_t *blk,
-                     const struct slv_acts *x, size_t at, vf acc[]) {
-    const int line = ROWS * (l->d_f32 ? 4 : 2), block = f.block ? f.block : l->block;
-    const int act = f.fsub ? 32 : block; /* columns of an activation scale */
-    const int scales = f.fsub ? block / f.fsub : 1, nsub = f.sub ? block / f.sub : 0;
-    const uint8_t *m_line = blk + line * scales;
-    const int8_t *sc = (const int8_t *)m_line + (f.min ? line : 0);
-    const int8_t *mn = sc + nsub * ROWS;
-    const uint8_t *codes = (const uint8_t *)mn + (f.min == 2 ? nsub * ROWS : 0);
-    vi dot[8], min[8];
-    UNROLL for (int c = 0; c < nc; c++) dot[c] = min[c] = vi_zero();
-    for (int i = 0; i < block / 32; i++) {
+/* One tile block times one column. */
+INLINE vf mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
+                   const int8_t *q, const float *d, const int16_t *sum, vf acc) {
+    const struct mm_block_at at = mm_locate(f, l);
+    vi dot = vi_zero(), min = vi_zero();
+    for (int i = 0; i < at.block / 32; i++) {
         vb u[8];
-        mm_decode(f, codes + (size_t)i * 64 * (size_t)(f.low + f.high), l->table, u);
+        mm_decode(f, blk + at.codes + (size_t)i * 64 * (size_t)(f.low + f.high), l->table, u);
         UNROLL for (int half = 0; half < 2; half++) {
             const bool split = f.sub == 16 || f.fsub == 16;
             if (!split && half) break;
             const int g0 = split ? 4 * half : 0, g1 = split ? g0 + 4 : 8;
             const int sub = f.sub ? (32 * i + 16 * half) / f.sub : 0;
-            vi scv = f.sub ? vi_from_i8(sc + sub * ROWS) : vi_zero();
-            vi mnv = f.min == 2 ? vi_from_i8(mn + sub * ROWS) : vi_zero();
-            UNROLL for (int c = 0; c < nc; c++) {
-                const size_t col = (size_t)c * x->ld + at + 32 * (size_t)i;
-                const int16_t *sum = x->sum + col / 16;
-                vi d = mm_groups(f, u, g0, g1, x->q + col, sum);
-                if (f.fsub) {
-                    vf dx = vf_set1(x->d[col / (size_t)act]);
-                    vf dw = mm_scale(l->d_f32, blk + line * (2 * i + half));
-                    acc[c] = vf_fma(vi_to_vf(d), vf_mul(dw, dx), acc[c]);
-                    continue;
-                }
-                dot[c] = vi_add(dot[c], f.sub ? vi_mul(d, scv) : d);
-                int32_t s = split ? sum[half] : sum[0] + sum[1];
-                if (f.min == 2) min[c] = vi_add(min[c], vi_mul(mnv, vi_set1(s)));
-                if (f.min == 1) min[c] = vi_add(min[c], vi_set1(s));
+            vi part = mm_groups(f, u, g0, g1, q + 32 * i, sum + 2 * i);
+            if (f.fsub) {
+                vf dw = mm_scale(l->d_f32, blk + at.line * (2 * i + half));
+                acc = vf_fma(vi_to_vf(part), vf_mul(dw, vf_set1(d[i])), acc);
+                continue;
             }
+            if (f.sub) part = vi_mul(part, vi_from_i8((const int8_t *)blk + at.sc + sub * ROWS));
+            dot = vi_add(dot, part);
+            int32_t s = split ? sum[2 * i + half] : sum[2 * i] + sum[2 * i + 1];
+            if (f.min == 2) {
+                vi mn = vi_from_i8((const int8_t *)blk + at.mn + sub * ROWS);
+                min = vi_add(min, vi_mul(mn, vi_set1(s)));
+            }
+            if (f.min == 1) min = vi_add(min, vi_set1(s));
         }
     }
-    if (f.fsub) return;
-    vf dw = mm_scale(l->d_f32, blk);
-    UNROLL for (int c = 0; c < nc; c++) {
-        vf dx = vf_set1(x->d[((size_t)c * x->ld + at) / (size_t)act]);
-        acc[c] = vf_fma(vi_to_vf(dot[c]), vf_mul(dw, dx), acc[c]);
-        if (f.min)
-            acc[c] = vf_fma(vi_to_vf(min[c]), vf_mul(mm_scale(l->d_f32, m_line), dx), acc[c]);
-    }
+    if (f.fsub) return acc;
+    vf dx = vf_set1(d[0]);
+    acc = vf_fma(vi_to_vf(dot), vf_mul(mm_scale(l->d_f32, blk), dx), acc);
+    if (f.min) acc = vf_fma(vi_to_vf(min), vf_mul(mm_scale(l->d_f32, blk + at.m), dx), acc);
+    return acc;
 }
 
-INLINE struct slv_acts mm_acts_at(const struct slv_acts *x, size_t col, size_t act) {
-    struct slv_acts y = {.ld = x->ld};
-    if (act) {
-        y.q = x->q + col * x->ld;
-        y.d = x->d + col * x->ld / act;
-        y.sum = x->sum + col * x->ld / 16;
-    } else {
-        y.f = x->f + col * x->ld;
-    }
-    return y;
-}
-
-INLINE void mm_int_tile(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, int nc,
-                        const uint8_t *tile, float *out, size_t ldo) {
+INLINE void mm_one(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x,
+                   const uint8_t *tile, float *out) {
     const struct slv_layout *l = w->layout;
-    const size_t block = f.block ? (size_t)f.block : l->block;
+    const size_t block = f.block ? (size_t)f.block : l->block, act = f.fsub ? 32 : block;
     const size_t blocks = w->cols / block, bytes = w->tile_bytes / blocks;
-    vf acc[8];
-    UNROLL for (int c = 0; c < nc; c++) acc[c] = vf_zero();
+    vf acc = vf_zero();
     for (size_t b = 0; b < blocks; b++) {
         const uint8_t *blk = tile + b * bytes;
-        for (size_t i = 0; nc == 1 && i < bytes; i += 64)
+        for (size_t i = 0; i < bytes; i += 64)
             __builtin_prefetch(blk + PREFETCH_AHEAD + i);
-        mm_block(f, l, nc, blk, x, b * block, acc);
+        acc = mm_block(f, l, blk, x->q + b * block, x->d + b * block / act, x->sum + b * block / 16,
+                       acc);
     }
-    UNROLL for (int c = 0; c < nc; c++) vf_store(out + (size_t)c * ldo, acc[c]);
+    vf_store(out, acc);
 }
 
 INLINE void mm_int(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, size_t n,
                    size_t tile0, size_t tile1, float *out, size_t ldo) {
     for (size_t t = tile0; t < tile1; t++) {
         const uint8_t *tile = w->tiles + t * w->tile_bytes;
-        size_t c = 0;
-        for (; c + COLS_INT <= n; c += COLS_INT) {
-            struct slv_acts at = mm_acts_at(x, c, w->layout->act);
-            mm_int_tile(f, w, &at, COLS_INT, tile, out + c * ldo + t * ROWS, ldo);
-        }
-        for (; c < n; c++) {
-            struct slv_acts at = mm_acts_at(x, c, w->layout->act);
-            mm_int_tile(f, w, &at, 1, tile, out + c * ldo + t * ROWS, ldo);
-        }
+        if (n == 1) mm_one(f, w, x, tile, out + t * ROWS);
+        else wd_tile(f, w, x, n, tile, out + t * ROWS, ldo);
     }
 }
 
@@ -206,13 +117,13 @@ INLINE void mm_float(int kind, const struct slv_mat *w, const struct slv_acts *x
         const size_t nt = tile1 - t >= TILES_FLOAT ? TILES_FLOAT : 1;
         size_t c = 0;
         for (; c + COLS_FLOAT <= n; c += COLS_FLOAT) {
-            struct slv_acts at = mm_acts_at(x, c, 0);
+            struct slv_acts at = {.f = x->f + c * x->ld, .ld = x->ld};
             for (size_t i = 0; i < nt; i++)
                 mm_float_tiles(kind, w, &at, 1, COLS_FLOAT, tile + i * w->tile_bytes,
                                out + c * ldo + (t + i) * ROWS, ldo);
         }
         for (; c < n; c++) {
-            struct slv_acts at = mm_acts_at(x, c, 0);
+            struct slv_acts at = {.f = x->f + c * x->ld, .ld = x->ld};
             if (nt == TILES_FLOAT)
                 mm_float_tiles(kind, w, &at, TILES_FLOAT, 1, tile, out + c * ldo + t * ROWS, ldo);
             else mm_float_tiles(kind, w, &at, 1, 1, tile, out + c * ldo + t * ROWS, ldo);

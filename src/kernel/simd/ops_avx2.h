@@ -4,6 +4,7 @@
 #define SLV_OPS_AVX2_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -89,6 +90,21 @@ OP void vi_store(int32_t *p, vi x) {
     _mm256_storeu_si256((__m256i *)(void *)p, x.a);
     _mm256_storeu_si256((__m256i *)(void *)(p + 8), x.b);
 }
+/* The largest lane, unsigned; the sum of all. */
+OP uint32_t vi_maxu_of(vi x) {
+    __m256i m8 = _mm256_max_epu32(x.a, x.b);
+    __m128i m4 = _mm_max_epu32(_mm256_castsi256_si128(m8), _mm256_extracti128_si256(m8, 1));
+    m4 = _mm_max_epu32(m4, _mm_shuffle_epi32(m4, 0x4e));
+    m4 = _mm_max_epu32(m4, _mm_shuffle_epi32(m4, 0xb1));
+    return (uint32_t)_mm_cvtsi128_si32(m4);
+}
+OP int32_t vi_sum_of(vi x) {
+    __m256i s8 = _mm256_add_epi32(x.a, x.b);
+    __m128i s4 = _mm_add_epi32(_mm256_castsi256_si128(s8), _mm256_extracti128_si256(s8, 1));
+    s4 = _mm_add_epi32(s4, _mm_shuffle_epi32(s4, 0x4e));
+    s4 = _mm_add_epi32(s4, _mm_shuffle_epi32(s4, 0xb1));
+    return _mm_cvtsi128_si32(s4);
+}
 OP vf vf_from_f16(const void *p) {
     const __m128i *h = p;
     return (vf){_mm256_cvtph_ps(_mm_loadu_si128(h)), _mm256_cvtph_ps(_mm_loadu_si128(h + 1))};
@@ -111,6 +127,14 @@ OP vb vb_load(const void *p) {
 OP vb vb_and(vb x, uint8_t mask) {
     __m256i m = _mm256_set1_epi8((char)mask);
     return (vb){_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)};
+}
+OP vb vb_flip(vb x) { /* the top bit of each byte */
+    const __m256i m = _mm256_set1_epi8((char)0x80);
+    return (vb){_mm256_xor_si256(x.a, m), _mm256_xor_si256(x.b, m)};
+}
+OP void vb_store(void *p, vb x) {
+    _mm256_storeu_si256((__m256i *)p, x.a);
+    _mm256_storeu_si256((__m256i *)p + 1, x.b);
 }
 OP vb vb_or(vb x, vb y) { return (vb){_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
 /* Shifts of 16-bit units: the caller masks what crosses a byte. */
@@ -141,6 +165,72 @@ OP vi vi_dot_s(vi acc, vb s, int32_t x) {
 }
 #define SIGNED_BIAS 0
 
+/* --- several columns (wide_tmpl.h) --- */
+
+#define WIDE_COLS 4
+#define WIDE_DIGITS 2
+#define WIDE_BIAS (-128)
+
+/* Pairs of int16, a pair a row: sums are multiplied by them, and dots, which are pairs until then. */
+typedef vb vp;
+typedef vb vm;
+#define vp_load vb_load
+#define vp_store vb_store
+#define vm_load vb_load
+#define vm_store vb_store
+OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
+    const __m128i *pl = (const __m128i *)(const void *)lo, *ph = (const __m128i *)(const void *)hi;
+    __m128i l = _mm_loadu_si128(pl), h = _mm_loadu_si128(ph);
+    __m256i t = _mm256_set1_epi16((short)times);
+    return (vp){_mm256_mullo_epi16(_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(l, h)), t),
+                _mm256_mullo_epi16(_mm256_cvtepi8_epi16(_mm_unpackhi_epi8(l, h)), t)};
+}
+OP vm vm_from_i8(const int8_t *p, int times) { return vp_pairs(p, p, times); }
+OP vm vm_ones(int times) {
+    return (vm){_mm256_set1_epi16((short)times), _mm256_set1_epi16((short)times)};
+}
+OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
+    const __m256i v = _mm256_set1_epi32(x);
+    return (vi){_mm256_add_epi32(acc.a, _mm256_madd_epi16(p.a, v)),
+                _mm256_add_epi32(acc.b, _mm256_madd_epi16(p.b, v))};
+}
+
+/* Groups whose products of `bits` by int8 add up in int16: 2 * (2^bits - 1) * 127 a group. */
+#define WIDE_GROUPS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+
+/* The sums must grow group by group: a compiler that is free to put all products first and to add
+ * them later has no registers to keep them in. */
+#define HOLD(v) __asm__ volatile("" : "+x"((v).a), "+x"((v).b))
+
+OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int nc, bool ones,
+                      vm mult, vi dot[]) {
+    (void)ones;
+    const int run = WIDE_GROUPS(bits);
+    __asm__ volatile("" : "+r"(x)); /* nor are there any for columns kept from the call before */
+    _Pragma("GCC unroll 8") for (int g0 = 0; g0 < ng; g0 += run) {
+        vb part[WIDE_COLS];
+        const int g1 = ng - g0 < run ? ng : g0 + run;
+        _Pragma("GCC unroll 8") for (int g = g0; g < g1; g++) {
+            vb w = vb_load(u + 64 * g);
+            HOLD(w);
+            _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
+                int32_t four;
+                __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
+                const __m256i v = _mm256_set1_epi32(four);
+                const vb p = {_mm256_maddubs_epi16(w.a, v), _mm256_maddubs_epi16(w.b, v)};
+                part[c] = g == g0 ? p
+                                  : (vb){_mm256_add_epi16(part[c].a, p.a),
+                                         _mm256_add_epi16(part[c].b, p.b)};
+                HOLD(part[c]);
+            }
+        }
+        _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
+            dot[c].a = _mm256_add_epi32(dot[c].a, _mm256_madd_epi16(part[c].a, mult.a));
+            dot[c].b = _mm256_add_epi32(dot[c].b, _mm256_madd_epi16(part[c].b, mult.b));
+        }
+    }
+}
+
 /* The fixed tree: 16 to 8 to 4 to 2 to 1. */
 OP float vf_tree_sum(vf x) {
     __m256 s8 = _mm256_add_ps(x.a, x.b);
@@ -153,6 +243,5 @@ OP float scalar_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)))
 
 #define TILES_FLOAT 4 /* row tiles multiplied at once with one column */
 #define COLS_FLOAT 4  /* columns multiplied at once with one row tile */
-#define COLS_INT 4
 
 #endif

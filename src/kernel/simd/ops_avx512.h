@@ -4,6 +4,7 @@
 #define SLV_OPS_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -62,6 +63,8 @@ OP void vi_store_i8(int8_t *p, vi x) {
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(x));
 }
 OP void vi_store(int32_t *p, vi x) { _mm512_storeu_si512(p, x); }
+OP uint32_t vi_maxu_of(vi x) { return _mm512_reduce_max_epu32(x); }
+OP int32_t vi_sum_of(vi x) { return _mm512_reduce_add_epi32(x); }
 OP vf vf_from_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 OP void vf_store_f16(uint16_t *p, vf x) {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
@@ -75,6 +78,10 @@ OP vb vb_load(const void *p) { return (vb){_mm512_loadu_si512(p)}; }
 OP vb vb_and(vb x, uint8_t mask) {
     return (vb){_mm512_and_si512(x.v, _mm512_set1_epi8((char)mask))};
 }
+OP vb vb_flip(vb x) { /* the top bit of each byte */
+    return (vb){_mm512_xor_si512(x.v, _mm512_set1_epi8((char)0x80))};
+}
+OP void vb_store(void *p, vb x) { _mm512_storeu_si512(p, x.v); }
 OP vb vb_or(vb x, vb y) { return (vb){_mm512_or_si512(x.v, y.v)}; }
 OP vb vb_srl(vb x, int n) { return (vb){_mm512_srli_epi16(x.v, (unsigned)n)}; }
 OP vb vb_sll(vb x, int n) { return (vb){_mm512_slli_epi16(x.v, (unsigned)n)}; }
@@ -109,6 +116,86 @@ OP vi vi_dot_s(vi acc, vb s, int32_t x) {
 #define SIGNED_BIAS 0
 #endif
 
+/* --- several columns (wide_tmpl.h) --- */
+
+#define WIDE_COLS 8
+#define WIDE_BIAS (-128)
+
+/* Pairs of int16, a pair a row: sums are multiplied by them. */
+typedef vb vp;
+#define vp_load vb_load
+#define vp_store vb_store
+OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
+    const __m128i *pl = (const __m128i *)(const void *)lo, *ph = (const __m128i *)(const void *)hi;
+    __m128i l = _mm_loadu_si128(pl), h = _mm_loadu_si128(ph);
+    __m256i both = _mm256_set_m128i(_mm_unpackhi_epi8(l, h), _mm_unpacklo_epi8(l, h));
+    __m512i t = _mm512_set1_epi16((short)times);
+    return (vp){_mm512_mullo_epi16(_mm512_cvtepi8_epi16(both), t)};
+}
+
+#ifdef __AVX512VNNI__
+#define WIDE_DIGITS 1
+OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
+    return _mm512_dpwssd_epi32(acc, p.v, _mm512_set1_epi32(x));
+}
+typedef vi vm;
+OP vm vm_from_i8(const int8_t *p, int times) { return vi_mul(vi_from_i8(p), vi_set1(times)); }
+OP vm vm_ones(int times) { return vi_set1(times); }
+OP vm vm_load(const void *p) { return _mm512_loadu_si512(p); }
+OP void vm_store(void *p, vm x) { _mm512_storeu_si512(p, x); }
+
+OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int nc, bool ones,
+                      vm mult, vi dot[]) {
+    (void)bits;
+    vi part[WIDE_COLS];
+    _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) part[c] = ones ? dot[c] : vi_zero();
+    _Pragma("GCC unroll 8") for (int g = 0; g < ng; g++) {
+        const vb w = vb_load(u + 64 * g);
+        _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
+            int32_t four;
+            __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
+            part[c] = _mm512_dpbusd_epi32(part[c], w.v, _mm512_set1_epi32(four));
+        }
+    }
+    _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) dot[c] =
+        ones ? part[c] : vi_add(dot[c], vi_mul(part[c], mult));
+}
+#else
+#define WIDE_DIGITS 2
+OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(p.v, _mm512_set1_epi32(x)));
+}
+typedef vb vm; /* pairs of int16: dots are pairs until they are multiplied */
+#define vm_load vb_load
+#define vm_store vb_store
+OP vm vm_from_i8(const int8_t *p, int times) { return vp_pairs(p, p, times); }
+OP vm vm_ones(int times) { return (vm){_mm512_set1_epi16((short)times)}; }
+
+/* Groups whose products of `bits` by int8 add up in int16: 2 * (2^bits - 1) * 127 a group. */
+#define WIDE_GROUPS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+
+OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int nc, bool ones,
+                      vm mult, vi dot[]) {
+    (void)ones;
+    const int run = WIDE_GROUPS(bits);
+    _Pragma("GCC unroll 8") for (int g0 = 0; g0 < ng; g0 += run) {
+        __m512i part[WIDE_COLS];
+        const int g1 = ng - g0 < run ? ng : g0 + run;
+        _Pragma("GCC unroll 8") for (int g = g0; g < g1; g++) {
+            const vb w = vb_load(u + 64 * g);
+            _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
+                int32_t four;
+                __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
+                const __m512i p = _mm512_maddubs_epi16(w.v, _mm512_set1_epi32(four));
+                part[c] = g == g0 ? p : _mm512_add_epi16(part[c], p);
+            }
+        }
+        _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) dot[c] =
+            _mm512_add_epi32(dot[c], _mm512_madd_epi16(part[c], mult.v));
+    }
+}
+#endif
+
 OP float vf_tree_sum(vf x) {
     __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
     __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
@@ -120,6 +207,5 @@ OP float scalar_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)))
 
 #define TILES_FLOAT 4
 #define COLS_FLOAT 8
-#define COLS_INT 8
 
 #endif

@@ -4,6 +4,7 @@
 #define SLV_OPS_NEON_H
 
 #include <arm_neon.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,8 @@ OP f4 i4_within(i4 lane, int lo, int hi) {
 }
 
 OP b16 b16_load(const uint8_t *p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }
+OP void b16_store(uint8_t *p, b16 x) { vst1q_u8(p, vreinterpretq_u8_s8(x)); }
+OP b16 b16_flip(b16 x) { return veorq_s8(x, vdupq_n_s8(-128)); }
 OP b16 b16_repeat(int32_t x) { return vreinterpretq_s8_s32(vdupq_n_s32(x)); }
 OP b16 b16_and(b16 x, uint8_t mask) { return vandq_s8(x, vdupq_n_s8((int8_t)mask)); }
 #define b16_or vorrq_s8
@@ -80,6 +83,12 @@ OP i4 i4_dot_s(i4 acc, b16 s, b16 x) {
 /* Unsigned codes are at most 63: they are signed as they stand. */
 #define i4_dot_u i4_dot_s
 
+OP i4 i4_add_pairs(i4 acc, b16 p, b16 x) {
+    const int16x8_t a = vreinterpretq_s16_s8(p), b = vreinterpretq_s16_s8(x);
+    const int32x4_t lo = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+    return vaddq_s32(acc, vpaddq_s32(lo, vmull_high_s16(a, b)));
+}
+
 #include "kernel/simd/ops_quad.h"
 
 OP vi vi_from_i8(const int8_t *p) {
@@ -93,6 +102,44 @@ OP void vi_store_i8(int8_t *p, vi x) {
     int16x8_t hi = vcombine_s16(vmovn_s32(x.r[2]), vmovn_s32(x.r[3]));
     vst1q_s8(p, vcombine_s8(vmovn_s16(lo), vmovn_s16(hi)));
 }
+
+#define WIDE_COLS 4
+#define WIDE_DIGITS 1
+#define WIDE_BIAS 0
+OP b16 i16_pairs(int8x8_t lo_hi, int times) {
+    return vreinterpretq_s8_s16(vmulq_n_s16(vmovl_s8(lo_hi), (int16_t)times));
+}
+OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
+    const int8x16_t l = vld1q_s8(lo), h = vld1q_s8(hi), a = vzip1q_s8(l, h), b = vzip2q_s8(l, h);
+    return (vp){{i16_pairs(vget_low_s8(a), times), i16_pairs(vget_high_s8(a), times),
+                 i16_pairs(vget_low_s8(b), times), i16_pairs(vget_high_s8(b), times)}};
+}
+typedef vi vm;
+OP vm vm_from_i8(const int8_t *p, int times) { return vi_mul(vi_from_i8(p), vi_set1(times)); }
+OP vm vm_ones(int times) { return vi_set1(times); }
+OP vm vm_load(const void *p) {
+    const int32_t *e = (const int32_t *)p;
+    return (vm){{vld1q_s32(e), vld1q_s32(e + 4), vld1q_s32(e + 8), vld1q_s32(e + 12)}};
+}
+OP void vm_store(void *p, vm x) { vi_store((int32_t *)p, x); }
+
+OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int nc, bool ones,
+                      vm mult, vi dot[]) {
+    (void)bits;
+    vi part[WIDE_COLS];
+    _Pragma("GCC unroll 4") for (int c = 0; c < nc; c++) part[c] = ones ? dot[c] : vi_zero();
+    _Pragma("GCC unroll 8") for (int g = 0; g < ng; g++) {
+        const vb w = vb_load(u + 64 * g);
+        _Pragma("GCC unroll 4") for (int c = 0; c < nc; c++) {
+            int32_t four;
+            __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
+            part[c] = vi_dot_s(part[c], w, four);
+        }
+    }
+    _Pragma("GCC unroll 4") for (int c = 0; c < nc; c++) dot[c] =
+        ones ? part[c] : vi_add(dot[c], vi_mul(part[c], mult));
+}
+
 OP float vf_tree_sum(vf x) {
     f4 s4 = vaddq_f32(vaddq_f32(x.r[0], x.r[2]), vaddq_f32(x.r[1], x.r[3]));
     float32x2_t s2 = vadd_f32(vget_low_f32(s4), vget_high_f32(s4));
@@ -102,6 +149,5 @@ OP float scalar_sqrt(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0
 
 #define TILES_FLOAT 4
 #define COLS_FLOAT 4
-#define COLS_INT 4
 
 #endif

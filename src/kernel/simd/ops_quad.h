@@ -96,6 +96,14 @@ OP vf vi_within(vi x, int lo, int hi) {
 
 QUAD_LOAD(vb, vb_load, void, uint8_t, 16, b16_load)
 QUAD_SHARED(vb, vb_and, vb, uint8_t, b16_and)
+QUAD_1(vb, vb_flip, vb, b16_flip) /* the top bit of each byte */
+OP void vb_store(void *p, vb x) {
+    uint8_t *b = (uint8_t *)p;
+    b16_store(b, x.r[0]);
+    b16_store(b + 16, x.r[1]);
+    b16_store(b + 32, x.r[2]);
+    b16_store(b + 48, x.r[3]);
+}
 QUAD_2(vb, vb_or, vb, b16_or)
 QUAD_SHARED(vb, vb_srl, vb, int, b16_srl)
 QUAD_SHARED(vb, vb_sll, vb, int, b16_sll)
@@ -114,5 +122,30 @@ OP vb vb_table(const int8_t *table, vb x) {
     }
 QUAD_DOT(vi_dot_u, i4_dot_u)
 QUAD_DOT(vi_dot_s, i4_dot_s)
+
+/* The largest lane, unsigned; the sum of all. */
+OP uint32_t vi_maxu_of(vi x) {
+    int32_t t[4];
+    i4_store(t, i4_maxu(i4_maxu(x.r[0], x.r[1]), i4_maxu(x.r[2], x.r[3])));
+    uint32_t a = (uint32_t)t[0] > (uint32_t)t[1] ? (uint32_t)t[0] : (uint32_t)t[1];
+    uint32_t b = (uint32_t)t[2] > (uint32_t)t[3] ? (uint32_t)t[2] : (uint32_t)t[3];
+    return a > b ? a : b;
+}
+OP int32_t vi_sum_of(vi x) {
+    int32_t t[4];
+    i4_store(t, i4_add(i4_add(x.r[0], x.r[1]), i4_add(x.r[2], x.r[3])));
+    return t[0] + t[1] + t[2] + t[3];
+}
+
+/* --- several columns (wide_tmpl.h): pairs of int16, a pair a row --- */
+
+typedef vb vp;
+#define vp_load vb_load
+#define vp_store vb_store
+OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
+    const b16 v = b16_repeat(x);
+    return (vi){{i4_add_pairs(acc.r[0], p.r[0], v), i4_add_pairs(acc.r[1], p.r[1], v),
+                 i4_add_pairs(acc.r[2], p.r[2], v), i4_add_pairs(acc.r[3], p.r[3], v)}};
+}
 
 #endif

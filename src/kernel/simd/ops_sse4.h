@@ -5,6 +5,7 @@
 #define SLV_OPS_SSE4_H
 
 #include <smmintrin.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -91,7 +92,9 @@ OP f4 i4_within(i4 lane, int lo, int hi) {
 }
 
 OP b16 b16_load(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+OP void b16_store(uint8_t *p, b16 x) { _mm_storeu_si128((__m128i *)(void *)p, x); }
 #define b16_repeat _mm_set1_epi32
+OP b16 b16_flip(b16 x) { return _mm_xor_si128(x, _mm_set1_epi8((char)0x80)); }
 OP b16 b16_and(b16 x, uint8_t mask) { return _mm_and_si128(x, _mm_set1_epi8((char)mask)); }
 #define b16_or _mm_or_si128
 /* Shifts of 16-bit units: the caller masks what crosses a byte. */
@@ -105,6 +108,8 @@ OP i4 i4_dot_u(i4 acc, b16 u, b16 x) {
 #define SIGNED_BIAS 0
 OP i4 i4_dot_s(i4 acc, b16 s, b16 x) { return i4_dot_u(acc, _mm_abs_epi8(s), _mm_sign_epi8(x, s)); }
 
+OP i4 i4_add_pairs(i4 acc, b16 p, b16 x) { return _mm_add_epi32(acc, _mm_madd_epi16(p, x)); }
+
 #include "kernel/simd/ops_quad.h"
 
 OP vi vi_from_i8(const int8_t *p) {
@@ -117,6 +122,50 @@ OP void vi_store_i8(int8_t *p, vi x) {
     __m128i w0 = _mm_packs_epi32(x.r[0], x.r[1]), w1 = _mm_packs_epi32(x.r[2], x.r[3]);
     _mm_storeu_si128((__m128i *)(void *)p, _mm_packs_epi16(w0, w1));
 }
+
+#define WIDE_COLS 2
+#define WIDE_DIGITS 2
+#define WIDE_BIAS (-128)
+OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
+    const __m128i l = b16_load((const uint8_t *)lo), h = b16_load((const uint8_t *)hi);
+    const __m128i a = _mm_unpacklo_epi8(l, h), b = _mm_unpackhi_epi8(l, h);
+    const __m128i t = _mm_set1_epi16((short)times);
+    return (vp){{_mm_mullo_epi16(_mm_cvtepi8_epi16(a), t),
+                 _mm_mullo_epi16(_mm_cvtepi8_epi16(_mm_srli_si128(a, 8)), t),
+                 _mm_mullo_epi16(_mm_cvtepi8_epi16(b), t),
+                 _mm_mullo_epi16(_mm_cvtepi8_epi16(_mm_srli_si128(b, 8)), t)}};
+}
+typedef vb vm; /* pairs of int16: dots are pairs until they are multiplied */
+#define vm_load vb_load
+#define vm_store vb_store
+OP vm vm_from_i8(const int8_t *p, int times) { return vp_pairs(p, p, times); }
+OP vm vm_ones(int times) {
+    const __m128i t = _mm_set1_epi16((short)times);
+    return (vm){{t, t, t, t}};
+}
+
+/* Groups whose products of `bits` by int8 add up in int16: 2 * (2^bits - 1) * 127 a group. */
+#define WIDE_GROUPS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+
+OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int nc, bool ones,
+                      vm mult, vi dot[]) {
+    (void)ones;
+    const int run = WIDE_GROUPS(bits);
+    for (int g0 = 0; g0 < ng; g0 += run)
+        _Pragma("GCC unroll 2") for (int c = 0; c < nc; c++) {
+            _Pragma("GCC unroll 4") for (int r = 0; r < 4; r++) {
+                __m128i part = _mm_setzero_si128();
+                for (int g = g0; g < ng && g < g0 + run; g++) {
+                    int32_t four;
+                    __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
+                    part = _mm_add_epi16(
+                        part, _mm_maddubs_epi16(b16_load(u + 64 * g + 16 * r), b16_repeat(four)));
+                }
+                dot[c].r[r] = _mm_add_epi32(dot[c].r[r], _mm_madd_epi16(part, mult.r[r]));
+            }
+        }
+}
+
 OP float vf_tree_sum(vf x) {
     __m128 s4 = _mm_add_ps(_mm_add_ps(x.r[0], x.r[2]), _mm_add_ps(x.r[1], x.r[3]));
     __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
@@ -126,6 +175,5 @@ OP float scalar_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)))
 
 #define TILES_FLOAT 2
 #define COLS_FLOAT 2
-#define COLS_INT 2
 
 #endif

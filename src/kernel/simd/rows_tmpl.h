@@ -65,29 +65,31 @@ OP void rw_store(float *p, vf x, size_t left) {
     else rw_store_tail(p, x, left);
 }
 
-static void rw_quantize(const float *x, size_t n, size_t block, int8_t *q, float *d, int16_t *sum) {
+/* One block of one column: its scale, and the number to multiply with; NaN where it holds one. */
+OP vf rw_block_scale(const float *x, size_t block, float *d) {
+    vi top = vi_zero();
+    for (size_t i = 0; i < block; i += LANES)
+        top = vi_maxu(top, vi_and(vf_bits(vf_load(x + i)), vi_set1(0x7fffffff)));
+    const uint32_t most = vi_maxu_of(top);
+    const float amax = slv_f32_from_bits(most);
+    const bool sane = most >= SLV_QUANT_MIN_BITS && most < 0x7f800000u;
+    const float bad = slv_f32_from_bits(most < 0x7f800000u ? 0 : 0x7fc00000u);
+    *d = sane ? amax / 127.0f : bad;
+    return vf_set1(sane ? 127.0f / amax : 0.0f);
+}
+
+static void rw_quantize(const float *x, size_t n, size_t block, size_t w, int8_t *q, float *d,
+                        int16_t *sum) {
+    const vf magic = vf_set1(SLV_RNE_MAGIC);
     for (size_t b = 0; b < n; b += block) {
-        vi top = vi_zero();
-        for (size_t i = 0; i < block; i += LANES)
-            top = vi_maxu(top, vi_and(vf_bits(vf_load(x + b + i)), vi_set1(0x7fffffff)));
-        int32_t lanes[LANES];
-        vi_store(lanes, top);
-        uint32_t most = 0;
-        for (size_t i = 0; i < LANES; i++)
-            if ((uint32_t)lanes[i] > most) most = (uint32_t)lanes[i];
-        float amax = slv_f32_from_bits(most);
-        bool sane = most >= SLV_QUANT_MIN_BITS && most < 0x7f800000u;
-        float bad = slv_f32_from_bits(most < 0x7f800000u ? 0 : 0x7fc00000u);
-        d[b / block] = sane ? amax / 127.0f : bad;
-        vf inv = vf_set1(sane ? 127.0f / amax : 0.0f), magic = vf_set1(SLV_RNE_MAGIC);
-        for (size_t i = 0; i < block; i += LANES) {
-            vf y = vf_sub(vf_add(vf_mul(vf_load(x + b + i), inv), magic), magic);
-            vi codes = sane ? vf_to_vi(y) : vi_zero();
-            vi_store_i8(q + b + i, codes);
-            int s = 0;
-            for (size_t j = 0; j < LANES; j++)
-                s += q[b + i + j];
-            sum[(b + i) / LANES] = (int16_t)s;
+        const vf by = rw_block_scale(x + b, block, d + b / block * w);
+        for (size_t i = b; i < b + block; i += LANES) {
+            /* In a block of zeros or with a NaN, x * 0 may be NaN: nothing of it is kept. */
+            vf y = vf_mul(vf_load(x + i), by);
+            y = vf_select(vf_unordered(y), vf_zero(), y);
+            const vi codes = vf_to_vi(vf_sub(vf_add(y, magic), magic));
+            vi_store_i8(q + i / 32 * w * 32 + i % 32, codes);
+            sum[i / 32 * w * 2 + i / LANES % 2] = (int16_t)vi_sum_of(codes);
         }
     }
 }
