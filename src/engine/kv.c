@@ -128,14 +128,14 @@ void slv_kv_store(struct slv_kv *kv, const struct slv_kernels *kern, uint32_t la
 }
 
 void slv_kv_block(const struct slv_kv *kv, uint32_t layer, uint32_t head, uint32_t block,
-                  struct slv_attn_args *a) {
+                  struct slv_attn_block *b) {
     const unsigned char *blk = block_at(kv, layer, head, block);
-    a->k = blk;
-    a->v = blk + kv->v_at;
-    a->k_scale = (const float *)(const void *)(blk + kv->ks_at);
-    a->v_scale = (const float *)(const void *)(blk + kv->vs_at);
-    a->dk = kv->dk;
-    a->dv = kv->dv;
+    b->k = blk;
+    b->v = blk + kv->v_at;
+    b->k_scale = (const float *)(const void *)(blk + kv->ks_at);
+    b->v_scale = (const float *)(const void *)(blk + kv->vs_at);
+    b->dk = kv->dk;
+    b->dv = kv->dv;
 }
 
 bool slv_kv_rewind(struct slv_kv *kv, uint32_t n_pos) {

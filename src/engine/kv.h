@@ -50,7 +50,7 @@ void slv_kv_store(struct slv_kv *kv, const struct slv_kernels *kern, uint32_t la
 
 /* Fills a->k, v, k_scale, v_scale, dk, dv for the block that holds position 64 * block. */
 void slv_kv_block(const struct slv_kv *kv, uint32_t layer, uint32_t head, uint32_t block,
-                  struct slv_attn_args *a);
+                  struct slv_attn_block *b);
 
 /* Goes back to n_pos positions. False, and nothing changed, if a windowed layer no longer has what
  * a token there would look at; then only 0 works. */

@@ -63,11 +63,9 @@ static void add_layer(struct slv_plan *p, const struct slv_weights *w, size_t i,
     op = add(p, SLV_OP_ATTN, i);
     op->out = SLV_B_A;
     /* A block of activations spans heads of several threads. */
-    if (l->o.mat.layout->act) {
-        op = add(p, SLV_OP_QUANT, i);
-        op->in = SLV_B_A;
-        op->act = SLV_A_A;
-    }
+    op = add(p, SLV_OP_ATTN_OUT, i);
+    op->in = SLV_B_A;
+    op->act = SLV_A_A;
     op = matmul(p, i, SLV_B_A, SLV_A_A);
     part(p, op, &l->o, SLV_B_T);
     if (!parallel) norm(p, i, SLV_B_T, SLV_B_NONE, l->attn_post, l->ffn_norm, l->ffn_norm_b);

@@ -10,7 +10,7 @@
  *     MATMUL  n -> q, k, v               MATMUL  n -> q, k, v
  *     QK      norms, RoPE, cache         QK
  *     ATTN    q, cache -> a              ATTN    q, cache -> a
- *     QUANT   a                          QUANT   a
+ *     ATTN_OUT a                         ATTN_OUT a
  *     MATMUL  a -> t                     MATMUL  a -> t
  *     NORM    x + t -> x, n              MATMUL  n -> gate, up
  *     MATMUL  n -> gate, up              ACT     gate, up -> f
@@ -54,7 +54,7 @@ enum slv_op_kind {
     SLV_OP_MATMUL,
     SLV_OP_QK,
     SLV_OP_ATTN,
-    SLV_OP_QUANT,
+    SLV_OP_ATTN_OUT,
     SLV_OP_ACT,
     SLV_OP_OUT_NORM,
     SLV_OP_LOGITS,

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "engine/step.h"
 #include "base/mem.h"
+#include "engine/attend.h"
 #include "engine/rope.h"
 #include "kernel/fmath.h"
 
@@ -24,6 +25,7 @@ struct slv_runner {
     uint32_t n_batch, n_out;
     float *buf[SLV_B_COUNT];
     struct act_copy act[SLV_A_COUNT][SLV_ACT_KINDS];
+    float *part;        /* attention's spans */
     float *cs, *cs_swa; /* RoPE: [n_batch][n_rot] */
     double *freq[3];    /* plain or short, long, windowed: [n_rot / 2] */
     size_t bytes;
@@ -61,6 +63,7 @@ static bool carve(const struct slv_plan *p, uint32_t n_batch, uint32_t n_out, st
             TAKE(to->act[a][k].d, float, (size_t)n_batch, p->act_cols[a] / ((size_t)32 << k));
             TAKE(to->act[a][k].sum, int16_t, (size_t)n_batch, p->act_cols[a] / 16);
         }
+    TAKE(to->part, float, (size_t)1, slv_attend_part_floats(p->h));
     TAKE(to->cs, float, (size_t)n_batch, p->h->n_rot);
     TAKE(to->cs_swa, float, (size_t)n_batch, p->h->n_rot);
     for (size_t i = 0; i < 3; i++)
@@ -376,50 +379,28 @@ static void op_qk(struct slv_runner *r, const struct slv_op *op, size_t from, si
     }
 }
 
-/* One query head over everything it may see. */
-static void attend(const struct slv_runner *r, const struct slv_op *op, size_t i, size_t head) {
-    const struct slv_hparams *h = r->m.h;
-    const struct slv_step_token *t = &r->tok[i];
-    const struct slv_kernels *kern = r->m.kern;
-    _Alignas(64) float q[SLV_MAX_HEAD_DIM] = {0}, o[SLV_MAX_HEAD_DIM], acc[SLV_MAX_HEAD_DIM];
-    int8_t q8[SLV_MAX_HEAD_DIM];
-    float q8_scale[SLV_MAX_HEAD_DIM / 32];
-    int16_t sums[SLV_MAX_HEAD_DIM / 16];
-    memcpy(q, row(r, SLV_B_Q, i) + head * h->head_k, h->head_k * sizeof *q);
-    struct slv_attn_args a = {
-        .q = q, .q8 = q8, .q8_scale = q8_scale, .scale = h->attn_scale, .cap = h->attn_cap};
-    if (t->kv->type == SLV_KV_Q8) kern->quantize(q, t->kv->dk, 32, 1, q8, q8_scale, sums);
-    uint32_t first = 0, end = t->pos + 1;
-    if (h->window && h->windowed[op->layer] && end > h->window) first = end - h->window;
-    float max = 0.0f, sum = 0.0f;
-    uint32_t kv_head = (uint32_t)(head / (h->n_head / h->n_head_kv));
-    for (uint32_t b = first / SLV_KV_BLOCK; b * SLV_KV_BLOCK < end; b++) {
-        uint32_t base = b * SLV_KV_BLOCK;
-        slv_kv_block(t->kv, op->layer, kv_head, b, &a);
-        a.first = first > base ? first - base : 0;
-        a.last = end - base < SLV_KV_BLOCK ? end - base : SLV_KV_BLOCK;
-        if (base <= first) {
-            kern->attn[t->kv->type](&a, &max, &sum, acc);
-        } else {
-            float m, l;
-            kern->attn[t->kv->type](&a, &m, &l, o);
-            kern->attn_join(m, l, o, a.dv, &max, &sum, acc);
-        }
-    }
-    float *out = row(r, SLV_B_A, i) + head * h->head_v;
-    for (size_t j = 0; j < h->head_v; j++)
-        out[j] = acc[j] / sum;
+static struct slv_attend attention(const struct slv_runner *r, uint32_t layer) {
+    const struct slv_plan *p = r->m.plan;
+    return (struct slv_attend){.h = r->m.h,
+                               .kern = r->m.kern,
+                               .tok = r->tok,
+                               .n = r->n,
+                               .q = r->buf[SLV_B_Q],
+                               .ldq = p->width[SLV_B_Q],
+                               .out = r->buf[SLV_B_A],
+                               .ldo = p->width[SLV_B_A],
+                               .part = r->part,
+                               .layer = layer};
 }
 
-static size_t query_heads(const struct slv_runner *r, const struct slv_op *op) {
-    (void)op;
-    return r->n * r->m.h->n_head;
+static size_t attn_units(const struct slv_runner *r, const struct slv_op *op) {
+    const struct slv_attend a = attention(r, op->layer);
+    return slv_attend_units(&a);
 }
 
 static void op_attn(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
-    size_t heads = r->m.h->n_head;
-    for (size_t j = from; j < to; j++)
-        attend(r, op, j / heads, j % heads);
+    const struct slv_attend a = attention(r, op->layer);
+    slv_attend_run(&a, from, to);
 }
 
 /* Activation blocks of the largest size wanted; a row that is only wanted as floats is one. */
@@ -432,11 +413,14 @@ static size_t act_blocks(const struct slv_runner *r, const struct slv_op *op) {
     return r->n * (r->m.plan->act_cols[op->act] / block_cols(r, op));
 }
 
-static void op_quant(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
+/* Attention's output, joined and quantized. */
+static void op_attn_out(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
+    const struct slv_attend attn = attention(r, op->layer);
     size_t unit = block_cols(r, op), a_row = r->m.plan->act_cols[op->act] / unit;
     while (from < to) {
         size_t i = from / a_row, b = from % a_row,
                n = to - from < a_row - b ? to - from : a_row - b;
+        slv_attend_finish(&attn, i, b * unit, (b + n) * unit);
         quantize(r, (enum slv_act_id)op->act, row(r, op->in, i), i, r->n, b * unit, (b + n) * unit);
         from += n;
     }
@@ -467,7 +451,7 @@ static const struct {
 } op_table[SLV_OP_KINDS] = {
     [SLV_OP_EMBED] = {tokens, op_embed},         [SLV_OP_NORM] = {tokens, op_norm},
     [SLV_OP_MATMUL] = {all_tiles, op_matmul},    [SLV_OP_QK] = {tokens_or_heads, op_qk},
-    [SLV_OP_ATTN] = {query_heads, op_attn},      [SLV_OP_QUANT] = {act_blocks, op_quant},
+    [SLV_OP_ATTN] = {attn_units, op_attn},       [SLV_OP_ATTN_OUT] = {act_blocks, op_attn_out},
     [SLV_OP_ACT] = {act_blocks, op_act},         [SLV_OP_OUT_NORM] = {logits_rows, op_out_norm},
     [SLV_OP_LOGITS] = {logits_tiles, op_logits},
 };

@@ -92,30 +92,35 @@ typedef void (*slv_softcap_fn)(const float *x, float s, size_t n, float *out);
 
 enum slv_kv_type { SLV_KV_F32, SLV_KV_F16, SLV_KV_Q8, SLV_KV_TYPES };
 
-/* One query head against the visible positions [first, last) of one block of one KV head,
- * 0 <= first < last <= 64. Head sizes are multiples of 16 (the caller pads with zeros); for Q8
- * of 32.
+/* One block of one KV head. Head sizes are multiples of 16 (the caller pads with zeros); for Q8 of
+ * 32.
  *
  *   K: 4 tiles of 16 positions, each [dk][16] f32 or f16; Q8: each [dk / 4][16][4] int8, and
  *      k_scale [4][dk / 32][16] f32
- *   V: [64][dv] f32, f16 or int8; Q8: v_scale [64][dv / 32] f32
+ *   V: [64][dv] f32, f16 or int8; Q8: v_scale [64][dv / 32] f32 */
+struct slv_attn_block {
+    const void *k, *v;
+    const float *k_scale, *v_scale;
+    size_t dk, dv;
+    float scale, cap;
+};
+
+/* One query head, which sees the positions [first, last) of the block, 0 <= first < last <= 64. */
+struct slv_attn_query {
+    const float *q;        /* [dk] */
+    const int8_t *q8;      /* Q8 only: codes [dk] */
+    const float *q8_scale; /* [dk / 32] */
+    size_t first, last;
+    float *out; /* [dv], and the block's own maximum and sum: results */
+    float max, sum;
+};
+
+/* n queries, each as if alone:
  *
  * score = (chain over k of fma(q[k], K[k][pos], acc)) * scale; Q8: the chain of matmul with
  * activation block 32. Then softcap if cap > 0. p = exp(score - max), sum in sixteen partial sums,
  * out = chain over positions of fma(p, V, acc); Q8: fma(p * v_scale, code, acc). */
-struct slv_attn_args {
-    const float *q;        /* [dk] */
-    const int8_t *q8;      /* Q8 only: codes [dk] */
-    const float *q8_scale; /* [dk / 32] */
-    const void *k, *v;
-    const float *k_scale, *v_scale;
-    size_t dk, dv;
-    size_t first, last;
-    float scale, cap;
-};
-/* *ret_max, *ret_sum, out[dv]: this block's own. */
-typedef void (*slv_attn_fn)(const struct slv_attn_args *a, float *ret_max, float *ret_sum,
-                            float *out);
+typedef void (*slv_attn_fn)(const struct slv_attn_block *b, struct slv_attn_query *q, size_t n);
 
 /* Joins block (m, l, o) to the running (*max, *sum, acc[n]): both are scaled to the larger maximum.
  */

@@ -298,52 +298,109 @@ static bool check_f16(const struct slv_kernels *ref, const struct slv_kernels *k
 
 /* --- attention -------------------------------------------------------------------------------- */
 
-static bool check_attn(const struct slv_kernels *ref, const struct slv_kernels *k, int type) {
-    static const size_t dims[] = {32, 64, 96, 128, 256};
-    bool ok = true;
-    for (int turn = 0; turn < 40 && ok; turn++) {
-        size_t dk = dims[rnd_below(5)], dv = dims[rnd_below(5)];
-        if (type != SLV_KV_Q8 && turn % 2) dk += 16, dv += 16;
-        bool wild = turn % 5 == 4;
-        float *q = slv_mem_calloc(dk, 4), *ks = slv_mem_calloc(64 * dk, 4);
-        float *vs = slv_mem_calloc(64 * dv, 4), *kf = slv_mem_calloc(64 * dk, 4);
-        float *vf = slv_mem_calloc(64 * dv, 4), o[2][272], m[2], l[2];
-        int8_t *q8 = slv_mem_calloc(dk, 1);
-        for (size_t i = 0; i < dk; i++) {
-            q[i] = rnd_value(wild) * 2;
-            q8[i] = (int8_t)((int)rnd_below(255) - 127);
-        }
-        for (size_t i = 0; i < 64 * dk; i++)
-            ks[i] = rnd_float() * 0.01f, kf[i] = rnd_value(wild);
-        for (size_t i = 0; i < 64 * dv; i++)
-            vs[i] = rnd_float() * 0.01f, vf[i] = rnd_value(wild);
-        if (type == SLV_KV_F16) {
-            ref->f32_to_f16(kf, 64 * dk, (uint16_t *)(void *)kf);
-            ref->f32_to_f16(vf, 64 * dv, (uint16_t *)(void *)vf);
-        } else if (type == SLV_KV_Q8) {
-            for (size_t i = 0; i < 64 * dk; i++)
-                ((int8_t *)kf)[i] = (int8_t)((int)rnd_below(255) - 127);
-            fill_bytes(vf, 64 * dv);
-        }
+#define HEAD_MAX 272
+#define QUERIES_MAX 19
+
+struct attn_case {
+    struct slv_attn_block b;
+    float *k, *v, *k_scale, *v_scale;
+    size_t n;
+    struct slv_attn_query q[QUERIES_MAX];
+    float qf[QUERIES_MAX][HEAD_MAX], q8_scale[QUERIES_MAX][HEAD_MAX / 32];
+    int8_t q8[QUERIES_MAX][HEAD_MAX];
+};
+
+static void attn_queries(struct attn_case *t, bool wild, int turn) {
+    t->n = turn % 4 == 3 ? 1 : 1 + rnd_below(QUERIES_MAX);
+    for (size_t c = 0; c < t->n; c++) {
         size_t first = rnd_below(64), last = first + 1 + rnd_below(64 - first);
         if (turn % 3 == 0) first = 0, last = 64;
-        struct slv_attn_args a = {
-            q, q8, ks, kf, vf, ks, vs, dk, dv, first, last, 0.125f, turn % 4 == 1 ? 5.0f : 0.0f};
-        ref->attn[type](&a, &m[0], &l[0], o[0]);
-        k->attn[type](&a, &m[1], &l[1], o[1]);
-        ok = same_floats(&m[0], &m[1], 1) && same_floats(&l[0], &l[1], 1) &&
-             same_floats(o[0], o[1], dv);
-        float acc[2][272], top[2] = {rnd_float(), 0}, sum[2] = {2.0f, 2.0f};
+        if (turn % 3 == 1) first = 0, last = 30 + c; /* as a prompt's tokens do */
+        t->q[c] = (struct slv_attn_query){.q = t->qf[c],
+                                          .q8 = t->q8[c],
+                                          .q8_scale = t->q8_scale[c],
+                                          .first = first,
+                                          .last = last};
+        for (size_t i = 0; i < t->b.dk; i++) {
+            t->qf[c][i] = rnd_value(wild) * 2;
+            t->q8[c][i] = (int8_t)((int)rnd_below(255) - 127);
+            t->q8_scale[c][i / 32] = rnd_float() * 0.01f;
+        }
+    }
+}
+
+static struct attn_case *attn_new(const struct slv_kernels *ref, int type, int turn) {
+    static const size_t dims[] = {32, 64, 96, 128, 256};
+    size_t dk = dims[rnd_below(5)], dv = dims[rnd_below(5)];
+    if (type != SLV_KV_Q8 && turn % 2) dk += 16, dv += 16;
+    bool wild = turn % 5 == 4;
+    struct attn_case *t = slv_mem_calloc(1, sizeof *t);
+    t->k = slv_mem_calloc(64 * dk, 4);
+    t->v = slv_mem_calloc(64 * dv, 4);
+    t->k_scale = slv_mem_calloc(64 * dk, 4);
+    t->v_scale = slv_mem_calloc(64 * dv, 4);
+    for (size_t i = 0; i < 64 * dk; i++)
+        t->k_scale[i] = rnd_float() * 0.01f, t->k[i] = rnd_value(wild);
+    for (size_t i = 0; i < 64 * dv; i++)
+        t->v_scale[i] = rnd_float() * 0.01f, t->v[i] = rnd_value(wild);
+    if (type == SLV_KV_F16) {
+        ref->f32_to_f16(t->k, 64 * dk, (uint16_t *)(void *)t->k);
+        ref->f32_to_f16(t->v, 64 * dv, (uint16_t *)(void *)t->v);
+    } else if (type == SLV_KV_Q8) {
+        for (size_t i = 0; i < 64 * dk; i++)
+            ((int8_t *)t->k)[i] = (int8_t)((int)rnd_below(255) - 127);
+        fill_bytes(t->v, 64 * dv);
+    }
+    t->b = (struct slv_attn_block){t->k, t->v, t->k_scale, t->v_scale,
+                                   dk,   dv,   0.125f,     turn % 4 == 1 ? 5.0f : 0.0f};
+    attn_queries(t, wild, turn);
+    return t;
+}
+
+static void attn_free(struct attn_case *t) {
+    slv_mem_free(t->k);
+    slv_mem_free(t->v);
+    slv_mem_free(t->k_scale);
+    slv_mem_free(t->v_scale);
+    slv_mem_free(t);
+}
+
+/* What a kernel gives for all queries, out [n][dv] between guards. */
+static void attn_run(const struct slv_kernels *k, int type, struct attn_case *t,
+                     const struct space *out, float *max, float *sum) {
+    for (size_t c = 0; c < t->n; c++)
+        t->q[c].out = (float *)(void *)out->p + c * t->b.dv;
+    k->attn[type](&t->b, t->q, t->n);
+    for (size_t c = 0; c < t->n; c++) {
+        max[c] = t->q[c].max;
+        sum[c] = t->q[c].sum;
+    }
+}
+
+static bool check_attn(const struct slv_kernels *ref, const struct slv_kernels *k, int type) {
+    bool ok = true;
+    for (int turn = 0; turn < 60 && ok; turn++) {
+        struct attn_case *t = attn_new(ref, type, turn);
+        size_t dv = t->b.dv;
+        float m[2][QUERIES_MAX], l[2][QUERIES_MAX];
+        struct space o[2] = {space_new(t->n * dv * 4), space_new(t->n * dv * 4)};
+        attn_run(ref, type, t, &o[0], m[0], l[0]);
+        attn_run(k, type, t, &o[1], m[1], l[1]);
+        const float *out = (const float *)(const void *)o[0].p;
+        ok = same_floats(m[0], m[1], t->n) && same_floats(l[0], l[1], t->n) &&
+             same_floats(out, (const float *)(const void *)o[1].p, t->n * dv) &&
+             space_intact(&o[1]);
+        float acc[2][HEAD_MAX], top[2] = {rnd_float(), 0}, sum[2] = {2.0f, 2.0f};
         top[1] = top[0];
-        memcpy(acc[0], vs, dv * 4);
-        memcpy(acc[1], vs, dv * 4);
-        ref->attn_join(m[0], l[0], o[0], dv, &top[0], &sum[0], acc[0]);
-        k->attn_join(m[0], l[0], o[0], dv, &top[1], &sum[1], acc[1]);
+        memcpy(acc[0], t->v_scale, dv * 4);
+        memcpy(acc[1], t->v_scale, dv * 4);
+        ref->attn_join(m[0][0], l[0][0], out, dv, &top[0], &sum[0], acc[0]);
+        k->attn_join(m[0][0], l[0][0], out, dv, &top[1], &sum[1], acc[1]);
         ok = ok && same_floats(top, top + 1, 1) && same_floats(sum, sum + 1, 1) &&
              same_floats(acc[0], acc[1], dv);
-        void *all[] = {q, ks, vs, kf, vf, q8};
-        for (size_t i = 0; i < 6; i++)
-            slv_mem_free(all[i]);
+        space_free(&o[0]);
+        space_free(&o[1]);
+        attn_free(t);
     }
     return ok;
 }

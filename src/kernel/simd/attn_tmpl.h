@@ -1,6 +1,10 @@
 /* attn_tmpl.h: attention over one block of 64 positions in sixteen lanes, written once for every
  * instruction set. For q.k a lane is a position, for V a lane is a dimension: no horizontal sum but
- * the fixed tree. Includes rows_tmpl.h's exp and tanh. */
+ * the fixed tree. Several queries share what is read and converted of K and V; each gets what it
+ * would get alone. Includes rows_tmpl.h's exp and tanh.
+ *
+ * An ops_<isa>.h gives AT_CHAINS, the vectors of sums that registers hold: 4 or 8.
+ */
 
 #define AT_TILES (SLV_KV_BLOCK / LANES)
 
@@ -9,58 +13,82 @@ OP vf at_load(enum slv_kv_type type, const void *p, size_t i) {
                               : vf_load((const float *)p + i);
 }
 
-/* The scores of tiles [t0, t0 + nt), before scaling: nt independent chains over k. */
-OP void at_scores_float(enum slv_kv_type type, const struct slv_attn_args *a, size_t t0, int nt,
-                        vf s[]) {
-    UNROLL for (int t = 0; t < nt; t++) s[t] = vf_zero();
-    for (size_t i = 0; i < a->dk; i++) {
-        vf q = vf_set1(a->q[i]);
-        UNROLL for (int t = 0; t < nt; t++) s[t] =
-            vf_fma(q, at_load(type, a->k, ((t0 + (size_t)t) * a->dk + i) * LANES), s[t]);
+/* Scores of nq queries for nt tiles from t0 on, before scaling: nq * nt independent chains. */
+OP void at_scores_float(enum slv_kv_type type, const struct slv_attn_block *b,
+                        const struct slv_attn_query *q, int nq, size_t t0, int nt,
+                        float s[][SLV_KV_BLOCK]) {
+    vf acc[AT_CHAINS];
+    UNROLL for (int i = 0; i < nq * nt; i++) acc[i] = vf_zero();
+    for (size_t i = 0; i < b->dk; i++) {
+        UNROLL for (int t = 0; t < nt; t++) {
+            const vf k = at_load(type, b->k, ((t0 + (size_t)t) * b->dk + i) * LANES);
+            UNROLL for (int c = 0; c < nq; c++) acc[c * nt + t] =
+                vf_fma(vf_set1(q[c].q[i]), k, acc[c * nt + t]);
+        }
     }
+    UNROLL for (int c = 0; c < nq; c++) UNROLL for (int t = 0; t < nt; t++)
+        vf_store(s[c] + (t0 + (size_t)t) * LANES, acc[c * nt + t]);
 }
 
-OP vf at_scores_q8(const struct slv_attn_args *a, size_t tile) {
-    const int8_t *k = (const int8_t *)a->k + tile * a->dk * LANES;
-    const float *ks = a->k_scale + tile * (a->dk / 32) * LANES;
+OP void at_scores_q8(const struct slv_attn_block *b, const struct slv_attn_query *q, size_t tile,
+                     float *s) {
+    const int8_t *k = (const int8_t *)b->k + tile * b->dk * LANES;
+    const float *ks = b->k_scale + tile * (b->dk / 32) * LANES;
     vf acc = vf_zero();
-    for (size_t b = 0; b < a->dk / 32; b++) {
+    for (size_t j = 0; j < b->dk / 32; j++) {
         vi dot = vi_zero();
         int32_t sum = 0;
         UNROLL for (int g = 0; g < 8; g++) {
             int32_t x;
-            memcpy(&x, a->q8 + b * 32 + 4 * (size_t)g, 4);
-            dot = vi_dot_s(dot, vb_load(k + (b * 8 + (size_t)g) * 64), x);
+            memcpy(&x, q->q8 + j * 32 + 4 * (size_t)g, 4);
+            dot = vi_dot_s(dot, vb_load(k + (j * 8 + (size_t)g) * 64), x);
         }
         if (SIGNED_BIAS) {
             for (size_t i = 0; i < 32; i++)
-                sum += a->q8[b * 32 + i];
+                sum += q->q8[j * 32 + i];
             dot = vi_add(dot, vi_set1(SIGNED_BIAS * sum));
         }
-        vf scale = vf_mul(vf_load(ks + b * LANES), vf_set1(a->q8_scale[b]));
+        vf scale = vf_mul(vf_load(ks + j * LANES), vf_set1(q->q8_scale[j]));
         acc = vf_fma(vi_to_vf(dot), scale, acc);
     }
-    return acc;
+    vf_store(s + tile * LANES, acc);
 }
 
-/* nv vectors of 16 dimensions from dimension i0 on: chains over the visible positions. */
-OP void at_values(enum slv_kv_type type, const struct slv_attn_args *a, const float *p, size_t i0,
-                  int nv, float *out) {
-    vf acc[4];
-    UNROLL for (int v = 0; v < nv; v++) acc[v] = vf_zero();
-    for (size_t j = a->first; j < a->last; j++) {
+/* nq queries, nv vectors of 16 dimensions from i0 on: chains over positions [j0, j1), which go on
+ * from what `out` holds. */
+OP void at_values(enum slv_kv_type type, const struct slv_attn_block *b,
+                  const struct slv_attn_query *q, int nq, size_t i0, int nv, size_t j0, size_t j1,
+                  float p[][SLV_KV_BLOCK]) {
+    vf acc[AT_CHAINS];
+    UNROLL for (int c = 0; c < nq; c++) UNROLL for (int v = 0; v < nv; v++) acc[c * nv + v] =
+        vf_load(q[c].out + i0 + (size_t)v * LANES);
+    for (size_t j = j0; j < j1; j++) {
         UNROLL for (int v = 0; v < nv; v++) {
-            size_t i = i0 + (size_t)v * LANES, at = j * a->dv + i;
-            if (type == SLV_KV_Q8) {
-                float ps = p[j] * a->v_scale[j * (a->dv / 32) + i / 32];
-                vf code = vi_to_vf(vi_from_i8((const int8_t *)a->v + at));
-                acc[v] = vf_fma(vf_set1(ps), code, acc[v]);
-            } else {
-                acc[v] = vf_fma(vf_set1(p[j]), at_load(type, a->v, at), acc[v]);
+            const size_t i = i0 + (size_t)v * LANES, at = j * b->dv + i;
+            const vf x = type == SLV_KV_Q8 ? vi_to_vf(vi_from_i8((const int8_t *)b->v + at))
+                                           : at_load(type, b->v, at);
+            const float by = type == SLV_KV_Q8 ? b->v_scale[j * (b->dv / 32) + i / 32] : 1.0f;
+            UNROLL for (int c = 0; c < nq; c++) {
+                const float pj = type == SLV_KV_Q8 ? p[c][j] * by : p[c][j];
+                acc[c * nv + v] = vf_fma(vf_set1(pj), x, acc[c * nv + v]);
             }
         }
     }
-    UNROLL for (int v = 0; v < nv; v++) vf_store(out + i0 + (size_t)v * LANES, acc[v]);
+    UNROLL for (int c = 0; c < nq; c++) UNROLL for (int v = 0; v < nv; v++)
+        vf_store(q[c].out + i0 + (size_t)v * LANES, acc[c * nv + v]);
+}
+
+/* All dimensions. */
+OP void at_values_all(enum slv_kv_type type, const struct slv_attn_block *b,
+                      const struct slv_attn_query *q, int nq, size_t j0, size_t j1,
+                      float p[][SLV_KV_BLOCK]) {
+    const int nv = AT_CHAINS / nq > 4 ? 4 : AT_CHAINS / nq;
+    size_t i = 0;
+    if (j0 >= j1) return;
+    for (; nv > 1 && i + (size_t)nv * LANES <= b->dv; i += (size_t)nv * LANES)
+        at_values(type, b, q, nq, i, nv, j0, j1, p);
+    for (; i < b->dv; i += LANES)
+        at_values(type, b, q, nq, i, 1, j0, j1, p);
 }
 
 OP float at_max(vf x) {
@@ -71,57 +99,97 @@ OP float at_max(vf x) {
     return max;
 }
 
-OP void at_block(enum slv_kv_type type, const struct slv_attn_args *a, float *ret_max,
-                 float *ret_sum, float *out) {
-    const size_t t0 = a->first / LANES, t1 = (a->last + LANES - 1) / LANES;
-    vf s[AT_TILES], none = vf_set1(-slv_f32_from_bits(0x7f800000u)), max = none;
-    if (type == SLV_KV_Q8) {
-        for (size_t t = t0; t < t1; t++)
-            s[t] = at_scores_q8(a, t);
-    } else if (t1 - t0 == AT_TILES) {
-        at_scores_float(type, a, 0, AT_TILES, s);
-    } else {
-        for (size_t t = t0; t < t1; t++)
-            at_scores_float(type, a, t, 1, s + t);
-    }
+OP vf at_seen(const struct slv_attn_query *q, size_t t) {
+    return vi_within(vi_add(vi_lanes(), vi_set1((int32_t)(t * LANES))), (int)q->first,
+                     (int)q->last);
+}
+
+/* Scores of tiles [t0, t1) into weights, with their maximum and sum. */
+OP void at_softmax(const struct slv_attn_block *b, struct slv_attn_query *q, size_t t0, size_t t1,
+                   float *s) {
+    const vf none = vf_set1(-slv_f32_from_bits(0x7f800000u));
+    vf max = none, sum = vf_zero();
     for (size_t t = t0; t < t1; t++) {
-        vf seen = vi_within(vi_add(vi_lanes(), vi_set1((int32_t)(t * LANES))), (int)a->first,
-                            (int)a->last);
-        s[t] = vf_mul(s[t], vf_set1(a->scale));
-        if (a->cap > 0.0f)
-            s[t] = vf_mul(vf_set1(a->cap), rw_tanh(vf_mul(s[t], vf_set1(1.0f / a->cap))));
-        s[t] = vf_select(seen, s[t], none);
-        max = vf_max(s[t], max);
+        vf x = vf_mul(vf_load(s + t * LANES), vf_set1(b->scale));
+        if (b->cap > 0.0f) x = vf_mul(vf_set1(b->cap), rw_tanh(vf_mul(x, vf_set1(1.0f / b->cap))));
+        x = vf_select(at_seen(q, t), x, none);
+        vf_store(s + t * LANES, x);
+        max = vf_max(x, max);
     }
     const float top = at_max(max);
-    float p[SLV_KV_BLOCK];
-    vf sum = vf_zero();
     for (size_t t = t0; t < t1; t++) {
-        vf seen = vi_within(vi_add(vi_lanes(), vi_set1((int32_t)(t * LANES))), (int)a->first,
-                            (int)a->last);
-        vf e = vf_select(seen, rw_exp(vf_sub(s[t], vf_set1(top))), vf_zero());
+        vf e = rw_exp(vf_sub(vf_load(s + t * LANES), vf_set1(top)));
+        e = vf_select(at_seen(q, t), e, vf_zero());
         sum = vf_add(sum, e);
-        vf_store(p + t * LANES, e);
+        vf_store(s + t * LANES, e);
     }
+    q->max = top;
+    q->sum = vf_tree_sum(sum);
+}
+
+/* nq queries together. Positions that not all of them see are given to each alone: a weight of zero
+ * is not the same as none where V is not finite. */
+OP void at_block(enum slv_kv_type type, const struct slv_attn_block *b, struct slv_attn_query *q,
+                 int nq) {
+    float s[AT_CHAINS][SLV_KV_BLOCK];
+    size_t low = SLV_KV_BLOCK, high = 0, j0 = 0, j1 = SLV_KV_BLOCK;
+    for (int c = 0; c < nq; c++) {
+        if (q[c].first < low) low = q[c].first;
+        if (q[c].last > high) high = q[c].last;
+        if (q[c].first > j0) j0 = q[c].first;
+        if (q[c].last < j1) j1 = q[c].last;
+    }
+    const size_t t1 = (high + LANES - 1) / LANES;
+    const int nt = AT_CHAINS / nq > 4 ? 4 : AT_CHAINS / nq;
+    size_t t = low / LANES;
+    for (; type == SLV_KV_Q8 && t < t1; t++)
+        for (int c = 0; c < nq; c++)
+            at_scores_q8(b, &q[c], t, s[c]);
+    for (; nt > 1 && t + (size_t)nt <= t1; t += (size_t)nt)
+        at_scores_float(type, b, q, nq, t, nt, s);
+    for (; t < t1; t++)
+        at_scores_float(type, b, q, nq, t, 1, s);
+    for (int c = 0; c < nq; c++) {
+        at_softmax(b, &q[c], low / LANES, t1, s[c]);
+        memset(q[c].out, 0, b->dv * sizeof(float));
+    }
+    if (nq == 1 || j0 >= j1) {
+        for (int c = 0; c < nq; c++)
+            at_values_all(type, b, &q[c], 1, q[c].first, q[c].last, s + c);
+        return;
+    }
+    for (int c = 0; c < nq; c++)
+        at_values_all(type, b, &q[c], 1, q[c].first, j0, s + c);
+    at_values_all(type, b, q, nq, j0, j1, s);
+    for (int c = 0; c < nq; c++)
+        at_values_all(type, b, &q[c], 1, j1, q[c].last, s + c);
+}
+
+OP void at_all(enum slv_kv_type type, const struct slv_attn_block *b, struct slv_attn_query *q,
+               size_t n) {
     size_t i = 0;
-    for (; i + 4 * LANES <= a->dv; i += 4 * LANES)
-        at_values(type, a, p, i, 4, out);
-    for (; i < a->dv; i += LANES)
-        at_values(type, a, p, i, 1, out);
-    *ret_max = top;
-    *ret_sum = vf_tree_sum(sum);
+    for (; AT_CHAINS > 4 && i + AT_CHAINS <= n; i += AT_CHAINS)
+        at_block(type, b, q + i, AT_CHAINS);
+    for (; AT_CHAINS >= 4 && i + 4 <= n; i += 4)
+        at_block(type, b, q + i, 4);
+    for (; AT_CHAINS >= 4 && i + 3 <= n; i += 3)
+        at_block(type, b, q + i, 3);
+    for (; i + 2 <= n; i += 2)
+        at_block(type, b, q + i, 2);
+    for (; i < n; i++)
+        at_block(type, b, q + i, 1);
 }
 
-static void at_f32(const struct slv_attn_args *a, float *m, float *l, float *out) {
-    at_block(SLV_KV_F32, a, m, l, out);
+static void at_f32(const struct slv_attn_block *b, struct slv_attn_query *q, size_t n) {
+    at_all(SLV_KV_F32, b, q, n);
 }
 
-static void at_f16(const struct slv_attn_args *a, float *m, float *l, float *out) {
-    at_block(SLV_KV_F16, a, m, l, out);
+static void at_f16(const struct slv_attn_block *b, struct slv_attn_query *q, size_t n) {
+    at_all(SLV_KV_F16, b, q, n);
 }
 
-static void at_q8(const struct slv_attn_args *a, float *m, float *l, float *out) {
-    at_block(SLV_KV_Q8, a, m, l, out);
+static void at_q8(const struct slv_attn_block *b, struct slv_attn_query *q, size_t n) {
+    at_all(SLV_KV_Q8, b, q, n);
 }
 
 static void at_join(float m, float l, const float *o, size_t n, float *max, float *sum,

@@ -1,0 +1,275 @@
+/* attend.c: see attend.h. */
+#include "engine/attend.h"
+
+#include <string.h>
+
+#define RUN 8      /* tokens of a unit, and the most whose spans wait */
+#define QUERIES 16 /* query heads given to a kernel at once */
+#define ROOM 4096  /* floats in which they lie, heads padded */
+#define SPAN (SLV_KV_SPAN * SLV_KV_BLOCK)
+
+/* Query heads that share a KV head. */
+static size_t group(const struct slv_hparams *h) { return h->n_head / h->n_head_kv; }
+
+static size_t padded(size_t n) { return (n + 31) / 32 * 32; }
+
+/* A part: output, maximum, sum; whole cache lines. */
+static size_t part_floats(const struct slv_hparams *h) { return padded(h->head_v) + 16; }
+
+size_t slv_attend_part_floats(const struct slv_hparams *h) {
+    return SLV_ATTEND_PARTS * part_floats(h);
+}
+
+/* The positions [first, end) that token i sees. */
+static uint32_t seen_first(const struct slv_attend *a, size_t i) {
+    const struct slv_hparams *h = a->h;
+    uint32_t end = a->tok[i].pos + 1;
+    return h->window && h->windowed[a->layer] && end > h->window ? end - h->window : 0;
+}
+
+static uint32_t first_span(const struct slv_attend *a, size_t i) { return seen_first(a, i) / SPAN; }
+
+static uint32_t n_spans(const struct slv_attend *a, size_t i) {
+    return a->tok[i].pos / SPAN + 1 - first_span(a, i);
+}
+
+/* The most spans any token has, 1 for steps of many tokens. */
+static size_t most_spans(const struct slv_attend *a) {
+    size_t most = 1;
+    for (size_t i = 0; i < a->n && a->n <= RUN; i++)
+        if (n_spans(a, i) > most) most = n_spans(a, i);
+    return most;
+}
+
+bool slv_attend_waits(const struct slv_attend *a) {
+    size_t spans = most_spans(a);
+    return spans > 1 && a->n * a->h->n_head * spans <= SLV_ATTEND_PARTS;
+}
+
+static float *part_of(const struct slv_attend *a, size_t i, size_t head, size_t spans,
+                      size_t span) {
+    return a->part + ((i * a->h->n_head + head) * spans + span) * part_floats(a->h);
+}
+
+/* --- some queries of one KV head ------------------------------------------------------------ */
+
+/* One query on its way: what it has of the span it is in, and of the spans before. */
+struct state {
+    uint32_t first, end;
+    float *span, *all; /* outputs */
+    float span_max, span_sum, all_max, all_sum;
+    bool in_span, has_all;
+};
+
+struct work {
+    size_t n, dk, dv;
+    struct slv_attn_query query[QUERIES];
+    struct state state[QUERIES];
+    int8_t q8[ROOM];
+    float q8_scale[ROOM / 32];
+    _Alignas(64) float q[ROOM], out[ROOM], span[ROOM], all[ROOM];
+};
+
+static void put_query(const struct slv_attend *a, struct work *w, size_t i, size_t head) {
+    const struct slv_hparams *h = a->h;
+    const struct slv_kv *kv = a->tok[i].kv;
+    size_t c = w->n++;
+    int16_t sums[SLV_MAX_HEAD_DIM / 16];
+    float *q = w->q + c * w->dk;
+    memcpy(q, a->q + i * a->ldq + head * h->head_k, h->head_k * sizeof *q);
+    memset(q + h->head_k, 0, (w->dk - h->head_k) * sizeof *q);
+    w->query[c] = (struct slv_attn_query){.q = q,
+                                          .q8 = w->q8 + c * w->dk,
+                                          .q8_scale = w->q8_scale + c * w->dk / 32,
+                                          .out = w->out + c * w->dv};
+    if (kv->type == SLV_KV_Q8)
+        a->kern->quantize(q, w->dk, 32, 1, w->q8 + c * w->dk, w->q8_scale + c * w->dk / 32, sums);
+    w->state[c] = (struct state){.first = seen_first(a, i),
+                                 .end = a->tok[i].pos + 1,
+                                 .span = w->span + c * w->dv,
+                                 .all = w->all + c * w->dv};
+}
+
+/* The first of something is the something; what follows joins it. */
+static void join(const struct slv_kernels *kern, const float *o, float m, float l, size_t n,
+                 bool *has, float *acc, float *max, float *sum) {
+    if (*has) {
+        kern->attn_join(m, l, o, n, max, sum, acc);
+        return;
+    }
+    memcpy(acc, o, n * sizeof *o);
+    *max = m;
+    *sum = l;
+    *has = true;
+}
+
+static void end_span(const struct slv_attend *a, struct work *w) {
+    for (size_t c = 0; c < w->n; c++) {
+        struct state *s = &w->state[c];
+        if (!s->in_span) continue;
+        join(a->kern, s->span, s->span_max, s->span_sum, w->dv, &s->has_all, s->all, &s->all_max,
+             &s->all_sum);
+        s->in_span = false;
+    }
+}
+
+/* One block for the queries that see something of it. */
+static void one_block(const struct slv_attend *a, const struct slv_kv *kv, size_t kv_head,
+                      uint32_t block, struct work *w) {
+    const uint32_t base = block * SLV_KV_BLOCK;
+    struct slv_attn_query q[QUERIES];
+    size_t who[QUERIES], n = 0;
+    for (size_t c = 0; c < w->n; c++) {
+        const struct state *s = &w->state[c];
+        if (s->end <= base || s->first >= base + SLV_KV_BLOCK) continue;
+        q[n] = w->query[c];
+        q[n].first = s->first > base ? s->first - base : 0;
+        q[n].last = s->end - base < SLV_KV_BLOCK ? s->end - base : SLV_KV_BLOCK;
+        who[n++] = c;
+    }
+    if (!n) return;
+    struct slv_attn_block b = {.scale = a->h->attn_scale, .cap = a->h->attn_cap};
+    slv_kv_block(kv, a->layer, (uint32_t)kv_head, block, &b);
+    a->kern->attn[kv->type](&b, q, n);
+    for (size_t k = 0; k < n; k++) {
+        struct state *s = &w->state[who[k]];
+        join(a->kern, q[k].out, q[k].max, q[k].sum, w->dv, &s->in_span, s->span, &s->span_max,
+             &s->span_sum);
+    }
+}
+
+/* All queries over blocks [b0, b1). */
+static void blocks(const struct slv_attend *a, const struct slv_kv *kv, size_t kv_head, uint32_t b0,
+                   uint32_t b1, struct work *w) {
+    for (uint32_t b = b0; b < b1; b++) {
+        one_block(a, kv, kv_head, b, w);
+        if ((b + 1) % SLV_KV_SPAN == 0) end_span(a, w);
+    }
+    end_span(a, w);
+}
+
+/* --- units ---------------------------------------------------------------------------------- */
+
+static size_t most_queries(const struct work *w) {
+    size_t fit = ROOM / (w->dk > w->dv ? w->dk : w->dv);
+    return fit < QUERIES ? fit : QUERIES;
+}
+
+/* What the queries of w have come to goes to their rows. */
+static void give(const struct slv_attend *a, const struct work *w, size_t c, size_t i,
+                 size_t head) {
+    const struct state *s = &w->state[c];
+    float *out = a->out + i * a->ldo + head * a->h->head_v;
+    for (size_t j = 0; j < a->h->head_v; j++)
+        out[j] = s->all[j] / s->all_sum;
+}
+
+/* The queries [from, to) of tokens that share a cache, counted token by token over the group's
+ * heads, from token i on. */
+static void some_queries(const struct slv_attend *a, size_t i, size_t kv_head, size_t from,
+                         size_t to, struct work *w) {
+    const struct slv_kv *kv = a->tok[i].kv;
+    const size_t g = group(a->h), head0 = kv_head * g;
+    uint32_t first = UINT32_MAX, end = 0;
+    w->n = 0;
+    for (size_t k = from; k < to; k++) {
+        put_query(a, w, i + k / g, head0 + k % g);
+        const struct state *s = &w->state[w->n - 1];
+        if (s->first < first) first = s->first;
+        if (s->end > end) end = s->end;
+    }
+    blocks(a, kv, kv_head, first / SLV_KV_BLOCK, (end - 1) / SLV_KV_BLOCK + 1, w);
+    for (size_t k = from; k < to; k++)
+        give(a, w, k - from, i + k / g, head0 + k % g);
+}
+
+/* Tokens [i0, i1) and one KV head. */
+static void run_of_tokens(const struct slv_attend *a, size_t i0, size_t i1, size_t kv_head,
+                          struct work *w) {
+    for (size_t i = i0; i < i1;) {
+        const struct slv_kv *kv = a->tok[i].kv;
+        size_t end = i + 1;
+        while (end < i1 && a->tok[end].kv == kv)
+            end++;
+        w->dk = kv->dk;
+        w->dv = kv->dv;
+        const size_t all = (end - i) * group(a->h), most = most_queries(w);
+        for (size_t k = 0; k < all; k += most)
+            some_queries(a, i, kv_head, k, k + most < all ? k + most : all, w);
+        i = end;
+    }
+}
+
+/* One span of one token and KV head. */
+static void one_span(const struct slv_attend *a, size_t i, size_t kv_head, size_t spans,
+                     size_t span, struct work *w) {
+    const struct slv_kv *kv = a->tok[i].kv;
+    const size_t g = group(a->h);
+    if (span >= n_spans(a, i)) return;
+    w->dk = kv->dk;
+    w->dv = kv->dv;
+    const uint32_t b0 = (first_span(a, i) + (uint32_t)span) * SLV_KV_SPAN;
+    const uint32_t last = a->tok[i].pos / SLV_KV_BLOCK + 1, b1 = b0 + SLV_KV_SPAN;
+    for (size_t from = 0, most = most_queries(w); from < g; from += most) {
+        size_t to = from + most < g ? from + most : g;
+        w->n = 0;
+        for (size_t k = from; k < to; k++)
+            put_query(a, w, i, kv_head * g + k);
+        blocks(a, kv, kv_head, b0, b1 < last ? b1 : last, w);
+        for (size_t k = from; k < to; k++) {
+            const struct state *s = &w->state[k - from];
+            float *part = part_of(a, i, kv_head * g + k, spans, span);
+            part[0] = s->all_max;
+            part[1] = s->all_sum;
+            memcpy(part + 16, s->all, w->dv * sizeof *part);
+        }
+    }
+}
+
+size_t slv_attend_units(const struct slv_attend *a) {
+    if (slv_attend_waits(a)) return a->n * a->h->n_head_kv * most_spans(a);
+    return (a->n + RUN - 1) / RUN * a->h->n_head_kv;
+}
+
+void slv_attend_run(const struct slv_attend *a, size_t from, size_t to) {
+    const size_t heads = a->h->n_head_kv, spans = most_spans(a);
+    const bool waits = slv_attend_waits(a);
+    struct work w;
+    for (size_t j = from; j < to; j++) {
+        if (waits) {
+            one_span(a, j / spans / heads, j / spans % heads, spans, j % spans, &w);
+        } else {
+            size_t i = j / heads * RUN, left = a->n - i;
+            run_of_tokens(a, i, i + (left < RUN ? left : RUN), j % heads, &w);
+        }
+    }
+}
+
+/* --- joining what waits --------------------------------------------------------------------- */
+
+/* Dimensions [d0, d1) of one head. Every part of a head joins by the same maxima and sums, whatever
+ * its dimensions, so a head may be finished in pieces. */
+static void finish_head(const struct slv_attend *a, size_t i, size_t head, size_t spans, size_t d0,
+                        size_t d1) {
+    _Alignas(64) float acc[SLV_MAX_HEAD_DIM];
+    float max = 0.0f, sum = 0.0f;
+    bool has = false;
+    const size_t begin = d0 / 16 * 16, n = (d1 - begin + 15) / 16 * 16;
+    for (size_t s = 0; s < n_spans(a, i); s++) {
+        const float *part = part_of(a, i, head, spans, s);
+        join(a->kern, part + 16 + begin, part[0], part[1], n, &has, acc, &max, &sum);
+    }
+    float *out = a->out + i * a->ldo + head * a->h->head_v;
+    for (size_t j = d0; j < d1; j++)
+        out[j] = acc[j - begin] / sum;
+}
+
+void slv_attend_finish(const struct slv_attend *a, size_t i, size_t c0, size_t c1) {
+    if (!slv_attend_waits(a)) return;
+    const size_t dim = a->h->head_v, spans = most_spans(a);
+    for (size_t head = c0 / dim; head * dim < c1; head++) {
+        size_t d0 = head * dim < c0 ? c0 - head * dim : 0;
+        size_t d1 = (head + 1) * dim > c1 ? c1 - head * dim : dim;
+        finish_head(a, i, head, spans, d0, d1);
+    }
+}
