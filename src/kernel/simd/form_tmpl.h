@@ -16,6 +16,9 @@ struct mm_form {
     int low, high, sub, min, table, fsub, bias, block;
 };
 
+/* Whether codes come out of mm_decode signed. */
+INLINE bool mm_signed(struct mm_form f) { return f.low == 8 || f.table; }
+
 /* Byte offsets in a tile block; `line` is that of 16 scales, `block` its columns. */
 struct mm_block_at {
     int block, line, m, sc, mn, codes;

@@ -11,47 +11,52 @@
  * must be asked for before the hardware, which stops at a page's end, would. Bytes. */
 #define PREFETCH_AHEAD 6144
 
-INLINE int mm_bias(struct mm_form f) { return f.low == 8 || f.table ? SIGNED_BIAS : f.bias; }
-
-/* The dot of groups [g0, g1) of a chunk with the column's codes q, corrected by the bias. */
-INLINE vi mm_groups(struct mm_form f, const vb u[8], int g0, int g1, const int8_t *q,
-                    const int16_t *sum) {
-    const int bias = mm_bias(f);
-    vi dot = bias ? vi_set1(bias * (g1 - g0 == 8 ? sum[0] + sum[1] : sum[g0 / 4])) : vi_zero();
-    UNROLL for (int g = g0; g < g1; g++) {
-        int32_t x = mm_load4(q + 4 * g);
-        dot = f.low == 8 || f.table ? vi_dot_s(dot, u[g], x) : vi_dot_u(dot, u[g], x);
-    }
+/* Codes of eight bits, signed: groups [g0, g0 + ng) of a chunk times the column's codes q. */
+INLINE vi mm_signed_dot(const vb u[8], int g0, int ng, const int8_t *q, const int16_t *sum) {
+    int32_t s = ng == 8 ? sum[0] + sum[1] : sum[g0 / 4];
+    vi dot = SIGNED_BIAS ? vi_set1(SIGNED_BIAS * s) : vi_zero();
+    UNROLL for (int g = g0; g < g0 + ng; g++) dot = vi_dot_s(dot, u[g], mm_load4(q + 4 * g));
     return dot;
 }
 
-/* One tile block times one column. */
+/* dot += the same groups, unsigned codes, times their sub-scale. */
+INLINE vi mm_dot(struct mm_form f, const vb u[8], int g0, int ng, const int8_t *q,
+                 const int16_t *sum, const int8_t *sc, vi dot) {
+    if (mm_signed(f)) {
+        vi part = mm_signed_dot(u, g0, ng, q, sum);
+        return vi_add(dot, f.sub ? vi_mul(part, vi_from_i8(sc)) : part);
+    }
+    vi_dot_groups(f.low + f.high, u + g0, ng, q + 4 * g0, 1, !f.sub,
+                  f.sub ? vm_from_i8(sc, 1) : vm_ones(1), &dot);
+    return dot;
+}
+
+/* One tile block times one column. What sums are multiplied by: see wd_block in wide_tmpl.h. */
 INLINE vf mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
                    const int8_t *q, const float *d, const int16_t *sum, vf acc) {
+    static const int8_t one[ROWS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const struct mm_block_at at = mm_locate(f, l);
+    const int8_t *sc = (const int8_t *)blk + at.sc, *mn = (const int8_t *)blk + at.mn;
+    const int halves = f.sub == 16 || f.fsub == 16 ? 2 : 1, ng = 8 / halves;
+    const int bias = mm_signed(f) ? 0 : f.bias;
     vi dot = vi_zero(), min = vi_zero();
-    for (int i = 0; i < at.block / 32; i++) {
+    for (int i = 0; i < at.block / 32; i++, q += 32, sum += 2) {
         vb u[8];
         mm_decode(f, blk + at.codes + (size_t)i * 64 * (size_t)(f.low + f.high), l->table, u);
-        UNROLL for (int half = 0; half < 2; half++) {
-            const bool split = f.sub == 16 || f.fsub == 16;
-            if (!split && half) break;
-            const int g0 = split ? 4 * half : 0, g1 = split ? g0 + 4 : 8;
+        UNROLL for (int half = 0; half < halves; half++) {
             const int sub = f.sub ? (32 * i + 16 * half) / f.sub : 0;
-            vi part = mm_groups(f, u, g0, g1, q + 32 * i, sum + 2 * i);
-            if (f.fsub) {
-                vf dw = mm_scale(l->d_f32, blk + at.line * (2 * i + half));
-                acc = vf_fma(vi_to_vf(part), vf_mul(dw, vf_set1(d[i])), acc);
-                continue;
-            }
-            if (f.sub) part = vi_mul(part, vi_from_i8((const int8_t *)blk + at.sc + sub * ROWS));
-            dot = vi_add(dot, part);
-            int32_t s = split ? sum[2 * i + half] : sum[2 * i] + sum[2 * i + 1];
-            if (f.min == 2) {
-                vi mn = vi_from_i8((const int8_t *)blk + at.mn + sub * ROWS);
-                min = vi_add(min, vi_mul(mn, vi_set1(s)));
-            }
-            if (f.min == 1) min = vi_add(min, vi_set1(s));
+            dot = mm_dot(f, u, half * ng, ng, q, sum, sc + sub * ROWS, dot);
+            if (!f.fsub) continue;
+            vf dw = mm_scale(l->d_f32, blk + at.line * (2 * i + half));
+            acc = vf_fma(vi_to_vf(dot), vf_mul(dw, vf_set1(d[i])), acc);
+            dot = vi_zero();
+        }
+        if (f.min || bias) {
+            const int8_t *by = f.min == 2 ? mn : f.sub && !f.min ? sc : NULL;
+            const int8_t *lo = by ? by + 32 * i / f.sub * ROWS : one;
+            const int8_t *hi = by ? by + (32 * i + 16) / f.sub * ROWS : one;
+            vi *to = f.min ? &min : &dot;
+            *to = vi_add_pairs(*to, vp_pairs(lo, hi, f.min ? 1 : bias), mm_load4(sum));
         }
     }
     if (f.fsub) return acc;

@@ -181,9 +181,11 @@ typedef vb vm;
 OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     const __m128i *pl = (const __m128i *)(const void *)lo, *ph = (const __m128i *)(const void *)hi;
     __m128i l = _mm_loadu_si128(pl), h = _mm_loadu_si128(ph);
-    __m256i t = _mm256_set1_epi16((short)times);
-    return (vp){_mm256_mullo_epi16(_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(l, h)), t),
-                _mm256_mullo_epi16(_mm256_cvtepi8_epi16(_mm_unpackhi_epi8(l, h)), t)};
+    const __m256i t = _mm256_set1_epi16((short)times);
+    const vp p = {_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(l, h)),
+                  _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(l, h))};
+    if (times == 1) return p;
+    return (vp){_mm256_mullo_epi16(p.a, t), _mm256_mullo_epi16(p.b, t)};
 }
 OP vm vm_from_i8(const int8_t *p, int times) { return vp_pairs(p, p, times); }
 OP vm vm_ones(int times) {
@@ -202,8 +204,8 @@ OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
  * them later has no registers to keep them in. */
 #define HOLD(v) __asm__ volatile("" : "+x"((v).a), "+x"((v).b))
 
-OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int nc, bool ones,
-                      vm mult, vi dot[]) {
+OP void vi_dot_groups(int bits, const vb *u, int ng, const int8_t *x, int nc, bool ones, vm mult,
+                      vi dot[]) {
     (void)ones;
     const int run = WIDE_GROUPS(bits);
     __asm__ volatile("" : "+r"(x)); /* nor are there any for columns kept from the call before */
@@ -211,7 +213,7 @@ OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int n
         vb part[WIDE_COLS];
         const int g1 = ng - g0 < run ? ng : g0 + run;
         _Pragma("GCC unroll 8") for (int g = g0; g < g1; g++) {
-            vb w = vb_load(u + 64 * g);
+            vb w = u[g];
             HOLD(w);
             _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
                 int32_t four;

@@ -129,8 +129,8 @@ OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     const __m128i *pl = (const __m128i *)(const void *)lo, *ph = (const __m128i *)(const void *)hi;
     __m128i l = _mm_loadu_si128(pl), h = _mm_loadu_si128(ph);
     __m256i both = _mm256_set_m128i(_mm_unpackhi_epi8(l, h), _mm_unpacklo_epi8(l, h));
-    __m512i t = _mm512_set1_epi16((short)times);
-    return (vp){_mm512_mullo_epi16(_mm512_cvtepi8_epi16(both), t)};
+    const __m512i p = _mm512_cvtepi8_epi16(both);
+    return (vp){times == 1 ? p : _mm512_mullo_epi16(p, _mm512_set1_epi16((short)times))};
 }
 
 #ifdef __AVX512VNNI__
@@ -139,18 +139,20 @@ OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
     return _mm512_dpwssd_epi32(acc, p.v, _mm512_set1_epi32(x));
 }
 typedef vi vm;
-OP vm vm_from_i8(const int8_t *p, int times) { return vi_mul(vi_from_i8(p), vi_set1(times)); }
+OP vm vm_from_i8(const int8_t *p, int times) {
+    return times == 1 ? vi_from_i8(p) : vi_mul(vi_from_i8(p), vi_set1(times));
+}
 OP vm vm_ones(int times) { return vi_set1(times); }
 OP vm vm_load(const void *p) { return _mm512_loadu_si512(p); }
 OP void vm_store(void *p, vm x) { _mm512_storeu_si512(p, x); }
 
-OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int nc, bool ones,
-                      vm mult, vi dot[]) {
+OP void vi_dot_groups(int bits, const vb *u, int ng, const int8_t *x, int nc, bool ones, vm mult,
+                      vi dot[]) {
     (void)bits;
     vi part[WIDE_COLS];
     _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) part[c] = ones ? dot[c] : vi_zero();
     _Pragma("GCC unroll 8") for (int g = 0; g < ng; g++) {
-        const vb w = vb_load(u + 64 * g);
+        const vb w = u[g];
         _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
             int32_t four;
             __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
@@ -174,15 +176,15 @@ OP vm vm_ones(int times) { return (vm){_mm512_set1_epi16((short)times)}; }
 /* Groups whose products of `bits` by int8 add up in int16: 2 * (2^bits - 1) * 127 a group. */
 #define WIDE_GROUPS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
 
-OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int nc, bool ones,
-                      vm mult, vi dot[]) {
+OP void vi_dot_groups(int bits, const vb *u, int ng, const int8_t *x, int nc, bool ones, vm mult,
+                      vi dot[]) {
     (void)ones;
     const int run = WIDE_GROUPS(bits);
     _Pragma("GCC unroll 8") for (int g0 = 0; g0 < ng; g0 += run) {
         __m512i part[WIDE_COLS];
         const int g1 = ng - g0 < run ? ng : g0 + run;
         _Pragma("GCC unroll 8") for (int g = g0; g < g1; g++) {
-            const vb w = vb_load(u + 64 * g);
+            const vb w = u[g];
             _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
                 int32_t four;
                 __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);

@@ -115,7 +115,9 @@ OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
                  i16_pairs(vget_low_s8(b), times), i16_pairs(vget_high_s8(b), times)}};
 }
 typedef vi vm;
-OP vm vm_from_i8(const int8_t *p, int times) { return vi_mul(vi_from_i8(p), vi_set1(times)); }
+OP vm vm_from_i8(const int8_t *p, int times) {
+    return times == 1 ? vi_from_i8(p) : vi_mul(vi_from_i8(p), vi_set1(times));
+}
 OP vm vm_ones(int times) { return vi_set1(times); }
 OP vm vm_load(const void *p) {
     const int32_t *e = (const int32_t *)p;
@@ -123,13 +125,13 @@ OP vm vm_load(const void *p) {
 }
 OP void vm_store(void *p, vm x) { vi_store((int32_t *)p, x); }
 
-OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int nc, bool ones,
-                      vm mult, vi dot[]) {
+OP void vi_dot_groups(int bits, const vb *u, int ng, const int8_t *x, int nc, bool ones, vm mult,
+                      vi dot[]) {
     (void)bits;
     vi part[WIDE_COLS];
     _Pragma("GCC unroll 4") for (int c = 0; c < nc; c++) part[c] = ones ? dot[c] : vi_zero();
     _Pragma("GCC unroll 8") for (int g = 0; g < ng; g++) {
-        const vb w = vb_load(u + 64 * g);
+        const vb w = u[g];
         _Pragma("GCC unroll 4") for (int c = 0; c < nc; c++) {
             int32_t four;
             __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);

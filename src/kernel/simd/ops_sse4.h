@@ -147,8 +147,8 @@ OP vm vm_ones(int times) {
 /* Groups whose products of `bits` by int8 add up in int16: 2 * (2^bits - 1) * 127 a group. */
 #define WIDE_GROUPS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
 
-OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int nc, bool ones,
-                      vm mult, vi dot[]) {
+OP void vi_dot_groups(int bits, const vb *u, int ng, const int8_t *x, int nc, bool ones, vm mult,
+                      vi dot[]) {
     (void)ones;
     const int run = WIDE_GROUPS(bits);
     for (int g0 = 0; g0 < ng; g0 += run)
@@ -158,8 +158,7 @@ OP void vi_dot_groups(int bits, const uint8_t *u, int ng, const int8_t *x, int n
                 for (int g = g0; g < ng && g < g0 + run; g++) {
                     int32_t four;
                     __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
-                    part = _mm_add_epi16(
-                        part, _mm_maddubs_epi16(b16_load(u + 64 * g + 16 * r), b16_repeat(four)));
+                    part = _mm_add_epi16(part, _mm_maddubs_epi16(u[g].r[r], b16_repeat(four)));
                 }
                 dot[c].r[r] = _mm_add_epi32(dot[c].r[r], _mm_madd_epi16(part, mult.r[r]));
             }

@@ -11,7 +11,7 @@
  *                    vm_load, vm_store (64 bytes)
  *     vi_dot_groups(bits, u, n_groups, x, nc, ones, mult, dot)
  *                    dot[c] += mult * sum over groups g and their 4 columns of u[g] * x[c * 32 + 4 g],
- *                    u below 2^bits; exact
+ *                    u below 2^bits, mult 1 where `ones`; exact
  *     vp             pairs of int16, 16 rows: vp_pairs(lo, hi, times) of int8, vp_load, vp_store (64
  *                    bytes); vi_add_pairs(acc, vp, x): acc + lo * x0 + hi * x1 for int16 x0, x1 in x
  */
@@ -29,9 +29,8 @@ struct wd_block {
     float d[4][ROWS], m[ROWS];
 };
 
-INLINE bool wd_signed(struct mm_form f) { return f.low == 8 || f.table; }
-INLINE int wd_bias(struct mm_form f) { return wd_signed(f) ? WIDE_BIAS : f.bias; }
-INLINE int wd_digits(struct mm_form f) { return wd_signed(f) ? WIDE_DIGITS : 1; }
+INLINE int wd_bias(struct mm_form f) { return mm_signed(f) ? WIDE_BIAS : f.bias; }
+INLINE int wd_digits(struct mm_form f) { return mm_signed(f) ? WIDE_DIGITS : 1; }
 INLINE bool wd_paired(struct mm_form f) { return f.min || wd_bias(f); }
 
 INLINE void wd_codes(struct mm_form f, const uint8_t *chunk, const int8_t *table,
@@ -39,7 +38,7 @@ INLINE void wd_codes(struct mm_form f, const uint8_t *chunk, const int8_t *table
     vb u[8];
     mm_decode(f, chunk, table, u);
     UNROLL for (int g = 0; g < 8; g++) {
-        if (wd_signed(f) && WIDE_BIAS) u[g] = vb_flip(u[g]);
+        if (mm_signed(f) && WIDE_BIAS) u[g] = vb_flip(u[g]);
         if (wd_digits(f) == 2) {
             vb_store(to[0] + 64 * g, vb_and(u[g], 15));
             vb_store(to[WIDE_DIGITS - 1] + 64 * g, vb_and(vb_srl(u[g], 4), 15));
@@ -81,14 +80,15 @@ INLINE void wd_expand(struct mm_form f, const struct slv_layout *l, const uint8_
 /* Groups [4 * half, ...) of chunk i, with sub-scale `sub`, times nc columns: dot[] grows. */
 INLINE void wd_dot(struct mm_form f, const struct wd_block *e, int i, int half, int ng, int sub,
                    const int8_t *x, int nc, vi dot[]) {
-    const int bits = wd_signed(f) ? (WIDE_DIGITS == 2 ? 4 : 8) : f.low + f.high;
-    const uint8_t *u = e->u[i][0] + 256 * half;
+    const int bits = mm_signed(f) ? (WIDE_DIGITS == 2 ? 4 : 8) : f.low + f.high;
+    const vb *u = (const vb *)(const void *)(e->u[i][0] + 256 * half);
     x += 16 * half;
     vi_dot_groups(bits, u, ng, x, nc, !f.sub, f.sub ? vm_load(e->mult[sub][0]) : vm_ones(1), dot);
     if (wd_digits(f) == 2) {
         const int last = WIDE_DIGITS - 1;
-        vi_dot_groups(4, e->u[i][last] + 256 * half, ng, x, nc, false,
-                      f.sub ? vm_load(e->mult[sub][last]) : vm_ones(16), dot);
+        u = (const vb *)(const void *)(e->u[i][last] + 256 * half);
+        vi_dot_groups(4, u, ng, x, nc, false, f.sub ? vm_load(e->mult[sub][last]) : vm_ones(16),
+                      dot);
     }
 }
 
