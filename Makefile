@@ -44,7 +44,16 @@ debug:
 	@ninja -C build-debug --quiet
 
 bench: all
-	@bench/run.sh $(BUILD)/selvage "$$(tools/get-model.sh $(BUILD)/selvage)"
+	@$(BUILD)/selvage bench "$$(tools/get-model.sh $(BUILD)/selvage)" -p 512 -n 64 --membw
+
+# Beside llama.cpp, built here once, and any other llama-bench: PEERS="--peer 'NAME=COMMAND'".
+# Models of random weights come into the same folder (7 GB in all): SIZES and MIXES name fewer.
+PEERS_DIR = $(HOME)/.cache/selvage-peers
+SIZES = smollm2-135m qwen2.5-1.5b
+MIXES = q4_0 q8_0 q4_1 q4_k_m
+bench-peers: all
+	@tools/deps.sh peers
+	@bench/peers/run.sh $(BUILD)/selvage "$(PEERS_DIR)" "$(SIZES)" "$(MIXES)" $(PEERS)
 
 fmt:
 	@tools/deps.sh lint
@@ -60,4 +69,4 @@ install: all
 clean:
 	@rm -rf build build-debug build-fuzz build-arm
 
-.PHONY: all deps run test test-full debug bench fmt lint install clean
+.PHONY: all deps run test test-full debug bench bench-peers fmt lint install clean

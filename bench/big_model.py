@@ -16,6 +16,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import tiny_model as tiny  # noqa: E402  shapes to tensors, block encoders
 
 SHAPES = {
+    "smollm2-135m": ("llama", {"layers": 30, "embd": 576, "heads": 9, "kv": 3, "ff": 1536,
+                               "n_vocab": 49152, "tied": True,
+                               "meta": {"rope.freq_base": 100000.0}}),
     "llama-1b": ("llama", {"layers": 16, "embd": 2048, "heads": 32, "kv": 8, "ff": 8192,
                            "n_vocab": 128256, "tied": True, "meta": {"rope.freq_base": 500000.0}}),
     "qwen2.5-1.5b": ("qwen2", {"layers": 28, "embd": 1536, "heads": 12, "kv": 2, "ff": 8960,
