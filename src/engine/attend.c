@@ -113,9 +113,9 @@ static void end_span(const struct slv_attend *a, struct work *w) {
     }
 }
 
-/* One block for the queries that see something of it. */
+/* One block for the queries that see something of it; `next` comes after it. */
 static void one_block(const struct slv_attend *a, const struct slv_kv *kv, size_t kv_head,
-                      uint32_t block, struct work *w) {
+                      uint32_t block, uint32_t next, struct work *w) {
     const uint32_t base = block * SLV_KV_BLOCK;
     struct slv_attn_query q[QUERIES];
     size_t who[QUERIES], n = 0;
@@ -128,8 +128,10 @@ static void one_block(const struct slv_attend *a, const struct slv_kv *kv, size_
         who[n++] = c;
     }
     if (!n) return;
-    struct slv_attn_block b = {.scale = a->h->attn_scale, .cap = a->h->attn_cap};
+    struct slv_attn_block b = {.scale = a->h->attn_scale, .cap = a->h->attn_cap}, after = b;
     slv_kv_block(kv, a->layer, (uint32_t)kv_head, block, &b);
+    slv_kv_block(kv, a->layer, (uint32_t)kv_head, next, &after);
+    b.next = after.k;
     a->kern->attn[kv->type](&b, q, n);
     for (size_t k = 0; k < n; k++) {
         struct state *s = &w->state[who[k]];
@@ -142,7 +144,7 @@ static void one_block(const struct slv_attend *a, const struct slv_kv *kv, size_
 static void blocks(const struct slv_attend *a, const struct slv_kv *kv, size_t kv_head, uint32_t b0,
                    uint32_t b1, struct work *w) {
     for (uint32_t b = b0; b < b1; b++) {
-        one_block(a, kv, kv_head, b, w);
+        one_block(a, kv, kv_head, b, b + 1 < b1 ? b + 1 : b, w);
         if ((b + 1) % SLV_KV_SPAN == 0) end_span(a, w);
     }
     end_span(a, w);

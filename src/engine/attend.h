@@ -16,8 +16,7 @@
 
 #define SLV_KV_SPAN 4 /* blocks: 256 positions */
 
-/* Spans' results that may wait for slv_attend_finish: [SLV_ATTEND_PARTS][head_v padded + 16] floats.
- */
+/* Spans' results that may wait for slv_attend_finish. */
 #define SLV_ATTEND_PARTS 1024
 
 struct slv_attend {

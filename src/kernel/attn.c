@@ -48,6 +48,7 @@ static void attn_one(enum slv_kv_type type, const struct slv_attn_block *b,
         if (b->cap > 0.0f) s[j] = b->cap * slv_tanhf(s[j] * inv_cap);
         max = slv_maxf(s[j], max);
     }
+    max += 0.0f; /* of zeros it does not matter which was first: there is one */
     float part[LANES] = {0};
     for (size_t j = q->first; j < q->last; j++) {
         s[j] = slv_expf(s[j] - max);

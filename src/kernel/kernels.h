@@ -65,8 +65,8 @@ typedef void (*slv_matmul_fn)(const struct slv_mat *w, const struct slv_acts *x,
 
 /* Codes, scales and sums of x[n], as one column of a panel of w: 32 codes every 32 * w, scales and
  * pairs of sums w apart; q, d and sum point at the column's first. n and block are multiples of 32,
- * block divides n. d = amax / 127, q = rne(x * (127 / amax)). A block with a NaN or an infinity gets
- * d = NaN; one whose 127 / amax overflows (amax < 2^-121) counts as zeros. */
+ * block divides n. d = amax / 127, q = rne(x * (127 / amax)). A block with a NaN or an infinity
+ * gets d = NaN; one whose 127 / amax overflows (amax < 2^-121) counts as zeros. */
 typedef void (*slv_quantize_fn)(const float *x, size_t n, size_t block, size_t w, int8_t *q,
                                 float *d, int16_t *sum);
 
@@ -101,6 +101,7 @@ enum slv_kv_type { SLV_KV_F32, SLV_KV_F16, SLV_KV_Q8, SLV_KV_TYPES };
 struct slv_attn_block {
     const void *k, *v;
     const float *k_scale, *v_scale;
+    const void *next; /* what will be read after this block: only asked for, never read */
     size_t dk, dv;
     float scale, cap;
 };

@@ -351,8 +351,15 @@ static struct attn_case *attn_new(const struct slv_kernels *ref, int type, int t
             ((int8_t *)t->k)[i] = (int8_t)((int)rnd_below(255) - 127);
         fill_bytes(t->v, 64 * dv);
     }
-    t->b = (struct slv_attn_block){t->k, t->v, t->k_scale, t->v_scale,
-                                   dk,   dv,   0.125f,     turn % 4 == 1 ? 5.0f : 0.0f};
+    t->b = (struct slv_attn_block){.k = t->k,
+                                   .v = t->v,
+                                   .k_scale = t->k_scale,
+                                   .v_scale = t->v_scale,
+                                   .next = t->k,
+                                   .dk = dk,
+                                   .dv = dv,
+                                   .scale = 0.125f,
+                                   .cap = turn % 4 == 1 ? 5.0f : 0.0f};
     attn_queries(t, wild, turn);
     return t;
 }

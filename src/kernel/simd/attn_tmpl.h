@@ -3,7 +3,7 @@
  * the fixed tree. Several queries share what is read and converted of K and V; each gets what it
  * would get alone. Includes rows_tmpl.h's exp and tanh.
  *
- * An ops_<isa>.h gives AT_CHAINS, the vectors of sums that registers hold: 4 or 8.
+ * An ops_<isa>.h gives AT_CHAINS, the vectors of sums that registers hold: 8, 6, 4 or 2.
  */
 
 #define AT_TILES (SLV_KV_BLOCK / LANES)
@@ -13,6 +13,21 @@ OP vf at_load(enum slv_kv_type type, const void *p, size_t i) {
                               : vf_load((const float *)p + i);
 }
 
+OP size_t at_bytes(enum slv_kv_type type) {
+    return type == SLV_KV_F32 ? 4 : type == SLV_KV_F16 ? 2 : 1;
+}
+
+/* Few queries wait for memory, and the hardware does not guess where the next block lies: scores
+ * ask for V, values for the next K. */
+OP void at_fetch(const void *p, size_t at) { __builtin_prefetch((const char *)p + at); }
+
+/* The same number, which the compiler takes for another: what is read at it is read again for each
+ * vector, and not kept in registers that the sums need. */
+OP size_t at_again(size_t i) {
+    __asm__ volatile("" : "+r"(i));
+    return i;
+}
+
 /* Scores of nq queries for nt tiles from t0 on, before scaling: nq * nt independent chains. */
 OP void at_scores_float(enum slv_kv_type type, const struct slv_attn_block *b,
                         const struct slv_attn_query *q, int nq, size_t t0, int nt,
@@ -20,10 +35,12 @@ OP void at_scores_float(enum slv_kv_type type, const struct slv_attn_block *b,
     vf acc[AT_CHAINS];
     UNROLL for (int i = 0; i < nq * nt; i++) acc[i] = vf_zero();
     for (size_t i = 0; i < b->dk; i++) {
+        if (nq < AT_CHAINS) at_fetch(b->v, (t0 * b->dk + i * (size_t)nt) * LANES * at_bytes(type));
         UNROLL for (int t = 0; t < nt; t++) {
             const vf k = at_load(type, b->k, ((t0 + (size_t)t) * b->dk + i) * LANES);
+            const size_t at = at_again(i);
             UNROLL for (int c = 0; c < nq; c++) acc[c * nt + t] =
-                vf_fma(vf_set1(q[c].q[i]), k, acc[c * nt + t]);
+                vf_fma(vf_set1(q[c].q[at]), k, acc[c * nt + t]);
         }
     }
     UNROLL for (int c = 0; c < nq; c++) UNROLL for (int t = 0; t < nt; t++)
@@ -63,13 +80,15 @@ OP void at_values(enum slv_kv_type type, const struct slv_attn_block *b,
     UNROLL for (int c = 0; c < nq; c++) UNROLL for (int v = 0; v < nv; v++) acc[c * nv + v] =
         vf_load(q[c].out + i0 + (size_t)v * LANES);
     for (size_t j = j0; j < j1; j++) {
+        if (nq < AT_CHAINS) at_fetch(b->next, (j * b->dv + i0) * at_bytes(type));
         UNROLL for (int v = 0; v < nv; v++) {
             const size_t i = i0 + (size_t)v * LANES, at = j * b->dv + i;
             const vf x = type == SLV_KV_Q8 ? vi_to_vf(vi_from_i8((const int8_t *)b->v + at))
                                            : at_load(type, b->v, at);
             const float by = type == SLV_KV_Q8 ? b->v_scale[j * (b->dv / 32) + i / 32] : 1.0f;
+            const size_t from = at_again(j);
             UNROLL for (int c = 0; c < nq; c++) {
-                const float pj = type == SLV_KV_Q8 ? p[c][j] * by : p[c][j];
+                const float pj = type == SLV_KV_Q8 ? p[c][from] * by : p[c][from];
                 acc[c * nv + v] = vf_fma(vf_set1(pj), x, acc[c * nv + v]);
             }
         }
@@ -91,35 +110,28 @@ OP void at_values_all(enum slv_kv_type type, const struct slv_attn_block *b,
         at_values(type, b, q, nq, i, 1, j0, j1, p);
 }
 
-OP float at_max(vf x) {
-    float t[LANES], max = -slv_f32_from_bits(0x7f800000u);
-    vf_store(t, x);
-    for (size_t i = 0; i < LANES; i++)
-        max = slv_maxf(t[i], max);
-    return max;
-}
-
 OP vf at_seen(const struct slv_attn_query *q, size_t t) {
     return vi_within(vi_add(vi_lanes(), vi_set1((int32_t)(t * LANES))), (int)q->first,
                      (int)q->last);
 }
 
-/* Scores of tiles [t0, t1) into weights, with their maximum and sum. */
-OP void at_softmax(const struct slv_attn_block *b, struct slv_attn_query *q, size_t t0, size_t t1,
-                   float *s) {
+/* Scores of tiles [t0, t1) into weights, with their maximum and sum. `all`: every position of them
+ * is seen. */
+OP void at_softmax(const struct slv_attn_block *b, struct slv_attn_query *q, bool all, size_t t0,
+                   size_t t1, float *s) {
     const vf none = vf_set1(-slv_f32_from_bits(0x7f800000u));
     vf max = none, sum = vf_zero();
     for (size_t t = t0; t < t1; t++) {
         vf x = vf_mul(vf_load(s + t * LANES), vf_set1(b->scale));
         if (b->cap > 0.0f) x = vf_mul(vf_set1(b->cap), rw_tanh(vf_mul(x, vf_set1(1.0f / b->cap))));
-        x = vf_select(at_seen(q, t), x, none);
+        if (!all) x = vf_select(at_seen(q, t), x, none);
         vf_store(s + t * LANES, x);
         max = vf_max(x, max);
     }
-    const float top = at_max(max);
+    const float top = vf_max_of(max) + 0.0f;
     for (size_t t = t0; t < t1; t++) {
         vf e = rw_exp(vf_sub(vf_load(s + t * LANES), vf_set1(top)));
-        e = vf_select(at_seen(q, t), e, vf_zero());
+        if (!all) e = vf_select(at_seen(q, t), e, vf_zero());
         sum = vf_add(sum, e);
         vf_store(s + t * LANES, e);
     }
@@ -150,7 +162,8 @@ OP void at_block(enum slv_kv_type type, const struct slv_attn_block *b, struct s
     for (; t < t1; t++)
         at_scores_float(type, b, q, nq, t, 1, s);
     for (int c = 0; c < nq; c++) {
-        at_softmax(b, &q[c], low / LANES, t1, s[c]);
+        if (j0 == 0 && j1 == SLV_KV_BLOCK) at_softmax(b, &q[c], true, 0, AT_TILES, s[c]);
+        else at_softmax(b, &q[c], false, low / LANES, t1, s[c]);
         memset(q[c].out, 0, b->dv * sizeof(float));
     }
     if (nq == 1 || j0 >= j1) {
@@ -170,7 +183,7 @@ OP void at_all(enum slv_kv_type type, const struct slv_attn_block *b, struct slv
     size_t i = 0;
     for (; AT_CHAINS > 4 && i + AT_CHAINS <= n; i += AT_CHAINS)
         at_block(type, b, q + i, AT_CHAINS);
-    for (; AT_CHAINS >= 4 && i + 4 <= n; i += 4)
+    for (; AT_CHAINS >= 4 && AT_CHAINS != 6 && i + 4 <= n; i += 4)
         at_block(type, b, q + i, 4);
     for (; AT_CHAINS >= 4 && i + 3 <= n; i += 3)
         at_block(type, b, q + i, 3);

@@ -1,5 +1,5 @@
-/* form_tmpl.h: what the products' templates share: an instance's constants, where the parts of a tile
- * block lie, scales, and codes unpacked into groups. See layout.h.
+/* form_tmpl.h: what the products' templates share: an instance's constants, where the parts of a
+ * tile block lie, scales, and codes unpacked into groups. See layout.h.
  *
  * The including file has first included an ops_<isa>.h, which gives the vocabulary: vf (16 floats),
  * vi (16 int32), vb (64 bytes) and the operations on them.

@@ -171,7 +171,7 @@ OP vi vi_dot_s(vi acc, vb s, int32_t x) {
 #define WIDE_DIGITS 2
 #define WIDE_BIAS (-128)
 
-/* Pairs of int16, a pair a row: sums are multiplied by them, and dots, which are pairs until then. */
+/* Pairs of int16, a pair a row: sums are multiplied by them, and dots, pairs until then. */
 typedef vb vp;
 typedef vb vm;
 #define vp_load vb_load
@@ -241,10 +241,17 @@ OP float vf_tree_sum(vf x) {
     __m128 s1 = _mm_add_ss(s2, _mm_shuffle_ps(s2, s2, 1));
     return _mm_cvtss_f32(s1);
 }
+/* The largest lane; none is NaN. */
+OP float vf_max_of(vf x) {
+    __m256 m8 = _mm256_max_ps(x.a, x.b);
+    __m128 m4 = _mm_max_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));
+    m4 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
+    return _mm_cvtss_f32(_mm_max_ss(m4, _mm_shuffle_ps(m4, m4, 1)));
+}
 OP float scalar_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 #define TILES_FLOAT 4 /* row tiles multiplied at once with one column */
-#define AT_CHAINS 4   /* vectors of sums in attention */
+#define AT_CHAINS 6   /* vectors of sums in attention */
 #define COLS_FLOAT 4  /* columns multiplied at once with one row tile */
 
 #endif

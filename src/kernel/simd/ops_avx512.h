@@ -205,6 +205,8 @@ OP float vf_tree_sum(vf x) {
     __m128 s1 = _mm_add_ss(s2, _mm_shuffle_ps(s2, s2, 1));
     return _mm_cvtss_f32(s1);
 }
+/* The largest lane; none is NaN. */
+OP float vf_max_of(vf x) { return _mm512_reduce_max_ps(x); }
 OP float scalar_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 #define TILES_FLOAT 4

@@ -123,6 +123,13 @@ OP vb vb_table(const int8_t *table, vb x) {
 QUAD_DOT(vi_dot_u, i4_dot_u)
 QUAD_DOT(vi_dot_s, i4_dot_s)
 
+/* The largest lane; none is NaN. */
+OP float vf_max_of(vf x) {
+    float t[4];
+    f4_store(t, f4_max(f4_max(x.r[0], x.r[1]), f4_max(x.r[2], x.r[3])));
+    float a = t[0] > t[1] ? t[0] : t[1], b = t[2] > t[3] ? t[2] : t[3];
+    return a > b ? a : b;
+}
 /* The largest lane, unsigned; the sum of all. */
 OP uint32_t vi_maxu_of(vi x) {
     int32_t t[4];

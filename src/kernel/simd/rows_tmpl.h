@@ -7,8 +7,8 @@
 #define LANES 16
 
 OP vf rw_exp(vf x) {
-    x = vf_select(vf_unordered(x), x, vf_max(x, vf_set1(SLV_EXP_LO)));
-    x = vf_select(vf_unordered(x), x, vf_min(x, vf_set1(SLV_EXP_HI)));
+    x = vf_max(vf_set1(SLV_EXP_LO), x); /* a NaN is the second, which stays */
+    x = vf_min(vf_set1(SLV_EXP_HI), x);
     vf magic = vf_set1(SLV_RNE_MAGIC);
     vf n = vf_sub(vf_add(vf_mul(x, vf_set1(SLV_EXP_LOG2E)), magic), magic);
     vf r = vf_fma(n, vf_set1(-SLV_EXP_LN2_HI), x);

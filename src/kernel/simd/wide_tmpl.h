@@ -5,23 +5,24 @@
  *
  *     WIDE_COLS      columns multiplied at once, as many as there are registers for: 8, 4 or 2
  *     WIDE_DIGITS    2 where bytes of eight bits are multiplied as two digits of four, else 1
- *     WIDE_BIAS      what is added to a signed code so that it is unsigned (-128: 128 is added), or 0
- *                    where signed codes are multiplied as they are
+ *     WIDE_BIAS      -128 where signed codes are multiplied as unsigned, 128 more than they are; 0
+ *                    where they are multiplied as they are
  *     vm             what a dot is multiplied by, 16 rows: vm_ones(), vm_from_i8(p, times),
  *                    vm_load, vm_store (64 bytes)
  *     vi_dot_groups(bits, u, n_groups, x, nc, ones, mult, dot)
- *                    dot[c] += mult * sum over groups g and their 4 columns of u[g] * x[c * 32 + 4 g],
- *                    u below 2^bits, mult 1 where `ones`; exact
- *     vp             pairs of int16, 16 rows: vp_pairs(lo, hi, times) of int8, vp_load, vp_store (64
- *                    bytes); vi_add_pairs(acc, vp, x): acc + lo * x0 + hi * x1 for int16 x0, x1 in x
+ *                    dot[c] += mult * sum over groups g and their 4 columns of
+ *                    u[g] * x[c * 32 + 4 g], u below 2^bits, mult 1 where `ones`; exact
+ *     vp             pairs of int16, 16 rows: vp_pairs(lo, hi, times) of int8, vp_load, vp_store
+ *                    (64 bytes); vi_add_pairs(acc, vp, x): acc + lo * x0 + hi * x1, x0 and x1 the
+ *                    int16 in x
  */
 #include "kernel/simd/form_tmpl.h"
 
 /* Columns whose sums are held at once; a multiple of SLV_PANEL. */
 #define WIDE_STRIP 64
 
-/* A tile block unpacked. `pair` is what pairs of sums of 16 codes are multiplied by: the minimums, or
- * the bias with its sub-scale (no form has both). */
+/* A tile block unpacked. `pair` is what pairs of sums of 16 codes are multiplied by: the minimums,
+ * or the bias with its sub-scale (no form has both). */
 struct wd_block {
     _Alignas(64) uint8_t u[SLV_QBLOCK_MAX / 32][WIDE_DIGITS][512];
     uint8_t mult[SLV_QBLOCK_MAX / 16][WIDE_DIGITS][64];
@@ -97,8 +98,8 @@ INLINE void wd_dot(struct mm_form f, const struct wd_block *e, int i, int half, 
 INLINE void wd_cols(struct mm_form f, const struct slv_layout *l, const struct wd_block *e, int nc,
                     const int8_t *q, const float *d, const int16_t *sum, size_t w, float *acc) {
     const int block = f.block ? f.block : l->block;
-    /* The unpacked block stays where it is: a compiler that sees all of it would carry it from stack
-     * to stack. */
+    /* The unpacked block stays where it is: a compiler that sees all of it would carry it from
+     * stack to stack. */
     __asm__ volatile("" : : "r"(e) : "memory");
     const int halves = f.sub == 16 || f.fsub == 16 ? 2 : 1;
     vi dot[8], min[8];
