@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/sum.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static int fail(struct slv_err *err, const char *path) {
@@ -16,7 +18,28 @@ static int fail(struct slv_err *err, const char *path) {
     return slv_err_set(err, code, "%s: %s", path, strerror(errno));
 }
 
-static int open_regular(const char *path, int *ret_fd, size_t *ret_size, struct slv_err *err) {
+/* How coarse a file system's clock may be: those that store parts of a second tick with the system
+ * timer, others by two seconds at most. */
+#define FINE_TICK_NS 100000000
+#define COARSE_TICK_NS 3000000000
+
+static int64_t nanoseconds(struct timespec t) {
+    return (int64_t)t.tv_sec * 1000000000 + (int64_t)t.tv_nsec;
+}
+
+static uint64_t stamp_of(const struct stat *st) {
+    struct timespec now;
+    int64_t changed = nanoseconds(st->st_ctim), modified = nanoseconds(st->st_mtim);
+    int64_t last = changed > modified ? changed : modified;
+    int64_t tick = last % 1000000 ? FINE_TICK_NS : COARSE_TICK_NS;
+    if (clock_gettime(CLOCK_REALTIME, &now) || nanoseconds(now) - last < tick) return 0;
+    const uint64_t row[] = {(uint64_t)st->st_dev, (uint64_t)st->st_ino, (uint64_t)st->st_size,
+                            (uint64_t)changed, (uint64_t)modified};
+    uint64_t stamp = slv_sum64(row, sizeof row, 0);
+    return stamp ? stamp : 1;
+}
+
+static int open_regular(const char *path, int *ret_fd, struct stat *ret, struct slv_err *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat st;
     if (fd < 0) return fail(err, path);
@@ -31,22 +54,23 @@ static int open_regular(const char *path, int *ret_fd, size_t *ret_size, struct 
                            S_ISDIR(st.st_mode) ? "a folder" : "a device or pipe");
     }
     *ret_fd = fd;
-    *ret_size = (size_t)st.st_size;
+    *ret = st;
     return 0;
 }
 
 int slv_map_open(const char *path, struct slv_map *ret_map, struct slv_err *err) {
     int fd = -1;
-    size_t size = 0;
-    int rc = open_regular(path, &fd, &size, err);
+    struct stat st = {0};
+    int rc = open_regular(path, &fd, &st, err);
     if (rc) return rc;
+    size_t size = (size_t)st.st_size;
     void *p = NULL;
     if (size) {
         p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) rc = fail(err, path);
     }
     close(fd);
-    if (!rc) *ret_map = (struct slv_map){.data = p, .size = size};
+    if (!rc) *ret_map = (struct slv_map){.data = p, .size = size, .stamp = stamp_of(&st)};
     return rc;
 }
 

@@ -11,6 +11,10 @@
 struct slv_map {
     const unsigned char *data; /* NULL for an empty file */
     size_t size;
+    /* Of device, inode, size and times as they were when the file was opened: whoever finds the
+     * same stamp again finds the same bytes. 0: changed so short a time before that a change after
+     * it might leave the same times. */
+    uint64_t stamp;
 };
 
 /* SLV_E_NOENT, SLV_E_IO (also: a folder or a device), with "PATH: WHY". */

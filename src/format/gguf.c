@@ -7,6 +7,7 @@
 #include "format/gguf_int.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/sum.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -182,7 +183,7 @@ int slv_gguf_parse(const void *data, size_t size, struct slv_gguf **ret, struct 
     int64_t no, n;
     if (!g) return out_of_memory(err);
     g->borrowed = true;
-    g->parts[g->n_parts++] = (struct slv_map){data, size};
+    g->parts[g->n_parts++] = (struct slv_map){.data = data, .size = size};
     int rc = parse_last(g, &no, err);
     if (!rc) rc = split_value(&g->kvs, "split.count", 0, &n, err);
     if (!rc && n > 1)
@@ -212,6 +213,17 @@ uint64_t slv_gguf_file_bytes(const struct slv_gguf *g) {
         sum += g->parts[i].size;
     return sum;
 }
+
+uint64_t slv_gguf_stamp(const struct slv_gguf *g) {
+    uint64_t sum = g->n_parts;
+    for (size_t i = 0; i < g->n_parts; i++) {
+        if (!g->parts[i].stamp) return 0;
+        sum = slv_sum_mix(sum ^ g->parts[i].stamp);
+    }
+    return sum;
+}
+
+bool slv_gguf_is_file(const struct slv_gguf *g) { return !g->borrowed; }
 
 uint64_t slv_gguf_meta_bytes(const struct slv_gguf *g) {
     uint64_t bytes = slv_gguf_file_bytes(g);

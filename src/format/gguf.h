@@ -76,6 +76,9 @@ uint32_t slv_gguf_version(const struct slv_gguf *g);
 /* Bytes of the files that hold no tensor: metadata, and padding. */
 uint64_t slv_gguf_meta_bytes(const struct slv_gguf *g);
 uint64_t slv_gguf_file_bytes(const struct slv_gguf *g); /* over all parts */
+/* The stamps of all parts (struct slv_map) as one; 0 where one has none, as bytes in memory. */
+uint64_t slv_gguf_stamp(const struct slv_gguf *g);
+bool slv_gguf_is_file(const struct slv_gguf *g); /* not bytes in memory */
 
 /* --- metadata. A key is looked up by its whole name. ------------------------------------------ */
 
