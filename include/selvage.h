@@ -87,6 +87,19 @@ struct slv_model_opts {
     /* Called now and then while weights are packed, from the calling thread; may be NULL. */
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t all_bytes);
     void *progress_ctx;
+    /* A folder of this user's in which packed weights are kept, so that the next start need not
+     * pack them; made if it is missing. NULL: they are not kept. What cannot be read or written
+     * there costs time only. The answers are the same. */
+    const char *packed;
+    uint64_t packed_max; /* bytes that the folder may hold; 0: 16 GiB, or a third of what its disk
+                            has free for it if that is less. Least recently used files go first */
+    /* A line about a file there that was discarded, or could not be written; may be NULL. Called
+     * when the model is opened or closed, as the next. */
+    void (*note)(void *ctx, const char *line);
+    /* Called now and then by slv_model_close while the rest of that file is written; false leaves
+     * it unwritten. May be NULL. */
+    bool (*keeping)(void *ctx, uint64_t done_bytes, uint64_t all_bytes);
+    void *note_ctx;
 };
 
 /* Opens a GGUF file. SLV_E_NOENT, SLV_E_IO, SLV_E_FORMAT (malformed), SLV_E_UNSUPPORTED (an
@@ -108,6 +121,7 @@ struct slv_model_info {
     int32_t bos, eos; /* token ids or -1 */
     const char *cpu;  /* the level in use */
     bool cpu_lowered; /* the level asked for is not to be had here */
+    bool cached;      /* the weights came packed, from the folder of struct slv_model_opts */
 };
 SLV_API void slv_model_info(const struct slv_model *m, struct slv_model_info *ret);
 

@@ -82,7 +82,8 @@ static int pack(struct slv_model *m, const struct slv_model_opts *o, struct slv_
     uint32_t n = threads_or_all(o->threads);
     int rc = slv_team_open(n, &team);
     if (rc) return slv_err_set(err, rc, "cannot start %u threads", n);
-    rc = slv_weights_pack(&m->w, &m->h, team, o, err);
+    const struct slv_repack_model rm = {m->gguf, &m->h, &m->w};
+    rc = slv_repack_load(&rm, team, o, &m->cached, &m->repack, err);
     slv_team_close(team);
     if (!rc && slv_plan_init(&m->plan, &m->h, &m->w))
         rc = slv_err_set(err, SLV_E_NOMEM, "out of memory");
@@ -136,6 +137,7 @@ void slv_model_close(struct slv_model *m) {
     slv_template_free(m->chat);
     slv_plan_fini(&m->plan);
     slv_tokenizer_close(m->tokenizer);
+    slv_repack_finish(m->repack);
     slv_weights_fini(&m->w);
     slv_arena_fini(&m->texts);
     slv_gguf_close(m->gguf);
@@ -165,6 +167,7 @@ void slv_model_info(const struct slv_model *m, struct slv_model_info *ret) {
         .eos = slv_tokenizer_eos(m->tokenizer),
         .cpu = slv_cpu_name(m->kern.level),
         .cpu_lowered = m->cpu_lowered,
+        .cached = m->cached,
     };
 }
 

@@ -3,6 +3,7 @@
 #define SLV_ENGINE_MODEL_H
 
 #include "engine/plan.h"
+#include "engine/repack.h"
 #include "engine/weights.h"
 #include "format/template.h"
 #include "format/tokenizer.h"
@@ -16,7 +17,8 @@ struct slv_model {
     struct slv_weights w;
     struct slv_plan plan;
     struct slv_kernels kern;
-    bool cpu_lowered, inspect;
+    bool cpu_lowered, inspect, cached;
+    struct slv_repack *repack; /* packed weights that are being written, or NULL */
     uint64_t params;
     struct slv_arena texts; /* NUL-terminated copies for slv_model_info */
     const char *arch, *name, *license, *template_text;

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "engine/weights.h"
 #include "base/mem.h"
+#include "base/sum.h"
 
 #include <float.h>
 #include <pthread.h>
@@ -271,8 +272,12 @@ int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h, stru
 /* A model's matrices in one row: the seven of each layer, then the output's. */
 #define LAYER_LINEARS 7
 
-static struct slv_linear *linear_at(struct slv_weights *w, uint32_t n_layer, size_t i) {
-    if (i / LAYER_LINEARS == n_layer) return &w->out;
+size_t slv_weights_count(const struct slv_hparams *h) {
+    return (size_t)h->n_layer * LAYER_LINEARS + 1;
+}
+
+struct slv_linear *slv_weights_at(struct slv_weights *w, const struct slv_hparams *h, size_t i) {
+    if (i / LAYER_LINEARS == h->n_layer) return &w->out;
     struct slv_layer *l = &w->layers[i / LAYER_LINEARS];
     struct slv_linear *const all[LAYER_LINEARS] = {&l->q,    &l->k,  &l->v,   &l->o,
                                                    &l->gate, &l->up, &l->down};
@@ -281,10 +286,12 @@ static struct slv_linear *linear_at(struct slv_weights *w, uint32_t n_layer, siz
 
 struct packing {
     struct slv_weights *w;
-    uint32_t n_layer;
+    const struct slv_hparams *h;
     size_t page;
+    bool pack, sum;                    /* what to do with the source */
     const struct slv_model_opts *opts; /* progress */
     _Atomic uint64_t done;             /* bytes of tiles */
+    _Atomic uint64_t total;            /* sum of the tiles' sums */
     pthread_t caller;
 };
 
@@ -296,7 +303,7 @@ static void tell(struct packing *p, uint64_t bytes) {
 
 static size_t tiles_to_pack(void *arg, size_t stage) {
     const struct packing *p = arg;
-    const struct slv_linear *l = linear_at(p->w, p->n_layer, stage);
+    const struct slv_linear *l = slv_weights_at(p->w, p->h, stage);
     return l->mat.layout ? (l->mat.rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS : 0;
 }
 
@@ -309,44 +316,64 @@ static void drop_pages(const unsigned char *from, const unsigned char *to, size_
 
 static void pack_tiles(void *arg, size_t stage, size_t t0, size_t t1) {
     struct packing *p = arg;
-    const struct slv_linear *l = linear_at(p->w, p->n_layer, stage);
+    const struct slv_linear *l = slv_weights_at(p->w, p->h, stage);
     size_t row_bytes = (size_t)(l->from->bytes / l->from->ne[1]), rows = l->mat.rows;
     const unsigned char *src = (const unsigned char *)l->from->data + l->row0 * row_bytes;
     size_t dropped = t0 * SLV_TILE_ROWS, told = t0;
+    uint64_t sum = 0;
     for (size_t i = t0; i < t1; i++) {
-        slv_layout_pack(l->mat.layout, src, row_bytes, rows, l->mat.cols, i,
-                        p->w->tiles + l->at + i * l->mat.tile_bytes);
-        size_t read = (i + 1) * SLV_TILE_ROWS < rows ? (i + 1) * SLV_TILE_ROWS : rows;
+        size_t first = i * SLV_TILE_ROWS;
+        size_t read = first + SLV_TILE_ROWS < rows ? first + SLV_TILE_ROWS : rows;
+        if (p->sum) /* of any order of tiles, because each one's seed says where it belongs */
+            sum += slv_sum64(src + first * row_bytes, (read - first) * row_bytes,
+                             slv_sum_mix(stage) + i);
+        if (p->pack)
+            slv_layout_pack(l->mat.layout, src, row_bytes, rows, l->mat.cols, i,
+                            p->w->tiles + l->at + i * l->mat.tile_bytes);
         if (i + 1 < t1 && (read - dropped) * row_bytes < DROP_BYTES) continue;
         drop_pages(src + dropped * row_bytes, src + read * row_bytes, p->page);
         tell(p, (i + 1 - told) * l->mat.tile_bytes);
         told = i + 1;
         dropped = read;
     }
+    atomic_fetch_add_explicit(&p->total, sum, memory_order_relaxed);
+}
+
+static uint64_t run_packing(struct packing *p, struct slv_team *team) {
+    p->page = (size_t)sysconf(_SC_PAGESIZE);
+    p->caller = pthread_self();
+    const struct slv_job job = {slv_weights_count(p->h), tiles_to_pack, pack_tiles, p};
+    slv_team_run(team, &job);
+    return atomic_load(&p->total);
+}
+
+void slv_weights_adopt(struct slv_weights *w, const struct slv_hparams *h, void *tiles) {
+    w->tiles = tiles;
+    for (size_t i = 0; i < slv_weights_count(h); i++) {
+        struct slv_linear *l = slv_weights_at(w, h, i);
+        if (l->mat.layout) l->mat.tiles = w->tiles + l->at;
+    }
 }
 
 int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
-                     const struct slv_model_opts *opts, struct slv_err *err) {
+                     const struct slv_model_opts *opts, uint64_t *ret_sum, struct slv_err *err) {
     void *p = mmap(NULL, w->tile_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED)
         return slv_err_set(err, SLV_E_NOMEM, "no memory for %zu bytes of weights", w->tile_bytes);
-    w->tiles = p;
     if (madvise(p, w->tile_bytes, MADV_HUGEPAGE)) { /* only a hint */
     }
-    const size_t n = (size_t)h->n_layer * LAYER_LINEARS + 1;
-    for (size_t i = 0; i < n; i++) {
-        struct slv_linear *l = linear_at(w, h->n_layer, i);
-        if (l->mat.layout) l->mat.tiles = w->tiles + l->at;
-    }
-    struct packing packing = {.w = w,
-                              .n_layer = h->n_layer,
-                              .page = (size_t)sysconf(_SC_PAGESIZE),
-                              .opts = opts,
-                              .caller = pthread_self()};
-    const struct slv_job job = {n, tiles_to_pack, pack_tiles, &packing};
-    slv_team_run(team, &job);
+    slv_weights_adopt(w, h, p);
+    struct packing packing = {.w = w, .h = h, .pack = true, .sum = ret_sum, .opts = opts};
+    uint64_t sum = run_packing(&packing, team);
+    if (ret_sum) *ret_sum = sum;
     if (opts->progress) opts->progress(opts->progress_ctx, w->tile_bytes, w->tile_bytes);
     return 0;
+}
+
+uint64_t slv_weights_sum(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
+                         const struct slv_model_opts *opts) {
+    struct packing packing = {.w = w, .h = h, .sum = true, .opts = opts};
+    return run_packing(&packing, team);
 }
 
 void slv_weights_fini(struct slv_weights *w) {

@@ -1,9 +1,9 @@
 /* weights.h: a model's tensors, found, checked against the metadata and packed into tiles.
  *
  * Vectors (norms, biases, RoPE factors) become f32 arrays; matrices become tiles (kernel/layout.h)
- * in one anonymous block; the embedding table stays in the file's mapping, a row at a time being
- * read. After packing, the pages of the source are given back, so that resident memory is about the
- * size of the file and not twice that.
+ * in one block, anonymous or mapped from a file of its own (engine/repack.h); the embedding table
+ * stays in the model file's mapping, a row at a time being read. After packing, the pages of the
+ * source are given back, so that resident memory is about the size of the file and not twice that.
  */
 #ifndef SLV_ENGINE_WEIGHTS_H
 #define SLV_ENGINE_WEIGHTS_H
@@ -43,7 +43,7 @@ struct slv_weights {
     const float *rope_factors;              /* [n_rot / 2] or NULL: angles are divided by them */
     const float *rope_long, *rope_short;    /* the same, by context length */
     struct slv_arena arena;                 /* vectors and layers */
-    unsigned char *tiles;                   /* mapped anonymously */
+    unsigned char *tiles;                   /* a mapping of its own, of memory or of a file */
     size_t tile_bytes;
 };
 
@@ -51,9 +51,23 @@ struct slv_weights {
 int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h, struct slv_weights *ret,
                      struct slv_err *err) SLV_MUST_USE;
 
-/* Packs all matrices with the team. SLV_E_NOMEM. */
+/* Packs all matrices with the team. *ret_sum (may be NULL): the source's checksum, as below.
+ * SLV_E_NOMEM. */
 int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
-                     const struct slv_model_opts *opts, struct slv_err *err) SLV_MUST_USE;
+                     const struct slv_model_opts *opts, uint64_t *ret_sum,
+                     struct slv_err *err) SLV_MUST_USE;
+
+/* A checksum of every byte that would be packed, and of where it belongs. Reads all of them. */
+uint64_t slv_weights_sum(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
+                         const struct slv_model_opts *opts);
+
+/* Takes over tiles that were packed before: a mapping of tile_bytes (munmap). */
+void slv_weights_adopt(struct slv_weights *w, const struct slv_hparams *h, void *tiles);
+
+/* The matrices in the order of their tiles' places in the job of packing; mat.layout is NULL for
+ * those that the model does not have. */
+size_t slv_weights_count(const struct slv_hparams *h);
+struct slv_linear *slv_weights_at(struct slv_weights *w, const struct slv_hparams *h, size_t i);
 
 void slv_weights_fini(struct slv_weights *w);
 

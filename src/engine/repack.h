@@ -1,0 +1,45 @@
+/* repack.h: the weights of a model, from the file of packed tiles that an earlier start left
+ * (packfile.h) or packed now and kept in such a file for the next one.
+ *
+ * Which file a model's is, is told by its key: the matrices' names, types, shapes and places, and
+ * some of their bytes. That it is the model's is told by all of their bytes: a checksum of them is
+ * in the file, and is compared unless device, inode, size and times of the source are those that it
+ * was last found right for (struct slv_map's stamp). So a model that was copied, touched or changed
+ * in place is read once more as a whole. What would go unseen is a change that leaves all of these
+ * as they were; no write through the kernel does.
+ *
+ * Tiles from a file are all checked before any is used, by all threads, while they are mapped in.
+ *
+ * The file is written in the background once the model is open, and what is missing when the model
+ * is closed is written then: it is whole or absent. A failure costs the file and says so once.
+ *
+ * Threads: as the model's own opening and closing. */
+#ifndef SLV_ENGINE_REPACK_H
+#define SLV_ENGINE_REPACK_H
+
+#include "base/buf.h"
+#include "engine/weights.h"
+
+struct slv_repack;
+
+/* What a model's tiles are to be found by. */
+struct slv_repack_model {
+    const struct slv_gguf *gguf;
+    const struct slv_hparams *h;
+    struct slv_weights *w;
+};
+
+/* Fills in m->w's tiles. opts->packed NULL: packs them. *ret_cached: they came from a file. *ret
+ * (NULL if nothing is to be written) needs m->w until slv_repack_finish. SLV_E_NOMEM. */
+int slv_repack_load(const struct slv_repack_model *m, struct slv_team *team,
+                    const struct slv_model_opts *opts, bool *ret_cached, struct slv_repack **ret,
+                    struct slv_err *err) SLV_MUST_USE;
+
+/* Completes the file, or drops it where opts->keeping says so. NULL is taken. */
+void slv_repack_finish(struct slv_repack *r);
+
+/* Appends the path of the model's file in the folder, whether or not it is there. SLV_E_NOMEM. */
+int slv_repack_path(const struct slv_repack_model *m, const char *folder,
+                    struct slv_buf *path) SLV_MUST_USE;
+
+#endif
