@@ -26,7 +26,7 @@ struct bench_opts {
     int64_t prompt, gen, repeat, batch_size;
     struct slv_opt_ints threads, depth, batch;
     int kv;
-    bool membw;
+    bool membw, no_repack_cache;
     uint64_t membw_size;
 };
 
@@ -51,6 +51,7 @@ static const struct slv_opt rows[] = {
      .help = "also measure how fast memory can be read, over --membw-size bytes"},
     {"membw-size", 0, SLV_OPT_SIZE_AT(struct bench_opts, membw_size), .arg = "SIZE", .def = "1G",
      .imin = 1 << 20, .imax = INT64_C(1) << 36, .help = "bytes to read for --membw"},
+    SLV_CLI_REPACK_ROW(struct bench_opts, no_repack_cache),
 };
 
 struct row {
@@ -329,6 +330,7 @@ static void head(struct bench *b, const char *path) {
     slv_json_uint(&b->j, "params", i.params);
     slv_json_uint(&b->j, "bytes", i.file_bytes);
     slv_json_uint(&b->j, "weights", b->m->w.tile_bytes);
+    slv_json_str(&b->j, "packed", i.cached ? "cached" : "built");
     slv_json_object_end(&b->j);
     slv_json_array(&b->j, "rows");
 }
@@ -360,7 +362,7 @@ static int bench(const struct slv_cli *cli, const void *opts, struct slv_err *er
         return slv_err_set(err, SLV_E_USAGE, "bench: -p 0 -n 0: nothing to measure");
     int rc = slv_cli_model_path(slv_cli_arg(cli, 0), &b.path, err);
     uint64_t t0 = now();
-    if (!rc) rc = slv_cli_model_open(cli, b.path.data, &mo, &b.m, err);
+    if (!rc) rc = slv_cli_model_open(cli, b.path.data, &mo, !b.o->no_repack_cache, &b.m, err);
     if (rc) {
         slv_buf_fini(&b.path);
         return rc;

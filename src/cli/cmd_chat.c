@@ -28,6 +28,7 @@
 #define BLOCK_MARK "\"\"\"" /* begins and ends a turn of several lines */
 
 struct chat_opts {
+    bool no_repack_cache;
     const char *system;
     int64_t n;
     struct slv_cli_session_opts session;
@@ -40,6 +41,7 @@ static const struct slv_opt rows[] = {
     {"max-tokens", 'n', SLV_OPT_INT_AT(struct chat_opts, n), .arg = "N", .def = "1024", .imin = 1,
      .imax = 1 << 24, .help = "most tokens in one answer"},
     SLV_CLI_SESSION_ROWS(struct chat_opts, session),
+    SLV_CLI_REPACK_ROW(struct chat_opts, no_repack_cache),
     SLV_CLI_SAMPLING_ROWS(struct chat_opts, sampling, "0.7"),
 };
 
@@ -447,7 +449,8 @@ static int open_all(struct chat *c, struct slv_err *err) {
     slv_generate_default(&c->gen);
     c->gen.max_tokens = (uint32_t)c->o->n;
     int rc = slv_cli_sampling(&c->o->sampling, c->bias, &c->gen.sampling, err);
-    if (!rc) rc = slv_cli_session_open(c->cli, name, &so, &c->m, &c->s, err);
+    if (!rc)
+        rc = slv_cli_session_open(c->cli, name, &so, !c->o->no_repack_cache, &c->m, &c->s, err);
     if (rc) return rc;
     c->held = slv_mem_calloc(slv_session_context(c->s), sizeof *c->held);
     if (!c->held) return slv_err_set(err, SLV_E_NOMEM, "out of memory");

@@ -4,9 +4,11 @@
  * command fail, set exit status 1; warnings do not. Sources of facts: CPUID through kernel/cpu.h,
  * /proc/meminfo, cgroup v2's memory.max, /sys/kernel/mm/transparent_hugepage. */
 #include "cli/cmd.h"
+#include "cli/engine.h"
 #include "cli/work.h"
 #include "base/json.h"
 #include "base/team.h"
+#include "engine/packfolder.h"
 #include "kernel/cpu.h"
 #include "store/hub.h"
 
@@ -219,6 +221,28 @@ static void check_disk(struct report *r, struct slv_store *st) {
                 slv_out_size(space, size));
 }
 
+static void check_packed(struct report *r) {
+    struct slv_packfolder_sum sum = {0};
+    struct slv_err e = {0};
+    struct slv_buf folder;
+    char size[SLV_OUT_SIZE_MAX];
+    slv_buf_init(&folder, 65536);
+    int rc = slv_cli_packed_folder(&folder, &e);
+    if (!rc) rc = slv_packfolder_judge(folder.data, &e);
+    if (!rc) rc = slv_packfolder_sum(folder.data, &sum, &e);
+    if (rc && rc != SLV_E_NOENT)
+        finding(r, "warning", "packed", "%s: every start packs weights anew", e.msg);
+    if (sum.n_left)
+        finding(r, "warning", "packed", "%zu half-written files, %s: 'selvage rm --packed'",
+                sum.n_left, slv_out_size(sum.left_bytes, size));
+    slv_json_object(&r->j, "packed");
+    slv_json_uint(&r->j, "models", sum.n);
+    slv_json_uint(&r->j, "bytes", sum.bytes);
+    slv_json_object_end(&r->j);
+    line(r, "", "packed weights of %zu models, %s", sum.n, slv_out_size(sum.bytes, size));
+    slv_buf_fini(&folder);
+}
+
 static int check_store(struct report *r, const struct slv_store_ui *ui, struct slv_err *err) {
     struct slv_arena arena;
     struct slv_store *st = NULL;
@@ -247,6 +271,7 @@ static int check_store(struct report *r, const struct slv_store_ui *ui, struct s
     line(r, "store", "%s", slv_store_home(st));
     line(r, "", "%zu models, %s", n, slv_out_size(bytes, size));
     check_disk(r, st);
+    check_packed(r);
     slv_json_object_end(&r->j);
     if (partial.n)
         finding(r, "warning", "store",

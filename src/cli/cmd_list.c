@@ -1,8 +1,10 @@
 /* cmd_list.c: selvage list: what is in the local store. */
 #include "cli/cmd.h"
+#include "cli/engine.h"
 #include "cli/out.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "engine/packfolder.h"
 #include "store/store.h"
 
 #include <inttypes.h>
@@ -36,6 +38,20 @@ static void write_model(struct slv_json *j, struct slv_store *st, const struct s
     slv_buf_fini(&path);
 }
 
+/* Packed weights are of models, in the store or not: they are counted together. */
+static void write_packed(struct slv_json *j) {
+    struct slv_packfolder_sum sum = {0};
+    struct slv_buf folder;
+    slv_buf_init(&folder, 65536);
+    if (slv_cli_packed_folder(&folder, NULL) || slv_packfolder_sum(folder.data, &sum, NULL))
+        sum = (struct slv_packfolder_sum){0};
+    slv_json_object(j, "packed");
+    slv_json_uint(j, "models", sum.n);
+    slv_json_uint(j, "bytes", sum.bytes);
+    slv_json_object_end(j);
+    slv_buf_fini(&folder);
+}
+
 static int list_json(struct slv_store *st, const struct slv_store_model *v, size_t n,
                      struct slv_err *err) {
     struct slv_buf out;
@@ -48,6 +64,7 @@ static int list_json(struct slv_store *st, const struct slv_store_model *v, size
     for (size_t i = 0; i < n; i++)
         write_model(&j, st, &v[i]);
     slv_json_array_end(&j);
+    write_packed(&j);
     slv_json_object_end(&j);
     int rc = slv_out_line(&out, err);
     slv_buf_fini(&out);

@@ -12,7 +12,7 @@
 
 struct run_opts {
     int64_t n, logprobs;
-    bool raw, echo_tokens;
+    bool raw, echo_tokens, no_repack_cache;
     const char *system;
     struct slv_opt_list stop;
     struct slv_cli_session_opts session;
@@ -34,6 +34,7 @@ static const struct slv_opt rows[] = {
     {"echo-tokens", 0, SLV_OPT_FLAG_AT(struct run_opts, echo_tokens),
      .help = "with --json: log-probabilities of the prompt's tokens too"},
     SLV_CLI_SESSION_ROWS(struct run_opts, session),
+    SLV_CLI_REPACK_ROW(struct run_opts, no_repack_cache),
     SLV_CLI_SAMPLING_ROWS(struct run_opts, sampling, "0"),
 };
 
@@ -153,6 +154,8 @@ static void report_json(struct run *r, struct slv_json *j, enum slv_finish finis
     static const char *const finishes[] = {"stop", "length", "limit"};
     struct slv_session_opts so = slv_cli_session(&r->o->session);
     struct slv_memory mem = {0};
+    struct slv_model_info info;
+    slv_model_info(r->model, &info);
     if (slv_model_memory(r->model, &so, &mem, NULL)) mem = (struct slv_memory){0};
     double decode_s = (double)(r->ended - r->fed) * 1e-9,
            prompt_s = (double)(r->fed - r->loaded) * 1e-9;
@@ -177,6 +180,7 @@ static void report_json(struct run *r, struct slv_json *j, enum slv_finish finis
     slv_json_double(j, "ttft_ms", (double)((r->first ? r->first : r->ended) - r->loaded) * 1e-6);
     slv_json_double(j, "prompt_tps", (double)r->tokens.n / prompt_s);
     slv_json_double(j, "decode_tps", r->n_ids ? (double)r->n_ids / decode_s : 0.0);
+    slv_json_str(j, "packed", info.cached ? "cached" : "built");
     slv_json_object_end(j);
     slv_json_object(j, "memory");
     slv_json_uint(j, "weights", mem.weights);
@@ -233,7 +237,8 @@ static int answer(struct run *r, struct slv_err *err) {
 static int run_all(struct run *r, struct slv_err *err) {
     struct slv_session_opts so = slv_cli_session(&r->o->session);
     if (r->o->echo_tokens) so.n_logits = 16;
-    int rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), &so, &r->model, &r->session, err);
+    int rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), &so, !r->o->no_repack_cache,
+                                  &r->model, &r->session, err);
     if (!rc) rc = make_prompt(r, slv_cli_arg(r->cli, 1), err);
     if (rc) return rc;
     struct slv_model_info info;

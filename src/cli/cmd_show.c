@@ -180,7 +180,7 @@ static int show(const struct slv_cli *cli, const void *opts, struct slv_err *err
     struct slv_memory mem = {0};
     struct slv_model_info i = {0};
     struct slv_session *none = NULL; /* what does not fit says how much would */
-    int rc = slv_cli_model_open(cli, slv_cli_arg(cli, 0), &mo, &m, err);
+    int rc = slv_cli_model_open(cli, slv_cli_arg(cli, 0), &mo, false, &m, err);
     if (!rc) {
         slv_model_info(m, &i);
         rc = slv_model_memory(m, &so, &mem, err);

@@ -24,7 +24,7 @@ static const struct slv_opt detokenize_rows[] = {
 
 static int open_vocabulary(const struct slv_cli *cli, struct slv_model **ret, struct slv_err *err) {
     struct slv_model_opts o = {.inspect = true};
-    return slv_cli_model_open(cli, slv_cli_arg(cli, 0), &o, ret, err);
+    return slv_cli_model_open(cli, slv_cli_arg(cli, 0), &o, false, ret, err);
 }
 
 static int print_tokens(const struct slv_cli *cli, struct slv_model *m, const struct slv_tokens *t,

@@ -31,9 +31,55 @@ static void show_loading(void *bar, uint64_t done, uint64_t all) {
     slv_progress_update(bar, done, all);
 }
 
+/* --- packed weights --------------------------------------------------------------------------- */
+
+int slv_cli_packed_folder(struct slv_buf *path, struct slv_err *err) {
+    struct slv_store *st = NULL;
+    int rc = slv_store_open(NULL, &st, err);
+    if (rc) return rc;
+    slv_buf_addf(path, "%s/packed", slv_store_home(st));
+    slv_store_close(st);
+    return path->status ? slv_err_set(err, path->status, "packed weights: path: %s",
+                                      slv_strerror(path->status))
+                        : 0;
+}
+
+static void on_note(void *ctx, const char *line) {
+    (void)ctx;
+    slv_log(SLV_LOG_WARN, "%s", line);
+}
+
+/* The one bar of the end: models are closed one after the other. */
+static struct slv_progress keep_bar;
+
+static bool on_keeping(void *ctx, uint64_t done, uint64_t all) {
+    (void)ctx;
+    slv_progress_update(&keep_bar, done, all);
+    bool go_on = !slv_sig_seen();
+    if (!go_on || done == all) slv_progress_end(&keep_bar);
+    return go_on;
+}
+
+/* Fills in what keeps packed weights; the folder's name is in *folder. Without a store there is no
+ * such folder, and nothing is lost but time. */
+static int keep_packed(const struct slv_cli *cli, struct slv_buf *folder, struct slv_model_opts *o,
+                       struct slv_err *err) {
+    const char *max = getenv("SELVAGE_PACKED_MAX");
+    if (max && *max && !slv_opt_size(max, &o->packed_max))
+        return slv_err_set(err, SLV_E_USAGE, "SELVAGE_PACKED_MAX: '%s' is not a size", max);
+    if (max && *max && !o->packed_max) return 0;
+    if (slv_cli_packed_folder(folder, NULL)) return 0;
+    slv_progress_init(&keep_bar, "keeping packed weights", cli->quiet);
+    keep_bar.after_ns = SOON_NS;
+    o->packed = folder->data;
+    o->note = on_note;
+    o->keeping = on_keeping;
+    return 0;
+}
+
 int slv_cli_model_open(const struct slv_cli *cli, const char *name, const struct slv_model_opts *o,
-                       struct slv_model **ret, struct slv_err *err) {
-    struct slv_buf path;
+                       bool repack_cache, struct slv_model **ret, struct slv_err *err) {
+    struct slv_buf path, folder;
     struct slv_progress bar;
     struct slv_model_opts opts = *o;
     slv_progress_init(&bar, "loading", cli->quiet);
@@ -41,10 +87,13 @@ int slv_cli_model_open(const struct slv_cli *cli, const char *name, const struct
     opts.progress = show_loading;
     opts.progress_ctx = &bar;
     slv_buf_init(&path, 65536);
-    int rc = slv_cli_model_path(name, &path, err);
+    slv_buf_init(&folder, 65536);
+    int rc = repack_cache ? keep_packed(cli, &folder, &opts, err) : 0;
+    if (!rc) rc = slv_cli_model_path(name, &path, err);
     if (!rc) rc = slv_model_open(path.data, &opts, ret, err);
     slv_progress_end(&bar);
     slv_buf_fini(&path);
+    slv_buf_fini(&folder);
     if (rc) return rc;
     struct slv_model_info info;
     slv_model_info(*ret, &info);
@@ -62,7 +111,7 @@ static int check_memory(const struct slv_cli *cli, const char *name,
     struct slv_model_opts look = {.inspect = true};
     struct slv_model *m = NULL;
     struct slv_session *s = NULL;
-    int rc = slv_cli_model_open(cli, name, &look, &m, err);
+    int rc = slv_cli_model_open(cli, name, &look, false, &m, err);
     if (rc) return rc;
     rc = slv_session_open(m, o, &s, err);
     slv_model_close(m);
@@ -70,11 +119,12 @@ static int check_memory(const struct slv_cli *cli, const char *name,
 }
 
 int slv_cli_session_open(const struct slv_cli *cli, const char *name,
-                         const struct slv_session_opts *o, struct slv_model **ret,
-                         struct slv_session **ret_session, struct slv_err *err) {
+                         const struct slv_session_opts *o, bool repack_cache,
+                         struct slv_model **ret, struct slv_session **ret_session,
+                         struct slv_err *err) {
     struct slv_model_opts mo = {.threads = o->threads};
     int rc = o->memory ? check_memory(cli, name, o, err) : 0;
-    if (!rc) rc = slv_cli_model_open(cli, name, &mo, ret, err);
+    if (!rc) rc = slv_cli_model_open(cli, name, &mo, repack_cache, ret, err);
     if (!rc) rc = slv_session_open(*ret, o, ret_session, err);
     if (rc) {
         slv_model_close(*ret);

@@ -13,6 +13,12 @@ struct slv_cli_session_opts {
     int kv; /* place in "f16|f32|q8", which is enum slv_kv_kind */
     uint64_t memory;
 };
+/* Of every command that reads a model's weights. */
+#define SLV_CLI_REPACK_ROW(S, m)                                                                   \
+    {                                                                                              \
+        "no-repack-cache", 0, SLV_OPT_FLAG_AT(S, m),                                               \
+            .help = "neither use nor keep packed weights (SELVAGE_HOME's folder packed/)"          \
+    }
 #define SLV_CLI_SESSION_ROWS(S, m)                                                                 \
     {"ctx",                                                                                        \
      'c',                                                                                          \
@@ -170,16 +176,21 @@ struct slv_cli_sampling_opts {
 /* Appends the path of what a user calls MODEL; NULL: the default model. */
 int slv_cli_model_path(const char *name, struct slv_buf *path, struct slv_err *err) SLV_MUST_USE;
 
-/* Opens a model by path or name, with progress, warning about a lowered SLV_CPU. */
+/* Opens a model by path or name, with progress, warning about a lowered SLV_CPU. `repack_cache`:
+ * packed weights are kept in the store's folder. */
 int slv_cli_model_open(const struct slv_cli *cli, const char *name, const struct slv_model_opts *o,
-                       struct slv_model **ret, struct slv_err *err) SLV_MUST_USE;
+                       bool repack_cache, struct slv_model **ret, struct slv_err *err) SLV_MUST_USE;
+
+/* Appends the folder of packed weights. SLV_E_USAGE: there is no store's folder. */
+int slv_cli_packed_folder(struct slv_buf *path, struct slv_err *err) SLV_MUST_USE;
 
 /* Opens a model and a session. With a limit of memory nothing large is read before it is known that
  * both fit. From here on a signal that is watched for stops the session; slv_cli_session_close ends
  * that. On failure nothing is left open. */
 int slv_cli_session_open(const struct slv_cli *cli, const char *name,
-                         const struct slv_session_opts *o, struct slv_model **ret,
-                         struct slv_session **ret_session, struct slv_err *err) SLV_MUST_USE;
+                         const struct slv_session_opts *o, bool repack_cache,
+                         struct slv_model **ret, struct slv_session **ret_session,
+                         struct slv_err *err) SLV_MUST_USE;
 /* Reads a prompt, with progress where that takes time. */
 int slv_cli_feed(const struct slv_cli *cli, struct slv_session *s, const int32_t *ids, size_t n,
                  struct slv_err *err) SLV_MUST_USE;
