@@ -5,10 +5,13 @@
 
 What a user would lose is in each test's name. Without the variable all is skipped.
 """
+import atexit
 import json
 import os
 import pathlib
 import pty
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +21,8 @@ SELVAGE = sys.argv[1]
 MODEL = os.environ.get("SLV_TEST_MODEL", "")
 DATA = pathlib.Path(sys.argv[2])
 TESTS = []
+os.environ["SELVAGE_HOME"] = tempfile.mkdtemp(prefix="selvage-model-")  # for packed weights
+atexit.register(shutil.rmtree, os.environ["SELVAGE_HOME"], True)
 
 
 def test(fn):
@@ -89,6 +94,39 @@ def threads_levels_and_pieces_give_the_same_bits():
         assert pick(got) == want, extra
         tried += 1
     print(f"# {tried} ways")
+
+
+@test
+def packed_weights_survive_kills_at_any_moment():
+    args = ["--raw", "The capital of France is", "-n", "4", "--logprobs", "2"]
+    keys = ("text", "tokens", "logprobs")
+    pick = lambda out: [out[k] for k in keys]
+    want = answer(*args, "--no-repack-cache")
+    assert want["timing"]["packed"] == "built"
+    with tempfile.TemporaryDirectory() as home:
+        env = {"SELVAGE_HOME": home}
+        full = dict(os.environ, **env)
+        rng, seen = random.Random(5), {"built": 0, "cached": 0}
+        for _ in range(12):
+            p = subprocess.Popen([SELVAGE, "run", MODEL, *args, "--json"], env=full,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                p.wait(rng.uniform(0.0, 1.0))
+            except subprocess.TimeoutExpired:
+                p.kill()
+            p.wait()
+            done = run("run", MODEL, "--json", *args, env=env)
+            assert done.returncode == 0 and done.stderr == b"", done.stderr
+            out = json.loads(done.stdout)
+            seen[out["timing"]["packed"]] += 1
+            assert pick(out) == pick(want)
+            files = os.listdir(home + "/packed")
+            assert len(files) == 1 and files[0].endswith(".tiles"), files
+            if rng.random() < 0.7:
+                os.unlink(f"{home}/packed/{files[0]}")
+        print(f"# {seen}")
+        out = answer(*args, env=env)
+        assert pick(answer(*args, "-t", "1", env=dict(env, SLV_CPU="scalar"))) == pick(want)
 
 
 @test
