@@ -18,7 +18,7 @@
 #define PATH_BYTES 8192
 #define SAMPLES 16       /* matrices of which the key sees bytes */
 #define SAMPLE_BYTES 256 /* of each */
-#define NICE 10          /* the thread that writes takes what others leave */
+#define NICE 19          /* the thread that writes takes what others leave */
 
 struct slv_repack {
     struct slv_model_opts opts;
