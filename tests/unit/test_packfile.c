@@ -312,7 +312,10 @@ static void only_one_writes_and_leftovers_are_begun_anew(void **state) {
     bool more;
     (void)state;
     snprintf(tmp, sizeof tmp, "%s.tmp", path);
-    assert_int_equal(slv_file_write(tmp, path, sizeof path, 0600, NULL), 0);
+    size_t longer = TILES_AT + TILE_BYTES + 4096;
+    char *left = malloc(longer);
+    memset(left, 0x5a, longer);
+    assert_int_equal(slv_file_write(tmp, left, longer, 0600, NULL), 0);
     assert_int_equal(slv_packwrite_open(path, &id, tiles, 1, 2, &a, &err), 0);
     assert_int_equal(slv_packwrite_open(path, &id, tiles, 1, 2, &b, &err), SLV_E_BUSY);
     assert_int_equal(slv_packwrite_step(&a, &more, &err), 0);
@@ -320,6 +323,8 @@ static void only_one_writes_and_leftovers_are_begun_anew(void **state) {
     slv_packwrite_close(&a); /* given up */
     assert_int_equal(access(tmp, F_OK), -1);
     assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(slv_file_write(tmp, left, longer, 0600, NULL), 0);
+    free(left);
     assert_int_equal(write_file(&id), 0);
     assert_int_equal(read_file(&id), 0);
     assert_int_equal(access(tmp, F_OK), -1);
