@@ -10,6 +10,10 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
+/* With one column nothing is used twice: weights come from memory, and the next page's first lines
+ * must be asked for before the hardware, which stops at a page's end, would. Bytes. */
+#define PREFETCH_AHEAD 6144
+
 /* What an instance is made of, all constants: see slv_form_parts; `bias` and `block` are those of
  * the form's layouts, block 0 where they differ. */
 struct mm_form {

@@ -7,10 +7,6 @@
  */
 #include "kernel/simd/wide_tmpl.h"
 
-/* With one column nothing is used twice: weights come from memory, and the next page's first lines
- * must be asked for before the hardware, which stops at a page's end, would. Bytes. */
-#define PREFETCH_AHEAD 6144
-
 /* Codes of eight bits, signed: groups [g0, g0 + ng) of a chunk times the column's codes q. */
 INLINE vi mm_signed_dot(const vb u[8], int g0, int ng, const int8_t *q, const int16_t *sum) {
     vi dot = vi_zero();

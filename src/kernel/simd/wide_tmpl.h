@@ -18,6 +18,9 @@
  */
 #include "kernel/simd/form_tmpl.h"
 
+/* Few columns wait for memory as one does. */
+#define WIDE_FEW 16
+
 /* Columns whose sums are held at once; a multiple of SLV_PANEL. */
 #define WIDE_STRIP 64
 
@@ -160,7 +163,10 @@ INLINE void wd_strip(struct mm_form f, const struct slv_mat *w, const struct slv
     __builtin_memset(acc, 0, (c1 - c0) * ROWS * sizeof *acc);
     struct wd_block e;
     for (size_t b = 0; b < blocks; b++) {
-        wd_expand(f, l, tile + b * bytes, &e);
+        const uint8_t *blk = tile + b * bytes;
+        for (size_t i = 0; n <= WIDE_FEW && i < bytes; i += 64)
+            __builtin_prefetch(blk + PREFETCH_AHEAD + i);
+        wd_expand(f, l, blk, &e);
         for (size_t c = c0; c < c1; c += SLV_PANEL) {
             const struct slv_panel p = slv_panel_of(c, n, x->ld);
             const size_t at = p.at + b * block * p.w;
