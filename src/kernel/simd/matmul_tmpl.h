@@ -9,8 +9,8 @@
 
 /* Codes of eight bits, signed: groups [g0, g0 + ng) of a chunk times the column's codes q. */
 INLINE vi mm_signed_dot(const vb u[8], int g0, int ng, const int8_t *q, const int16_t *sum) {
-    vi dot = vi_zero();
-    if (SIGNED_BIAS) dot = vi_set1(SIGNED_BIAS * (ng == 8 ? sum[0] + sum[1] : sum[g0 / 4]));
+    const int32_t all = ng == 8 ? sum[0] + sum[1] : sum[g0 / 4];
+    vi dot = vi_set1(SIGNED_BIAS * all);
     UNROLL for (int g = g0; g < g0 + ng; g++) dot = vi_dot_s(dot, u[g], mm_load4(q + 4 * g));
     return dot;
 }
