@@ -27,10 +27,9 @@ INLINE vi mm_dot(struct mm_form f, const vb u[8], int g0, int ng, const int8_t *
     return dot;
 }
 
-/* One tile block times one column. What sums are multiplied by: see wd_block in wide_tmpl.h. */
+/* One tile block times one column. */
 INLINE vf mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
                    const int8_t *q, const float *d, const int16_t *sum, vf acc) {
-    static const int8_t one[ROWS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const struct mm_block_at at = mm_locate(f, l);
     const int8_t *sc = (const int8_t *)blk + at.sc, *mn = (const int8_t *)blk + at.mn;
     const int halves = f.sub == 16 || f.fsub == 16 ? 2 : 1, ng = 8 / halves;
@@ -48,11 +47,8 @@ INLINE vf mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *
             dot = vi_zero();
         }
         if (f.min || bias) {
-            const int8_t *by = f.min == 2 ? mn : f.sub && !f.min ? sc : NULL;
-            const int8_t *lo = by ? by + 32 * i / f.sub * ROWS : one;
-            const int8_t *hi = by ? by + (32 * i + 16) / f.sub * ROWS : one;
             vi *to = f.min ? &min : &dot;
-            *to = vi_add_pairs(*to, vp_pairs(lo, hi, f.min ? 1 : bias), mm_load4(sum));
+            *to = vi_add_pairs(*to, wd_pair(f, sc, mn, i, bias), mm_load4(sum));
         }
     }
     if (f.fsub) return acc;

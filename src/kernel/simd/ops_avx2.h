@@ -145,18 +145,13 @@ OP vb vb_table(const int8_t *table, vb idx) {
     return (vb){_mm256_shuffle_epi8(t, idx.a), _mm256_shuffle_epi8(t, idx.b)};
 }
 
-/* acc + for each lane the sum of 4 products of its bytes with the 4 bytes of x. */
+/* Sums of 4 products of unsigned bytes, at most 128, so that a pair's sum stays below 2^15. */
 OP __m256i dot_u_half(__m256i u, __m256i x) {
     return _mm256_madd_epi16(_mm256_maddubs_epi16(u, x), _mm256_set1_epi16(1));
 }
-/* u unsigned, at most 128, so that a pair's sum stays below 2^15. */
-OP vi vi_dot_u(vi acc, vb u, int32_t x) {
-    __m256i v = _mm256_set1_epi32(x);
-    return (vi){_mm256_add_epi32(acc.a, dot_u_half(u.a, v)),
-                _mm256_add_epi32(acc.b, dot_u_half(u.b, v))};
-}
-/* The same for signed s, with each s taken as s - SIGNED_BIAS: the caller adds SIGNED_BIAS times
- * the sum of x. Here |s| is multiplied by x with s's sign, and nothing is left to add. */
+/* acc + for each lane the sum of 4 products of its bytes with the 4 bytes of x, each s taken as
+ * s - SIGNED_BIAS: the caller adds SIGNED_BIAS times the sum of x. Here |s| is multiplied by x with
+ * s's sign, and nothing is left to add. */
 OP vi vi_dot_s(vi acc, vb s, int32_t x) {
     __m256i v = _mm256_set1_epi32(x);
     return (vi){
@@ -165,19 +160,12 @@ OP vi vi_dot_s(vi acc, vb s, int32_t x) {
 }
 #define SIGNED_BIAS 0
 
-/* --- several columns (wide_tmpl.h) --- */
+/* --- several columns --- */
 
 #define WIDE_COLS 4
-#define WIDE_DIGITS 2
-#define WIDE_BIAS (-128)
-
-/* Pairs of int16, a pair a row: sums are multiplied by them, and dots, pairs until then. */
 typedef vb vp;
-typedef vb vm;
 #define vp_load vb_load
 #define vp_store vb_store
-#define vm_load vb_load
-#define vm_store vb_store
 OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     const __m128i *pl = (const __m128i *)(const void *)lo, *ph = (const __m128i *)(const void *)hi;
     __m128i l = _mm_loadu_si128(pl), h = _mm_loadu_si128(ph);
@@ -187,51 +175,17 @@ OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     if (times == 1) return p;
     return (vp){_mm256_mullo_epi16(p.a, t), _mm256_mullo_epi16(p.b, t)};
 }
-OP vm vm_from_i8(const int8_t *p, int times) { return vp_pairs(p, p, times); }
-OP vm vm_ones(int times) {
-    return (vm){_mm256_set1_epi16((short)times), _mm256_set1_epi16((short)times)};
+OP vp vp_repeat(int32_t x) { return (vp){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+OP vp vp_products(vb u, vp x) {
+    return (vp){_mm256_maddubs_epi16(u.a, x.a), _mm256_maddubs_epi16(u.b, x.b)};
 }
-OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
-    const __m256i v = _mm256_set1_epi32(x);
-    return (vi){_mm256_add_epi32(acc.a, _mm256_madd_epi16(p.a, v)),
-                _mm256_add_epi32(acc.b, _mm256_madd_epi16(p.b, v))};
+OP vp vp_add(vp x, vp y) { return (vp){_mm256_add_epi16(x.a, y.a), _mm256_add_epi16(x.b, y.b)}; }
+OP vi vi_madd(vi acc, vp x, vp y) {
+    return (vi){_mm256_add_epi32(acc.a, _mm256_madd_epi16(x.a, y.a)),
+                _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, y.b))};
 }
-
-/* Groups whose products of `bits` by int8 add up in int16: 2 * (2^bits - 1) * 127 a group. */
-#define WIDE_GROUPS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
-
-/* The sums must grow group by group: a compiler that is free to put all products first and to add
- * them later has no registers to keep them in. */
-#define HOLD(v) __asm__ volatile("" : "+x"((v).a), "+x"((v).b))
-
-OP void vi_dot_groups(int bits, const vb *u, int ng, const int8_t *x, int nc, bool ones, vm mult,
-                      vi dot[]) {
-    (void)ones;
-    const int run = WIDE_GROUPS(bits);
-    __asm__ volatile("" : "+r"(x)); /* nor are there any for columns kept from the call before */
-    _Pragma("GCC unroll 8") for (int g0 = 0; g0 < ng; g0 += run) {
-        vb part[WIDE_COLS];
-        const int g1 = ng - g0 < run ? ng : g0 + run;
-        _Pragma("GCC unroll 8") for (int g = g0; g < g1; g++) {
-            vb w = u[g];
-            HOLD(w);
-            _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
-                int32_t four;
-                __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
-                const __m256i v = _mm256_set1_epi32(four);
-                const vb p = {_mm256_maddubs_epi16(w.a, v), _mm256_maddubs_epi16(w.b, v)};
-                part[c] = g == g0 ? p
-                                  : (vb){_mm256_add_epi16(part[c].a, p.a),
-                                         _mm256_add_epi16(part[c].b, p.b)};
-                HOLD(part[c]);
-            }
-        }
-        _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
-            dot[c].a = _mm256_add_epi32(dot[c].a, _mm256_madd_epi16(part[c].a, mult.a));
-            dot[c].b = _mm256_add_epi32(dot[c].b, _mm256_madd_epi16(part[c].b, mult.b));
-        }
-    }
-}
+OP void vp_hold(vp *p) { __asm__ volatile("" : "+x"(p->a), "+x"(p->b)); }
+#include "kernel/simd/ops_sum16.h"
 
 /* The fixed tree: 16 to 8 to 4 to 2 to 1. */
 OP float vf_tree_sum(vf x) {

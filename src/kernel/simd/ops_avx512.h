@@ -90,38 +90,9 @@ OP vb vb_table(const int8_t *table, vb idx) {
     return (vb){_mm512_shuffle_epi8(t, idx.v)};
 }
 
-#ifdef __AVX512VNNI__
-OP vi vi_dot_u(vi acc, vb u, int32_t x) {
-    return _mm512_dpbusd_epi32(acc, u.v, _mm512_set1_epi32(x));
-}
-/* There is no signed form: s + 128 is unsigned, and 128 times the sum of x comes off in the caller.
- */
-#define SIGNED_BIAS (-128)
-OP vi vi_dot_s(vi acc, vb s, int32_t x) {
-    __m512i u = _mm512_xor_si512(s.v, _mm512_set1_epi8((char)0x80));
-    return _mm512_dpbusd_epi32(acc, u, _mm512_set1_epi32(x));
-}
-#else
-OP __m512i dot_u_512(__m512i u, __m512i x) {
-    return _mm512_madd_epi16(_mm512_maddubs_epi16(u, x), _mm512_set1_epi16(1));
-}
-OP vi vi_dot_u(vi acc, vb u, int32_t x) {
-    return _mm512_add_epi32(acc, dot_u_512(u.v, _mm512_set1_epi32(x)));
-}
-OP vi vi_dot_s(vi acc, vb s, int32_t x) {
-    __m512i v = _mm512_set1_epi32(x);
-    __m512i signed_x = _mm512_mask_sub_epi8(v, _mm512_movepi8_mask(s.v), _mm512_setzero_si512(), v);
-    return _mm512_add_epi32(acc, dot_u_512(_mm512_abs_epi8(s.v), signed_x));
-}
-#define SIGNED_BIAS 0
-#endif
-
-/* --- several columns (wide_tmpl.h) --- */
+/* --- several columns, and signed codes --- */
 
 #define WIDE_COLS 8
-#define WIDE_BIAS (-128)
-
-/* Pairs of int16, a pair a row: sums are multiplied by them. */
 typedef vb vp;
 #define vp_load vb_load
 #define vp_store vb_store
@@ -134,68 +105,33 @@ OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
 }
 
 #ifdef __AVX512VNNI__
-#define WIDE_DIGITS 1
+OP vi vi_dot_u(vi acc, vb u, int32_t x) {
+    return _mm512_dpbusd_epi32(acc, u.v, _mm512_set1_epi32(x));
+}
+/* There is no signed form: s + 128 is unsigned, and 128 times the sum of x comes off in the caller.
+ */
+#define SIGNED_BIAS (-128)
+#define WIDE_BIAS SIGNED_BIAS
+OP vi vi_dot_s(vi acc, vb s, int32_t x) { return vi_dot_u(acc, vb_flip(s), x); }
 OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
     return _mm512_dpwssd_epi32(acc, p.v, _mm512_set1_epi32(x));
 }
-typedef vi vm;
-OP vm vm_from_i8(const int8_t *p, int times) {
-    return times == 1 ? vi_from_i8(p) : vi_mul(vi_from_i8(p), vi_set1(times));
-}
-OP vm vm_ones(int times) { return vi_set1(times); }
-OP vm vm_load(const void *p) { return _mm512_loadu_si512(p); }
-OP void vm_store(void *p, vm x) { _mm512_storeu_si512(p, x); }
-
-OP void vi_dot_groups(int bits, const vb *u, int ng, const int8_t *x, int nc, bool ones, vm mult,
-                      vi dot[]) {
-    (void)bits;
-    vi part[WIDE_COLS];
-    _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) part[c] = ones ? dot[c] : vi_zero();
-    _Pragma("GCC unroll 8") for (int g = 0; g < ng; g++) {
-        const vb w = u[g];
-        _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
-            int32_t four;
-            __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
-            part[c] = _mm512_dpbusd_epi32(part[c], w.v, _mm512_set1_epi32(four));
-        }
-    }
-    _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) dot[c] =
-        ones ? part[c] : vi_add(dot[c], vi_mul(part[c], mult));
-}
+OP vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
+#include "kernel/simd/ops_sum32.h"
 #else
-#define WIDE_DIGITS 2
-OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
-    return _mm512_add_epi32(acc, _mm512_madd_epi16(p.v, _mm512_set1_epi32(x)));
+OP vi vi_dot_s(vi acc, vb s, int32_t x) {
+    __m512i v = _mm512_set1_epi32(x);
+    __m512i signed_x = _mm512_mask_sub_epi8(v, _mm512_movepi8_mask(s.v), _mm512_setzero_si512(), v);
+    __m512i pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(s.v), signed_x);
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
-typedef vb vm; /* pairs of int16: dots are pairs until they are multiplied */
-#define vm_load vb_load
-#define vm_store vb_store
-OP vm vm_from_i8(const int8_t *p, int times) { return vp_pairs(p, p, times); }
-OP vm vm_ones(int times) { return (vm){_mm512_set1_epi16((short)times)}; }
-
-/* Groups whose products of `bits` by int8 add up in int16: 2 * (2^bits - 1) * 127 a group. */
-#define WIDE_GROUPS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
-
-OP void vi_dot_groups(int bits, const vb *u, int ng, const int8_t *x, int nc, bool ones, vm mult,
-                      vi dot[]) {
-    (void)ones;
-    const int run = WIDE_GROUPS(bits);
-    _Pragma("GCC unroll 8") for (int g0 = 0; g0 < ng; g0 += run) {
-        __m512i part[WIDE_COLS];
-        const int g1 = ng - g0 < run ? ng : g0 + run;
-        _Pragma("GCC unroll 8") for (int g = g0; g < g1; g++) {
-            const vb w = u[g];
-            _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
-                int32_t four;
-                __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
-                const __m512i p = _mm512_maddubs_epi16(w.v, _mm512_set1_epi32(four));
-                part[c] = g == g0 ? p : _mm512_add_epi16(part[c], p);
-            }
-        }
-        _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) dot[c] =
-            _mm512_add_epi32(dot[c], _mm512_madd_epi16(part[c], mult.v));
-    }
-}
+#define SIGNED_BIAS 0
+OP vp vp_repeat(int32_t x) { return (vp){_mm512_set1_epi32(x)}; }
+OP vp vp_products(vb u, vp x) { return (vp){_mm512_maddubs_epi16(u.v, x.v)}; }
+OP vp vp_add(vp x, vp y) { return (vp){_mm512_add_epi16(x.v, y.v)}; }
+OP vi vi_madd(vi acc, vp x, vp y) { return _mm512_add_epi32(acc, _mm512_madd_epi16(x.v, y.v)); }
+OP void vp_hold(vp *p) { __asm__ volatile("" : "+v"(p->v)); }
+#include "kernel/simd/ops_sum16.h"
 #endif
 
 OP float vf_tree_sum(vf x) {

@@ -80,8 +80,6 @@ OP i4 i4_dot_s(i4 acc, b16 s, b16 x) {
     return vaddq_s32(acc, vpaddq_s32(vpaddlq_s16(lo), vpaddlq_s16(hi)));
 }
 #endif
-/* Unsigned codes are at most 63: they are signed as they stand. */
-#define i4_dot_u i4_dot_s
 
 OP i4 i4_add_pairs(i4 acc, b16 p, b16 x) {
     const int16x8_t a = vreinterpretq_s16_s8(p), b = vreinterpretq_s16_s8(x);
@@ -104,8 +102,9 @@ OP void vi_store_i8(int8_t *p, vi x) {
 }
 
 #define WIDE_COLS 4
-#define WIDE_DIGITS 1
 #define WIDE_BIAS 0
+/* Unsigned codes are at most 63: they are signed as they stand. */
+#define vi_dot_u vi_dot_s
 OP b16 i16_pairs(int8x8_t lo_hi, int times) {
     return vreinterpretq_s8_s16(vmulq_n_s16(vmovl_s8(lo_hi), (int16_t)times));
 }
@@ -114,33 +113,15 @@ OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     return (vp){{i16_pairs(vget_low_s8(a), times), i16_pairs(vget_high_s8(a), times),
                  i16_pairs(vget_low_s8(b), times), i16_pairs(vget_high_s8(b), times)}};
 }
-typedef vi vm;
-OP vm vm_from_i8(const int8_t *p, int times) {
-    return times == 1 ? vi_from_i8(p) : vi_mul(vi_from_i8(p), vi_set1(times));
+OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
+    const b16 v = b16_repeat(x);
+    return (vi){{i4_add_pairs(acc.r[0], p.r[0], v), i4_add_pairs(acc.r[1], p.r[1], v),
+                 i4_add_pairs(acc.r[2], p.r[2], v), i4_add_pairs(acc.r[3], p.r[3], v)}};
 }
-OP vm vm_ones(int times) { return vi_set1(times); }
-OP vm vm_load(const void *p) {
-    const int32_t *e = (const int32_t *)p;
-    return (vm){{vld1q_s32(e), vld1q_s32(e + 4), vld1q_s32(e + 8), vld1q_s32(e + 12)}};
+OP vi vi_load(const int32_t *p) {
+    return (vi){{vld1q_s32(p), vld1q_s32(p + 4), vld1q_s32(p + 8), vld1q_s32(p + 12)}};
 }
-OP void vm_store(void *p, vm x) { vi_store((int32_t *)p, x); }
-
-OP void vi_dot_groups(int bits, const vb *u, int ng, const int8_t *x, int nc, bool ones, vm mult,
-                      vi dot[]) {
-    (void)bits;
-    vi part[WIDE_COLS];
-    _Pragma("GCC unroll 4") for (int c = 0; c < nc; c++) part[c] = ones ? dot[c] : vi_zero();
-    _Pragma("GCC unroll 8") for (int g = 0; g < ng; g++) {
-        const vb w = u[g];
-        _Pragma("GCC unroll 4") for (int c = 0; c < nc; c++) {
-            int32_t four;
-            __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
-            part[c] = vi_dot_s(part[c], w, four);
-        }
-    }
-    _Pragma("GCC unroll 4") for (int c = 0; c < nc; c++) dot[c] =
-        ones ? part[c] : vi_add(dot[c], vi_mul(part[c], mult));
-}
+#include "kernel/simd/ops_sum32.h"
 
 OP float vf_tree_sum(vf x) {
     f4 s4 = vaddq_f32(vaddq_f32(x.r[0], x.r[2]), vaddq_f32(x.r[1], x.r[3]));

@@ -120,7 +120,6 @@ OP vb vb_table(const int8_t *table, vb x) {
         return (vi){{one(acc.r[0], codes.r[0], v), one(acc.r[1], codes.r[1], v),                   \
                      one(acc.r[2], codes.r[2], v), one(acc.r[3], codes.r[3], v)}};                 \
     }
-QUAD_DOT(vi_dot_u, i4_dot_u)
 QUAD_DOT(vi_dot_s, i4_dot_s)
 
 /* The largest lane; none is NaN. */
@@ -144,15 +143,9 @@ OP int32_t vi_sum_of(vi x) {
     return t[0] + t[1] + t[2] + t[3];
 }
 
-/* --- several columns (wide_tmpl.h): pairs of int16, a pair a row --- */
-
+/* Pairs of int16, a pair a row. */
 typedef vb vp;
 #define vp_load vb_load
 #define vp_store vb_store
-OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
-    const b16 v = b16_repeat(x);
-    return (vi){{i4_add_pairs(acc.r[0], p.r[0], v), i4_add_pairs(acc.r[1], p.r[1], v),
-                 i4_add_pairs(acc.r[2], p.r[2], v), i4_add_pairs(acc.r[3], p.r[3], v)}};
-}
 
 #endif

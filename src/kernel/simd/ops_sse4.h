@@ -102,13 +102,11 @@ OP b16 b16_and(b16 x, uint8_t mask) { return _mm_and_si128(x, _mm_set1_epi8((cha
 #define b16_sll _mm_slli_epi16
 #define b16_pick _mm_shuffle_epi8
 
-OP i4 i4_dot_u(i4 acc, b16 u, b16 x) {
-    return _mm_add_epi32(acc, _mm_madd_epi16(_mm_maddubs_epi16(u, x), _mm_set1_epi16(1)));
-}
 #define SIGNED_BIAS 0
-OP i4 i4_dot_s(i4 acc, b16 s, b16 x) { return i4_dot_u(acc, _mm_abs_epi8(s), _mm_sign_epi8(x, s)); }
-
-OP i4 i4_add_pairs(i4 acc, b16 p, b16 x) { return _mm_add_epi32(acc, _mm_madd_epi16(p, x)); }
+OP i4 i4_dot_s(i4 acc, b16 s, b16 x) {
+    __m128i pairs = _mm_maddubs_epi16(_mm_abs_epi8(s), _mm_sign_epi8(x, s));
+    return _mm_add_epi32(acc, _mm_madd_epi16(pairs, _mm_set1_epi16(1)));
+}
 
 #include "kernel/simd/ops_quad.h"
 
@@ -124,8 +122,6 @@ OP void vi_store_i8(int8_t *p, vi x) {
 }
 
 #define WIDE_COLS 2
-#define WIDE_DIGITS 2
-#define WIDE_BIAS (-128)
 OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     const __m128i l = b16_load((const uint8_t *)lo), h = b16_load((const uint8_t *)hi);
     const __m128i a = _mm_unpacklo_epi8(l, h), b = _mm_unpackhi_epi8(l, h);
@@ -135,35 +131,16 @@ OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
                  _mm_mullo_epi16(_mm_cvtepi8_epi16(b), t),
                  _mm_mullo_epi16(_mm_cvtepi8_epi16(_mm_srli_si128(b, 8)), t)}};
 }
-typedef vb vm; /* pairs of int16: dots are pairs until they are multiplied */
-#define vm_load vb_load
-#define vm_store vb_store
-OP vm vm_from_i8(const int8_t *p, int times) { return vp_pairs(p, p, times); }
-OP vm vm_ones(int times) {
-    const __m128i t = _mm_set1_epi16((short)times);
-    return (vm){{t, t, t, t}};
+QUAD_SET(vp, vp_repeat, int32_t, b16_repeat)
+QUAD_2(vp, vp_products, vp, _mm_maddubs_epi16)
+QUAD_2(vp, vp_add, vp, _mm_add_epi16)
+OP i4 i4_madd(i4 acc, b16 x, b16 y) { return _mm_add_epi32(acc, _mm_madd_epi16(x, y)); }
+OP vi vi_madd(vi acc, vp x, vp y) {
+    return (vi){{i4_madd(acc.r[0], x.r[0], y.r[0]), i4_madd(acc.r[1], x.r[1], y.r[1]),
+                 i4_madd(acc.r[2], x.r[2], y.r[2]), i4_madd(acc.r[3], x.r[3], y.r[3])}};
 }
-
-/* Groups whose products of `bits` by int8 add up in int16: 2 * (2^bits - 1) * 127 a group. */
-#define WIDE_GROUPS(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
-
-OP void vi_dot_groups(int bits, const vb *u, int ng, const int8_t *x, int nc, bool ones, vm mult,
-                      vi dot[]) {
-    (void)ones;
-    const int run = WIDE_GROUPS(bits);
-    for (int g0 = 0; g0 < ng; g0 += run)
-        _Pragma("GCC unroll 2") for (int c = 0; c < nc; c++) {
-            _Pragma("GCC unroll 4") for (int r = 0; r < 4; r++) {
-                __m128i part = _mm_setzero_si128();
-                for (int g = g0; g < ng && g < g0 + run; g++) {
-                    int32_t four;
-                    __builtin_memcpy(&four, x + 32 * c + 4 * g, 4);
-                    part = _mm_add_epi16(part, _mm_maddubs_epi16(u[g].r[r], b16_repeat(four)));
-                }
-                dot[c].r[r] = _mm_add_epi32(dot[c].r[r], _mm_madd_epi16(part, mult.r[r]));
-            }
-        }
-}
+OP void vp_hold(vp *p) { (void)p; } /* four registers each: they do not fit anyway */
+#include "kernel/simd/ops_sum16.h"
 
 OP float vf_tree_sum(vf x) {
     __m128 s4 = _mm_add_ps(_mm_add_ps(x.r[0], x.r[2]), _mm_add_ps(x.r[1], x.r[3]));

@@ -52,6 +52,16 @@ INLINE void wd_codes(struct mm_form f, const uint8_t *chunk, const int8_t *table
     }
 }
 
+/* What the pair of sums of chunk i is multiplied by: minimums, or the bias with its sub-scales. `sc`
+ * and `mn` are the block's. */
+INLINE vp wd_pair(struct mm_form f, const int8_t *sc, const int8_t *mn, int i, int bias) {
+    static const int8_t one[ROWS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    if (!f.sub) return vp_pairs(one, one, f.min ? 1 : bias);
+    const int8_t *by = f.min ? mn : sc;
+    return vp_pairs(by + 32 * i / f.sub * ROWS, by + (32 * i + 16) / f.sub * ROWS,
+                    f.min ? 1 : bias);
+}
+
 INLINE void wd_expand(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
                       struct wd_block *e) {
     static const int8_t none[ROWS], one[ROWS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
@@ -68,15 +78,11 @@ INLINE void wd_expand(struct mm_form f, const struct slv_layout *l, const uint8_
     for (int i = 0; i < at.block / 32; i++) {
         wd_codes(f, blk + at.codes + (size_t)i * 64 * (size_t)(f.low + f.high), l->table, e->u[i]);
         if (!wd_paired(f)) continue;
-        const int8_t *by = f.min == 2 ? mn : f.sub && !f.min ? sc : NULL;
-        const int8_t *lo = by ? by + 32 * i / f.sub * ROWS : one;
-        const int8_t *hi = by ? by + (32 * i + 16) / f.sub * ROWS : one;
-        const int times = f.min ? 1 : wd_bias(f);
-        if (f.fsub) { /* a pair for each half */
-            vp_store(e->pair[2 * i], vp_pairs(one, none, times));
-            vp_store(e->pair[2 * i + 1], vp_pairs(none, one, times));
+        if (f.fsub) { /* one for each half */
+            vp_store(e->pair[2 * i], vp_pairs(one, none, wd_bias(f)));
+            vp_store(e->pair[2 * i + 1], vp_pairs(none, one, wd_bias(f)));
         } else {
-            vp_store(e->pair[i], vp_pairs(lo, hi, times));
+            vp_store(e->pair[i], wd_pair(f, sc, mn, i, wd_bias(f)));
         }
     }
 }
