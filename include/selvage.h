@@ -157,7 +157,12 @@ struct slv_session_opts {
     uint32_t threads;  /* 0: SLV_THREADS, or as many as there are processors */
     enum slv_kv_kind kv;
     uint64_t memory; /* most bytes, weights included; 0: no limit */
+    /* Most tokens of an answer that are guessed and checked in one step, at most 63 and below
+     * n_batch: room for their logits, and an index of the conversation. Changes speed, never
+     * results. 0: none; SLV_DRAFT_AUTO: 15, fewer for a large vocabulary */
+    uint32_t n_draft;
 };
+#define SLV_DRAFT_AUTO UINT32_MAX
 
 /* What a session with these options takes. SLV_E_USAGE: more positions than the model has. */
 SLV_API int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *opts,
@@ -299,6 +304,11 @@ enum slv_finish {
 
 #define SLV_TOP_LOGPROBS_MAX 100
 
+/* Tokens that are certain to follow history[0..n): writes at most `max` of them, returns how many;
+ * 0: the next one is to be drawn. Must depend on the history alone. */
+typedef size_t (*slv_forced_fn)(void *ctx, const int32_t *history, size_t n, int32_t *ids,
+                                size_t max);
+
 struct slv_generate_opts {
     struct slv_sampling sampling;
     uint32_t max_tokens;     /* 0: until the context is full */
@@ -309,6 +319,14 @@ struct slv_generate_opts {
     bool want_logprobs;
     bool special;    /* control tokens are written out as text */
     bool ignore_end; /* go on after the model's end token */
+    bool plain;      /* one step for each token, though the session has room for drafts */
+    /* A session of another model with the same tokens (SLV_E_USAGE if they are not) that guesses
+     * what comes next, beside what the conversation itself suggests; NULL: none. It is fed as
+     * needed, and must not be used meanwhile. */
+    struct slv_session *draft;
+    /* Asked before a token is drawn; what it says is taken as if it had been drawn. May be NULL. */
+    slv_forced_fn forced;
+    void *forced_ctx;
 };
 SLV_API void slv_generate_default(struct slv_generate_opts *ret);
 
@@ -316,10 +334,24 @@ SLV_API void slv_generate_default(struct slv_generate_opts *ret);
 typedef bool (*slv_piece_fn)(const struct slv_piece *piece, void *ctx);
 
 /* Draws tokens and feeds them until one of the reasons of slv_finish. The session must have been
- * fed. The same model, tokens, options and seed give the same answer on every machine. */
+ * fed. The same model, tokens, options and seed give the same answer on every machine, and the same
+ * with and without drafts: a guessed token counts only if it is the one that is drawn. */
 SLV_API int slv_session_generate(struct slv_session *s, const struct slv_generate_opts *opts,
                                  slv_piece_fn piece, void *ctx, enum slv_finish *ret_finish,
                                  struct slv_err *err) SLV_MUST_USE;
+
+/* How the last generation went. */
+struct slv_generate_stats {
+    uint64_t tokens;   /* generated */
+    uint64_t steps;    /* forward passes they took */
+    uint64_t drafted;  /* tokens that were guessed and checked */
+    uint64_t accepted; /* those of them that were right */
+};
+SLV_API void slv_session_stats(const struct slv_session *s, struct slv_generate_stats *ret);
+
+/* SLV_E_USAGE unless both models have the same tokens, so that one can draft for the other. */
+SLV_API int slv_model_same_vocabulary(const struct slv_model *a, const struct slv_model *b,
+                                      struct slv_err *err) SLV_MUST_USE;
 
 /* Log-probabilities from logits[n]: that of id in *ret, and of the n_top (<= n) most probable in
  * top[], most probable first, ties to the lowest id. Either may be NULL / 0. */

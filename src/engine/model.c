@@ -2,6 +2,7 @@
 #include "engine/model.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "engine/draft.h"
 #include "engine/kv.h"
 #include "engine/sampler.h"
 #include "engine/step.h"
@@ -194,6 +195,14 @@ enum slv_kv_type slv_kv_type_of(enum slv_kv_kind kind) {
 #define DEFAULT_BATCH 256u
 #define MAX_BATCH 8192u
 
+#define DRAFT_LOGITS ((size_t)8 << 20) /* bytes that logits of drafts take by default */
+
+/* Drafted tokens in a step where the caller does not say: their logits must stay a small part. */
+static uint32_t draft_default(uint32_t n_vocab) {
+    size_t rows = DRAFT_LOGITS / (n_vocab * sizeof(float));
+    return rows > SLV_DRAFT_DEFAULT ? SLV_DRAFT_DEFAULT : rows < 4 ? 3 : (uint32_t)rows - 1;
+}
+
 int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_opts *in,
                           struct slv_session_opts *ret, struct slv_err *err) {
     struct slv_session_opts o = in ? *in : (struct slv_session_opts){0};
@@ -203,7 +212,12 @@ int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_op
                            m->h.n_ctx);
     if (!o.n_batch) o.n_batch = DEFAULT_BATCH;
     if (o.n_batch > o.n_ctx) o.n_batch = o.n_ctx;
-    if (!o.n_logits) o.n_logits = 1;
+    if (o.n_draft == SLV_DRAFT_AUTO) o.n_draft = draft_default(m->h.n_vocab);
+    else if (o.n_draft > SLV_DRAFT_MAX)
+        return slv_err_set(err, SLV_E_USAGE, "drafts: %u tokens, the limit is %u", o.n_draft,
+                           SLV_DRAFT_MAX);
+    if (o.n_draft > o.n_batch - 1) o.n_draft = o.n_batch - 1;
+    if (o.n_logits < o.n_draft + 1) o.n_logits = o.n_draft + 1;
     if (o.n_logits > o.n_batch) o.n_logits = o.n_batch;
     if (o.n_batch > MAX_BATCH)
         return slv_err_set(err, SLV_E_USAGE, "batch: %u tokens, the limit is %u", o.n_batch,
@@ -231,6 +245,7 @@ int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *o
     mem.arena = slv_runner_bytes(&m->plan, o.n_batch, o.n_logits);
     if (!mem.kv || !mem.arena) return slv_err_set(err, SLV_E_FIT, "the session is too large");
     mem.arena += around_bytes(m, &o);
+    if (o.n_draft) mem.arena += slv_speculator_bytes(o.n_ctx);
     mem.total = mem.weights + mem.kv + mem.arena;
     *ret = mem;
     return 0;
@@ -274,6 +289,11 @@ int slv_model_token_text(const struct slv_model *m, int32_t id, struct slv_text 
     struct slv_buf b;
     slv_buf_init(&b, SIZE_MAX / 4);
     return take_text(&b, slv_token_bytes(m->tokenizer, id, true, false, &b), ret);
+}
+
+int slv_model_same_vocabulary(const struct slv_model *a, const struct slv_model *b,
+                              struct slv_err *err) {
+    return slv_same_vocabulary(a->tokenizer, b->tokenizer, err);
 }
 
 void slv_text_free(struct slv_text *t) {

@@ -75,14 +75,14 @@ static void run(struct slv_model *m, const struct slv_session_opts *o) {
         for (size_t i = 0; i < m->h.n_vocab; i++)
             require(l[i] - l[i] == 0.0f);
         slv_generate_default(&g);
-        g.max_tokens = 2;
+        g.max_tokens = 4;
         told(slv_session_generate(s, &g, NULL, NULL, &why, &e), &e);
     }
     slv_session_close(s);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    struct slv_session_opts o = {.threads = 1, .n_batch = 4, .n_ctx = 70};
+    struct slv_session_opts o = {.threads = 1, .n_batch = 4, .n_ctx = 70, .n_draft = 3};
     struct slv_memory mem;
     struct slv_model *m = open_model(data, size, true);
     if (!m) return 0;

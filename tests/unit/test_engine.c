@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "engine/draft.h"
 #include "engine/model.h"
 #include "engine/sampler.h"
 #include "engine/step.h"
@@ -185,6 +186,45 @@ static void loading_tells_how_far_it_is(void **state) {
     slv_model_close(m);
 }
 
+struct count {
+    uint64_t first, last; /* allocations when the second and the last token were told */
+    int tokens;
+};
+
+static bool count_at_piece(const struct slv_piece *p, void *ctx) {
+    struct count *c = ctx;
+    c->last = slv_mem_count();
+    if (c->tokens++ == 1) c->first = c->last;
+    return p->n < 100;
+}
+
+/* Allocations from the second token on, which are those of its text. */
+static uint64_t allocations_of(struct slv_model *m, uint32_t n_draft) {
+    struct slv_session *s;
+    struct slv_session_opts o = {.n_ctx = 64, .threads = 1, .n_draft = n_draft};
+    struct slv_generate_opts g;
+    struct count c = {0};
+    int32_t ids[N_IDS];
+    for (int32_t i = 0; i < N_IDS; i++)
+        ids[i] = 5 + i % 4;
+    slv_generate_default(&g);
+    g.max_tokens = 20;
+    g.ignore_end = true;
+    assert_int_equal(slv_session_open(m, &o, &s, NULL), 0);
+    assert_int_equal(slv_session_feed(s, ids, N_IDS, NULL), 0);
+    assert_int_equal(slv_session_generate(s, &g, count_at_piece, &c, NULL, NULL), 0);
+    assert_true(c.tokens >= 20);
+    slv_session_close(s);
+    return c.last - c.first;
+}
+
+static void drafts_allocate_nothing(void **state) {
+    (void)state;
+    struct slv_model *m = open_model();
+    assert_int_equal(allocations_of(m, 7), allocations_of(m, 0));
+    slv_model_close(m);
+}
+
 static void a_step_allocates_nothing(void **state) {
     (void)state;
     struct slv_model *m = open_model();
@@ -202,6 +242,20 @@ static void a_step_allocates_nothing(void **state) {
     slv_model_close(m);
 }
 
+static void drafts_are_in_the_memory_plan(void **state) {
+    (void)state;
+    struct slv_model *m = open_model();
+    struct slv_session_opts o = {.n_ctx = 64};
+    struct slv_memory without, with;
+    assert_int_equal(slv_model_memory(m, &o, &without, NULL), 0);
+    o.n_draft = 15;
+    assert_int_equal(slv_model_memory(m, &o, &with, NULL), 0);
+    assert_int_equal(with.kv, without.kv);
+    uint64_t logits = 15 * m->h.n_vocab * sizeof(float), more = with.total - without.total;
+    assert_true(more >= logits + slv_speculator_bytes(64) && more < logits + 65536);
+    slv_model_close(m);
+}
+
 /* Load, chat, feed, generate, close; 0 or the error. */
 static int whole_life(void) {
     struct slv_model *m = NULL;
@@ -209,7 +263,7 @@ static int whole_life(void) {
     struct slv_text text = {0};
     struct slv_tokens t = {0};
     struct slv_generate_opts g;
-    struct slv_session_opts o = {.n_ctx = 64, .threads = 2};
+    struct slv_session_opts o = {.n_ctx = 64, .threads = 2, .n_draft = SLV_DRAFT_AUTO};
     struct slv_message turn = {"user", "hello <|im_end|>"};
     const char *stops[] = {"never"};
     slv_generate_default(&g);
@@ -380,6 +434,8 @@ int main(void) {
         cmocka_unit_test(a_request_to_stop_is_taken_once),
         cmocka_unit_test(loading_tells_how_far_it_is),
         cmocka_unit_test(a_step_allocates_nothing),
+        cmocka_unit_test(drafts_allocate_nothing),
+        cmocka_unit_test(drafts_are_in_the_memory_plan),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(greedy_takes_the_best_and_the_lowest_of_equals),
         cmocka_unit_test(draws_follow_the_probabilities),

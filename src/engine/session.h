@@ -1,0 +1,40 @@
+/* session.h: a session, as the engine's own files see it: session.c opens, feeds and rewinds,
+ * generate.c draws. The public half is selvage.h. */
+#ifndef SLV_ENGINE_SESSION_H
+#define SLV_ENGINE_SESSION_H
+
+#include "engine/draft.h"
+#include "engine/model.h"
+#include "engine/step.h"
+
+#include <stdatomic.h>
+
+struct slv_session {
+    struct slv_model *m;
+    struct slv_session_opts o;
+    struct slv_team *team;
+    struct slv_runner *runner;
+    struct slv_kv kv;
+    int32_t *history;             /* [n_ctx], kv.n_pos of them */
+    struct slv_step_token *batch; /* [n_batch] */
+    bool has_logits;
+    uint32_t row; /* of the last step's logits: that of the last token */
+    _Atomic bool cancelled;
+    struct slv_speculator *spec; /* NULL where o.n_draft is 0 */
+    struct slv_generate_stats stats;
+};
+
+/* One step over ids[0..n) at the session's position, 1 <= n <= n_batch, with logits after the
+ * tokens from ids[from] on, at most n_logits of them, as rows 0, 1, ... The position stays: the
+ * caller moves it over those tokens that it wants (slv_session_keep). The session has no logits
+ * until then. */
+int slv_session_step(struct slv_session *s, const int32_t *ids, uint32_t n,
+                     uint32_t from) SLV_MUST_USE;
+
+/* The next n of the last step's tokens belong to the conversation. */
+void slv_session_keep(struct slv_session *s, const int32_t *ids, uint32_t n);
+
+/* Whether it was asked to stop; takes the request back. */
+bool slv_session_take_cancel(struct slv_session *s);
+
+#endif
