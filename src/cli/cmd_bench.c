@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/team.h"
+#include "cli/bench_speculate.h"
 #include "cli/cmd.h"
 #include "cli/engine.h"
 #include "cli/out.h"
@@ -26,8 +27,9 @@ struct bench_opts {
     int64_t prompt, gen, repeat, batch_size;
     struct slv_opt_ints threads, depth, batch;
     int kv;
-    bool membw, no_repack_cache;
+    bool membw, raw, no_repack_cache;
     uint64_t membw_size;
+    const char *speculate, *draft;
 };
 
 static const struct slv_opt rows[] = {
@@ -51,6 +53,13 @@ static const struct slv_opt rows[] = {
      .help = "also measure how fast memory can be read, over --membw-size bytes"},
     {"membw-size", 0, SLV_OPT_SIZE_AT(struct bench_opts, membw_size), .arg = "SIZE", .def = "1G",
      .imin = 1 << 20, .imax = INT64_C(1) << 36, .help = "bytes to read for --membw"},
+    {"speculate", 0, SLV_OPT_STR_AT(struct bench_opts, speculate), .arg = "FILE",
+     .help = "instead: answer the prompt in FILE with at most -n tokens, one step a token and with "
+             "tokens guessed ahead in turn, and compare"},
+    {"draft", 0, SLV_OPT_STR_AT(struct bench_opts, draft), .arg = "MODEL",
+     .help = "with --speculate: a smaller model that guesses too"},
+    {"raw", 0, SLV_OPT_FLAG_AT(struct bench_opts, raw),
+     .help = "with --speculate: go on from the text as it is, without the chat template"},
     SLV_CLI_REPACK_ROW(struct bench_opts, no_repack_cache),
 };
 
@@ -297,8 +306,23 @@ static int measure_bus(struct bench *b, size_t threads, struct slv_err *err) {
 
 /* --- all of it -------------------------------------------------------------------------------- */
 
+static int speculate(struct bench *b, size_t threads, struct slv_err *err) {
+    const struct bench_opts *o = b->o;
+    struct slv_bench_speculate s = {.file = o->speculate,
+                                    .raw = o->raw,
+                                    .repack_cache = !o->no_repack_cache,
+                                    .draft = o->draft,
+                                    .n = (uint32_t)o->gen,
+                                    .batch = (uint32_t)o->batch_size,
+                                    .repeat = (uint32_t)o->repeat,
+                                    .threads = (uint32_t)threads,
+                                    .kv = (enum slv_kv_kind)o->kv};
+    return slv_cli_bench_speculate(b->cli, b->m, &s, &b->j, err);
+}
+
 static int measure_threads(struct bench *b, size_t threads, struct slv_err *err) {
     const struct bench_opts *o = b->o;
+    if (o->speculate) return speculate(b, threads, err);
     int rc = o->membw ? measure_bus(b, threads, err) : 0;
     for (size_t d = 0; d < o->depth.n && !rc; d++)
         for (size_t i = 0; i < o->batch.n && !rc; i++) {
@@ -315,6 +339,7 @@ static void head(struct bench *b, const char *path) {
     if (!b->cli->json) {
         slv_out_printf("%s: %s, %.1f M parameters; %s, %zu processors; loaded in %.0f ms\n", path,
                        i.arch, (double)i.params * 1e-6, i.cpu, slv_team_cpus(), b->load_ms);
+        if (b->o->speculate) return;
         slv_out_printf("%-8s %7s %5s %6s  %10s  %10s  %10s  %7s\n", "test", "threads", "batch",
                        "depth", "tokens/s", "lowest", "highest", "GB/s");
         return;
@@ -360,6 +385,11 @@ static int bench(const struct slv_cli *cli, const void *opts, struct slv_err *er
     struct slv_model_opts mo = {0};
     if (!b.o->prompt && !b.o->gen && !b.o->membw)
         return slv_err_set(err, SLV_E_USAGE, "bench: -p 0 -n 0: nothing to measure");
+    if (b.o->speculate && !b.o->gen)
+        return slv_err_set(err, SLV_E_USAGE, "bench: --speculate: -n 0: nothing to measure");
+    if (!b.o->speculate && (b.o->draft || b.o->raw))
+        return slv_err_set(err, SLV_E_USAGE, "bench: --%s: goes with --speculate",
+                           b.o->draft ? "draft" : "raw");
     int rc = slv_cli_model_path(slv_cli_arg(cli, 0), &b.path, err);
     uint64_t t0 = now();
     if (!rc) rc = slv_cli_model_open(cli, b.path.data, &mo, !b.o->no_repack_cache, &b.m, err);
@@ -387,7 +417,9 @@ const struct slv_cmd slv_cmd_bench = {
     .help = "measure tokens a second on this machine",
     .args = "[MODEL]",
     .more = "ppN reads a prompt of N tokens, tgN draws N tokens one after the other. GB/s is bytes "
-            "of weights and KV cache read a step, times steps a second.",
+            "of weights and KV cache read a step, times steps a second. --speculate shows the "
+            "speed with "
+            "and without guessing, how many tokens were guessed and right, and tokens a step.",
     .max_args = 1,
     SLV_CMD_OPTS(rows, struct bench_opts),
     .fn = bench,

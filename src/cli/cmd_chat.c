@@ -33,6 +33,7 @@ struct chat_opts {
     int64_t n;
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
+    struct slv_cli_draft_opts draft;
 };
 
 static const struct slv_opt rows[] = {
@@ -43,6 +44,7 @@ static const struct slv_opt rows[] = {
     SLV_CLI_SESSION_ROWS(struct chat_opts, session),
     SLV_CLI_REPACK_ROW(struct chat_opts, no_repack_cache),
     SLV_CLI_SAMPLING_ROWS(struct chat_opts, sampling, "0.7"),
+    SLV_CLI_DRAFT_ROWS(struct chat_opts, draft),
 };
 
 struct chat {
@@ -50,6 +52,7 @@ struct chat {
     const struct slv_cli *cli;
     struct slv_model *m;
     struct slv_session *s;
+    struct slv_cli_draft draft;
     struct slv_generate_opts gen;
     struct slv_logit_bias bias[SLV_OPT_LIST_MAX];
     struct slv_message *turns; /* texts are owned */
@@ -449,9 +452,14 @@ static int open_all(struct chat *c, struct slv_err *err) {
     slv_generate_default(&c->gen);
     c->gen.max_tokens = (uint32_t)c->o->n;
     int rc = slv_cli_sampling(&c->o->sampling, c->bias, &c->gen.sampling, err);
+    if (!rc) rc = slv_cli_draft_check("chat", &c->o->draft, err);
     if (!rc)
-        rc = slv_cli_session_open(c->cli, name, &so, !c->o->no_repack_cache, &c->m, &c->s, err);
+        rc = slv_cli_draft_open(c->cli, &c->o->draft, &so, !c->o->no_repack_cache, &c->draft, err);
+    if (!rc)
+        rc = slv_cli_session_open(c->cli, name, &so, !c->o->no_repack_cache, &c->draft, &c->m,
+                                  &c->s, err);
     if (rc) return rc;
+    c->gen.draft = c->draft.s;
     c->held = slv_mem_calloc(slv_session_context(c->s), sizeof *c->held);
     if (!c->held) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     return c->o->system ? add_turn(c, "system", c->o->system, strlen(c->o->system), err) : 0;
@@ -479,6 +487,7 @@ static int chat(const struct slv_cli *cli, const void *opts, struct slv_err *err
     slv_mem_free(c.held);
     slv_buf_fini(&c.answer);
     slv_cli_session_close(c.m, c.s);
+    slv_cli_draft_close(&c.draft);
     return rc;
 }
 

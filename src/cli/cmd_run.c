@@ -17,6 +17,7 @@ struct run_opts {
     struct slv_opt_list stop;
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
+    struct slv_cli_draft_opts draft;
 };
 
 static const struct slv_opt rows[] = {
@@ -36,6 +37,7 @@ static const struct slv_opt rows[] = {
     SLV_CLI_SESSION_ROWS(struct run_opts, session),
     SLV_CLI_REPACK_ROW(struct run_opts, no_repack_cache),
     SLV_CLI_SAMPLING_ROWS(struct run_opts, sampling, "0"),
+    SLV_CLI_DRAFT_ROWS(struct run_opts, draft),
 };
 
 /* Everything one run holds. */
@@ -44,6 +46,8 @@ struct run {
     const struct slv_cli *cli;
     struct slv_model *model;
     struct slv_session *session;
+    struct slv_session_opts session_opts;
+    struct slv_cli_draft draft;
     struct slv_buf prompt, text, logprobs, prompt_logprobs;
     struct slv_json logprobs_json, prompt_json;
     struct slv_tokens tokens;
@@ -152,11 +156,12 @@ static void ids_json(struct slv_json *j, const char *key, const int32_t *v, size
 
 static void report_json(struct run *r, struct slv_json *j, enum slv_finish finish) {
     static const char *const finishes[] = {"stop", "length", "limit"};
-    struct slv_session_opts so = slv_cli_session(&r->o->session);
     struct slv_memory mem = {0};
     struct slv_model_info info;
+    struct slv_generate_stats stats;
     slv_model_info(r->model, &info);
-    if (slv_model_memory(r->model, &so, &mem, NULL)) mem = (struct slv_memory){0};
+    slv_session_stats(r->session, &stats);
+    if (slv_model_memory(r->model, &r->session_opts, &mem, NULL)) mem = (struct slv_memory){0};
     double decode_s = (double)(r->ended - r->fed) * 1e-9,
            prompt_s = (double)(r->fed - r->loaded) * 1e-9;
     slv_json_object(j, NULL);
@@ -181,6 +186,9 @@ static void report_json(struct run *r, struct slv_json *j, enum slv_finish finis
     slv_json_double(j, "prompt_tps", (double)r->tokens.n / prompt_s);
     slv_json_double(j, "decode_tps", r->n_ids ? (double)r->n_ids / decode_s : 0.0);
     slv_json_str(j, "packed", info.cached ? "cached" : "built");
+    slv_json_uint(j, "steps", stats.steps);
+    slv_json_uint(j, "drafted", stats.drafted);
+    slv_json_uint(j, "accepted", stats.accepted);
     slv_json_object_end(j);
     slv_json_object(j, "memory");
     slv_json_uint(j, "weights", mem.weights);
@@ -222,6 +230,7 @@ static int answer(struct run *r, struct slv_err *err) {
     g.max_tokens = (uint32_t)r->o->n;
     g.stop = r->o->stop.v;
     g.n_stop = r->o->stop.n;
+    g.draft = r->draft.s;
     g.want_logprobs = r->want_logprobs;
     g.logprobs = (uint32_t)r->o->logprobs;
     rc = feed_prompt(r, err);
@@ -235,9 +244,13 @@ static int answer(struct run *r, struct slv_err *err) {
 }
 
 static int run_all(struct run *r, struct slv_err *err) {
-    struct slv_session_opts so = slv_cli_session(&r->o->session);
-    if (r->o->echo_tokens) so.n_logits = 16;
-    int rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), &so, !r->o->no_repack_cache,
+    struct slv_session_opts *so = &r->session_opts;
+    bool repack_cache = !r->o->no_repack_cache;
+    *so = slv_cli_session(&r->o->session);
+    if (r->o->echo_tokens) so->n_logits = 16;
+    int rc = slv_cli_draft_open(r->cli, &r->o->draft, so, repack_cache, &r->draft, err);
+    if (!rc)
+        rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), so, repack_cache, &r->draft,
                                   &r->model, &r->session, err);
     if (!rc) rc = make_prompt(r, slv_cli_arg(r->cli, 1), err);
     if (rc) return rc;
@@ -257,7 +270,7 @@ static int check_options(const struct slv_cli *cli, const struct run_opts *o, bo
                            logprobs ? "logprobs" : "echo-tokens");
     if (o->system && o->raw)
         return slv_err_set(err, SLV_E_USAGE, "run: --system: a --raw prompt has no messages");
-    return 0;
+    return slv_cli_draft_check("run", &o->draft, err);
 }
 
 static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
@@ -275,6 +288,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_tokens_free(&r.tokens);
     slv_mem_free(r.ids);
     slv_cli_session_close(r.model, r.session);
+    slv_cli_draft_close(&r.draft);
     slv_buf_fini(&r.prompt);
     slv_buf_fini(&r.text);
     slv_buf_fini(&r.logprobs);

@@ -103,7 +103,14 @@ int slv_cli_model_open(const struct slv_cli *cli, const char *name, const struct
     return 0;
 }
 
-static void cancel(void *session) { slv_session_cancel(session, true); }
+/* What a signal stops; written while none is watched for. */
+static struct { struct slv_session *s, *draft; } running;
+
+static void cancel(void *ctx) {
+    (void)ctx;
+    slv_session_cancel(running.s, true);
+    if (running.draft) slv_session_cancel(running.draft, true);
+}
 
 /* Whether a session would fit, before weights are read. */
 static int check_memory(const struct slv_cli *cli, const char *name,
@@ -120,19 +127,68 @@ static int check_memory(const struct slv_cli *cli, const char *name,
 
 int slv_cli_session_open(const struct slv_cli *cli, const char *name,
                          const struct slv_session_opts *o, bool repack_cache,
-                         struct slv_model **ret, struct slv_session **ret_session,
-                         struct slv_err *err) {
+                         const struct slv_cli_draft *draft, struct slv_model **ret,
+                         struct slv_session **ret_session, struct slv_err *err) {
     struct slv_model_opts mo = {.threads = o->threads};
     int rc = o->memory ? check_memory(cli, name, o, err) : 0;
     if (!rc) rc = slv_cli_model_open(cli, name, &mo, repack_cache, ret, err);
+    if (!rc && draft->m) {
+        rc = slv_model_same_vocabulary(*ret, draft->m, err);
+        if (rc) slv_err_prefix(err, rc, "--draft");
+    }
     if (!rc) rc = slv_session_open(*ret, o, ret_session, err);
     if (rc) {
         slv_model_close(*ret);
         *ret = NULL;
         return rc;
     }
-    slv_sig_hook(cancel, *ret_session);
+    running.s = *ret_session;
+    running.draft = draft->s;
+    slv_sig_hook(cancel, NULL);
     return 0;
+}
+
+int slv_cli_draft_check(const char *command, const struct slv_cli_draft_opts *o,
+                        struct slv_err *err) {
+    if (o->speculate == 0 || (!o->model && !o->most)) return 0;
+    return slv_err_set(err, SLV_E_USAGE, "%s: --%s: nothing is guessed with --speculate off",
+                       command, o->model ? "draft" : "draft-max");
+}
+
+/* The model itself; *o: the session that it drafts for. */
+static int open_draft(const struct slv_cli *cli, const char *name, struct slv_session_opts *o,
+                      bool repack_cache, struct slv_cli_draft *ret, struct slv_err *err) {
+    struct slv_model_opts mo = {.threads = o->threads};
+    struct slv_session_opts so = *o;
+    struct slv_model_info info;
+    struct slv_memory mem;
+    so.n_draft = 0;
+    int rc = slv_cli_model_open(cli, name, &mo, repack_cache, &ret->m, err);
+    if (rc) return rc;
+    slv_model_info(ret->m, &info);
+    if (so.n_ctx > info.n_ctx) so.n_ctx = info.n_ctx; /* beyond it there are no drafts */
+    rc = slv_session_open(ret->m, &so, &ret->s, err);
+    if (!rc) rc = slv_model_memory(ret->m, &so, &mem, err);
+    if (!rc && o->memory) o->memory -= mem.total < o->memory ? mem.total : o->memory - 1;
+    return rc;
+}
+
+int slv_cli_draft_open(const struct slv_cli *cli, const struct slv_cli_draft_opts *d,
+                       struct slv_session_opts *o, bool repack_cache, struct slv_cli_draft *ret,
+                       struct slv_err *err) {
+    *ret = (struct slv_cli_draft){0};
+    o->n_draft = d->speculate ? 0 : d->most ? (uint32_t)d->most : SLV_DRAFT_AUTO;
+    if (!d->model) return 0;
+    int rc = open_draft(cli, d->model, o, repack_cache, ret, err);
+    if (!rc) return 0;
+    slv_cli_draft_close(ret);
+    return slv_err_prefix(err, rc, "--draft");
+}
+
+void slv_cli_draft_close(struct slv_cli_draft *d) {
+    slv_session_close(d->s);
+    slv_model_close(d->m);
+    *d = (struct slv_cli_draft){0};
 }
 
 #define FEED_STEP 256 /* tokens between two looks at the clock */
@@ -167,6 +223,7 @@ struct slv_session_opts slv_cli_session(const struct slv_cli_session_opts *o) {
                                      .n_batch = (uint32_t)o->batch,
                                      .threads = (uint32_t)o->threads,
                                      .kv = (enum slv_kv_kind)o->kv,
+                                     .n_draft = SLV_DRAFT_AUTO,
                                      .memory = o->memory};
 }
 
@@ -228,6 +285,18 @@ int slv_cli_clean_text(const char *what, const char *s, size_t n, struct slv_buf
     slv_log(SLV_LOG_WARN, "%s: not UTF-8 at byte %zu: %zu place%s replaced by U+FFFD", what, at,
             replaced, replaced == 1 ? "" : "s");
     return 0;
+}
+
+int slv_cli_file_text(const char *path, struct slv_buf *out, struct slv_err *err) {
+    struct slv_buf in;
+    slv_buf_init(&in, SLV_CLI_TEXT_MAX / 3);
+    int rc = slv_file_read(path, &in, err);
+    if (!rc) {
+        rc = slv_cli_clean_text(path, in.data, in.len, out);
+        if (rc) slv_err_set(err, rc, "%s: %s", path, slv_strerror(rc));
+    }
+    slv_buf_fini(&in);
+    return rc;
 }
 
 int slv_cli_text(const char *arg, struct slv_buf *out, struct slv_err *err) {

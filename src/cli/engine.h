@@ -54,6 +54,29 @@ struct slv_cli_session_opts {
             .help = "refuse what would take more, weights included"                                \
     }
 
+/* Options of every command that may guess tokens ahead. */
+struct slv_cli_draft_opts {
+    int speculate; /* place in "lookup|off" */
+    const char *model;
+    int64_t most;
+};
+#define SLV_CLI_DRAFT_ROWS(S, m)                                                                   \
+    {"speculate",                                                                                  \
+     0,                                                                                            \
+     SLV_OPT_CHOICE_AT(S, m.speculate),                                                            \
+     .arg = "HOW",                                                                                 \
+     .choices = "lookup|off",                                                                      \
+     .def = "lookup",                                                                              \
+     .help = "guess tokens from what was said before, where that is faster: the answer stays the " \
+             "same"},                                                                              \
+        {"draft", 0, SLV_OPT_STR_AT(S, m.model), .arg = "MODEL",                                   \
+         .help = "a smaller model with the same vocabulary that guesses too"},                     \
+    {                                                                                              \
+        "draft-max", 0, SLV_OPT_INT_AT(S, m.most),                                                 \
+            .arg = "N", .imin = 1, .imax = 63,                                                     \
+            .help = "most tokens guessed at once; default: 15, fewer for a large vocabulary"       \
+    }
+
 /* Options of every command that draws tokens. */
 struct slv_cli_sampling_opts {
     double temp, top_p, min_p, typical, repeat, presence, frequency, dry, dry_base;
@@ -184,13 +207,31 @@ int slv_cli_model_open(const struct slv_cli *cli, const char *name, const struct
 /* Appends the folder of packed weights. SLV_E_USAGE: there is no store's folder. */
 int slv_cli_packed_folder(struct slv_buf *path, struct slv_err *err) SLV_MUST_USE;
 
+/* The model of --draft and its session; NULL without. */
+struct slv_cli_draft {
+    struct slv_model *m;
+    struct slv_session *s;
+};
+
+/* SLV_E_USAGE: options that contradict each other. `command` begins the message. */
+int slv_cli_draft_check(const char *command, const struct slv_cli_draft_opts *o,
+                        struct slv_err *err) SLV_MUST_USE;
+
+/* Opens the drafting model if there is one, with a session like that of *o, and takes the memory
+ * that both need off o->memory. Fills in o->n_draft. */
+int slv_cli_draft_open(const struct slv_cli *cli, const struct slv_cli_draft_opts *d,
+                       struct slv_session_opts *o, bool repack_cache, struct slv_cli_draft *ret,
+                       struct slv_err *err) SLV_MUST_USE;
+void slv_cli_draft_close(struct slv_cli_draft *d);
+
 /* Opens a model and a session. With a limit of memory nothing large is read before it is known that
- * both fit. From here on a signal that is watched for stops the session; slv_cli_session_close ends
- * that. On failure nothing is left open. */
+ * both fit. `draft` is refused if it has other tokens. From here on a signal that is watched for
+ * stops the session and the draft's; slv_cli_session_close ends that. On failure nothing is left
+ * open. */
 int slv_cli_session_open(const struct slv_cli *cli, const char *name,
                          const struct slv_session_opts *o, bool repack_cache,
-                         struct slv_model **ret, struct slv_session **ret_session,
-                         struct slv_err *err) SLV_MUST_USE;
+                         const struct slv_cli_draft *draft, struct slv_model **ret,
+                         struct slv_session **ret_session, struct slv_err *err) SLV_MUST_USE;
 /* Reads a prompt, with progress where that takes time. */
 int slv_cli_feed(const struct slv_cli *cli, struct slv_session *s, const int32_t *ids, size_t n,
                  struct slv_err *err) SLV_MUST_USE;
@@ -207,6 +248,9 @@ int slv_cli_clean_text(const char *what, const char *s, size_t n, struct slv_buf
 
 /* The text of `arg`, or of standard input where arg is NULL or "-"; cleaned. */
 int slv_cli_text(const char *arg, struct slv_buf *out, struct slv_err *err) SLV_MUST_USE;
+
+/* The text of a file, or of standard input where path is "-"; cleaned. */
+int slv_cli_file_text(const char *path, struct slv_buf *out, struct slv_err *err) SLV_MUST_USE;
 
 /* Most bytes this process has held, in bytes. */
 uint64_t slv_cli_peak_rss(void);

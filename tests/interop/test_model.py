@@ -145,6 +145,51 @@ def seeds_reproduce_and_differ():
     assert answer(*args, "--seed", "7", "-t", "1", env={"SLV_CPU": "sse4"})["tokens"] == one
 
 
+REPETITIVE = """Here is a JSON document:
+
+[{"id": 1000, "name": "pump-0", "zone": "north", "enabled": true, "limit": 27},
+ {"id": 1001, "name": "valve-1", "zone": "south", "enabled": false, "limit": 71},
+ {"id": 1002, "name": "sensor-2", "zone": "east", "enabled": true, "limit": 44},
+ {"id": 1003, "name": "motor-3", "zone": "north", "enabled": true, "limit": 93}]
+
+Repeat it exactly, but change every zone to "west"."""
+
+
+@test
+def guessing_ahead_changes_no_answer():
+    guessed = drafted = 0
+    for extra in (["--temp", "0"], ["--temp", "0.8", "--seed", "3"],
+                  ["--temp", "1.2", "--seed", "4", "--repeat-penalty", "1.1", "--kv", "q8"]):
+        args = [REPETITIVE, "-n", "150", "--logprobs", "2", *extra]
+        plain = answer(*args, "--speculate", "off")
+        assert plain["timing"]["drafted"] == 0 and plain["timing"]["steps"] >= len(plain["tokens"]) - 1
+        for how in ([], ["--draft-max", "3"], ["--draft", MODEL, "-t", "1"]):
+            got = answer(*args, *how)
+            for key in ("text", "tokens", "logprobs", "finish"):
+                assert got[key] == plain[key], (extra, how, key)
+            assert got["timing"]["accepted"] <= got["timing"]["drafted"]
+            if "--draft" not in how and extra == ["--temp", "0"]:
+                guessed += got["timing"]["accepted"]
+                drafted += got["timing"]["drafted"]
+    print(f"# {guessed} of {drafted} guessed tokens were right")
+    assert guessed > 80
+    fails(run("run", MODEL, "x", "--speculate", "off", "--draft", MODEL), 2, "--draft")
+    fails(run("run", MODEL, "x", "--speculate", "perhaps"), 2, "lookup")
+
+
+@test
+def bench_compares_guessing_with_plain_decoding():
+    with tempfile.NamedTemporaryFile(suffix=".txt") as f:
+        f.write(REPETITIVE.encode())
+        f.flush()
+        args = ["bench", MODEL, "--speculate", f.name, "-n", "60", "-r", "1", "-t", "1"]
+        row = json.loads(run(*args, "--json").stdout)["rows"][0]
+        assert row["tokens"] == 60 and row["ratio"] > 0.3 and row["accepted"] <= row["drafted"], row
+        assert b"accepted" in run(*args).stdout
+    fails(run("bench", MODEL, "--raw"), 2, "--speculate")
+    fails(run("bench", MODEL, "--speculate", "/nowhere/file"), 1, "/nowhere/file")
+
+
 @test
 def stop_strings_end_the_answer_wherever_tokens_break():
     plain = answer("--raw", "The capital of France is", "-n", "24")["text"]
