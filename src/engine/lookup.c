@@ -24,8 +24,8 @@ const uint8_t slv_lookup_level[LEVELS] = {2, 3, 4, 6, 8, 12, 16, 24};
 
 /* Kinds of prediction, each with its own experience: how much before it is the same (or, where a
  * copy has departed, for how many tokens it has been right since), and what followed the same few
- * tokens (AGREE_LEVEL) at other places, most recently. Where a table goes on, the same few tokens are
- * followed by other values each time: there a long match says little. */
+ * tokens (AGREE_LEVEL) at other places, most recently. Where a table goes on, the same few tokens
+ * are followed by other values each time: there a long match says little. */
 enum { ELSEWHERE_OTHER, ELSEWHERE_MIXED, ELSEWHERE_SAME, ELSEWHERE_FEW, ELSEWHERE };
 #define DEPARTED LEVELS
 #define RUNS (LEVELS + 4)
