@@ -48,7 +48,7 @@ void slv_kv_fini(struct slv_kv *kv);
 void slv_kv_store(struct slv_kv *kv, const struct slv_kernels *kern, uint32_t layer, uint32_t head,
                   uint32_t pos, const float *k, size_t head_k, const float *v, size_t head_v);
 
-/* Fills a->k, v, k_scale, v_scale, dk, dv for the block that holds position 64 * block. */
+/* Fills b->k, v, k_scale, v_scale, dk, dv for the block that holds position 64 * block. */
 void slv_kv_block(const struct slv_kv *kv, uint32_t layer, uint32_t head, uint32_t block,
                   struct slv_attn_block *b);
 

@@ -413,6 +413,12 @@ static size_t act_blocks(const struct slv_runner *r, const struct slv_op *op) {
     return r->n * (r->m.plan->act_cols[op->act] / block_cols(r, op));
 }
 
+/* Nothing to do where nothing waits to be joined and the product wants floats. */
+static size_t attn_out_units(const struct slv_runner *r, const struct slv_op *op) {
+    const struct slv_attend attn = attention(r, op->layer);
+    return r->m.plan->act_mask[op->act] || slv_attend_waits(&attn) ? act_blocks(r, op) : 0;
+}
+
 /* Attention's output, joined and quantized. */
 static void op_attn_out(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
     const struct slv_attend attn = attention(r, op->layer);
@@ -451,7 +457,7 @@ static const struct {
 } op_table[SLV_OP_KINDS] = {
     [SLV_OP_EMBED] = {tokens, op_embed},         [SLV_OP_NORM] = {tokens, op_norm},
     [SLV_OP_MATMUL] = {all_tiles, op_matmul},    [SLV_OP_QK] = {tokens_or_heads, op_qk},
-    [SLV_OP_ATTN] = {attn_units, op_attn},       [SLV_OP_ATTN_OUT] = {act_blocks, op_attn_out},
+    [SLV_OP_ATTN] = {attn_units, op_attn},       [SLV_OP_ATTN_OUT] = {attn_out_units, op_attn_out},
     [SLV_OP_ACT] = {act_blocks, op_act},         [SLV_OP_OUT_NORM] = {logits_rows, op_out_norm},
     [SLV_OP_LOGITS] = {logits_tiles, op_logits},
 };
