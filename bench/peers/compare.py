@@ -11,7 +11,6 @@ starting a second time, memory. Standard library only.
 import argparse
 import json
 import os
-import resource
 import shlex
 import statistics
 import subprocess
@@ -153,7 +152,7 @@ def main():
         for what, measure in OWN:
             for threads in o.threads:
                 print(f"- {what}, {threads} thread{'s' if threads > 1 else ''}: {measure(o, model, threads)}", flush=True)
-    print(f"\n{o.rounds} rounds; longest child {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3:.0f} MB")
+    print(f"\n{o.rounds} rounds")
 
 
 if __name__ == "__main__":
