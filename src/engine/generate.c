@@ -1,4 +1,4 @@
-/* generate.c: drawing tokens until one of the reasons to end.
+/* generate.c: see generate.h. Drawing tokens until one of the reasons to end.
  *
  * Every token is drawn from the logits of the tokens before it, by the sampler, with the random
  * number of its position; that is all that decides what is generated. What is guessed (draft.h) or
@@ -11,8 +11,9 @@
  * the logits are the row after it. At the first that is another one the rest is dropped; their keys
  * and values lie beyond the session's position, where the next step writes. So at any moment
  * position, history and logits are those of plain decoding. */
-#include "engine/session.h"
+#include "engine/generate.h"
 #include "base/err.h"
+#include "base/mem.h"
 #include "format/stream.h"
 
 #include <string.h>
@@ -34,7 +35,7 @@ static bool breaks_sequence(const void *ctx, int32_t id) {
     return p.n == 2 && !memcmp(p.p, "\xc4\x8a", 2); /* byte-level BPE writes a newline so */
 }
 
-struct generation {
+struct slv_generation {
     struct slv_session *s;
     const struct slv_generate_opts *o;
     struct slv_sampler *sampler;
@@ -47,14 +48,17 @@ struct generation {
     slv_piece_fn piece;
     void *ctx;
     int32_t ahead[1 + FORCED_MAX + SLV_DRAFT_MAX]; /* fed by the last step */
-    uint32_t n_ahead, next, from; /* from: the first that has logits; guessed: how many are */
-    uint32_t guessed;
+    uint32_t n_ahead, next, from;                  /* from: the first that has logits */
+    uint32_t guessed;                              /* how many of them are */
+    uint32_t row;                                  /* of the logits after ahead[from] */
+    bool fed, ended;                               /* ahead: not only wanted; the answer */
+    enum slv_finish finish;
     int32_t forced[FORCED_MAX]; /* certain tokens that are not generated yet */
     uint32_t n_forced, forced_at;
 };
 
 /* How many bytes at the end of text could be the beginning of a stop string. */
-static size_t held_back(const struct generation *g) {
+static size_t held_back(const struct slv_generation *g) {
     size_t most = 0;
     for (size_t i = 0; i < g->o->n_stop; i++) {
         size_t n = strlen(g->o->stop[i]), left = g->text.len - g->given;
@@ -65,7 +69,7 @@ static size_t held_back(const struct generation *g) {
 }
 
 /* The first stop string in what has not been given out; its offset, or SIZE_MAX. */
-static size_t find_stop(const struct generation *g) {
+static size_t find_stop(const struct slv_generation *g) {
     size_t first = SIZE_MAX;
     for (size_t i = 0; i < g->o->n_stop; i++) {
         size_t n = strlen(g->o->stop[i]);
@@ -76,7 +80,7 @@ static size_t find_stop(const struct generation *g) {
 }
 
 /* Gives out text up to `end`, with the token it came with. */
-static bool give(struct generation *g, size_t end, int32_t id, float logprob, size_t n_top) {
+static bool give(struct slv_generation *g, size_t end, int32_t id, float logprob, size_t n_top) {
     struct slv_piece p = {.text = g->text.data + g->given,
                           .n = end - g->given,
                           .id = id,
@@ -88,7 +92,7 @@ static bool give(struct generation *g, size_t end, int32_t id, float logprob, si
 }
 
 /* Tokens that may still follow n more: positions left, and what max_tokens leaves. */
-static uint32_t room(const struct generation *g, uint32_t n) {
+static uint32_t room(const struct slv_generation *g, uint32_t n) {
     uint32_t left = g->s->o.n_ctx - g->s->kv.n_pos - n;
     if (!g->o->max_tokens) return left;
     uint32_t most = g->o->max_tokens - g->n - n;
@@ -96,7 +100,7 @@ static uint32_t room(const struct generation *g, uint32_t n) {
 }
 
 /* Asks which tokens are certain to follow the history's first n. */
-static int ask_forced(struct generation *g, uint32_t n, struct slv_err *err) {
+static int ask_forced(struct slv_generation *g, uint32_t n, struct slv_err *err) {
     if (!g->o->forced || g->n_forced || g->forced_at == n) return 0;
     size_t k = g->o->forced(g->o->forced_ctx, g->s->history, n, g->forced, FORCED_MAX);
     g->forced_at = n;
@@ -108,13 +112,14 @@ static int ask_forced(struct generation *g, uint32_t n, struct slv_err *err) {
 }
 
 /* Puts `id`, what is certain to follow it, or else what is guessed to, into `ahead`. */
-static int look_ahead(struct generation *g, int32_t id, struct slv_err *err) {
+static int look_ahead(struct slv_generation *g, int32_t id, bool may_guess, struct slv_err *err) {
     struct slv_session *s = g->s;
     uint32_t pos = s->kv.n_pos, most = room(g, 1);
     s->history[pos] = id; /* kept when the step is done */
     g->ahead[0] = id;
     g->n_ahead = 1;
     g->from = g->guessed = g->next = 0;
+    g->fed = false;
     int rc = ask_forced(g, pos + 1, err);
     if (rc) return rc;
     if (most > s->o.n_batch - 1) most = s->o.n_batch - 1;
@@ -124,7 +129,7 @@ static int look_ahead(struct generation *g, int32_t id, struct slv_err *err) {
         memcpy(g->ahead + 1, g->forced, k * sizeof *g->forced);
         g->from = g->o->want_logprobs ? 0 : k;
         g->n_ahead = 1 + k;
-    } else if (g->spec) {
+    } else if (g->spec && may_guess) {
         if (most > s->o.n_draft) most = s->o.n_draft;
         const struct slv_guess *guess = slv_speculator_next(g->spec, s->history, pos + 1, most);
         memcpy(g->ahead + 1, guess->ids, guess->n * sizeof *guess->ids);
@@ -134,49 +139,42 @@ static int look_ahead(struct generation *g, int32_t id, struct slv_err *err) {
     return 0;
 }
 
-/* The step over what lies ahead. */
-static int step_ahead(struct generation *g, struct slv_err *err) {
+/* Moves over the token ahead that comes next: its logits, if it has any, are the session's. */
+static int take_next(struct slv_generation *g, struct slv_err *err) {
     struct slv_session *s = g->s;
-    const struct slv_clock *clock = g->spec ? g->spec->clock : NULL;
-    uint64_t t0 = clock ? slv_clock_mono(clock) : 0;
-    int rc = slv_session_step(s, g->ahead, g->n_ahead, g->from);
-    if (rc == SLV_E_NUMERIC && g->n_ahead > 1) { /* perhaps only after what is not said */
-        g->n_ahead = 1;
-        g->from = g->guessed = 0;
-        rc = slv_session_step(s, g->ahead, 1, 0);
-    } else if (!rc && clock && g->n_ahead == 1 + g->guessed) {
-        slv_pace_measured(&g->spec->pace, g->n_ahead, slv_clock_mono(clock) - t0);
-    }
-    if (rc == SLV_E_CANCELLED && slv_session_take_cancel(s))
-        return slv_err_set(err, rc, "interrupted");
-    if (rc) return slv_err_set(err, rc, "%s at position %u", slv_strerror(rc), s->kv.n_pos);
-    s->stats.steps++;
-    s->stats.drafted += g->guessed;
+    bool has_logits = g->next >= g->from;
+    uint32_t row = has_logits ? g->row + g->next - g->from : 0;
+    if (has_logits && !slv_runner_finite(s->runner, row))
+        return slv_err_set(err, SLV_E_NUMERIC, "%s at position %u", slv_strerror(SLV_E_NUMERIC),
+                           s->kv.n_pos);
+    slv_session_keep(s, &g->ahead[g->next++], 1);
+    slv_session_has_logits(s, has_logits, row);
     return 0;
 }
 
-/* Moves on over `id`, with a step unless it lies ahead. */
-static int advance(struct generation *g, int32_t id, struct slv_err *err) {
+/* Moves on over `id` if it lies ahead; or else what is to be fed begins with it. */
+static int advance(struct slv_generation *g, int32_t id, bool may_guess, struct slv_err *err) {
     struct slv_session *s = g->s;
     if (slv_session_take_cancel(s)) return slv_err_set(err, SLV_E_CANCELLED, "interrupted");
     bool ahead = g->next < g->n_ahead && g->ahead[g->next] == id;
     if (g->spec) slv_speculator_told(g->spec, s->history, s->kv.n_pos, id);
-    if (!ahead) {
-        int rc = look_ahead(g, id, err);
-        if (!rc) rc = step_ahead(g, err);
-        if (rc) return rc;
-    } else if (g->next >= g->n_ahead - g->guessed) {
-        s->stats.accepted++;
-    }
-    slv_session_keep(s, &id, 1);
-    s->has_logits = g->next >= g->from;
-    s->row = s->has_logits ? g->next - g->from : 0;
-    g->next++;
-    return 0;
+    if (!ahead) return look_ahead(g, id, may_guess, err);
+    if (g->next >= g->n_ahead - g->guessed) s->stats.accepted++;
+    return take_next(g, err);
+}
+
+int slv_generation_fed(struct slv_generation *g, uint32_t row, uint64_t ns, struct slv_err *err) {
+    g->fed = true;
+    g->row = row;
+    g->s->stats.steps++;
+    g->s->stats.drafted += g->guessed;
+    if (g->spec && ns != SLV_STEP_SHARED && g->n_ahead == 1 + g->guessed)
+        slv_pace_measured(&g->spec->pace, g->n_ahead, ns);
+    return take_next(g, err);
 }
 
 /* The token that comes next: certain or drawn. */
-static int next_token(struct generation *g, int32_t *ret, struct slv_err *err) {
+static int next_token(struct slv_generation *g, int32_t *ret, struct slv_err *err) {
     struct slv_session *s = g->s;
     uint32_t pos = s->kv.n_pos;
     int rc = ask_forced(g, pos, err);
@@ -190,8 +188,8 @@ static int next_token(struct generation *g, int32_t *ret, struct slv_err *err) {
     return 0;
 }
 
-/* One token: found, shown, fed. *ret_done when the answer ended. */
-static int generate_one(struct generation *g, bool *ret_done, struct slv_err *err) {
+/* One token: found, shown, put ahead. */
+static int generate_one(struct slv_generation *g, bool may_guess, struct slv_err *err) {
     struct slv_session *s = g->s;
     int32_t id = 0;
     int rc = next_token(g, &id, err);
@@ -201,7 +199,7 @@ static int generate_one(struct generation *g, bool *ret_done, struct slv_err *er
     if (g->o->want_logprobs)
         slv_logprobs(slv_session_logits(s), s->m->h.n_vocab, id, &logprob, g->top, n_top);
     if (!g->o->ignore_end && slv_tokenizer_is_end(s->m->tokenizer, id)) {
-        *ret_done = true;
+        g->ended = true;
         return 0;
     }
     rc = slv_stream_add(&g->stream, id, &g->text);
@@ -209,43 +207,26 @@ static int generate_one(struct generation *g, bool *ret_done, struct slv_err *er
     s->stats.tokens++;
     size_t stop = find_stop(g), end = stop < SIZE_MAX ? stop : g->text.len - held_back(g);
     if (!give(g, end, id, logprob, n_top)) return slv_err_set(err, SLV_E_CANCELLED, "interrupted");
-    *ret_done = stop < SIZE_MAX;
-    if (*ret_done) g->text.len = g->given; /* nothing after a stop string is shown */
-    return *ret_done ? 0 : advance(g, id, err);
-}
-
-/* After certain tokens that were fed without logits an end leaves none: the last is fed again. */
-static int restore_logits(struct generation *g) {
-    struct slv_session *s = g->s;
-    if (s->has_logits || !g->next || g->next > g->from) return 0;
-    int32_t last = s->history[s->kv.n_pos - 1];
-    int rc = slv_session_rewind(s, s->kv.n_pos - 1);
-    if (!rc) rc = slv_session_step(s, &last, 1, 0);
-    if (rc) return rc;
-    slv_session_keep(s, &last, 1);
-    s->row = 0;
-    s->has_logits = true;
-    return 0;
-}
-
-static int generate_all(struct generation *g, enum slv_finish *ret_finish, struct slv_err *err) {
-    for (;; g->n++) {
-        bool done = false;
-        if (g->o->max_tokens && g->n == g->o->max_tokens) {
-            *ret_finish = SLV_FINISH_LENGTH;
-            break;
-        }
-        if (g->s->kv.n_pos == g->s->o.n_ctx) {
-            *ret_finish = SLV_FINISH_LIMIT;
-            break;
-        }
-        int rc = generate_one(g, &done, err);
-        if (rc) return rc;
-        if (done) {
-            *ret_finish = SLV_FINISH_STOP;
-            break;
-        }
+    g->ended = stop < SIZE_MAX;
+    if (g->ended) {
+        g->text.len = g->given; /* nothing after a stop string is shown */
+        return 0;
     }
+    rc = advance(g, id, may_guess, err);
+    g->n++;
+    return rc;
+}
+
+/* Whether there is no room for another token. */
+static bool is_full(struct slv_generation *g) {
+    bool length = g->o->max_tokens && g->n == g->o->max_tokens;
+    if (!length && g->s->kv.n_pos < g->s->o.n_ctx) return false;
+    g->finish = length ? SLV_FINISH_LENGTH : SLV_FINISH_LIMIT;
+    return true;
+}
+
+/* What was held back of the text. */
+static int give_rest(struct slv_generation *g, struct slv_err *err) {
     if (g->given == g->text.len && !g->stream.n_held) return 0;
     slv_stream_end(&g->stream, &g->text);
     if (g->text.status) return slv_err_set(err, g->text.status, "the answer's text is too long");
@@ -253,11 +234,25 @@ static int generate_all(struct generation *g, enum slv_finish *ret_finish, struc
     return 0;
 }
 
+int slv_generation_go(struct slv_generation *g, bool may_guess, struct slv_feed *ret,
+                      struct slv_err *err) {
+    *ret = (struct slv_feed){0};
+    while (!g->n_ahead || g->fed) {
+        g->ended = g->ended || is_full(g);
+        if (g->ended) return give_rest(g, err);
+        int rc = generate_one(g, may_guess, err);
+        if (rc) return rc;
+    }
+    *ret = (struct slv_feed){g->ahead, g->n_ahead, g->from};
+    return 0;
+}
+
+enum slv_finish slv_generation_finish(const struct slv_generation *g) { return g->finish; }
+
 #define ANSWER_MAX ((size_t)64 << 20)
 
 static int check_opts(const struct slv_session *s, const struct slv_generate_opts *o,
                       struct slv_err *err) {
-    if (!s->has_logits) return slv_err_set(err, SLV_E_USAGE, "nothing was fed to the session");
     if (o->logprobs > SLV_TOP_LOGPROBS_MAX || o->logprobs > s->m->h.n_vocab)
         return slv_err_set(err, SLV_E_USAGE, "logprobs: at most %d", SLV_TOP_LOGPROBS_MAX);
     for (size_t i = 0; i < o->n_stop; i++)
@@ -270,29 +265,84 @@ static int check_opts(const struct slv_session *s, const struct slv_generate_opt
     return slv_same_vocabulary(s->m->tokenizer, o->draft->m->tokenizer, err);
 }
 
+int slv_generation_open(struct slv_session *s, const struct slv_generate_opts *opts,
+                        slv_piece_fn piece, void *ctx, struct slv_generation **ret,
+                        struct slv_err *err) {
+    int rc = check_opts(s, opts, err);
+    if (rc) return rc;
+    struct slv_generation *g = slv_mem_calloc(1, sizeof *g);
+    if (!g) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    *g = (struct slv_generation){
+        .s = s, .o = opts, .piece = piece, .ctx = ctx, .forced_at = UINT32_MAX};
+    slv_stream_init(&g->stream, s->m->tokenizer, opts->special, false);
+    slv_buf_init(&g->text, ANSWER_MAX);
+    rc = slv_sampler_open(&opts->sampling, s->m->h.n_vocab, breaks_sequence, s->m->tokenizer,
+                          &g->sampler, err);
+    if (rc) {
+        slv_generation_close(g);
+        return rc;
+    }
+    s->stats = (struct slv_generate_stats){0};
+    if (s->spec && !opts->plain) {
+        g->spec = s->spec;
+        slv_speculator_begin(g->spec, s, opts->draft, g->sampler);
+    }
+    *ret = g;
+    return 0;
+}
+
+void slv_generation_close(struct slv_generation *g) {
+    if (!g) return;
+    slv_sampler_close(g->sampler);
+    slv_buf_fini(&g->text);
+    slv_mem_free(g);
+}
+
+/* --- one session by itself -------------------------------------------------------------------- */
+
+/* The step that the generation asked for. */
+static int step_alone(struct slv_generation *g, const struct slv_feed *feed, struct slv_err *err) {
+    struct slv_session *s = g->s;
+    const struct slv_clock *clock = g->spec ? g->spec->clock : NULL;
+    uint64_t t0 = clock ? slv_clock_mono(clock) : 0;
+    int rc = slv_session_step(s, feed->ids, feed->n, feed->from);
+    if (rc == SLV_E_CANCELLED && slv_session_take_cancel(s))
+        return slv_err_set(err, rc, "interrupted");
+    if (rc && rc != SLV_E_NUMERIC) /* which may be said of what was only guessed */
+        return slv_err_set(err, rc, "%s at position %u", slv_strerror(rc), s->kv.n_pos);
+    return slv_generation_fed(g, 0, clock ? slv_clock_mono(clock) - t0 : SLV_STEP_SHARED, err);
+}
+
+/* After certain tokens that were fed without logits an end leaves none: the last is fed again. */
+static int restore_logits(struct slv_generation *g) {
+    struct slv_session *s = g->s;
+    if (s->has_logits || !g->next || g->next > g->from) return 0;
+    int32_t last = s->history[s->kv.n_pos - 1];
+    int rc = slv_session_rewind(s, s->kv.n_pos - 1);
+    if (!rc) rc = slv_session_step(s, &last, 1, 0);
+    if (rc) return rc;
+    slv_session_keep(s, &last, 1);
+    slv_session_has_logits(s, true, 0);
+    return 0;
+}
+
 int slv_session_generate(struct slv_session *s, const struct slv_generate_opts *opts,
                          slv_piece_fn piece, void *ctx, enum slv_finish *ret_finish,
                          struct slv_err *err) {
-    int rc = check_opts(s, opts, err);
+    struct slv_generation *g;
+    struct slv_feed feed;
+    if (!slv_session_logits(s))
+        return slv_err_set(err, SLV_E_USAGE, "nothing was fed to the session");
+    int rc = slv_generation_open(s, opts, piece, ctx, &g, err);
     if (rc) return rc;
-    struct generation g = {.s = s, .o = opts, .piece = piece, .ctx = ctx, .forced_at = UINT32_MAX};
-    rc = slv_sampler_open(&opts->sampling, s->m->h.n_vocab, breaks_sequence, s->m->tokenizer,
-                          &g.sampler, err);
-    if (rc) return rc;
-    s->stats = (struct slv_generate_stats){0};
-    if (s->spec && !opts->plain) {
-        g.spec = s->spec;
-        slv_speculator_begin(g.spec, s, opts->draft, g.sampler);
-    }
-    slv_stream_init(&g.stream, s->m->tokenizer, opts->special, false);
-    slv_buf_init(&g.text, ANSWER_MAX);
-    enum slv_finish finish = SLV_FINISH_STOP;
-    rc = generate_all(&g, &finish, err);
-    int restored = restore_logits(&g);
+    do {
+        rc = slv_generation_go(g, true, &feed, err);
+        if (!rc && feed.n) rc = step_alone(g, &feed, err);
+    } while (!rc && feed.n);
+    int restored = restore_logits(g);
     if (!rc && restored) rc = slv_err_set(err, restored, "%s", slv_strerror(restored));
-    slv_sampler_close(g.sampler);
-    slv_buf_fini(&g.text);
-    if (!rc && ret_finish) *ret_finish = finish;
+    if (!rc && ret_finish) *ret_finish = g->finish;
+    slv_generation_close(g);
     return rc;
 }
 

@@ -91,7 +91,14 @@ bool slv_session_take_cancel(struct slv_session *s) {
 }
 
 const float *slv_session_logits(const struct slv_session *s) {
-    return s->has_logits ? slv_runner_logits(s->runner, s->row) : NULL;
+    bool there = s->has_logits && s->logits_of == slv_runner_steps(s->runner);
+    return there ? slv_runner_logits(s->runner, s->row) : NULL;
+}
+
+void slv_session_has_logits(struct slv_session *s, bool has, uint32_t row) {
+    s->has_logits = has;
+    s->row = row;
+    s->logits_of = slv_runner_steps(s->runner);
 }
 
 int slv_session_rewind(struct slv_session *s, uint32_t n) {
@@ -146,8 +153,7 @@ int slv_session_feed_each(struct slv_session *s, const int32_t *ids, size_t n, s
         for (uint32_t i = 0; each && i < k; i++)
             each(done + i, slv_runner_logits(s->runner, i), ctx);
         done += k;
-        s->row = 0;
-        s->has_logits = !each && done == n;
+        slv_session_has_logits(s, !each && done == n, 0);
     }
     return rc;
 }

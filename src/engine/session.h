@@ -17,8 +17,9 @@ struct slv_session {
     struct slv_kv kv;
     int32_t *history;             /* [n_ctx], kv.n_pos of them */
     struct slv_step_token *batch; /* [n_batch] */
-    bool has_logits;
-    uint32_t row; /* of the last step's logits: that of the last token */
+    bool has_logits;              /* unless the runner has made other steps since */
+    uint32_t row;                 /* of the last step's logits: that of the last token */
+    uint64_t logits_of;           /* the step, by the runner's count */
     _Atomic bool cancelled;
     struct slv_speculator *spec; /* NULL where o.n_draft is 0 */
     struct slv_generate_stats stats;
@@ -33,6 +34,9 @@ int slv_session_step(struct slv_session *s, const int32_t *ids, uint32_t n,
 
 /* The next n of the last step's tokens belong to the conversation. */
 void slv_session_keep(struct slv_session *s, const int32_t *ids, uint32_t n);
+
+/* From now on its logits are that row of the step just made, or there are none. */
+void slv_session_has_logits(struct slv_session *s, bool has, uint32_t row);
 
 /* Whether it was asked to stop; takes the request back. */
 bool slv_session_take_cancel(struct slv_session *s);

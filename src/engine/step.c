@@ -33,8 +33,9 @@ struct slv_runner {
     /* the step being run */
     const struct slv_step_token *tok;
     uint32_t n, n_logits;
-    uint32_t *out_row; /* [n_out]: token of each logits row */
-    _Atomic bool bad_logit;
+    uint32_t *out_row;       /* [n_out]: token of each logits row */
+    _Atomic bool *bad_logit; /* [n_out]: one of the row is NaN or infinite */
+    uint64_t n_steps;
     const _Atomic bool *cancel; /* or NULL */
 };
 
@@ -69,6 +70,7 @@ static bool carve(const struct slv_plan *p, uint32_t n_batch, uint32_t n_out, st
     for (size_t i = 0; i < 3; i++)
         TAKE(to->freq[i], double, (size_t)1, p->h->n_rot / 2);
     TAKE(to->out_row, uint32_t, (size_t)1, n_out);
+    TAKE(to->bad_logit, _Atomic bool, (size_t)1, n_out);
 #undef TAKE
     *ret_bytes = at;
     return true;
@@ -116,6 +118,12 @@ void slv_runner_close(struct slv_runner *r) {
 const float *slv_runner_logits(const struct slv_runner *r, uint32_t i) {
     return r->buf[SLV_B_L] + (size_t)i * r->m.plan->width[SLV_B_L];
 }
+
+bool slv_runner_finite(const struct slv_runner *r, uint32_t i) {
+    return !atomic_load_explicit(&r->bad_logit[i], memory_order_relaxed);
+}
+
+uint64_t slv_runner_steps(const struct slv_runner *r) { return r->n_steps; }
 
 /* --- operators -------------------------------------------------------------------------------- */
 
@@ -300,7 +308,7 @@ static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, 
             uint32_t u = slv_f32_bits(l[j]) & 0x7fffffffu;
             if (u > top) top = u;
         }
-        if (top >= 0x7f800000u) atomic_store_explicit(&r->bad_logit, true, memory_order_relaxed);
+        if (top >= 0x7f800000u) atomic_store_explicit(&r->bad_logit[i], true, memory_order_relaxed);
     }
 }
 
@@ -493,9 +501,13 @@ int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t
         if (r->n_logits == r->n_out) return SLV_E_INTERNAL;
         r->out_row[r->n_logits++] = i;
     }
-    atomic_store_explicit(&r->bad_logit, false, memory_order_relaxed);
+    for (uint32_t i = 0; i < r->n_logits; i++)
+        atomic_store_explicit(&r->bad_logit[i], false, memory_order_relaxed);
+    r->n_steps++;
     const struct slv_job job = {r->m.plan->n_ops, op_units, op_run, r};
     slv_team_run(r->team, &job);
     if (cancelled(r)) return SLV_E_CANCELLED;
-    return atomic_load_explicit(&r->bad_logit, memory_order_relaxed) ? SLV_E_NUMERIC : 0;
+    for (uint32_t i = 0; i < r->n_logits; i++)
+        if (!slv_runner_finite(r, i)) return SLV_E_NUMERIC;
+    return 0;
 }

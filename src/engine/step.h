@@ -46,11 +46,18 @@ void slv_runner_watch(struct slv_runner *r, const _Atomic bool *flag);
 
 /* Runs n tokens, 1 <= n <= n_batch, of which at most n_out want logits. The caller has made sure
  * that ids are in the vocabulary and that, for each cache, positions are consecutive from n_pos on
- * and below n_ctx; it advances n_pos afterwards. SLV_E_NUMERIC if a logit is NaN or infinite;
- * SLV_E_CANCELLED: the caches hold anything from n_pos on, and there are no logits. */
+ * and below n_ctx; it advances n_pos afterwards. SLV_E_NUMERIC: a logit is NaN or infinite, those
+ * of other rows are as good as ever. SLV_E_CANCELLED: the caches hold anything from n_pos on, and
+ * there are no logits. */
 int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t n) SLV_MUST_USE;
 
 /* Row i of the logits of the last step, in the order of the tokens that wanted them: [n_vocab]. */
 const float *slv_runner_logits(const struct slv_runner *r, uint32_t i);
+
+/* Whether all of that row are numbers. */
+bool slv_runner_finite(const struct slv_runner *r, uint32_t i);
+
+/* Steps run so far: logits belong to the last. */
+uint64_t slv_runner_steps(const struct slv_runner *r);
 
 #endif
