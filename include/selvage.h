@@ -161,10 +161,14 @@ struct slv_session_opts {
      * n_batch: room for their logits, and an index of the conversation. Changes speed, never
      * results. 0: none; SLV_DRAFT_AUTO: 15, fewer for a large vocabulary */
     uint32_t n_draft;
+    /* The batch that the session belongs to, NULL: none. Steps are the batch's then: n_batch,
+     * n_logits, threads and memory are not looked at. */
+    struct slv_batch *batch;
 };
 #define SLV_DRAFT_AUTO UINT32_MAX
 
-/* What a session with these options takes. SLV_E_USAGE: more positions than the model has. */
+/* What a session with these options takes; in a batch, what it takes besides. SLV_E_USAGE: more
+ * positions than the model has. */
 SLV_API int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *opts,
                              struct slv_memory *ret, struct slv_err *err) SLV_MUST_USE;
 
@@ -348,6 +352,55 @@ struct slv_generate_stats {
     uint64_t accepted; /* those of them that were right */
 };
 SLV_API void slv_session_stats(const struct slv_session *s, struct slv_generate_stats *ret);
+
+/* --- many sessions at once -------------------------------------------------------------------- */
+
+/* Sessions of one model that share a team of threads and the buffers of a step. Each step takes one
+ * token or more of all that have joined, whether they are still reading their prompt or answering:
+ * weights are read once for all of them. What a session gets is the same to the bit as alone.
+ * Threads: one at a time for a batch and its sessions. */
+struct slv_batch;
+
+struct slv_batch_opts {
+    uint32_t n_sessions; /* that take part at the same time; 0: 8 */
+    uint32_t n_batch;    /* tokens in one step; 0: 256 */
+    uint32_t n_beside;   /* those of prompts while others answer; 0: 32. Fewer: steadier answers */
+    uint32_t threads;    /* 0: SLV_THREADS, or as many as there are processors */
+    uint64_t memory;     /* most bytes, weights and sessions included; 0: no limit */
+};
+
+/* opts may be NULL. SLV_E_FIT: more than opts->memory before there is any session. */
+SLV_API int slv_batch_open(struct slv_model *m, const struct slv_batch_opts *opts,
+                           struct slv_batch **ret, struct slv_err *err) SLV_MUST_USE;
+/* Its sessions are closed before. */
+SLV_API void slv_batch_close(struct slv_batch *b);
+
+/* An answer has ended: rc and msg as slv_session_generate would have said, and finish if rc is 0.
+ * The session's logits are there until the next step. It may join again, or be closed. */
+typedef void (*slv_done_fn)(struct slv_session *s, int rc, enum slv_finish finish, const char *msg,
+                            void *ctx);
+
+/* The session, opened for this batch, will read ids[0..n), n >= 1, and answer. ids and what opts
+ * points to are borrowed until it is done. It must not be fed, rewound or made to generate
+ * meanwhile; slv_session_cancel and slv_session_close end it. piece returns false to end. Tokens are
+ * guessed ahead only while the session is alone. SLV_E_LIMIT: the batch is full, or the tokens do
+ * not fit in the context. */
+SLV_API int slv_batch_join(struct slv_batch *b, struct slv_session *s, const int32_t *ids, size_t n,
+                           const struct slv_generate_opts *opts, slv_piece_fn piece,
+                           slv_done_fn done, void *ctx, struct slv_err *err) SLV_MUST_USE;
+
+/* Ends it without a word; what was fed stays in the session. False: it had not joined. Not from its
+ * own slv_piece_fn. */
+SLV_API bool slv_batch_leave(struct slv_batch *b, struct slv_session *s);
+
+/* One step for all that have joined, with calls of their functions; *ret_active: how many there are
+ * then. SLV_E_CANCELLED: slv_batch_cancel was called, and the step can be made again. An error of
+ * one session is told to its slv_done_fn, and is none of the step. */
+SLV_API int slv_batch_step(struct slv_batch *b, uint32_t *ret_active,
+                           struct slv_err *err) SLV_MUST_USE;
+
+/* The running step, or else the next one, is given up. From any thread or a signal handler. */
+SLV_API void slv_batch_cancel(struct slv_batch *b);
 
 /* SLV_E_USAGE unless both models have the same tokens, so that one can draft for the other. */
 SLV_API int slv_model_same_vocabulary(const struct slv_model *a, const struct slv_model *b,

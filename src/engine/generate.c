@@ -251,8 +251,8 @@ enum slv_finish slv_generation_finish(const struct slv_generation *g) { return g
 
 #define ANSWER_MAX ((size_t)64 << 20)
 
-static int check_opts(const struct slv_session *s, const struct slv_generate_opts *o,
-                      struct slv_err *err) {
+int slv_generation_check(const struct slv_session *s, const struct slv_generate_opts *o,
+                         struct slv_err *err) {
     if (o->logprobs > SLV_TOP_LOGPROBS_MAX || o->logprobs > s->m->h.n_vocab)
         return slv_err_set(err, SLV_E_USAGE, "logprobs: at most %d", SLV_TOP_LOGPROBS_MAX);
     for (size_t i = 0; i < o->n_stop; i++)
@@ -268,7 +268,7 @@ static int check_opts(const struct slv_session *s, const struct slv_generate_opt
 int slv_generation_open(struct slv_session *s, const struct slv_generate_opts *opts,
                         slv_piece_fn piece, void *ctx, struct slv_generation **ret,
                         struct slv_err *err) {
-    int rc = check_opts(s, opts, err);
+    int rc = slv_generation_check(s, opts, err);
     if (rc) return rc;
     struct slv_generation *g = slv_mem_calloc(1, sizeof *g);
     if (!g) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
@@ -331,6 +331,7 @@ int slv_session_generate(struct slv_session *s, const struct slv_generate_opts *
                          struct slv_err *err) {
     struct slv_generation *g;
     struct slv_feed feed;
+    if (s->joined) return slv_err_set(err, SLV_E_USAGE, "the session is in its batch");
     if (!slv_session_logits(s))
         return slv_err_set(err, SLV_E_USAGE, "nothing was fed to the session");
     int rc = slv_generation_open(s, opts, piece, ctx, &g, err);

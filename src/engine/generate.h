@@ -20,7 +20,11 @@ struct slv_feed {
     uint32_t n, from;
 };
 
-/* SLV_E_USAGE: options that cannot be. opts with all it points to, and ctx, are borrowed. The
+/* SLV_E_USAGE: options that cannot be. */
+int slv_generation_check(const struct slv_session *s, const struct slv_generate_opts *opts,
+                         struct slv_err *err) SLV_MUST_USE;
+
+/* The same errors. opts with all it points to, and ctx, are borrowed. The
  * session has logits when it first goes on. */
 int slv_generation_open(struct slv_session *s, const struct slv_generate_opts *opts,
                         slv_piece_fn piece, void *ctx, struct slv_generation **ret,

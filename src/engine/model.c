@@ -2,7 +2,7 @@
 #include "engine/model.h"
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "engine/draft.h"
+#include "engine/batch.h"
 #include "engine/kv.h"
 #include "engine/sampler.h"
 #include "engine/step.h"
@@ -203,6 +203,17 @@ static uint32_t draft_default(uint32_t n_vocab) {
     return rows > SLV_DRAFT_DEFAULT ? SLV_DRAFT_DEFAULT : rows < 4 ? 3 : (uint32_t)rows - 1;
 }
 
+/* What a batch has settled for its sessions. False: it has another model. */
+static bool share(const struct slv_model *m, struct slv_session_opts *o) {
+    const struct slv_batch *b = o->batch;
+    o->n_batch = b->o.n_batch;
+    o->n_logits = b->n_logits;
+    o->threads = b->o.threads;
+    o->memory = !b->o.memory ? 0 : b->o.memory > b->used ? b->o.memory - b->used : 1;
+    if (o->n_draft != SLV_DRAFT_AUTO && o->n_draft > b->n_logits - 1) o->n_draft = b->n_logits - 1;
+    return b->m == m;
+}
+
 int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_opts *in,
                           struct slv_session_opts *ret, struct slv_err *err) {
     struct slv_session_opts o = in ? *in : (struct slv_session_opts){0};
@@ -210,6 +221,8 @@ int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_op
     if (o.n_ctx > m->h.n_ctx)
         return slv_err_set(err, SLV_E_USAGE, "context: %u positions, the model has %u", o.n_ctx,
                            m->h.n_ctx);
+    if (o.batch && !share(m, &o))
+        return slv_err_set(err, SLV_E_USAGE, "the batch is one of another model");
     if (!o.n_batch) o.n_batch = DEFAULT_BATCH;
     if (o.n_batch > o.n_ctx) o.n_batch = o.n_ctx;
     if (o.n_draft == SLV_DRAFT_AUTO) o.n_draft = draft_default(m->h.n_vocab);
@@ -228,11 +241,22 @@ int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_op
     return 0;
 }
 
-/* What the process holds beside weights, cache and a step's buffers. */
+static uint64_t weight_bytes(const struct slv_model *m) {
+    return m->w.tile_bytes + m->w.arena.used;
+}
+
+/* What the process holds beside weights and caches, whatever the number of sessions: a step's
+ * buffers first of all. 0 if that overflows. */
 static uint64_t around_bytes(const struct slv_model *m, const struct slv_session_opts *o) {
-    return PROGRAM_BYTES + slv_gguf_meta_bytes(m->gguf) + slv_tokenizer_bytes(m->tokenizer) +
-           m->texts.used + slv_sampler_bytes(m->h.n_vocab) + o->n_ctx * sizeof(int32_t) +
+    uint64_t runner = slv_runner_bytes(&m->plan, o->n_batch, o->n_logits);
+    if (!runner) return 0;
+    return runner + PROGRAM_BYTES + slv_gguf_meta_bytes(m->gguf) +
+           slv_tokenizer_bytes(m->tokenizer) + m->texts.used +
            o->n_batch * sizeof(struct slv_step_token);
+}
+
+uint64_t slv_model_shared_bytes(const struct slv_model *m, const struct slv_session_opts *o) {
+    return weight_bytes(m) + around_bytes(m, o);
 }
 
 int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *opts,
@@ -240,11 +264,12 @@ int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *o
     struct slv_session_opts o = {0};
     int rc = slv_session_opts_fill(m, opts, &o, err);
     if (rc) return rc;
-    struct slv_memory mem = {.weights = m->w.tile_bytes + m->w.arena.used};
+    struct slv_memory mem = {.weights = o.batch ? 0 : weight_bytes(m)};
     mem.kv = slv_kv_bytes(&m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch);
-    mem.arena = slv_runner_bytes(&m->plan, o.n_batch, o.n_logits);
+    mem.arena = around_bytes(m, &o);
     if (!mem.kv || !mem.arena) return slv_err_set(err, SLV_E_FIT, "the session is too large");
-    mem.arena += around_bytes(m, &o);
+    if (o.batch) mem.arena = 0;
+    mem.arena += slv_sampler_bytes(m->h.n_vocab) + o.n_ctx * sizeof(int32_t);
     if (o.n_draft) mem.arena += slv_speculator_bytes(o.n_ctx);
     mem.total = mem.weights + mem.kv + mem.arena;
     *ret = mem;

@@ -2,6 +2,7 @@
 #include "engine/session.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "engine/batch.h"
 
 #include <string.h>
 
@@ -38,6 +39,14 @@ static int check_memory(const struct slv_model *m, const struct slv_session_opts
                        (double)mem.total / mib, o->n_ctx, (double)o->memory / mib, fits);
 }
 
+/* What a session by itself has. */
+static int open_parts(struct slv_session *s) {
+    struct slv_runner_model parts = {&s->m->h, &s->m->w, &s->m->plan, &s->m->kern};
+    s->tok = slv_mem_calloc(s->o.n_batch, sizeof *s->tok);
+    int rc = s->tok ? slv_team_open(s->o.threads, &s->team) : SLV_E_NOMEM;
+    return rc ? rc : slv_runner_open(&parts, s->o.n_batch, s->o.n_logits, s->team, &s->runner);
+}
+
 int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
                      struct slv_session **ret, struct slv_err *err) {
     struct slv_session_opts o = {0};
@@ -51,14 +60,11 @@ int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
     s->m = m;
     s->o = o;
     s->history = slv_mem_calloc(o.n_ctx, sizeof *s->history);
-    s->batch = slv_mem_calloc(o.n_batch, sizeof *s->batch);
-    struct slv_runner_model parts = {&m->h, &m->w, &m->plan, &m->kern};
-    if (!s->history || !s->batch) rc = SLV_E_NOMEM;
+    if (!s->history) rc = SLV_E_NOMEM;
     if (!rc) rc = slv_kv_init(&s->kv, &m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch);
-    if (!rc) rc = slv_team_open(o.threads, &s->team);
-    if (!rc) rc = slv_runner_open(&parts, o.n_batch, o.n_logits, s->team, &s->runner);
+    if (!rc && o.batch) slv_batch_lend(o.batch, s);
+    else if (!rc) rc = open_parts(s);
     if (!rc && o.n_draft) rc = slv_speculator_open(o.n_ctx, o.n_draft, &s->spec);
-    if (!rc) slv_runner_watch(s->runner, &s->cancelled);
     if (rc) {
         slv_session_close(s);
         return slv_err_set(err, rc, "no memory for a session of %u positions", o.n_ctx);
@@ -70,11 +76,15 @@ int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
 void slv_session_close(struct slv_session *s) {
     if (!s) return;
     slv_speculator_close(s->spec);
-    slv_runner_close(s->runner);
-    slv_team_close(s->team);
+    if (s->batch) {
+        slv_batch_take_back(s->batch, s);
+    } else {
+        slv_runner_close(s->runner);
+        slv_team_close(s->team);
+        slv_mem_free(s->tok);
+    }
     slv_kv_fini(&s->kv);
     slv_mem_free(s->history);
-    slv_mem_free(s->batch);
     slv_mem_free(s);
 }
 
@@ -102,7 +112,7 @@ void slv_session_has_logits(struct slv_session *s, bool has, uint32_t row) {
 }
 
 int slv_session_rewind(struct slv_session *s, uint32_t n) {
-    if (n > s->kv.n_pos) return SLV_E_USAGE;
+    if (n > s->kv.n_pos || s->joined) return SLV_E_USAGE;
     if (!slv_kv_rewind(&s->kv, n)) return SLV_E_LIMIT;
     s->has_logits = false;
     return 0;
@@ -110,8 +120,9 @@ int slv_session_rewind(struct slv_session *s, uint32_t n) {
 
 /* --- feeding ---------------------------------------------------------------------------------- */
 
-static int check_feed(const struct slv_session *s, const int32_t *ids, size_t n,
-                      struct slv_err *err) {
+int slv_session_check_feed(const struct slv_session *s, const int32_t *ids, size_t n,
+                           struct slv_err *err) {
+    if (s->joined) return slv_err_set(err, SLV_E_USAGE, "the session is in its batch");
     if (!n) return slv_err_set(err, SLV_E_USAGE, "no tokens to read");
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= s->m->h.n_vocab)
@@ -123,13 +134,19 @@ static int check_feed(const struct slv_session *s, const int32_t *ids, size_t n,
     return 0;
 }
 
-int slv_session_step(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from) {
+void slv_session_put(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from,
+                     struct slv_step_token *tok) {
     for (uint32_t i = 0; i < n; i++)
-        s->batch[i] = (struct slv_step_token){
+        tok[i] = (struct slv_step_token){
             .kv = &s->kv, .id = ids[i], .pos = s->kv.n_pos + i, .logits = i >= from};
     s->has_logits = false;
     if (s->kv.n_pos + n > s->kv.highest) s->kv.highest = s->kv.n_pos + n;
-    return slv_step(s->runner, s->batch, n);
+}
+
+int slv_session_step(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from) {
+    slv_session_put(s, ids, n, from, s->tok);
+    slv_runner_watch(s->runner, &s->cancelled);
+    return slv_step(s->runner, s->tok, n);
 }
 
 void slv_session_keep(struct slv_session *s, const int32_t *ids, uint32_t n) {
@@ -139,7 +156,7 @@ void slv_session_keep(struct slv_session *s, const int32_t *ids, uint32_t n) {
 
 int slv_session_feed_each(struct slv_session *s, const int32_t *ids, size_t n, slv_logits_fn each,
                           void *ctx, struct slv_err *err) {
-    int rc = check_feed(s, ids, n, err);
+    int rc = slv_session_check_feed(s, ids, n, err);
     uint32_t most = each ? s->o.n_logits : s->o.n_batch;
     for (size_t done = 0; done < n && !rc;) {
         uint32_t k = n - done < most ? (uint32_t)(n - done) : most;

@@ -15,11 +15,14 @@ struct slv_session {
     struct slv_team *team;
     struct slv_runner *runner;
     struct slv_kv kv;
-    int32_t *history;             /* [n_ctx], kv.n_pos of them */
-    struct slv_step_token *batch; /* [n_batch] */
-    bool has_logits;              /* unless the runner has made other steps since */
-    uint32_t row;                 /* of the last step's logits: that of the last token */
-    uint64_t logits_of;           /* the step, by the runner's count */
+    int32_t *history;           /* [n_ctx], kv.n_pos of them */
+    struct slv_step_token *tok; /* [n_batch] */
+    struct slv_batch *batch;    /* whose team, runner and tok it uses; NULL: its own */
+    uint64_t takes;             /* bytes of the batch's limit */
+    bool joined;                /* in the batch: nobody else makes its steps */
+    bool has_logits;            /* unless the runner has made other steps since */
+    uint32_t row;               /* of the last step's logits: that of the last token */
+    uint64_t logits_of;         /* the step, by the runner's count */
     _Atomic bool cancelled;
     struct slv_speculator *spec; /* NULL where o.n_draft is 0 */
     struct slv_generate_stats stats;
@@ -31,6 +34,14 @@ struct slv_session {
  * until then. */
 int slv_session_step(struct slv_session *s, const int32_t *ids, uint32_t n,
                      uint32_t from) SLV_MUST_USE;
+
+/* The same n tokens into tok[0..n), for a step that may have others besides. */
+void slv_session_put(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from,
+                     struct slv_step_token *tok);
+
+/* Whether ids[0..n) can be fed: SLV_E_USAGE, SLV_E_LIMIT. */
+int slv_session_check_feed(const struct slv_session *s, const int32_t *ids, size_t n,
+                           struct slv_err *err) SLV_MUST_USE;
 
 /* The next n of the last step's tokens belong to the conversation. */
 void slv_session_keep(struct slv_session *s, const int32_t *ids, uint32_t n);

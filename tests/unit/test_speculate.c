@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "engine/session.h"
+#include "witness.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,13 +20,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-static uint64_t rnd_state = 1;
-
-static uint32_t rnd(uint32_t n) {
-    rnd_state = rnd_state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((rnd_state >> 33) % n);
-}
 
 /* --- the index -------------------------------------------------------------------------------- */
 
@@ -239,222 +233,29 @@ static void trying_out_is_cheap_and_notices_a_change(void **state) {
 
 /* --- generations ------------------------------------------------------------------------------ */
 
-#define SEEN_MAX 700u
-#define VOCAB_MAX 1024u
-#define PIECES_MAX 65536u
-
-/* All that can be seen of one generation. */
-struct seen {
-    int rc;
-    enum slv_finish finish;
-    uint32_t n, n_text, pos, n_logits;
-    int32_t ids[SEEN_MAX], history[SEEN_MAX];
-    float logprobs[SEEN_MAX];
-    struct slv_logprob top[SEEN_MAX][3];
-    char text[PIECES_MAX]; /* pieces, each behind its length */
-    float logits[VOCAB_MAX];
-};
-
-struct how {
-    struct slv_session_opts so;
-    struct slv_generate_opts g;
-    uint32_t n_prompt, stop_after; /* stop_after: pieces after which the caller has enough; 0 */
-    bool by_cancel;                /* it says so by slv_session_cancel */
-    int32_t prompt[256];
-    struct slv_logit_bias bias[6];
-    const struct slv_clock *clock;
-};
-
-struct witness {
-    struct seen *to;
-    struct slv_session *s;
-    const struct how *how;
-    uint32_t pieces;
-};
-
-static bool on_piece(const struct slv_piece *p, void *ctx) {
-    struct witness *w = ctx;
-    struct seen *to = w->to;
-    assert_true(to->n_text + p->n + 2 < PIECES_MAX && to->n < SEEN_MAX);
-    to->text[to->n_text++] = (char)p->n;
-    memcpy(to->text + to->n_text, p->text, p->n);
-    to->n_text += (uint32_t)p->n;
-    if (p->id >= 0) {
-        to->logprobs[to->n] = p->logprob;
-        memcpy(to->top[to->n], p->top, p->n_top * sizeof *p->top);
-        to->ids[to->n++] = p->id;
-    }
-    if (++w->pieces != w->how->stop_after) return true;
-    if (w->how->by_cancel) slv_session_cancel(w->s, true);
-    return w->how->by_cancel;
-}
-
-static uint64_t steady_ns, uneven_state;
-
-static uint64_t steady(void *ctx) { /* every step takes the same: the more tokens the better */
-    (void)ctx;
-    return steady_ns += 1000;
-}
-
-static uint64_t still(void *ctx) { /* and drafting takes nothing */
-    (void)ctx;
-    return 0;
-}
-
-static uint64_t uneven(void *ctx) {
-    (void)ctx;
-    uneven_state = uneven_state * 6364136223846793005u + 1;
-    return steady_ns += uneven_state >> 44;
-}
-
-static const struct slv_clock clocks[] = {
-    {.mono_ns = still, .wall_ns = still},
-    {.mono_ns = steady, .wall_ns = steady},
-    {.mono_ns = uneven, .wall_ns = uneven},
-};
-
 static struct slv_generate_stats total;
-
-/* Opens a session, reads the prompt, generates, and looks at everything; then goes on from there
- * with a second generation, whose tokens are added. */
-static void witness(struct slv_model *m, const struct how *how, bool plain, struct seen *ret) {
-    struct slv_session *s;
-    struct slv_err e = {0};
-    struct slv_generate_opts g = how->g;
-    struct slv_session_opts so = how->so;
-    if (plain) so.n_draft = 0;
-    if (plain) g.draft = NULL;
-    memset(ret, 0, sizeof *ret);
-    assert_int_equal(slv_session_open(m, &so, &s, &e), 0);
-    if (s->spec && how->clock) s->spec->clock = how->clock;
-    struct witness w = {ret, s, how, 0};
-    assert_int_equal(slv_session_feed(s, how->prompt, how->n_prompt, &e), 0);
-    for (int turn = 0; turn < 2; turn++) {
-        ret->rc = slv_session_generate(s, &g, on_piece, &w, &ret->finish, &e);
-        struct slv_generate_stats st;
-        slv_session_stats(s, &st);
-        assert_true(st.accepted <= st.drafted && (plain ? st.drafted == 0 : true));
-        total.tokens += st.tokens;
-        total.steps += st.steps;
-        total.drafted += st.drafted;
-        total.accepted += st.accepted;
-        ret->pos = slv_session_position(s);
-        memcpy(ret->history, s->history, ret->pos * sizeof(int32_t));
-        const float *l = slv_session_logits(s);
-        ret->n_logits = l ? m->h.n_vocab : 0;
-        assert_non_null(l);
-        memcpy(ret->logits, l, m->h.n_vocab * sizeof *l);
-        int32_t more[3] = {how->prompt[0], how->prompt[1], how->prompt[2]};
-        if (turn || slv_session_feed(s, more, 3, NULL)) break;
-    }
-    slv_session_close(s);
-}
-
-static void same_seen(const struct seen *a, const struct seen *b) {
-    assert_int_equal(a->rc, b->rc);
-    assert_int_equal(a->n, b->n);
-    assert_memory_equal(a->ids, b->ids, a->n * sizeof *a->ids);
-    assert_int_equal(a->finish, b->finish);
-    assert_int_equal(a->pos, b->pos);
-    assert_memory_equal(a, b, sizeof *a);
-}
-
-static struct slv_model *open_model(const char *name) {
-    struct slv_model *m = NULL;
-    struct slv_err e = {0};
-    struct slv_model_opts o = {.threads = 1};
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s.gguf", MODEL_DIR, name);
-    if (slv_model_open(path, &o, &m, &e)) fail_msg("%s", e.msg);
-    assert_true(m->h.n_vocab <= VOCAB_MAX);
-    return m;
-}
-
-/* A prompt that repeats itself, so that there is something to find. */
-static void some_prompt(struct how *how, uint32_t n_vocab) {
-    uint32_t period = 5 + rnd(40);
-    how->n_prompt = 20 + rnd(150);
-    for (uint32_t i = 0; i < how->n_prompt; i++)
-        how->prompt[i] = i < period || !rnd(20) ? (int32_t)rnd(n_vocab) : how->prompt[i - period];
-}
-
-static void some_sampling(struct slv_sampling *o) {
-    static const float temps[] = {0.0f, 0.0f, 0.7f, 1.5f};
-    slv_sampling_default(o);
-    o->temperature = temps[rnd(4)];
-    o->seed = rnd(1000);
-    if (rnd(2)) o->top_k = 1 + rnd(20);
-    if (!rnd(3)) o->top_p = 0.9f;
-    if (!rnd(3)) o->repeat_penalty = 1.1f;
-    if (!rnd(4)) o->frequency_penalty = 0.1f;
-    if (!rnd(4)) o->dry_multiplier = 0.5f;
-}
-
-/* Any options, so that in time every pair of them meets. */
-static void some_options(struct how *how, const struct slv_model *m) {
-    static const uint32_t threads[] = {1, 1, 2, 4};
-    memset(how, 0, sizeof *how);
-    some_prompt(how, m->h.n_vocab);
-    slv_generate_default(&how->g);
-    some_sampling(&how->g.sampling);
-    if (rnd(2)) { /* answers of few words, in which everything comes again */
-        for (size_t i = 0; i < 6; i++)
-            how->bias[i] = (struct slv_logit_bias){(int32_t)rnd(m->h.n_vocab), 30.0f};
-        how->g.sampling.bias = how->bias;
-        how->g.sampling.n_bias = 6;
-    }
-    how->g.max_tokens = rnd(3) ? 20 + rnd(100) : 0;
-    how->g.want_logprobs = rnd(2);
-    how->g.logprobs = how->g.want_logprobs ? rnd(4) : 0;
-    how->g.ignore_end = rnd(2);
-    how->g.special = rnd(2);
-    how->so.n_ctx = how->n_prompt + 30 + rnd(200);
-    how->so.n_batch = rnd(3) ? 0 : 2 + rnd(30);
-    how->so.threads = threads[rnd(4)];
-    how->so.kv = (enum slv_kv_kind)rnd(3);
-    how->so.n_draft = rnd(3) ? SLV_DRAFT_AUTO : 1 + rnd(SLV_DRAFT_MAX);
-    how->clock = rnd(3) ? &clocks[0] : rnd(5) ? &clocks[1 + rnd(2)] : NULL;
-    if (!rnd(4)) {
-        how->stop_after = 1 + rnd(60);
-        how->by_cancel = rnd(2);
-    }
-}
-
-/* A string out of a plain answer, to stop at. */
-static bool take_stop(const struct seen *plain, char stop[8]) {
-    if (plain->n_text < 60) return false;
-    for (int i = 0; i < 20; i++) {
-        uint32_t at = rnd(plain->n_text - 10), n = 1 + rnd(6);
-        if (memchr(plain->text + at, '\0', n)) continue;
-        memcpy(stop, plain->text + at, n);
-        stop[n] = '\0';
-        return true;
-    }
-    return false;
-}
-
 static struct seen plain_seen, guessed_seen;
 
 static void compare(struct slv_model *m, struct how *how) {
     char stop[8];
     const char *stops[] = {stop};
-    witness(m, how, true, &plain_seen);
-    witness(m, how, false, &guessed_seen);
+    witness(m, how, true, &plain_seen, &total);
+    witness(m, how, false, &guessed_seen, &total);
     same_seen(&plain_seen, &guessed_seen);
-    if (!take_stop(&plain_seen, stop)) return;
+    if (!witness_stop(&plain_seen, stop)) return;
     how->g.stop = stops;
     how->g.n_stop = 1;
-    witness(m, how, true, &plain_seen);
-    witness(m, how, false, &guessed_seen);
+    witness(m, how, true, &plain_seen, &total);
+    witness(m, how, false, &guessed_seen, &total);
     same_seen(&plain_seen, &guessed_seen);
 }
 
 static void with_lookup(const char *name, uint32_t rounds) {
-    struct slv_model *m = open_model(name);
+    struct slv_model *m = witness_model(name);
     struct how how;
     total = (struct slv_generate_stats){0};
     for (uint32_t i = 0; i < rounds; i++) {
-        some_options(&how, m);
+        witness_options(&how, m);
         compare(m, &how);
     }
     printf("# %s: %u tokens, %u steps, %u guessed, %u right\n", name, (unsigned)total.tokens,
@@ -479,12 +280,12 @@ static void lookup_changes_nothing_behind_a_window(void **state) {
 /* A rewind that plain decoding could do works after drafts too, and gives the same. */
 static void a_session_with_drafts_goes_back_as_far(void **state) {
     (void)state;
-    struct slv_model *m = open_model("llama-window");
+    struct slv_model *m = witness_model("llama-window");
     struct slv_session *s;
     struct slv_session_opts so = {.n_ctx = 512, .n_batch = 32, .threads = 1};
     struct how how;
     float want[VOCAB_MAX] = {0};
-    some_prompt(&how, m->h.n_vocab);
+    witness_prompt(&how, m->h.n_vocab);
     for (int guess = 0; guess < 2; guess++) {
         struct slv_generate_opts g;
         slv_generate_default(&g);
@@ -492,7 +293,7 @@ static void a_session_with_drafts_goes_back_as_far(void **state) {
         g.ignore_end = true;
         so.n_draft = guess ? 15 : 0;
         assert_int_equal(slv_session_open(m, &so, &s, NULL), 0);
-        if (guess) s->spec->clock = &clocks[0];
+        if (guess) s->spec->clock = &witness_clocks[0];
         assert_int_equal(slv_session_feed(s, how.prompt, how.n_prompt, NULL), 0);
         assert_int_equal(slv_session_generate(s, &g, NULL, NULL, NULL, NULL), 0);
         assert_int_equal(slv_session_rewind(s, slv_session_position(s) - 15), 0);
@@ -510,7 +311,7 @@ static void with_draft(struct slv_model *m, struct slv_model *draft, uint32_t ro
     struct how how;
     total = (struct slv_generate_stats){0};
     for (uint32_t i = 0; i < rounds; i++) {
-        some_options(&how, m);
+        witness_options(&how, m);
         struct slv_session_opts so = {.n_ctx = how.so.n_ctx - rnd(20), .threads = 1};
         assert_int_equal(slv_session_open(draft, &so, &how.g.draft, NULL), 0);
         compare(m, &how);
@@ -522,8 +323,8 @@ static void with_draft(struct slv_model *m, struct slv_model *draft, uint32_t ro
 
 static void a_draft_model_changes_nothing(void **state) {
     (void)state;
-    struct slv_model *m = open_model("llama3"), *bad = open_model("qwen2"),
-                     *window = open_model("llama-window");
+    struct slv_model *m = witness_model("llama3"), *bad = witness_model("qwen2"),
+                     *window = witness_model("llama-window");
     with_draft(m, m, 25); /* the best there can be: right wherever the last bit is */
     assert_true(total.accepted > total.drafted * 7 / 10 && total.accepted > 1000);
     with_draft(m, bad, 25);
@@ -552,19 +353,20 @@ static void spoil_others(struct slv_model *m, const int32_t *ids, uint32_t n) {
 
 static void values_that_are_no_numbers_after_a_wrong_guess_are_no_error(void **state) {
     (void)state;
-    struct slv_model *m = open_model("llama3"), *bad = open_model("qwen2");
+    struct slv_model *m = witness_model("llama3"), *bad = witness_model("qwen2");
     struct slv_session_opts so = {.n_ctx = 256, .threads = 1};
-    struct how how = {.n_prompt = 30, .so = {.n_ctx = 128, .threads = 1}, .clock = &clocks[0]};
+    struct how how = {
+        .n_prompt = 30, .so = {.n_ctx = 128, .threads = 1}, .clock = &witness_clocks[0]};
     for (uint32_t i = 0; i < how.n_prompt; i++)
         how.prompt[i] = (int32_t)rnd(m->h.n_vocab);
     slv_generate_default(&how.g);
     how.g.max_tokens = 30;
     how.g.ignore_end = true;
-    witness(m, &how, true, &plain_seen);
+    witness(m, &how, true, &plain_seen, &total);
     spoil_others(m, plain_seen.history, plain_seen.pos);
     assert_int_equal(slv_session_open(bad, &so, &how.g.draft, NULL), 0);
     how.so.n_draft = 7;
-    witness(m, &how, false, &guessed_seen);
+    witness(m, &how, false, &guessed_seen, &total);
     same_seen(&plain_seen, &guessed_seen);
     slv_session_close(how.g.draft);
     slv_model_close(m);
@@ -573,7 +375,7 @@ static void values_that_are_no_numbers_after_a_wrong_guess_are_no_error(void **s
 
 static void a_draft_with_other_tokens_is_refused(void **state) {
     (void)state;
-    struct slv_model *m = open_model("llama3"), *other = open_model("gemma");
+    struct slv_model *m = witness_model("llama3"), *other = witness_model("gemma");
     struct slv_session_opts so = {.n_ctx = 64, .threads = 1, .n_draft = 7};
     struct slv_session *s, *d;
     struct slv_generate_opts g;
@@ -632,23 +434,23 @@ static size_t one_by_one(void *ctx, const int32_t *history, size_t n, int32_t *i
 
 static void certain_tokens_are_taken_as_they_are(void **state) {
     (void)state;
-    struct slv_model *m = open_model("llama3");
+    struct slv_model *m = witness_model("llama3");
     struct how how;
     struct script sc = {.n_vocab = m->h.n_vocab};
     uint64_t steps[2] = {0};
     for (uint32_t i = 0; i < 80; i++) {
-        some_options(&how, m);
+        witness_options(&how, m);
         sc.every = 5 + rnd(90);
         sc.run = 1 + rnd(sc.every);
         how.g.forced_ctx = &sc;
         if (!i) how.g.ignore_end = !(how.stop_after = 0);
         how.g.forced = one_by_one;
         total.steps = 0;
-        witness(m, &how, true, &plain_seen);
+        witness(m, &how, true, &plain_seen, &total);
         steps[0] += total.steps;
         how.g.forced = from_script;
         total.steps = 0;
-        witness(m, &how, false, &guessed_seen);
+        witness(m, &how, false, &guessed_seen, &total);
         steps[1] += total.steps;
         same_seen(&plain_seen, &guessed_seen);
         for (uint32_t at = how.n_prompt; !i && at < how.n_prompt + 10; at++)

@@ -1,0 +1,47 @@
+/* batch.h: many sessions, one step: the public half is selvage.h.
+ *
+ * A batch owns the team of threads, the arena and the tokens of a step; its sessions own their
+ * caches and histories. Who has joined is in a slot: first its prompt is read, in pieces, then it
+ * generates. A step takes what every generation asks for, and fills up with prompts, an equal share
+ * each; where prompts are read beside answers they get no more than o.n_beside tokens, so that the
+ * answers keep coming. What a session gets does not depend on the others (step.h).
+ *
+ * Threads: one at a time; slv_session_cancel from any.
+ */
+#ifndef SLV_ENGINE_BATCH_H
+#define SLV_ENGINE_BATCH_H
+
+#include "engine/generate.h"
+
+struct slv_batch_slot {
+    struct slv_session *s; /* NULL: free */
+    struct slv_generate_opts opts;
+    slv_piece_fn piece;
+    slv_done_fn done;
+    void *ctx;
+    const int32_t *ids; /* the prompt; n_read of them are in the session */
+    size_t n_ids, n_read;
+    struct slv_generation *g; /* once it is read */
+    struct slv_feed feed;     /* of the generation's next step */
+    uint32_t n_fed, row;      /* tokens and first row of logits in the step being made */
+};
+
+struct slv_batch {
+    struct slv_model *m;
+    struct slv_batch_opts o; /* filled in */
+    struct slv_team *team;
+    struct slv_runner *runner;
+    struct slv_step_token *tok;          /* [o.n_batch] */
+    uint32_t n_logits;                   /* rows of a step */
+    uint32_t n_active;                   /* slots taken */
+    uint32_t first_answer, first_prompt; /* who is asked first, in turn */
+    uint64_t used;                       /* bytes, sessions' too */
+    _Atomic bool cancelled;
+    struct slv_batch_slot *slot; /* [o.n_sessions] */
+};
+
+/* A session that was opened for the batch gets what it shares, and gives it back. */
+void slv_batch_lend(struct slv_batch *b, struct slv_session *s);
+void slv_batch_take_back(struct slv_batch *b, struct slv_session *s);
+
+#endif
