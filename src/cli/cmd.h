@@ -48,6 +48,7 @@ struct slv_cmd {
     .opts = (rows), .nopts = sizeof(rows) / sizeof *(rows), .opts_size = sizeof(S)
 
 /* The rows, one a line, by name. */
+extern const struct slv_cmd slv_cmd_batch;
 extern const struct slv_cmd slv_cmd_bench;
 extern const struct slv_cmd slv_cmd_chat;
 extern const struct slv_cmd slv_cmd_detokenize;

@@ -190,6 +190,63 @@ def bench_compares_guessing_with_plain_decoding():
     fails(run("bench", MODEL, "--speculate", "/nowhere/file"), 1, "/nowhere/file")
 
 
+def batch(lines, *args, status=0, **kw):
+    done = run("batch", MODEL, *args, stdin=b"".join(line + b"\n" for line in lines), **kw)
+    assert done.returncode == status, done.stderr.decode()
+    return done.stdout, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@test
+def many_prompts_get_the_answers_they_would_get_alone():
+    asked = [{"id": f"q{i}", "prompt": f"Write a sentence about the number {i}.", "max_tokens": 5 + 3 * i}
+             for i in range(11)]
+    asked[4] |= {"temperature": 0.9, "seed": 77, "system": "You are a poet."}
+    asked[5]["prompt"] = "A long one: " + "again and " * 200
+    lines = [json.dumps(a).encode() for a in asked]
+    raw, got = batch(lines)
+    assert [g["id"] for g in got] == [a["id"] for a in asked] and [g["line"] for g in got] == list(range(1, 12))
+    for a, g in zip(asked, got):
+        extra = ["--system", a["system"]] if "system" in a else []
+        alone = answer(a["prompt"], "-n", str(a["max_tokens"]), "--temp", str(a.get("temperature", 0)), "--seed",
+                       str(a.get("seed", 0)), *extra)
+        assert (g["text"], g["finish"], g["tokens"], g["prompt_tokens"]) == \
+            (alone["text"], alone["finish"], len(alone["tokens"]), len(alone["prompt_tokens"])), a
+    for other in (["--sessions", "1"], ["--sessions", "3", "-t", "1", "--batch", "16"]):
+        assert batch(lines, *other)[0] == raw, other
+    assert batch(lines, env={"SLV_CPU": "sse4"})[0] == raw
+
+
+@test
+def lines_that_cannot_be_answered_say_why_and_hold_up_no_other():
+    lines = [b"no json", b'["a"]', b'{"prompt": 1}', b'{"prompt": "a", "promt": "b"}', b"", b'{"max_tokens": 3}',
+             b'{"prompt": "a", "max_tokens": 0}', b'{"prompt": "a", "messages": []}', b'{"prompt": "\xff"}',
+             b'{"messages": [{"role": "user"}]}', b'{"prompt": "' + b"x " * 3000 + b'"}', b'{"prompt": "' + b"y" * (5 << 20),
+             b'{"prompt": "a", "seed": 1.5}', b'{"id": {}, "prompt": "a"}', b'{"prompt": "a\\u0000b"}',
+             b'{"prompt": "Say hi.", "max_tokens": 4, "id": 9}']
+    _, got = batch(lines, "--ctx", "512", status=1)
+    assert [g["line"] for g in got] == [1, 2, 3, 4] + list(range(6, 17)), got
+    assert all("error" in g for g in got[:-1]), got
+    assert "text" in got[-1] and got[-1]["id"] == 9
+    assert "promt" in got[3]["error"] and "512" in got[9]["error"] and "longer" in got[10]["error"], got
+    _, got = batch([b"What is 2+2?", b"", b"a\0b", b"\xff"], "--lines", "-n", "3", status=1)
+    assert ["text" in g for g in got] == [True, False, False, True], got
+    fails(run("batch", MODEL, "/nowhere/file"), 1, "/nowhere/file")
+    fails(run("batch", MODEL, "--raw", "--system", "x"), 2, "--system")
+    fails(run("batch", MODEL, "--memory", "1M"), 4, "MiB")
+
+
+@test
+def answers_come_while_the_input_is_still_open():
+    p = subprocess.Popen([SELVAGE, "batch", MODEL, "--lines", "-n", "3", "--quiet"], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE)
+    for word in (b"one", b"two"):
+        p.stdin.write(word + b"\n")
+        p.stdin.flush()
+        assert b"text" in p.stdout.readline()
+    p.send_signal(signal.SIGINT)
+    assert p.wait(60) == 130
+
+
 @test
 def stop_strings_end_the_answer_wherever_tokens_break():
     plain = answer("--raw", "The capital of France is", "-n", "24")["text"]
