@@ -28,7 +28,7 @@
 #include "base/err.h"
 
 #define SLV_PACK_PIECE ((size_t)256 << 10)
-#define SLV_PACK_VERSION 1u
+#define SLV_PACK_VERSION 2u
 #define SLV_PACK_SUFFIX ".tiles" /* of a file; SLV_PACK_TMP while it is being written */
 #define SLV_PACK_TMP ".tmp"
 

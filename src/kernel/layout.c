@@ -8,24 +8,75 @@
 #define CHUNK 32 /* columns whose code planes lie together */
 
 const struct slv_form_parts slv_form_parts[SLV_FORM_COUNT] = {
-    [SLV_FORM_F32] = {.low = 32},
-    [SLV_FORM_F16] = {.low = 16},
-    [SLV_FORM_BF16] = {.low = 16},
-    [SLV_FORM_8] = {.low = 8},
-    [SLV_FORM_4] = {.low = 4},
-    [SLV_FORM_4_M] = {.low = 4, .min = 1},
-    [SLV_FORM_41] = {.low = 4, .high = 1},
-    [SLV_FORM_41_M] = {.low = 4, .high = 1, .min = 1},
-    [SLV_FORM_4T] = {.low = 4, .table = 1},
-    [SLV_FORM_4T_F16] = {.low = 4, .table = 1, .fsub = 16},
-    [SLV_FORM_2] = {.low = 2},
-    [SLV_FORM_2_S16_SM] = {.low = 2, .sub = 16, .min = 2},
-    [SLV_FORM_21_S16] = {.low = 2, .high = 1, .sub = 16},
-    [SLV_FORM_4_S32_SM] = {.low = 4, .sub = 32, .min = 2},
-    [SLV_FORM_41_S32_SM] = {.low = 4, .high = 1, .sub = 32, .min = 2},
-    [SLV_FORM_42_S16] = {.low = 4, .high = 2, .sub = 16},
-    [SLV_FORM_4T_S32] = {.low = 4, .table = 1, .sub = 32},
-    [SLV_FORM_4T_S16] = {.low = 4, .table = 1, .sub = 16},
+    [SLV_FORM_F32] = {.bits = 32},
+    [SLV_FORM_F16] = {.bits = 16},
+    [SLV_FORM_BF16] = {.bits = 16},
+    [SLV_FORM_8] = {.bits = 8},
+    [SLV_FORM_4] = {.bits = 4},
+    [SLV_FORM_4_M] = {.bits = 4, .min = 1},
+    [SLV_FORM_5] = {.bits = 5},
+    [SLV_FORM_5_M] = {.bits = 5, .min = 1},
+    [SLV_FORM_4T] = {.bits = 4, .table = 1},
+    [SLV_FORM_4T_F16] = {.bits = 4, .table = 1, .fsub = 16},
+    [SLV_FORM_2] = {.bits = 2},
+    [SLV_FORM_2_S16_SM] = {.bits = 2, .sub = 16, .min = 2},
+    [SLV_FORM_3_S16] = {.bits = 3, .sub = 16},
+    [SLV_FORM_4_S32_SM] = {.bits = 4, .sub = 32, .min = 2},
+    [SLV_FORM_5_S32_SM] = {.bits = 5, .sub = 32, .min = 2},
+    [SLV_FORM_6_S16] = {.bits = 6, .sub = 16},
+    [SLV_FORM_4T_S32] = {.bits = 4, .table = 1, .sub = 32},
+    [SLV_FORM_4T_S16] = {.bits = 4, .table = 1, .sub = 16},
+};
+
+const struct slv_code_piece slv_code_pieces[9][8][SLV_CODE_PIECES + 1] = {
+    [2] = {{{0, 0, 2, 0}},
+           {{1, 0, 2, 0}},
+           {{0, 2, 2, 0}},
+           {{1, 2, 2, 0}},
+           {{0, 4, 2, 0}},
+           {{1, 4, 2, 0}},
+           {{0, 6, 2, 0}},
+           {{1, 6, 2, 0}}},
+    [3] = {{{0, 0, 3, 0}},
+           {{1, 0, 3, 0}},
+           {{2, 0, 3, 0}},
+           {{0, 3, 3, 0}},
+           {{1, 3, 3, 0}},
+           {{2, 3, 3, 0}},
+           {{0, 6, 2, 0}, {2, 6, 1, 2}},
+           {{1, 6, 2, 0}, {2, 7, 1, 2}}},
+    [4] = {{{0, 0, 4, 0}},
+           {{1, 0, 4, 0}},
+           {{2, 0, 4, 0}},
+           {{3, 0, 4, 0}},
+           {{0, 4, 4, 0}},
+           {{1, 4, 4, 0}},
+           {{2, 4, 4, 0}},
+           {{3, 4, 4, 0}}},
+    [5] = {{{0, 0, 5, 0}},
+           {{1, 0, 5, 0}},
+           {{2, 0, 5, 0}},
+           {{3, 0, 5, 0}},
+           {{4, 0, 5, 0}},
+           {{0, 5, 3, 0}, {3, 5, 2, 3}},
+           {{1, 5, 3, 0}, {4, 5, 2, 3}},
+           {{2, 5, 3, 0}, {3, 7, 1, 3}, {4, 7, 1, 4}}},
+    [6] = {{{0, 0, 6, 0}},
+           {{1, 0, 6, 0}},
+           {{2, 0, 6, 0}},
+           {{3, 0, 6, 0}},
+           {{4, 0, 6, 0}},
+           {{5, 0, 6, 0}},
+           {{0, 6, 2, 0}, {1, 6, 2, 2}, {2, 6, 2, 4}},
+           {{3, 6, 2, 0}, {4, 6, 2, 2}, {5, 6, 2, 4}}},
+    [8] = {{{0, 0, 8, 0}},
+           {{1, 0, 8, 0}},
+           {{2, 0, 8, 0}},
+           {{3, 0, 8, 0}},
+           {{4, 0, 8, 0}},
+           {{5, 0, 8, 0}},
+           {{6, 0, 8, 0}},
+           {{7, 0, 8, 0}}},
 };
 
 /* The codes a 4-bit index stands for. Unused entries are 0. */
@@ -48,8 +99,8 @@ static const struct slv_layout layouts[] = {
     {.id = SLV_Q8_K, .form = SLV_FORM_8, .d_f32 = true, .block = 256, .act = 256},
     {.id = SLV_Q4_0, .form = SLV_FORM_4, .bias = -8, .block = 32, .act = 32},
     {.id = SLV_Q4_1, .form = SLV_FORM_4_M, .block = 32, .act = 32},
-    {.id = SLV_Q5_0, .form = SLV_FORM_41, .bias = -16, .block = 32, .act = 32},
-    {.id = SLV_Q5_1, .form = SLV_FORM_41_M, .block = 32, .act = 32},
+    {.id = SLV_Q5_0, .form = SLV_FORM_5, .bias = -16, .block = 32, .act = 32},
+    {.id = SLV_Q5_1, .form = SLV_FORM_5_M, .block = 32, .act = 32},
     {.id = SLV_IQ4_NL, .form = SLV_FORM_4T, .block = 32, .act = 32, .table = iq4_codes},
     {.id = SLV_MXFP4,
      .form = SLV_FORM_4T,
@@ -68,10 +119,10 @@ static const struct slv_layout layouts[] = {
     {.id = SLV_TQ1_0, .form = SLV_FORM_2, .bias = -1, .block = 256, .act = 256},
     {.id = SLV_TQ2_0, .form = SLV_FORM_2, .bias = -1, .block = 256, .act = 256},
     {.id = SLV_Q2_K, .form = SLV_FORM_2_S16_SM, .block = 256, .act = 256},
-    {.id = SLV_Q3_K, .form = SLV_FORM_21_S16, .bias = -4, .block = 256, .act = 256},
+    {.id = SLV_Q3_K, .form = SLV_FORM_3_S16, .bias = -4, .block = 256, .act = 256},
     {.id = SLV_Q4_K, .form = SLV_FORM_4_S32_SM, .block = 256, .act = 256},
-    {.id = SLV_Q5_K, .form = SLV_FORM_41_S32_SM, .block = 256, .act = 256},
-    {.id = SLV_Q6_K, .form = SLV_FORM_42_S16, .bias = -32, .block = 256, .act = 256},
+    {.id = SLV_Q5_K, .form = SLV_FORM_5_S32_SM, .block = 256, .act = 256},
+    {.id = SLV_Q6_K, .form = SLV_FORM_6_S16, .bias = -32, .block = 256, .act = 256},
     {.id = SLV_IQ4_XS, .form = SLV_FORM_4T_S32, .block = 256, .act = 256, .table = iq4_codes},
     {.id = SLV_IQ3_XXS,
      .form = SLV_FORM_4T_S32,
@@ -126,8 +177,8 @@ struct parts_at {
 static struct parts_at locate(const struct slv_layout *l) {
     const struct slv_form_parts *f = &slv_form_parts[l->form];
     struct parts_at at = {0};
-    if (f->low >= 16) {
-        at.end = (size_t)SLV_TILE_ROWS * f->low / 8;
+    if (f->bits >= 16) {
+        at.end = (size_t)SLV_TILE_ROWS * f->bits / 8;
         return at;
     }
     size_t line = (size_t)SLV_TILE_ROWS * (l->d_f32 ? 4 : 2);
@@ -136,7 +187,7 @@ static struct parts_at locate(const struct slv_layout *l) {
     at.sc = at.m + (f->min ? line : 0);
     at.mn = at.sc + subs * SLV_TILE_ROWS;
     at.codes = at.mn + (f->min == 2 ? subs * SLV_TILE_ROWS : 0);
-    at.end = at.codes + (size_t)SLV_TILE_ROWS * l->block * (f->low + f->high) / 8;
+    at.end = at.codes + (size_t)SLV_TILE_ROWS * l->block * (f->bits) / 8;
     return at;
 }
 
@@ -177,36 +228,28 @@ static uint32_t four(const uint8_t *u) {
     return v;
 }
 
-static void put_four(uint8_t *to, uint32_t v) { memcpy(to, &v, 4); }
-
-/* Vector v of a 2-bit plane: bits `at` up of the numbers of groups v, v + 2, v + 4 and v + 6. */
-static uint32_t pairs(const uint8_t u[CHUNK], unsigned at, unsigned v) {
-    uint32_t b = 0;
-    for (unsigned f = 0; f < 4; f++)
-        b |= (four(u + 4 * (2 * f + v)) >> at & 0x03030303u) << 2 * f;
-    return b;
+/* Row r of a chunk's vectors from its 32 numbers; `bits` is a constant. */
+static inline __attribute__((always_inline)) void put_numbers(unsigned bits, uint8_t *chunk,
+                                                              size_t r, const uint8_t u[CHUNK]) {
+    uint32_t out[8] = {0};
+    for (unsigned g = 0; g < 8; g++)
+        for (const struct slv_code_piece *p = slv_code_pieces[bits][g]; p->n; p++) {
+            uint32_t mask = ((1u << p->n) - 1) * 0x01010101u;
+            out[p->vec] |= (four(u + 4 * g) >> p->to & mask) << p->at;
+        }
+    for (unsigned v = 0; v < bits; v++)
+        memcpy(chunk + (size_t)64 * v + 4 * r, &out[v], 4);
 }
 
-/* Row r of a chunk's planes from its 32 numbers. */
-static void put_chunk(const struct slv_form_parts *f, uint8_t *chunk, size_t r,
-                      const uint8_t u[CHUNK]) {
-    uint8_t *low = chunk + 4 * r, *high = low + (size_t)64 * f->low;
-    const uint32_t nibble = 0x0f0f0f0fu;
-    for (unsigned g = 0; f->low == 8 && g < 8; g++)
-        put_four(low + (size_t)64 * g, four(u + 4 * g));
-    for (unsigned v = 0; f->low == 4 && v < 4; v++)
-        put_four(low + (size_t)64 * v, (four(u + 4 * v) & nibble) | (four(u + 4 * v + 16) & nibble)
-                                                                        << 4);
-    for (unsigned v = 0; f->low == 2 && v < 2; v++)
-        put_four(low + (size_t)64 * v, pairs(u, 0, v));
-    for (unsigned v = 0; f->high == 2 && v < 2; v++)
-        put_four(high + (size_t)64 * v, pairs(u, f->low, v));
-    if (f->high == 1) {
-        uint32_t b = 0;
-        for (unsigned g = 0; g < 8; g++)
-            b |= (four(u + 4 * g) >> f->low & 0x01010101u) << g;
-        put_four(high, b);
+static void put_chunk(unsigned bits, uint8_t *chunk, size_t r, const uint8_t u[CHUNK]) {
+#define BITS(n)                                                                                    \
+    case n:                                                                                        \
+        put_numbers(n, chunk, r, u);                                                               \
+        break;
+    switch (bits) {
+        BITS(2) BITS(3) BITS(4) BITS(5) BITS(6) BITS(8) default : break; /* there are no others */
     }
+#undef BITS
 }
 
 /* One row of one tile block; its canonical blocks lie end to end over the tile block's columns. */
@@ -233,7 +276,7 @@ static void pack_row(const struct slv_layout *l, const struct slv_quant *t,
             to[k] = (uint8_t)(q.code[k] - l->bias);
     }
     for (size_t c = 0; c < (size_t)l->block / CHUNK; c++)
-        put_chunk(f, dst + at->codes + c * 64 * (size_t)(f->low + f->high), r, u + c * CHUNK);
+        put_chunk(f->bits, dst + at->codes + c * 64 * (size_t)f->bits, r, u + c * CHUNK);
 }
 
 void slv_layout_pack(const struct slv_layout *l, const void *src, size_t row_bytes, size_t rows,
@@ -242,8 +285,8 @@ void slv_layout_pack(const struct slv_layout *l, const void *src, size_t row_byt
     size_t first = tile * SLV_TILE_ROWS, n = rows - first;
     if (n > SLV_TILE_ROWS) n = SLV_TILE_ROWS;
     const uint8_t *from = (const uint8_t *)src + first * row_bytes;
-    if (f->low >= 16) {
-        pack_floats((size_t)f->low / 8, from, row_bytes, n, cols, dst);
+    if (f->bits >= 16) {
+        pack_floats((size_t)f->bits / 8, from, row_bytes, n, cols, dst);
         return;
     }
     const struct slv_quant *t = slv_quant_get(l->id);

@@ -13,17 +13,13 @@
  *     m[16]          the same, only with a minimum
  *     sc[nsub][16]   int8, only with sub-scales
  *     mn[nsub][16]   int8, only with sub-minimums
- *     codes          for each 32 columns: the low plane, then the high plane
+ *     codes          for each 32 columns as many vectors as a code has bits
  *
- * Codes are unsigned numbers u of low + high bits; the code is u + bias or table[u]. Columns of a
- * chunk of 32 form 8 groups g of 4; "vector" below is 64 bytes, byte 4 r + j for row r, column
- * 4 g + j:
- *
- *     low 8:   8 vectors, one a group (the code itself, signed)
- *     low 4:   4 vectors; the low nibble is group v, the high nibble group v + 4
- *     low 2:   2 vectors; bits 2f..2f+1 of vector v are group 2 f + v
- *     high 1:  1 vector; bit g is group g
- *     high 2:  2 vectors, as low 2
+ * Codes are unsigned numbers u; the code is u + bias or table[u] (of 8 bits: the code itself,
+ * signed). Columns of a chunk of 32 form 8 groups g of 4; a vector is 64 bytes, byte 4 r + j for
+ * row r, column 4 g + j. A number lies whole in one byte as long as whole numbers fit: group g in
+ * vector g % bits, from bit bits * (g / bits) on. What is left of the bytes, of numbers of 3, 5 and 6
+ * bits, makes up the last groups: slv_code_pieces.
  */
 #ifndef SLV_KERNEL_LAYOUT_H
 #define SLV_KERNEL_LAYOUT_H
@@ -33,7 +29,7 @@
 #define SLV_TILE_ROWS 16
 
 /* The forms of arithmetic that kernels are written for; each has one function per instruction set.
- * Named low_high, t: table, sNN: sub-scales over NN columns, m: minimum, sm: sub-minimums,
+ * Named by the bits of a code, t: table, sNN: sub-scales over NN columns, m: minimum, sm: sub-minimums,
  * f16: a float scale for each 16 columns. */
 enum slv_form {
     SLV_FORM_F32,
@@ -42,16 +38,16 @@ enum slv_form {
     SLV_FORM_8,
     SLV_FORM_4,
     SLV_FORM_4_M,
-    SLV_FORM_41,
-    SLV_FORM_41_M,
+    SLV_FORM_5,
+    SLV_FORM_5_M,
     SLV_FORM_4T,
     SLV_FORM_4T_F16,
     SLV_FORM_2,
     SLV_FORM_2_S16_SM,
-    SLV_FORM_21_S16,
+    SLV_FORM_3_S16,
     SLV_FORM_4_S32_SM,
-    SLV_FORM_41_S32_SM,
-    SLV_FORM_42_S16,
+    SLV_FORM_5_S32_SM,
+    SLV_FORM_6_S16,
     SLV_FORM_4T_S32,
     SLV_FORM_4T_S16,
     SLV_FORM_COUNT
@@ -59,14 +55,23 @@ enum slv_form {
 
 /* What a form is made of: one row a form. */
 struct slv_form_parts {
-    uint8_t low, high; /* bits of the code planes; low 16 or 32: floats */
-    uint8_t sub;       /* columns of a sub-scale: 16, 32 or 0 */
-    uint8_t min;       /* 0: none, 1: m only, 2: m and mn */
-    uint8_t table;     /* codes go through a table */
-    uint8_t fsub;      /* columns of a float scale if less than the block: 16 or 0 */
+    uint8_t bits;  /* of a code; 16 or 32: floats */
+    uint8_t sub;   /* columns of a sub-scale: 16, 32 or 0 */
+    uint8_t min;   /* 0: none, 1: m only, 2: m and mn */
+    uint8_t table; /* codes go through a table */
+    uint8_t fsub;  /* columns of a float scale if less than the block: 16 or 0 */
 };
 
 extern const struct slv_form_parts slv_form_parts[SLV_FORM_COUNT];
+
+/* Where a number lies: n bits from bit `at` on of a vector's byte are its bits from `to` on. */
+struct slv_code_piece {
+    uint8_t vec, at, n, to;
+};
+#define SLV_CODE_PIECES 3
+
+/* Of numbers of so many bits, of each group: the pieces, and one of n = 0. */
+extern const struct slv_code_piece slv_code_pieces[9][8][SLV_CODE_PIECES + 1];
 
 /* How a storage type is laid out: one row a type. */
 struct slv_layout {

@@ -19,14 +19,10 @@ static float load_scale(const struct slv_layout *l, const uint8_t *line, size_t 
 /* The code of column k (of its chunk of 32), row r. */
 static int8_t load_code(const struct slv_layout *l, const struct slv_form_parts *f,
                         const uint8_t *chunk, size_t k, size_t r) {
-    size_t g = k / 4, byte = r * 4 + k % 4;
-    const uint8_t *high = chunk + (size_t)64 * f->low;
-    unsigned u;
-    if (f->low == 8) return (int8_t)chunk[g * 64 + byte];
-    if (f->low == 4) u = (unsigned)chunk[g % 4 * 64 + byte] >> (g / 4 * 4) & 15;
-    else u = (unsigned)chunk[g % 2 * 64 + byte] >> (g / 2 * 2) & 3;
-    if (f->high == 1) u |= ((unsigned)high[byte] >> g & 1u) << f->low;
-    if (f->high == 2) u |= ((unsigned)high[g % 2 * 64 + byte] >> (g / 2 * 2) & 3u) << f->low;
+    unsigned u = 0;
+    for (const struct slv_code_piece *p = slv_code_pieces[f->bits][k / 4]; p->n; p++)
+        u |= ((unsigned)chunk[p->vec * 64 + r * 4 + k % 4] >> p->at & ((1u << p->n) - 1)) << p->to;
+    if (f->bits == 8) return (int8_t)u;
     return l->table ? l->table[u] : (int8_t)((int)u + l->bias);
 }
 
@@ -40,7 +36,7 @@ struct row_block {
 static void unpack(const struct slv_layout *l, const uint8_t *blk, size_t r,
                    struct row_block *ret) {
     const struct slv_form_parts *f = &slv_form_parts[l->form];
-    size_t line = (size_t)ROWS * (l->d_f32 ? 4 : 2), chunk_bytes = (size_t)64 * (f->low + f->high);
+    size_t line = (size_t)ROWS * (l->d_f32 ? 4 : 2), chunk_bytes = (size_t)64 * f->bits;
     ret->n_scales = f->fsub ? (size_t)l->block / f->fsub : 1;
     ret->per = l->block / ret->n_scales;
     ret->sub = f->sub ? f->sub : ret->per;
@@ -140,5 +136,5 @@ static void matmul_float(const struct slv_mat *w, const struct slv_acts *x, size
 
 void slv_kernels_scalar_matmul(struct slv_kernels *k) {
     for (int form = 0; form < SLV_FORM_COUNT; form++)
-        k->matmul[form] = slv_form_parts[form].low >= 16 ? matmul_float : matmul_int;
+        k->matmul[form] = slv_form_parts[form].bits >= 16 ? matmul_float : matmul_int;
 }

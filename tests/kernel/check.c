@@ -111,8 +111,8 @@ static void fill_tiles(struct mm_case *m, bool wild) {
     const struct slv_form_parts *f = &slv_form_parts[l->form];
     size_t block = slv_layout_block_bytes(l);
     fill_bytes(m->tiles.p, m->tiles.n);
-    size_t lines = f->low >= 16 ? 1 : (size_t)(f->fsub ? l->block / f->fsub : 1) + (f->min ? 1 : 0);
-    size_t line = f->low >= 16 ? block : (size_t)(l->d_f32 ? 64 : 32);
+    size_t lines = f->bits >= 16 ? 1 : (size_t)(f->fsub ? l->block / f->fsub : 1) + (f->min ? 1 : 0);
+    size_t line = f->bits >= 16 ? block : (size_t)(l->d_f32 ? 64 : 32);
     for (size_t b = 0; b < m->tiles.n; b += block)
         for (size_t i = 0; i < lines * line; i += line / 16) {
             size_t width = line / 16;

@@ -17,11 +17,11 @@
 /* What an instance is made of, all constants: see slv_form_parts; `bias` and `block` are those of
  * the form's layouts, block 0 where they differ. */
 struct mm_form {
-    int low, high, sub, min, table, fsub, bias, block;
+    int bits, sub, min, table, fsub, bias, block;
 };
 
 /* Whether codes come out of mm_decode signed. */
-INLINE bool mm_signed(struct mm_form f) { return f.low == 8 || f.table; }
+INLINE bool mm_signed(struct mm_form f) { return f.bits == 8 || f.table; }
 
 /* Byte offsets in a tile block; `line` is that of 16 scales, `block` its columns. */
 struct mm_block_at {
@@ -43,37 +43,39 @@ INLINE vf mm_scale(bool f32, const uint8_t *line) {
     return f32 ? vf_load((const float *)(const void *)line) : vf_from_f16(line);
 }
 
-/* The 8 groups of a chunk's codes, 64 bytes each. */
+/* The n bits from `at` on of each byte, moved to `to`. */
+INLINE vb mm_bits(vb x, int at, int n, int to) {
+    vb y = at > to ? vb_srl(x, at - to) : at < to ? vb_sll(x, to - at) : x;
+    return vb_and(y, (uint8_t)(((1 << n) - 1) << to));
+}
+
+/* The 8 groups of a chunk's numbers, 64 bytes each: slv_code_pieces, so that each takes few steps.
+ */
+INLINE void mm_numbers(int bits, const uint8_t *chunk, vb u[8]) {
+    vb x[8];
+    UNROLL for (int v = 0; v < bits; v++) x[v] = vb_load(chunk + 64 * v);
+    const int whole = 8 / bits; /* of a byte's */
+    UNROLL for (int g = 0; g < bits * whole; g++) u[g] =
+        bits == 8 ? x[g] : mm_bits(x[g % bits], bits * (g / bits), bits, 0);
+    if (bits == 3) {
+        UNROLL for (int k = 0; k < 2; k++) u[6 + k] =
+            vb_or(mm_bits(x[k], 6, 2, 0), mm_bits(x[2], 6 + k, 1, 2));
+    }
+    if (bits == 5) {
+        UNROLL for (int k = 0; k < 2; k++) u[5 + k] =
+            vb_or(mm_bits(x[k], 5, 3, 0), mm_bits(x[3 + k], 5, 2, 3));
+        u[7] = vb_or(mm_bits(x[2], 5, 3, 0), vb_or(mm_bits(x[3], 7, 1, 3), mm_bits(x[4], 7, 1, 4)));
+    }
+    if (bits == 6) {
+        UNROLL for (int k = 0; k < 2; k++) u[6 + k] =
+            vb_or(mm_bits(x[3 * k], 6, 2, 0),
+                  vb_or(mm_bits(x[3 * k + 1], 6, 2, 2), mm_bits(x[3 * k + 2], 6, 2, 4)));
+    }
+}
+
+/* The same, through the table if there is one. */
 INLINE void mm_decode(struct mm_form f, const uint8_t *chunk, const int8_t *table, vb u[8]) {
-    if (f.low == 8) {
-        UNROLL for (int g = 0; g < 8; g++) u[g] = vb_load(chunk + 64 * g);
-        return;
-    }
-    if (f.low == 4) {
-        UNROLL for (int v = 0; v < 4; v++) {
-            vb x = vb_load(chunk + 64 * v);
-            u[v] = vb_and(x, 15);
-            u[v + 4] = vb_and(vb_srl(x, 4), 15);
-        }
-    } else {
-        UNROLL for (int v = 0; v < 2; v++) {
-            vb x = vb_load(chunk + 64 * v);
-            UNROLL for (int i = 0; i < 4; i++) u[2 * i + v] = vb_and(vb_srl(x, 2 * i), 3);
-        }
-    }
-    const uint8_t *high = chunk + 64 * f.low;
-    if (f.high == 1) {
-        vb x = vb_load(high);
-        UNROLL for (int g = 0; g < 8; g++) u[g] =
-            vb_or(u[g], vb_sll(vb_and(vb_srl(x, g), 1), f.low));
-    }
-    if (f.high == 2) {
-        UNROLL for (int v = 0; v < 2; v++) {
-            vb x = vb_load(high + 64 * v);
-            UNROLL for (int i = 0; i < 4; i++) u[2 * i + v] =
-                vb_or(u[2 * i + v], vb_sll(vb_and(vb_srl(x, 2 * i), 3), f.low));
-        }
-    }
+    mm_numbers(f.bits, chunk, u);
     if (f.table) {
         UNROLL for (int g = 0; g < 8; g++) u[g] = vb_table(table, u[g]);
     }

@@ -22,8 +22,8 @@ INLINE vi mm_dot(struct mm_form f, const vb u[8], int g0, int ng, const int8_t *
         vi part = mm_signed_dot(u, g0, ng, q, sum);
         return vi_add(dot, f.sub ? vi_mul(part, vi_from_i8(sc)) : part);
     }
-    vi_dot_groups(f.low + f.high, u + g0, ng, q + 4 * g0, 1, !f.sub,
-                  f.sub ? vm_from_i8(sc, 1) : vm_ones(1), &dot);
+    vi_dot_groups(f.bits, u + g0, ng, q + 4 * g0, 1, !f.sub, f.sub ? vm_from_i8(sc, 1) : vm_ones(1),
+                  &dot);
     return dot;
 }
 
@@ -37,7 +37,7 @@ INLINE vf mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *
     vi dot = vi_zero(), min = vi_zero();
     for (int i = 0; i < at.block / 32; i++, q += 32, sum += 2) {
         vb u[8];
-        mm_decode(f, blk + at.codes + (size_t)i * 64 * (size_t)(f.low + f.high), l->table, u);
+        mm_decode(f, blk + at.codes + (size_t)i * 64 * (size_t)f.bits, l->table, u);
         UNROLL for (int half = 0; half < halves; half++) {
             const int sub = f.sub ? (32 * i + 16 * half) / f.sub : 0;
             dot = mm_dot(f, u, half * ng, ng, q, sum, sc + sub * ROWS, dot);
@@ -142,22 +142,22 @@ INLINE void mm_float(int kind, const struct slv_mat *w, const struct slv_acts *x
 MM_FLOAT(mm_f32, 32)
 MM_FLOAT(mm_f16, 16)
 MM_FLOAT(mm_bf16, -16)
-/*             low high sub min table fsub bias block */
-MM_INT(mm_8, 8, 0, 0, 0, 0, 0, 0, 0)
-MM_INT(mm_4, 4, 0, 0, 0, 0, 0, -8, 32)
-MM_INT(mm_4_m, 4, 0, 0, 1, 0, 0, 0, 32)
-MM_INT(mm_41, 4, 1, 0, 0, 0, 0, -16, 32)
-MM_INT(mm_41_m, 4, 1, 0, 1, 0, 0, 0, 32)
-MM_INT(mm_4t, 4, 0, 0, 0, 1, 0, 0, 32)
-MM_INT(mm_4t_f16, 4, 0, 0, 0, 1, 16, 0, 64)
-MM_INT(mm_2, 2, 0, 0, 0, 0, 0, -1, 0)
-MM_INT(mm_2_s16_sm, 2, 0, 16, 2, 0, 0, 0, 256)
-MM_INT(mm_21_s16, 2, 1, 16, 0, 0, 0, -4, 256)
-MM_INT(mm_4_s32_sm, 4, 0, 32, 2, 0, 0, 0, 256)
-MM_INT(mm_41_s32_sm, 4, 1, 32, 2, 0, 0, 0, 256)
-MM_INT(mm_42_s16, 4, 2, 16, 0, 0, 0, -32, 256)
-MM_INT(mm_4t_s32, 4, 0, 32, 0, 1, 0, 0, 256)
-MM_INT(mm_4t_s16, 4, 0, 16, 0, 1, 0, 0, 256)
+/*              bits sub min table fsub bias block */
+MM_INT(mm_8, 8, 0, 0, 0, 0, 0, 0)
+MM_INT(mm_4, 4, 0, 0, 0, 0, -8, 32)
+MM_INT(mm_4_m, 4, 0, 1, 0, 0, 0, 32)
+MM_INT(mm_5, 5, 0, 0, 0, 0, -16, 32)
+MM_INT(mm_5_m, 5, 0, 1, 0, 0, 0, 32)
+MM_INT(mm_4t, 4, 0, 0, 1, 0, 0, 32)
+MM_INT(mm_4t_f16, 4, 0, 0, 1, 16, 0, 64)
+MM_INT(mm_2, 2, 0, 0, 0, 0, -1, 0)
+MM_INT(mm_2_s16_sm, 2, 16, 2, 0, 0, 0, 256)
+MM_INT(mm_3_s16, 3, 16, 0, 0, 0, -4, 256)
+MM_INT(mm_4_s32_sm, 4, 32, 2, 0, 0, 0, 256)
+MM_INT(mm_5_s32_sm, 5, 32, 2, 0, 0, 0, 256)
+MM_INT(mm_6_s16, 6, 16, 0, 0, 0, -32, 256)
+MM_INT(mm_4t_s32, 4, 32, 0, 1, 0, 0, 256)
+MM_INT(mm_4t_s16, 4, 16, 0, 1, 0, 0, 256)
 
 static void mm_fill(struct slv_kernels *k) {
     k->matmul[SLV_FORM_F32] = mm_f32;
@@ -166,16 +166,16 @@ static void mm_fill(struct slv_kernels *k) {
     k->matmul[SLV_FORM_8] = mm_8;
     k->matmul[SLV_FORM_4] = mm_4;
     k->matmul[SLV_FORM_4_M] = mm_4_m;
-    k->matmul[SLV_FORM_41] = mm_41;
-    k->matmul[SLV_FORM_41_M] = mm_41_m;
+    k->matmul[SLV_FORM_5] = mm_5;
+    k->matmul[SLV_FORM_5_M] = mm_5_m;
     k->matmul[SLV_FORM_4T] = mm_4t;
     k->matmul[SLV_FORM_4T_F16] = mm_4t_f16;
     k->matmul[SLV_FORM_2] = mm_2;
     k->matmul[SLV_FORM_2_S16_SM] = mm_2_s16_sm;
-    k->matmul[SLV_FORM_21_S16] = mm_21_s16;
+    k->matmul[SLV_FORM_3_S16] = mm_3_s16;
     k->matmul[SLV_FORM_4_S32_SM] = mm_4_s32_sm;
-    k->matmul[SLV_FORM_41_S32_SM] = mm_41_s32_sm;
-    k->matmul[SLV_FORM_42_S16] = mm_42_s16;
+    k->matmul[SLV_FORM_5_S32_SM] = mm_5_s32_sm;
+    k->matmul[SLV_FORM_6_S16] = mm_6_s16;
     k->matmul[SLV_FORM_4T_S32] = mm_4t_s32;
     k->matmul[SLV_FORM_4T_S16] = mm_4t_s16;
 }

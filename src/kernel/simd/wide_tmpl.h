@@ -76,7 +76,7 @@ INLINE void wd_expand(struct mm_form f, const struct slv_layout *l, const uint8_
         if (wd_digits(f) == 2) vm_store(e->mult[s][WIDE_DIGITS - 1], vm_from_i8(sc + s * ROWS, 16));
     }
     for (int i = 0; i < at.block / 32; i++) {
-        wd_codes(f, blk + at.codes + (size_t)i * 64 * (size_t)(f.low + f.high), l->table, e->u[i]);
+        wd_codes(f, blk + at.codes + (size_t)i * 64 * (size_t)f.bits, l->table, e->u[i]);
         if (!wd_paired(f)) continue;
         if (f.fsub) { /* one for each half */
             vp_store(e->pair[2 * i], vp_pairs(one, none, wd_bias(f)));
@@ -90,7 +90,7 @@ INLINE void wd_expand(struct mm_form f, const struct slv_layout *l, const uint8_
 /* Groups [4 * half, ...) of chunk i, with sub-scale `sub`, times nc columns: dot[] grows. */
 INLINE void wd_dot(struct mm_form f, const struct wd_block *e, int i, int half, int ng, int sub,
                    const int8_t *x, int nc, vi dot[]) {
-    const int bits = mm_signed(f) ? (WIDE_DIGITS == 2 ? 4 : 8) : f.low + f.high;
+    const int bits = mm_signed(f) ? (WIDE_DIGITS == 2 ? 4 : 8) : f.bits;
     const vb *u = (const vb *)(const void *)(e->u[i][0] + 256 * half);
     x += 16 * half;
     vi_dot_groups(bits, u, ng, x, nc, !f.sub, f.sub ? vm_load(e->mult[sub][0]) : vm_ones(1), dot);
