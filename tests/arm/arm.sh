@@ -1,10 +1,11 @@
 #!/bin/sh
-# arm.sh kernels|engine|families SOURCE_ROOT BUILD: tests cross-compiled for 64-bit ARM (arm.mk) and run by
+# arm.sh kernels|engine|model|families SOURCE_ROOT BUILD: tests cross-compiled for 64-bit ARM (arm.mk) and run by
 # qemu on a CPU with the dot product and on one without, where using it would be SIGILL; bits must be those
 # of the same program here. TAP; everything is skipped where compiler or emulator are missing.
 #
 #   kernels    every kernel against scalar, and scalar here against scalar there
 #   engine     the engine's unit tests; logits and an answer of models that cover every feature
+#   model      tokens, log-probabilities and logits of the default model (SLV_TEST_MODEL)
 #   families   the same of all models with long prompts, and the families test itself: long
 set -eu
 what=$1 root=$2 build=$(realpath "$3")
@@ -83,6 +84,14 @@ engine)
     done
     both answers golden/check_families --digest few
     same_bits answers check_families --digest few
+    ;;
+model)
+    if [ -n "${SLV_TEST_MODEL:-}" ]; then
+        both model golden/one_result "$SLV_TEST_MODEL" --digest few
+        same_bits model one_result "$SLV_TEST_MODEL" --digest few
+    else
+        result "" "the default model # SKIP SLV_TEST_MODEL is not set"
+    fi
     ;;
 families)
     both all-answers golden/check_families --digest
