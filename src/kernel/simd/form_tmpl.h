@@ -4,15 +4,26 @@
  * The including file has first included an ops_<isa>.h, which gives the vocabulary: vf (16 floats),
  * vi (16 int32), vb (64 bytes) and the operations on them.
  */
+#ifndef SLV_FORM_TMPL_H
+#define SLV_FORM_TMPL_H
+
 #include "kernel/kernels.h"
 
 #define ROWS SLV_TILE_ROWS
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
-/* With one column nothing is used twice: weights come from memory, and the next page's first lines
- * must be asked for before the hardware, which stops at a page's end, would. Bytes. */
-#define PREFETCH_AHEAD 6144
+/* Few columns wait for memory: what comes so many bytes later is asked for, a few lines at a time
+ * between the products. The hardware alone stops at a page's end; all of a block at once fills what
+ * the first cache has for lines on their way. */
+#ifndef PREFETCH_AHEAD
+#define PREFETCH_AHEAD 2048
+#endif
+
+INLINE void mm_ahead(const uint8_t *p, int bytes) {
+    _Pragma("GCC unroll 8") for (int i = 0; i < bytes; i += 64)
+        __builtin_prefetch(p + PREFETCH_AHEAD + i);
+}
 
 /* What an instance is made of, all constants: see slv_form_parts; `bias` and `block` are those of
  * the form's layouts, block 0 where they differ. */
@@ -49,36 +60,31 @@ INLINE vb mm_bits(vb x, int at, int n, int to) {
     return vb_and(y, (uint8_t)(((1 << n) - 1) << to));
 }
 
-/* The 8 groups of a chunk's numbers, 64 bytes each: slv_code_pieces, so that each takes few steps.
- */
-INLINE void mm_numbers(int bits, const uint8_t *chunk, vb u[8]) {
-    vb x[8];
-    UNROLL for (int v = 0; v < bits; v++) x[v] = vb_load(chunk + 64 * v);
-    const int whole = 8 / bits; /* of a byte's */
-    UNROLL for (int g = 0; g < bits * whole; g++) u[g] =
-        bits == 8 ? x[g] : mm_bits(x[g % bits], bits * (g / bits), bits, 0);
-    if (bits == 3) {
-        UNROLL for (int k = 0; k < 2; k++) u[6 + k] =
-            vb_or(mm_bits(x[k], 6, 2, 0), mm_bits(x[2], 6 + k, 1, 2));
-    }
-    if (bits == 5) {
-        UNROLL for (int k = 0; k < 2; k++) u[5 + k] =
-            vb_or(mm_bits(x[k], 5, 3, 0), mm_bits(x[3 + k], 5, 2, 3));
-        u[7] = vb_or(mm_bits(x[2], 5, 3, 0), vb_or(mm_bits(x[3], 7, 1, 3), mm_bits(x[4], 7, 1, 4)));
-    }
-    if (bits == 6) {
-        UNROLL for (int k = 0; k < 2; k++) u[6 + k] =
-            vb_or(mm_bits(x[3 * k], 6, 2, 0),
-                  vb_or(mm_bits(x[3 * k + 1], 6, 2, 2), mm_bits(x[3 * k + 2], 6, 2, 4)));
-    }
+INLINE vb mm_load_bits(const uint8_t *chunk, int vec, int at, int n, int to) {
+    return mm_bits(vb_load(chunk + 64 * vec), at, n, to);
+}
+
+/* Group g of a chunk's numbers, 64 bytes: slv_code_pieces, so that it takes few steps. */
+INLINE vb mm_number(int bits, const uint8_t *chunk, int g) {
+    const int k = g - bits * (8 / bits); /* of those that are not whole */
+    if (bits == 8) return vb_load(chunk + 64 * g);
+    if (k < 0) return mm_load_bits(chunk, g % bits, bits * (g / bits), bits, 0);
+    if (bits == 3)
+        return vb_or(mm_load_bits(chunk, k, 6, 2, 0), mm_load_bits(chunk, 2, 6 + k, 1, 2));
+    if (bits == 5 && k < 2)
+        return vb_or(mm_load_bits(chunk, k, 5, 3, 0), mm_load_bits(chunk, 3 + k, 5, 2, 3));
+    if (bits == 5)
+        return vb_or(mm_load_bits(chunk, 2, 5, 3, 0),
+                     vb_or(mm_load_bits(chunk, 3, 7, 1, 3), mm_load_bits(chunk, 4, 7, 1, 4)));
+    return vb_or(
+        mm_load_bits(chunk, 3 * k, 6, 2, 0),
+        vb_or(mm_load_bits(chunk, 3 * k + 1, 6, 2, 2), mm_load_bits(chunk, 3 * k + 2, 6, 2, 4)));
 }
 
 /* The same, through the table if there is one. */
-INLINE void mm_decode(struct mm_form f, const uint8_t *chunk, const int8_t *table, vb u[8]) {
-    mm_numbers(f.bits, chunk, u);
-    if (f.table) {
-        UNROLL for (int g = 0; g < 8; g++) u[g] = vb_table(table, u[g]);
-    }
+INLINE vb mm_code(struct mm_form f, const uint8_t *chunk, const int8_t *table, int g) {
+    const vb u = mm_number(f.bits, chunk, g);
+    return f.table ? vb_table(table, u) : u;
 }
 
 INLINE int32_t mm_load4(const void *q) {
@@ -86,3 +92,5 @@ INLINE int32_t mm_load4(const void *q) {
     __builtin_memcpy(&x, q, 4);
     return x;
 }
+
+#endif

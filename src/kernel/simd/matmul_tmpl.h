@@ -1,84 +1,18 @@
-/* matmul_tmpl.h: matrix times columns in sixteen lanes, written once for every instruction set: one
- * column here, several of quantized weights in wide_tmpl.h, floats here for any number.
+/* matmul_tmpl.h: matrix times columns in sixteen lanes, written once for every instruction set: few
+ * columns of quantized weights in few_tmpl.h, several in wide_tmpl.h, floats here for any number.
  *
  * A lane is an output row; every lane does what matmul.c does for that row, in the same order, so
  * results are equal to the bit. The forms (layout.h) are instances of always-inlined bodies whose
  * arguments are constants: the compiler sees straight code for each.
  */
+#include "kernel/simd/few_tmpl.h"
 #include "kernel/simd/wide_tmpl.h"
-
-/* Codes of eight bits, signed: groups [g0, g0 + ng) of a chunk times the column's codes q. */
-INLINE vi mm_signed_dot(const vb u[8], int g0, int ng, const int8_t *q, const int16_t *sum) {
-    const int32_t all = ng == 8 ? sum[0] + sum[1] : sum[g0 / 4];
-    vi dot = vi_set1(SIGNED_BIAS * all);
-    UNROLL for (int g = g0; g < g0 + ng; g++) dot = vi_dot_s(dot, u[g], mm_load4(q + 4 * g));
-    return dot;
-}
-
-/* dot += the same groups, unsigned codes, times their sub-scale. */
-INLINE vi mm_dot(struct mm_form f, const vb u[8], int g0, int ng, const int8_t *q,
-                 const int16_t *sum, const int8_t *sc, vi dot) {
-    if (mm_signed(f)) {
-        vi part = mm_signed_dot(u, g0, ng, q, sum);
-        return vi_add(dot, f.sub ? vi_mul(part, vi_from_i8(sc)) : part);
-    }
-    vi_dot_groups(f.bits, u + g0, ng, q + 4 * g0, 1, !f.sub, f.sub ? vm_from_i8(sc, 1) : vm_ones(1),
-                  &dot);
-    return dot;
-}
-
-/* One tile block times one column. */
-INLINE vf mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
-                   const int8_t *q, const float *d, const int16_t *sum, vf acc) {
-    const struct mm_block_at at = mm_locate(f, l);
-    const int8_t *sc = (const int8_t *)blk + at.sc, *mn = (const int8_t *)blk + at.mn;
-    const int halves = f.sub == 16 || f.fsub == 16 ? 2 : 1, ng = 8 / halves;
-    const int bias = mm_signed(f) ? 0 : f.bias;
-    vi dot = vi_zero(), min = vi_zero();
-    for (int i = 0; i < at.block / 32; i++, q += 32, sum += 2) {
-        vb u[8];
-        mm_decode(f, blk + at.codes + (size_t)i * 64 * (size_t)f.bits, l->table, u);
-        UNROLL for (int half = 0; half < halves; half++) {
-            const int sub = f.sub ? (32 * i + 16 * half) / f.sub : 0;
-            dot = mm_dot(f, u, half * ng, ng, q, sum, sc + sub * ROWS, dot);
-            if (!f.fsub) continue;
-            vf dw = mm_scale(l->d_f32, blk + at.line * (2 * i + half));
-            acc = vf_fma(vi_to_vf(dot), vf_mul(dw, vf_set1(d[i])), acc);
-            dot = vi_zero();
-        }
-        if (f.min || bias) {
-            vi *to = f.min ? &min : &dot;
-            *to = vi_add_pairs(*to, wd_pair(f, sc, mn, i, bias), mm_load4(sum));
-        }
-    }
-    if (f.fsub) return acc;
-    vf dx = vf_set1(d[0]);
-    acc = vf_fma(vi_to_vf(dot), vf_mul(mm_scale(l->d_f32, blk), dx), acc);
-    if (f.min) acc = vf_fma(vi_to_vf(min), vf_mul(mm_scale(l->d_f32, blk + at.m), dx), acc);
-    return acc;
-}
-
-INLINE void mm_one(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x,
-                   const uint8_t *tile, float *out) {
-    const struct slv_layout *l = w->layout;
-    const size_t block = f.block ? (size_t)f.block : l->block, act = f.fsub ? 32 : block;
-    const size_t blocks = w->cols / block, bytes = w->tile_bytes / blocks;
-    vf acc = vf_zero();
-    for (size_t b = 0; b < blocks; b++) {
-        const uint8_t *blk = tile + b * bytes;
-        for (size_t i = 0; i < bytes; i += 64)
-            __builtin_prefetch(blk + PREFETCH_AHEAD + i);
-        acc = mm_block(f, l, blk, x->q + b * block, x->d + b * block / act, x->sum + b * block / 16,
-                       acc);
-    }
-    vf_store(out, acc);
-}
 
 INLINE void mm_int(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, size_t n,
                    size_t tile0, size_t tile1, float *out, size_t ldo) {
     for (size_t t = tile0; t < tile1; t++) {
         const uint8_t *tile = w->tiles + t * w->tile_bytes;
-        if (n == 1) mm_one(f, w, x, tile, out + t * ROWS);
+        if (n <= COLS) fw_tile(f, w, x, n, tile, out + t * ROWS, ldo);
         else wd_tile(f, w, x, n, tile, out + t * ROWS, ldo);
     }
 }

@@ -162,7 +162,7 @@ OP vi vi_dot_s(vi acc, vb s, int32_t x) {
 
 /* --- several columns --- */
 
-#define WIDE_COLS 4
+#define COLS 4
 typedef vb vp;
 #define vp_load vb_load
 #define vp_store vb_store
@@ -184,6 +184,7 @@ OP vi vi_madd(vi acc, vp x, vp y) {
     return (vi){_mm256_add_epi32(acc.a, _mm256_madd_epi16(x.a, y.a)),
                 _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, y.b))};
 }
+OP void vi_hold(vi *p) { __asm__ volatile("" : "+x"(p->a), "+x"(p->b)); }
 OP void vp_hold(vp *p) { __asm__ volatile("" : "+x"(p->a), "+x"(p->b)); }
 #include "kernel/simd/ops_sum16.h"
 

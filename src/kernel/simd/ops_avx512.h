@@ -92,8 +92,9 @@ OP vb vb_table(const int8_t *table, vb idx) {
 
 /* --- several columns, and signed codes --- */
 
-#define WIDE_COLS 8
+#define COLS 8
 typedef vb vp;
+OP void vi_hold(vi *p) { __asm__ volatile("" : "+v"(*p)); }
 #define vp_load vb_load
 #define vp_store vb_store
 OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
@@ -111,7 +112,6 @@ OP vi vi_dot_u(vi acc, vb u, int32_t x) {
 /* There is no signed form: s + 128 is unsigned, and 128 times the sum of x comes off in the caller.
  */
 #define SIGNED_BIAS (-128)
-#define WIDE_BIAS SIGNED_BIAS
 OP vi vi_dot_s(vi acc, vb s, int32_t x) { return vi_dot_u(acc, vb_flip(s), x); }
 OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
     return _mm512_dpwssd_epi32(acc, p.v, _mm512_set1_epi32(x));

@@ -101,8 +101,7 @@ OP void vi_store_i8(int8_t *p, vi x) {
     vst1q_s8(p, vcombine_s8(vmovn_s16(lo), vmovn_s16(hi)));
 }
 
-#define WIDE_COLS 4
-#define WIDE_BIAS 0
+#define COLS 4
 /* Unsigned codes are at most 63: they are signed as they stand. */
 #define vi_dot_u vi_dot_s
 OP b16 i16_pairs(int8x8_t lo_hi, int times) {
@@ -121,6 +120,7 @@ OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
 OP vi vi_load(const int32_t *p) {
     return (vi){{vld1q_s32(p), vld1q_s32(p + 4), vld1q_s32(p + 8), vld1q_s32(p + 12)}};
 }
+OP void vi_hold(vi *p) { (void)p; }
 #include "kernel/simd/ops_sum32.h"
 
 OP float vf_tree_sum(vf x) {

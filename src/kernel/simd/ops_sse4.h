@@ -121,7 +121,7 @@ OP void vi_store_i8(int8_t *p, vi x) {
     _mm_storeu_si128((__m128i *)(void *)p, _mm_packs_epi16(w0, w1));
 }
 
-#define WIDE_COLS 2
+#define COLS 2
 OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     const __m128i l = b16_load((const uint8_t *)lo), h = b16_load((const uint8_t *)hi);
     const __m128i a = _mm_unpacklo_epi8(l, h), b = _mm_unpackhi_epi8(l, h);
@@ -139,7 +139,9 @@ OP vi vi_madd(vi acc, vp x, vp y) {
     return (vi){{i4_madd(acc.r[0], x.r[0], y.r[0]), i4_madd(acc.r[1], x.r[1], y.r[1]),
                  i4_madd(acc.r[2], x.r[2], y.r[2]), i4_madd(acc.r[3], x.r[3], y.r[3])}};
 }
-OP void vp_hold(vp *p) { (void)p; } /* four registers each: they do not fit anyway */
+/* four registers each: they do not fit anyway */
+OP void vi_hold(vi *p) { (void)p; }
+OP void vp_hold(vp *p) { (void)p; }
 #include "kernel/simd/ops_sum16.h"
 
 OP float vf_tree_sum(vf x) {

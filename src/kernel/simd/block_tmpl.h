@@ -1,0 +1,142 @@
+/* block_tmpl.h: one tile block times some columns whose sums stay in registers. Codes are unpacked as
+ * they are multiplied, or have been before (struct mm_open).
+ *
+ * Beside the common vocabulary an ops_<isa>.h gives:
+ *
+ *     COLS           columns multiplied at once, as many as there are registers for: 8, 4 or 2
+ *     vi_dot_s(acc, s, x)   acc + for each row the sum of 4 products of its signed codes with the
+ *                    bytes of x, each s taken as s - SIGNED_BIAS: pairs of sums make up for it
+ *     vm             what a dot is multiplied by, 16 rows: vm_ones(), vm_from_i8(p), vm_load,
+ *                    vm_store (64 bytes)
+ *     va             sums of products that are not multiplied yet
+ *     vi_dot_group(bits, i, n, u, x, nc, ones, mult, part, dot)
+ *                    of n groups the i-th: part[c] grows by u times the 4 columns at x + 32 c; some
+ *                    time, at the latest with the n-th, dot[c] by mult times that, mult 1 where
+ *                    `ones`; u below 2^bits; exact
+ *     vp             pairs of int16, 16 rows: vp_pairs(lo, hi, times) of int8, vp_load, vp_store
+ *                    (64 bytes); vi_add_pairs(acc, vp, x): acc + lo * x0 + hi * x1, x0 and x1 the
+ *                    int16 in x
+ *     vi_hold(p)     nothing, but the compiler must have *p in registers there
+ */
+#ifndef SLV_BLOCK_TMPL_H
+#define SLV_BLOCK_TMPL_H
+
+#include "kernel/simd/form_tmpl.h"
+
+/* A tile block unpacked, and what it is multiplied by in the shape that this takes. */
+struct mm_open {
+    _Alignas(64) uint8_t u[SLV_QBLOCK_MAX / 32][512];
+    uint8_t mult[SLV_QBLOCK_MAX / 16][64];
+    uint8_t pair[SLV_QBLOCK_MAX / 32][64];
+};
+
+/* Pairs of sums of 16 codes are multiplied by the minimums, or by the bias of codes with its
+ * sub-scale (no form has both). */
+INLINE int mm_bias(struct mm_form f) { return mm_signed(f) ? SIGNED_BIAS : f.bias; }
+INLINE bool mm_paired(struct mm_form f) { return f.min || mm_bias(f); }
+
+/* What the pair of sums of chunk i is multiplied by; with a float scale for each 16, of half i % 2
+ * of chunk i / 2. `sc` and `mn` are the block's. */
+INLINE vp mm_pair(struct mm_form f, const int8_t *sc, const int8_t *mn, int i) {
+    static const int8_t none[ROWS], one[ROWS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    const int times = f.min ? 1 : mm_bias(f);
+    if (f.fsub) return vp_pairs(i % 2 ? none : one, i % 2 ? one : none, times);
+    if (!f.sub) return vp_pairs(one, one, times);
+    const int8_t *by = f.min ? mn : sc;
+    return vp_pairs(by + 32 * i / f.sub * ROWS, by + (32 * i + 16) / f.sub * ROWS, times);
+}
+
+/* What the parts of a tile block are read from: as it is stored, or open. */
+struct mm_from {
+    const uint8_t *blk;
+    const int8_t *sc, *mn, *table;
+    struct mm_block_at at;
+    const struct mm_open *open; /* or NULL */
+};
+
+INLINE vb mm_get_code(struct mm_form f, const struct mm_from *b, int i, int g) {
+    if (b->open) return vb_load(b->open->u[i] + 64 * g);
+    return mm_code(f, b->blk + b->at.codes + (size_t)i * 64 * (size_t)f.bits, b->table, g);
+}
+
+INLINE vp mm_get_pair(struct mm_form f, const struct mm_from *b, int i) {
+    return b->open ? vp_load(b->open->pair[i]) : mm_pair(f, b->sc, b->mn, i);
+}
+
+/* Of the groups [g0, g0 + ng) the i-th to be multiplied: those that lie in one vector follow each
+ * other. */
+INLINE int mm_turn(int bits, int g0, int ng, int i) {
+    const int whole = 8 / bits;
+    return ng == 8 && i < bits * whole ? i / whole + bits * (i % whole) : g0 + i;
+}
+
+/* Groups [g0, g0 + ng) of chunk i, whose sub-scale is `sub`, times nc columns: dot[] grows. */
+INLINE void mm_dot(struct mm_form f, const struct mm_from *b, int i, int g0, int ng, int sub,
+                   const int8_t *q, int nc, vi dot[]) {
+    const int8_t *sc = b->sc + sub * ROWS;
+    if (mm_signed(f)) {
+        vi part[COLS];
+        UNROLL for (int c = 0; c < nc; c++) part[c] = f.sub ? vi_zero() : dot[c];
+        UNROLL for (int k = 0; k < ng; k++) {
+            const int g = mm_turn(f.bits, g0, ng, k);
+            const vb s = mm_get_code(f, b, i, g);
+            UNROLL for (int c = 0; c < nc; c++) {
+                part[c] = vi_dot_s(part[c], s, mm_load4(q + 32 * c + 4 * g));
+                vi_hold(&part[c]);
+            }
+        }
+        UNROLL for (int c = 0; c < nc; c++) dot[c] =
+            f.sub ? vi_add(dot[c], vi_mul(part[c], vi_from_i8(sc))) : part[c];
+        return;
+    }
+    const vm mult = !f.sub ? vm_ones() : b->open ? vm_load(b->open->mult[sub]) : vm_from_i8(sc);
+    va part[COLS];
+    UNROLL for (int k = 0; k < ng; k++) {
+        const int g = mm_turn(f.bits, g0, ng, k);
+        vi_dot_group(f.bits, k, ng, mm_get_code(f, b, i, g), q + 4 * g, nc, !f.sub, mult, part,
+                     dot);
+    }
+}
+
+INLINE void mm_add_pairs(vp pair, const int16_t *sum, int nc, vi to[]) {
+    UNROLL for (int c = 0; c < nc; c++) to[c] = vi_add_pairs(to[c], pair, mm_load4(sum + 2 * c));
+}
+
+/* The scale covers what dot[] has: acc[] grows. */
+INLINE void mm_scaled(vf dw, const float *d, int nc, const vi dot[], vf acc[]) {
+    UNROLL for (int c = 0; c < nc; c++) acc[c] =
+        vf_fma(vi_to_vf(dot[c]), vf_mul(dw, vf_set1(d[c])), acc[c]);
+}
+
+/* The block times nc columns of a panel of w; q, d and sum are the first's. `ahead`: what follows in
+ * memory is asked for. */
+INLINE void mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
+                     const struct mm_open *open, bool ahead, int nc, const int8_t *q,
+                     const float *d, const int16_t *sum, size_t w, vf acc[]) {
+    const struct mm_block_at at = mm_locate(f, l);
+    const struct mm_from b = {
+        blk, (const int8_t *)blk + at.sc, (const int8_t *)blk + at.mn, l->table, at, open};
+    const int halves = f.sub == 16 || f.fsub == 16 ? 2 : 1, ng = 8 / halves;
+    vi dot[COLS], min[COLS];
+    UNROLL for (int c = 0; c < nc; c++) dot[c] = min[c] = vi_zero();
+    if (ahead) mm_ahead(blk, at.codes);
+    for (int i = 0; i < at.block / 32; i++, q += 32 * w, sum += 2 * w) {
+        if (ahead) mm_ahead(blk + at.codes + (size_t)i * 64 * (size_t)f.bits, 64 * f.bits);
+        UNROLL for (int half = 0; half < halves; half++) {
+            const int sub = f.sub ? (32 * i + 16 * half) / f.sub : 0;
+            mm_dot(f, &b, i, half * ng, ng, sub, q, nc, dot);
+            if (!f.fsub) continue;
+            if (mm_paired(f)) mm_add_pairs(mm_get_pair(f, &b, 2 * i + half), sum, nc, dot);
+            mm_scaled(mm_scale(l->d_f32, blk + at.line * (2 * i + half)), d + (size_t)i * w, nc,
+                      dot, acc);
+            UNROLL for (int c = 0; c < nc; c++) dot[c] = vi_zero();
+        }
+        if (mm_paired(f) && !f.fsub)
+            mm_add_pairs(mm_get_pair(f, &b, i), sum, nc, f.min ? min : dot);
+    }
+    if (f.fsub) return;
+    mm_scaled(mm_scale(l->d_f32, blk), d, nc, dot, acc);
+    if (f.min) mm_scaled(mm_scale(l->d_f32, blk + at.m), d, nc, min, acc);
+}
+
+#endif
