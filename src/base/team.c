@@ -173,8 +173,13 @@ static void take_part(struct slv_team *t, size_t ith, const _Atomic bool *over) 
     }
 }
 
+static _Thread_local size_t self; /* a worker's ith */
+
+size_t slv_team_member(void) { return self; }
+
 static void *worker(void *arg) {
     struct member *m = arg;
+    self = m->ith;
     take_part(m->team, m->ith, &m->team->stop);
     return NULL;
 }

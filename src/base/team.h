@@ -37,6 +37,10 @@ void slv_team_close(struct slv_team *t);
 
 size_t slv_team_size(const struct slv_team *t);
 
+/* Which member of its team the calling thread is; 0 for a thread that no team has started, as the
+ * one that calls slv_team_run. */
+size_t slv_team_member(void);
+
 /* Returns when all is done. No allocation. */
 void slv_team_run(struct slv_team *t, const struct slv_job *job);
 
