@@ -10,6 +10,32 @@ uint8_t slv_act_bit(size_t block) {
     return 0;
 }
 
+static const char *product_name(const struct slv_op *op) {
+    if (op->act == SLV_A_A) return "attention output";
+    if (op->act == SLV_A_F) return "ffn down";
+    switch (op->part[0].out) {
+    case SLV_B_G:
+        return op->n_parts > 1 ? "ffn gate+up" : "ffn gate";
+    case SLV_B_U:
+        return "ffn up";
+    case SLV_B_L:
+        return "logits";
+    default:
+        return op->n_parts > 1 ? "q,k,v" : "q";
+    }
+}
+
+const char *slv_op_name(const struct slv_op *op) {
+    static const char *const names[SLV_OP_KINDS] = {
+        [SLV_OP_EMBED] = "embedding",         [SLV_OP_NORM] = "norm",
+        [SLV_OP_QK] = "rope, cache",          [SLV_OP_ATTN] = "attention",
+        [SLV_OP_ATTN_OUT] = "attention join", [SLV_OP_ACT] = "ffn activation",
+        [SLV_OP_OUT_NORM] = "output norm",
+    };
+    const char *name = names[op->kind];
+    return name ? name : product_name(op);
+}
+
 static struct slv_op *add(struct slv_plan *p, enum slv_op_kind kind, size_t layer) {
     struct slv_op *op = &p->ops[p->n_ops++];
     *op = (struct slv_op){.kind = (uint8_t)kind,

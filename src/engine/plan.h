@@ -89,6 +89,9 @@ struct slv_plan {
 int slv_plan_init(struct slv_plan *p, const struct slv_hparams *h, const struct slv_weights *w);
 void slv_plan_fini(struct slv_plan *p);
 
+/* What a person calls the operator: "q,k,v", "attention", "ffn down". Never NULL. */
+const char *slv_op_name(const struct slv_op *op);
+
 /* The bit of an activation block size (32, 64, 128, 256), 0 for floats. */
 uint8_t slv_act_bit(size_t block);
 

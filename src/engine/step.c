@@ -1,8 +1,10 @@
 /* step.c: see step.h. Owns the arena's layout, the operators and how threads share them. */
 #define _GNU_SOURCE
 #include "engine/step.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "engine/attend.h"
+#include "engine/profile.h"
 #include "engine/rope.h"
 #include "kernel/fmath.h"
 
@@ -36,7 +38,8 @@ struct slv_runner {
     uint32_t *out_row;       /* [n_out]: token of each logits row */
     _Atomic bool *bad_logit; /* [n_out]: one of the row is NaN or infinite */
     uint64_t n_steps;
-    const _Atomic bool *cancel; /* or NULL */
+    const _Atomic bool *cancel;  /* or NULL */
+    struct slv_profile *profile; /* or NULL */
 };
 
 /* --- arena ------------------------------------------------------------------------------------ */
@@ -484,12 +487,16 @@ static void op_run(void *arg, size_t i, size_t from, size_t to) {
     struct slv_runner *r = arg;
     const struct slv_op *op = &r->m.plan->ops[i];
     if (cancelled(r)) return;
+    uint64_t begin = r->profile ? slv_clock_mono(&slv_clock_system) : 0;
     uint64_t fp = slv_fpenv_enter();
     op_table[op->kind].run(r, op, from, to);
     slv_fpenv_leave(fp);
+    if (r->profile) slv_profile_piece(r->profile, i, begin);
 }
 
 void slv_runner_watch(struct slv_runner *r, const _Atomic bool *flag) { r->cancel = flag; }
+
+void slv_runner_profile(struct slv_runner *r, struct slv_profile *p) { r->profile = p; }
 
 int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t n) {
     if (n < 1 || n > r->n_batch) return SLV_E_INTERNAL;
@@ -505,7 +512,10 @@ int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t
         atomic_store_explicit(&r->bad_logit[i], false, memory_order_relaxed);
     r->n_steps++;
     const struct slv_job job = {r->m.plan->n_ops, op_units, op_run, r};
+    if (r->profile) slv_profile_begin_step(r->profile);
     slv_team_run(r->team, &job);
+    if (r->profile)
+        slv_profile_end_step(r->profile, tokens, n, r->n_logits, slv_team_size(r->team));
     if (cancelled(r)) return SLV_E_CANCELLED;
     for (uint32_t i = 0; i < r->n_logits; i++)
         if (!slv_runner_finite(r, i)) return SLV_E_NUMERIC;

@@ -24,6 +24,7 @@ struct slv_step_token {
 };
 
 struct slv_runner;
+struct slv_profile;
 
 /* What a runner needs of a model; borrowed for its life. */
 struct slv_runner_model {
@@ -43,6 +44,10 @@ void slv_runner_close(struct slv_runner *r);
 
 /* From now on a step looks at *flag (NULL: at nothing) and gives up soon after it is set. */
 void slv_runner_watch(struct slv_runner *r, const _Atomic bool *flag);
+
+/* From now on steps are told to p (profile.h), which is for this runner's plan and team; NULL: to
+ * nobody. Results do not change. */
+void slv_runner_profile(struct slv_runner *r, struct slv_profile *p);
 
 /* Runs n tokens, 1 <= n <= n_batch, of which at most n_out want logits. The caller has made sure
  * that ids are in the vocabulary and that, for each cache, positions are consecutive from n_pos on
