@@ -404,6 +404,20 @@ def bench_reports_what_others_read():
         assert row["tps_median"] > 0 and row["gbps"] > 0 and row["peak_rss"] > 0 and row["load_ms"] > 0
 
 
+@test
+def bench_parts_a_token_into_operators_beside_what_the_machine_could_do():
+    with tempfile.TemporaryDirectory() as d:
+        file = pathlib.Path(d, "trace.json")
+        out = json.loads(run("bench", MODEL, "-p", "32", "-n", "4", "-t", "2", "--repeat", "1", "--ops", "--trace",
+                             str(file), "--json").stdout)
+        events = json.loads(file.read_text())
+    for table in out["ops"]:
+        top = table["ceilings"]
+        assert top["memory_gbps"] > 0 and top["product_gbps"] > 0 and top["type"] == "q4_1", top
+        assert abs(sum(o["share"] for o in table["operators"]) + table["waiting"] + table["between"] - 1) < 1e-6
+    assert {e["args"]["layer"] for e in events if e["ph"] == "X" and e["name"] == "attention"} == set(range(30))
+
+
 def main():
     if not MODEL:
         print("1..0 # SKIP SLV_TEST_MODEL is not set")

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""What bench measures and shows, on a tiny model: rows, operators, traces.
+
+    test_bench.py SELVAGE MODEL     (TAP on standard output)
+
+What a user would lose is in each test's name.
+"""
+import atexit
+import json
+import math
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SELVAGE, MODEL = sys.argv[1], sys.argv[2]
+TESTS = []
+HOME = tempfile.mkdtemp(prefix="selvage-bench-")
+os.environ["SELVAGE_HOME"] = HOME
+atexit.register(shutil.rmtree, HOME, True)
+
+
+def test(fn):
+    TESTS.append(fn)
+    return fn
+
+
+def run(*args, env=None):
+    return subprocess.run([SELVAGE, *args], capture_output=True, env=dict(os.environ, **(env or {})), timeout=240)
+
+
+def bench(*args, env=None):
+    done = run("bench", MODEL, "--json", *args, env=env)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def fails(done, status, *words):
+    err = done.stderr.decode()
+    assert done.returncode == status and err.startswith("selvage: ") and err.count("\n") == 1, (done.returncode, err)
+    for word in words:
+        assert word in err, (word, err)
+
+
+@test
+def rows_cover_every_setting_and_count_weights_once_a_step():
+    out = bench("-p", "16", "-n", "8", "-t", "1,2", "-d", "0,16", "-b", "1,4", "--repeat", "3")
+    got = [(r["test"], r["threads"], r["batch"], r["depth"]) for r in out["rows"]]
+    assert got == [(test, t, b, d) for t in (1, 2) for d in (0, 16) for b, tests in ((1, ("pp16", "tg8")), (4, ("tg8",)))
+                   for test in tests], got
+    for r in out["rows"]:
+        assert 0 < r["tps_min"] <= r["tps_median"] <= r["tps_max"] and r["peak_rss"] > 0 and r["load_ms"] > 0, r
+        assert "joules_per_token" not in r or r["joules_per_token"] > 0
+    a_token = {(r["test"], r["batch"], r["depth"]): r["gbps"] / r["tps_median"] * 1e9 for r in out["rows"]}
+    weights = out["model"]["weights"]
+    one, four, deep = (a_token["tg8", b, d] for b, d in ((1, 0), (4, 0), (1, 16)))
+    cache = one - weights  # of 4 positions
+    assert cache > 0 and math.isclose(deep, weights + cache * 5, rel_tol=1e-6), (one, deep)
+    assert math.isclose(four, weights / 4 + cache, rel_tol=1e-6), (one, four)
+    assert a_token["pp16", 1, 0] < weights / 16 + cache * 4
+    # a prompt of two steps reads all but the output matrix twice
+    halves = bench("-p", "16", "-n", "0", "-t", "1", "--repeat", "1", "--batch-size", "8")["rows"][0]
+    assert halves["gbps"] / halves["tps_median"] * 1e9 > 1.2 * a_token["pp16", 1, 0]
+
+
+@test
+def operators_make_up_the_time_of_a_token():
+    out = bench("--ops", "-p", "32", "-n", "8", "-t", "1,2", "--repeat", "2")
+    assert out["rows"] == []
+    assert [(t["test"], t["threads"]) for t in out["ops"]] == [(x, n) for n in (1, 2) for x in ("pp32", "tg8")]
+    for t in out["ops"]:
+        names = [o["operator"] for o in t["operators"]]
+        for name in ("embedding", "norm", "q,k,v", "rope, cache", "attention", "attention output", "ffn gate+up",
+                     "ffn activation", "ffn down", "output norm", "logits"):
+            assert name in names, (name, names)
+        assert len(set(names)) == len(names)
+        whole = sum(o["share"] for o in t["operators"]) + t["waiting"] + t["between"]
+        assert abs(whole - 1) < 1e-6, whole
+        assert math.isclose(sum(o["us"] for o in t["operators"]), t["us"] * (1 - t["waiting"] - t["between"]), rel_tol=1e-6)
+        assert math.isclose(t["us"] * t["tps"], 1e6, rel_tol=1e-6)
+        assert t["tokens"] == 2 * (32 if t["test"] == "pp32" else 8)
+        assert t["ceilings"]["product_tops"] > 0 and t["ceilings"]["columns"] == (32 if t["test"] == "pp32" else 1)
+        for o in t["operators"]:
+            reads = o["operator"] in ("q,k,v", "attention", "attention output", "ffn gate+up", "ffn down", "logits")
+            assert (o["bytes"] > 0) == reads == (o["gbps"] is not None) == (o["tops"] is not None), o
+    weights = sum(o["bytes"] for o in out["ops"][1]["operators"] if o["operator"] != "attention")
+    assert 0.9 * out["model"]["weights"] < weights <= out["model"]["weights"], (weights, out["model"])
+    text = run("bench", MODEL, "--ops", "-p", "0", "-n", "4", "-t", "2", "--repeat", "1").stdout.decode()
+    for word in ("tg4, 2 threads", "ffn gate+up", "waiting", "between steps", "ceilings: memory"):
+        assert word in text, text
+
+
+def check_trace(events, threads):
+    """Complete events that lie side by side or one in the other, of every operator, on every member."""
+    done = [e for e in events if e["ph"] == "X"]
+    assert {e["ph"] for e in events} == {"X", "M"}
+    for pid in {e["pid"] for e in done}:
+        of_pid = [e for e in done if e["pid"] == pid]
+        steps = [e for e in of_pid if e["name"] in ("token", "prompt step")]
+        assert steps and all(s["tid"] == 0 for s in steps)
+        names = {e["name"] for e in of_pid} - {"token", "prompt step"}
+        assert {"embedding", "norm", "q,k,v", "rope, cache", "attention", "attention output", "ffn gate+up",
+                "ffn activation", "ffn down", "output norm", "logits"} <= names, names
+        assert {e["tid"] for e in of_pid} <= set(range(threads))
+        for tid in {e["tid"] for e in of_pid}:
+            end, last = 0.0, sorted((e for e in of_pid if e["tid"] == tid and e not in steps), key=lambda e: e["ts"])
+            for e in last:
+                assert e["dur"] >= 0 and e["ts"] >= end - 1e-3, e
+                end = e["ts"] + e["dur"]
+                step = steps[e["args"]["step"]]
+                assert step["ts"] - 1e-3 <= e["ts"] and end <= step["ts"] + step["dur"] + 1e-3, (e, step)
+                assert e["args"]["layer"] >= 0 and e["args"]["bytes"] >= 0
+        for a, b in zip(steps, steps[1:]):
+            assert a["ts"] + a["dur"] <= b["ts"] + 1e-3
+    return done
+
+
+@test
+def a_trace_is_whole_and_nothing_in_it_overlaps():
+    with tempfile.TemporaryDirectory() as d:
+        file = pathlib.Path(d, "trace.json")
+        out = bench("-p", "16", "-n", "6", "-t", "2", "--repeat", "1", "--trace", str(file))
+        assert [r["test"] for r in out["rows"]] == ["pp16", "tg6"] and "ops" not in out
+        done = check_trace(json.loads(file.read_text()), 2)
+        assert sum(e["name"] == "token" for e in done) == 6 and sum(e["name"] == "prompt step" for e in done) == 1
+        assert os.listdir(d) == ["trace.json"]
+        # with --ops, and one process for each setting
+        bench("--ops", "-p", "16", "-n", "6", "-t", "1,3", "-d", "0,8", "--repeat", "2", "--trace", str(file))
+        done = check_trace(json.loads(file.read_text()), 3)
+        assert len({e["pid"] for e in done}) == 8
+        fails(run("bench", MODEL, "-p", "4", "-n", "0", "-t", "1", "--trace", d + "/none/x.json"), 1, "none/x.json")
+
+
+@test
+def options_that_do_not_go_together_are_refused():
+    fails(run("bench", MODEL, "-p", "0", "-n", "0"), 2, "nothing to measure")
+    fails(run("bench", MODEL, "-p", "0", "-n", "0", "--membw", "--ops"), 2, "nothing to measure")
+    fails(run("bench", MODEL, "--speculate", "/dev/null", "--ops"), 2, "--ops", "--speculate")
+    fails(run("bench", MODEL, "-n", "4", "-p", "0", "-d", "100000", "--ops"), 2, "positions")
+
+
+def main():
+    print(f"1..{len(TESTS)}")
+    failed = 0
+    for n, fn in enumerate(TESTS, 1):
+        try:
+            fn()
+            print(f"ok {n} - {fn.__name__}", flush=True)
+        except Exception as e:  # every test is told of, whatever it met
+            failed += 1
+            print(f"not ok {n} - {fn.__name__}\n# {type(e).__name__}: {str(e)[:600]!r}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+main()
