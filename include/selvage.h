@@ -80,7 +80,7 @@ struct slv_session;
 
 /* How to open a model. All zeros is a good default. */
 struct slv_model_opts {
-    uint32_t threads; /* that read and pack weights; 0: as many as there are processors */
+    uint32_t threads; /* that read and pack weights; 0: as many as there are cores */
     bool inspect;     /* read metadata and tokenizer only: no sessions can be opened */
     const char *cpu;  /* instruction-set level as in SLV_CPU: "scalar", "avx2"; NULL: SLV_CPU, or
                          the best */
@@ -154,7 +154,7 @@ struct slv_session_opts {
     uint32_t n_ctx;    /* positions; 0: the model's own, but at most 4096 */
     uint32_t n_batch;  /* prompt tokens in one step; 0: 256. Changes speed, never results */
     uint32_t n_logits; /* tokens of one step that may want logits; 0: 1 */
-    uint32_t threads;  /* 0: SLV_THREADS, or as many as there are processors */
+    uint32_t threads;  /* 0: SLV_THREADS, or as many as there are cores */
     enum slv_kv_kind kv;
     uint64_t memory; /* most bytes, weights included; 0: no limit */
     /* Most tokens of an answer that are guessed and checked in one step, at most 63 and below
@@ -365,7 +365,7 @@ struct slv_batch_opts {
     uint32_t n_sessions; /* that take part at the same time; 0: 8 */
     uint32_t n_batch;    /* tokens in one step; 0: 256 */
     uint32_t n_beside;   /* those of prompts while others answer; 0: 32. Fewer: steadier answers */
-    uint32_t threads;    /* 0: SLV_THREADS, or as many as there are processors */
+    uint32_t threads;    /* 0: SLV_THREADS, or as many as there are cores */
     uint64_t memory;     /* most bytes, weights and sessions included; 0: no limit */
 };
 

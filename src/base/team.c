@@ -14,15 +14,14 @@
 #define _GNU_SOURCE
 #include "base/team.h"
 #include "base/clock.h"
+#include "base/cores.h"
 #include "base/mem.h"
 
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -257,21 +256,8 @@ void slv_team_close(struct slv_team *t) {
 
 size_t slv_team_size(const struct slv_team *t) { return t->n; }
 
-/* cgroup v2: "max 100000" or "150000 100000". */
-static size_t cgroup_cpus(void) {
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    long quota = 0, period = 0;
-    if (!f) return SIZE_MAX;
-    int n = fscanf(f, "%ld %ld", &quota, &period);
-    fclose(f);
-    if (n != 2 || quota <= 0 || period <= 0) return SIZE_MAX;
-    return ((size_t)quota + (size_t)period - 1) / (size_t)period;
-}
-
 size_t slv_team_cpus(void) {
-    cpu_set_t set;
-    size_t n = 1, limit = cgroup_cpus();
-    if (!sched_getaffinity(0, sizeof set, &set)) n = (size_t)CPU_COUNT(&set);
-    if (n > limit) n = limit;
-    return n < 1 ? 1 : n > SLV_TEAM_MAX ? SLV_TEAM_MAX : n;
+    struct slv_cores c;
+    slv_cores_here(&c);
+    return c.threads > SLV_TEAM_MAX ? SLV_TEAM_MAX : c.threads;
 }

@@ -44,7 +44,7 @@ size_t slv_team_member(void);
 /* Returns when all is done. No allocation. */
 void slv_team_run(struct slv_team *t, const struct slv_job *job);
 
-/* Processors this process may run on: the affinity mask, and the cgroup's quota rounded up. */
+/* Members that are worth having for this process on this machine: cores.h. Reads some files. */
 size_t slv_team_cpus(void);
 
 #endif

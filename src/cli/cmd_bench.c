@@ -22,7 +22,7 @@ static const struct slv_opt rows[] = {
     {"gen", 'n', SLV_OPT_INT_AT(struct slv_bench_opts, gen), .arg = "N", .def = "128", .imin = 0,
      .imax = 1 << 20, .help = "tokens to draw; 0: skip that test"},
     {"threads", 't', SLV_OPT_INTS_AT(struct slv_bench_opts, threads), .arg = "N,...", .imin = 1,
-     .imax = 256, .help = "thread counts to try; default: one for each processor"},
+     .imax = 256, .help = "thread counts to try; default: one for each core"},
     {"depth", 'd', SLV_OPT_INTS_AT(struct slv_bench_opts, depth), .arg = "N,...", .def = "0",
      .imin = 0, .imax = 1 << 24, .help = "tokens already in the cache"},
     {"batch", 'b', SLV_OPT_INTS_AT(struct slv_bench_opts, batch), .arg = "N,...", .def = "1",

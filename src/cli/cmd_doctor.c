@@ -2,10 +2,11 @@
  *
  * Each check appends findings: facts, warnings and problems. Problems, things that will make a
  * command fail, set exit status 1; warnings do not. Sources of facts: CPUID through kernel/cpu.h,
- * /proc/meminfo, cgroup v2's memory.max, /sys/kernel/mm/transparent_hugepage. */
+ * base/cores.h, /proc/meminfo, cgroup v2's memory.max, /sys/kernel/mm/transparent_hugepage. */
 #include "cli/cmd.h"
 #include "cli/engine.h"
 #include "cli/work.h"
+#include "base/cores.h"
 #include "base/json.h"
 #include "base/team.h"
 #include "engine/packfolder.h"
@@ -94,9 +95,43 @@ static void check_cpu(struct report *r) {
     slv_buf_fini(&names);
 }
 
+static void cores_json(struct slv_json *j, const struct slv_cores *c) {
+    slv_json_uint(j, "usable", slv_team_cpus());
+    slv_json_uint(j, "online", c->online);
+    slv_json_uint(j, "allowed", c->allowed);
+    slv_json_uint(j, "physical", c->cores);
+    slv_json_array(j, "classes");
+    for (size_t i = 0; i < c->n_classes && c->speed_from; i++) {
+        slv_json_object(j, NULL);
+        slv_json_uint(j, "cores", c->classes[i].n);
+        slv_json_uint(j, c->speed_from, c->classes[i].speed);
+        slv_json_object_end(j);
+    }
+    slv_json_array_end(j);
+    if (c->quota) slv_json_double(j, "quota", (double)c->quota / 1000.0);
+    else slv_json_null(j, "quota");
+}
+
+/* Each reason for which there are fewer threads than processors. */
+static void cores_lines(struct report *r, const struct slv_cores *c) {
+    size_t n = slv_team_cpus();
+    line(r, "cores", "%zu thread%s by default: %zu processors of %zu may be used", n,
+         n == 1 ? "" : "s", c->allowed, c->online);
+    if (c->cores < c->allowed)
+        line(r, "", "they are %zu cores: of those that share one, one counts", c->cores);
+    for (size_t i = 0; i < c->n_classes && c->n_classes > 1; i++)
+        line(r, "", "%zu cores of %s %" PRIu64, c->classes[i].n, c->speed_from,
+             c->classes[i].speed);
+    if (c->worth < c->cores)
+        line(r, "", "the fastest %zu: more would wait for the slowest", c->worth);
+    if (c->quota)
+        line(r, "", "the cgroup grants the time of %.2f processors", (double)c->quota / 1000.0);
+}
+
 static void check_threads(struct report *r) {
+    struct slv_cores c;
+    slv_cores_here(&c);
     size_t usable = slv_team_cpus();
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
     const char *set = getenv("SLV_THREADS");
     char *end = NULL;
     unsigned long n = set && *set ? strtoul(set, &end, 10) : 0;
@@ -108,12 +143,11 @@ static void check_threads(struct report *r) {
         finding(r, "warning", "SLV_THREADS", "%lu threads on %zu usable cores: slower than %zu", n,
                 usable, usable);
     slv_json_object(&r->j, "cores");
-    slv_json_uint(&r->j, "usable", usable);
-    slv_json_int(&r->j, "online", online);
+    cores_json(&r->j, &c);
     if (n && !bad) slv_json_uint(&r->j, "threads", n);
     else slv_json_null(&r->j, "threads");
     slv_json_object_end(&r->j);
-    line(r, "cores", "%zu usable of %ld", usable, online);
+    cores_lines(r, &c);
 }
 
 /* --- memory ----------------------------------------------------------------------------------- */

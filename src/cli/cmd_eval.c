@@ -32,7 +32,7 @@ static const struct slv_opt rows[] = {
     {"chunks", 0, SLV_OPT_INT_AT(struct eval_opts, chunks), .arg = "N", .def = "0", .imin = 0,
      .imax = 1 << 30, .help = "score only the first N windows; 0: all"},
     {"threads", 't', SLV_OPT_INT_AT(struct eval_opts, threads), .arg = "N", .imin = 1, .imax = 256,
-     .help = "threads; default: SLV_THREADS, or one for each processor"},
+     .help = "threads; default: SLV_THREADS, or one for each core"},
     {"kv", 0, SLV_OPT_CHOICE_AT(struct eval_opts, kv), .arg = "TYPE", .choices = "f16|f32|q8",
      .def = "f16", .help = "element type of the KV cache"},
     SLV_CLI_REPACK_ROW(struct eval_opts, no_repack_cache),

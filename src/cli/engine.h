@@ -33,7 +33,7 @@ struct slv_cli_session_opts {
          .arg = "N",                                                                               \
          .imin = 1,                                                                                \
          .imax = 256,                                                                              \
-         .help = "threads; default: SLV_THREADS, or one for each processor"},                      \
+         .help = "threads; default: SLV_THREADS, or one for each core"},                      \
         {"batch",                                                                                  \
          'b',                                                                                      \
          SLV_OPT_INT_AT(S, m.batch),                                                               \
