@@ -155,6 +155,9 @@ struct slv_session_opts {
     uint32_t n_batch;  /* prompt tokens in one step; 0: 256. Changes speed, never results */
     uint32_t n_logits; /* tokens of one step that may want logits; 0: 1 */
     uint32_t threads;  /* 0: SLV_THREADS, or as many as there are cores */
+    /* Of them, those for steps of at most 16 tokens, which wait for memory more than they compute.
+     * 0: all */
+    uint32_t threads_few;
     enum slv_kv_kind kv;
     uint64_t memory; /* most bytes, weights included; 0: no limit */
     /* Most tokens of an answer that are guessed and checked in one step, at most 63 and below
@@ -366,7 +369,9 @@ struct slv_batch_opts {
     uint32_t n_batch;    /* tokens in one step; 0: 256 */
     uint32_t n_beside;   /* those of prompts while others answer; 0: 32. Fewer: steadier answers */
     uint32_t threads;    /* 0: SLV_THREADS, or as many as there are cores */
-    uint64_t memory;     /* most bytes, weights and sessions included; 0: no limit */
+    /* As of a session. */
+    uint32_t threads_few;
+    uint64_t memory; /* most bytes, weights and sessions included; 0: no limit */
 };
 
 /* opts may be NULL. SLV_E_FIT: more than opts->memory before there is any session. */

@@ -264,6 +264,7 @@ void witness_options(struct how *how, const struct slv_model *m) {
     how->so.n_ctx = how->n_prompt + 30 + rnd(200);
     how->so.n_batch = rnd(3) ? 0 : 2 + rnd(30);
     how->so.threads = threads[rnd(4)];
+    how->so.threads_few = how->n_prompt % 4;
     how->so.kv = (enum slv_kv_kind)rnd(3);
     how->so.n_draft = rnd(3) ? SLV_DRAFT_AUTO : 1 + rnd(SLV_DRAFT_MAX);
     how->clock = rnd(3) ? &witness_clocks[0] : rnd(5) ? &witness_clocks[1 + rnd(2)] : NULL;

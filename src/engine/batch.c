@@ -43,7 +43,8 @@ static int open_parts(struct slv_batch *b) {
     b->slot = slv_mem_calloc(b->o.n_sessions, sizeof *b->slot);
     if (!b->tok || !b->slot) return SLV_E_NOMEM;
     int rc = slv_team_open(b->o.threads, &b->team);
-    return rc ? rc : slv_runner_open(&parts, b->o.n_batch, b->n_logits, b->team, &b->runner);
+    if (!rc) rc = slv_runner_open(&parts, b->o.n_batch, b->n_logits, b->team, &b->runner);
+    return rc ? rc : slv_runner_few(b->runner, b->o.threads_few);
 }
 
 int slv_batch_open(struct slv_model *m, const struct slv_batch_opts *opts, struct slv_batch **ret,

@@ -44,7 +44,8 @@ static int open_parts(struct slv_session *s) {
     struct slv_runner_model parts = {&s->m->h, &s->m->w, &s->m->plan, &s->m->kern};
     s->tok = slv_mem_calloc(s->o.n_batch, sizeof *s->tok);
     int rc = s->tok ? slv_team_open(s->o.threads, &s->team) : SLV_E_NOMEM;
-    return rc ? rc : slv_runner_open(&parts, s->o.n_batch, s->o.n_logits, s->team, &s->runner);
+    if (!rc) rc = slv_runner_open(&parts, s->o.n_batch, s->o.n_logits, s->team, &s->runner);
+    return rc ? rc : slv_runner_few(s->runner, s->o.threads_few);
 }
 
 int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,

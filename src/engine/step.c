@@ -24,6 +24,7 @@ struct act_copy {
 struct slv_runner {
     struct slv_runner_model m;
     struct slv_team *team;
+    struct slv_team *few; /* its own, for steps of few tokens, or NULL */
     uint32_t n_batch, n_out;
     float *buf[SLV_B_COUNT];
     struct act_copy act[SLV_A_COUNT][SLV_ACT_KINDS];
@@ -114,8 +115,20 @@ int slv_runner_open(const struct slv_runner_model *m, uint32_t n_batch, uint32_t
 
 void slv_runner_close(struct slv_runner *r) {
     if (!r) return;
+    slv_team_close(r->few);
     slv_mem_free(r->arena);
     slv_mem_free(r);
+}
+
+/* A team of its own: one team with fewer members now and then would have to tell late-comers of a
+ * stage by how many it was shared. Who is not called sleeps. */
+int slv_runner_few(struct slv_runner *r, size_t n) {
+    struct slv_team *few = NULL;
+    int rc = n && n < slv_team_size(r->team) ? slv_team_open(n, &few) : 0;
+    if (rc) return rc;
+    slv_team_close(r->few);
+    r->few = few;
+    return 0;
 }
 
 const float *slv_runner_logits(const struct slv_runner *r, uint32_t i) {
@@ -512,10 +525,10 @@ int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t
         atomic_store_explicit(&r->bad_logit[i], false, memory_order_relaxed);
     r->n_steps++;
     const struct slv_job job = {r->m.plan->n_ops, op_units, op_run, r};
+    struct slv_team *team = r->few && n <= SLV_STEP_FEW ? r->few : r->team;
     if (r->profile) slv_profile_begin_step(r->profile);
-    slv_team_run(r->team, &job);
-    if (r->profile)
-        slv_profile_end_step(r->profile, tokens, n, r->n_logits, slv_team_size(r->team));
+    slv_team_run(team, &job);
+    if (r->profile) slv_profile_end_step(r->profile, tokens, n, r->n_logits, slv_team_size(team));
     if (cancelled(r)) return SLV_E_CANCELLED;
     for (uint32_t i = 0; i < r->n_logits; i++)
         if (!slv_runner_finite(r, i)) return SLV_E_NUMERIC;

@@ -42,6 +42,11 @@ int slv_runner_open(const struct slv_runner_model *m, uint32_t n_batch, uint32_t
                     struct slv_team *team, struct slv_runner **ret) SLV_MUST_USE;
 void slv_runner_close(struct slv_runner *r);
 
+/* Steps of at most SLV_STEP_FEW tokens are made by n threads from now on, where that is less than
+ * the team has; 0: by all of it. Results do not change. SLV_E_NOMEM. */
+#define SLV_STEP_FEW 16
+int slv_runner_few(struct slv_runner *r, size_t n) SLV_MUST_USE;
+
 /* From now on a step looks at *flag (NULL: at nothing) and gives up soon after it is set. */
 void slv_runner_watch(struct slv_runner *r, const _Atomic bool *flag);
 

@@ -41,6 +41,7 @@ static void compare(struct slv_model *m, const struct slv_batch_opts *bo) {
         witness(m, &how[i], true, &alone[i], &stats);
     }
     o.threads = threads[rnd(3)];
+    o.threads_few = o.n_beside % 3;
     witness_batch(m, how, TOGETHER, &o, together);
     for (size_t i = 0; i < TOGETHER; i++)
         same_seen(&alone[i], &together[i]);

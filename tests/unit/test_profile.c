@@ -137,6 +137,33 @@ static void time_is_told_without_a_rest(void **state) {
         }
 }
 
+static void steps_of_few_tokens_are_made_by_few(void **state) {
+    (void)state;
+    static struct rig plain, watched;
+    struct slv_profile *p;
+    size_t n_steps = 0, n = 0;
+    rig_open(&plain, "llama3", 1);
+    rig_open(&watched, "llama3", 4);
+    assert_int_equal(slv_runner_few(watched.runner, 4), 0); /* no fewer than there are */
+    assert_int_equal(slv_runner_few(watched.runner, 3), 0);
+    assert_int_equal(slv_runner_few(watched.runner, 2), 0);
+    assert_int_equal(slv_profile_open(&watched.m->plan, 4, 100000, &p), 0);
+    slv_runner_profile(watched.runner, p);
+    run(&plain);
+    run(&watched);
+    assert_memory_equal(plain.logits, watched.logits, sizeof plain.logits);
+    check_events(&watched, p, 4);
+    const struct slv_profile_step *steps = slv_profile_steps(p, &n_steps);
+    for (size_t m = 2; m < 4; m++) {
+        const struct slv_profile_event *e = slv_profile_events(p, m, &n);
+        for (size_t i = 0; i < n; i++)
+            assert_true(steps[e[i].step].tokens > SLV_STEP_FEW);
+    }
+    slv_profile_close(p);
+    rig_close(&plain);
+    rig_close(&watched);
+}
+
 /* Bytes and products of attention, counted by hand. */
 static void windows_and_shared_caches_are_counted(void **state) {
     (void)state;
@@ -192,6 +219,7 @@ static void what_does_not_fit_is_left_out_and_counted(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(time_is_told_without_a_rest),
+        cmocka_unit_test(steps_of_few_tokens_are_made_by_few),
         cmocka_unit_test(windows_and_shared_caches_are_counted),
         cmocka_unit_test(what_does_not_fit_is_left_out_and_counted),
     };
