@@ -18,7 +18,7 @@ struct slv_bench_opts {
     int64_t prompt, gen, repeat, batch_size;
     struct slv_opt_ints threads, depth, batch;
     int kv; /* enum slv_kv_kind */
-    bool membw, raw, no_repack_cache, ops;
+    bool membw, raw, no_repack_cache, ops, tune, no_tuned;
     uint64_t membw_size;
     const char *speculate, *draft, *trace;
 };
@@ -29,6 +29,10 @@ struct slv_bench {
     const struct slv_cli *cli;
     struct slv_model *m;
     double load_ms;
+    /* Where -t does not say: threads, and those of steps of few tokens. */
+    size_t threads, threads_few;
+    int64_t batch_size; /* tokens of a prompt in one step */
+    bool tuned;         /* some of these are what --tune had found */
     struct slv_buf out; /* the JSON document */
     struct slv_json j;
     struct slv_buf path;
@@ -69,6 +73,9 @@ int slv_bench_draw(struct slv_bench *b, struct slv_bench_rig *r, int64_t n,
 int slv_bench_check_room(const struct slv_bench *b, int64_t depth, int64_t n,
                          struct slv_err *err) SLV_MUST_USE;
 
+/* How many of so many threads draw tokens for so many sessions. */
+size_t slv_bench_drawing(const struct slv_bench *b, size_t threads, size_t sessions);
+
 /* A token to feed: which one makes no difference to speed. */
 int32_t slv_bench_token(struct slv_bench *b);
 
@@ -106,5 +113,11 @@ int slv_bench_product(struct slv_model *m, size_t threads, size_t columns,
  * --trace keeps events and writes them to that file. */
 int slv_bench_ops(struct slv_bench *b, const size_t *threads, size_t n,
                   struct slv_err *err) SLV_MUST_USE;
+
+/* --- tuning ----------------------------------------------------------------------------------- */
+
+/* Finds and keeps what is fastest, with a table of before and after, or "tune" of the JSON document.
+ */
+int slv_bench_tune(struct slv_bench *b, struct slv_err *err) SLV_MUST_USE;
 
 #endif

@@ -46,7 +46,8 @@ static int go_back(struct crowd *c, struct slv_session *s, struct slv_err *err) 
 static int open_crowd(struct crowd *c, size_t threads, size_t batch, int64_t n,
                       struct slv_err *err) {
     const struct slv_bench_opts *o = c->b->o;
-    uint32_t step = (uint32_t)(o->batch_size > (int64_t)batch ? o->batch_size : (int64_t)batch);
+    uint32_t step =
+        (uint32_t)(c->b->batch_size > (int64_t)batch ? c->b->batch_size : (int64_t)batch);
     struct slv_batch_opts bo = {
         .n_sessions = (uint32_t)batch, .n_batch = step, .threads = (uint32_t)threads};
     int rc = slv_batch_open(c->b->m, &bo, &c->batch, err);

@@ -188,7 +188,7 @@ static int show(struct ops *o, const struct setting *s, const struct slv_profile
     struct ceilings c = {0};
     struct slv_bench *b = o->b;
     size_t n = rows_by_name(&b->m->plan, p, rows);
-    int64_t step = s->n < b->o->batch_size ? s->n : b->o->batch_size;
+    int64_t step = s->n < b->batch_size ? s->n : b->batch_size;
     size_t columns = !s->prompt ? 1 : step < 64 ? (size_t)step : 64;
     slv_profile_sum(p, &all);
     int rc = slv_bench_bus(s->threads, b->m->w.tiles, b->m->w.tile_bytes, &c.bus);
@@ -338,6 +338,7 @@ static int both_tests(struct ops *o, size_t threads, int64_t depth, struct slv_e
     int rc = s.n ? one_setting(o, &s, err) : 0;
     s.n = opts->gen;
     s.prompt = false;
+    s.threads = slv_bench_drawing(o->b, threads, 1);
     snprintf(s.test, sizeof s.test, "tg%lld", (long long)s.n);
     return !rc && s.n ? one_setting(o, &s, err) : rc;
 }

@@ -15,6 +15,11 @@ int slv_bench_check_room(const struct slv_bench *b, int64_t depth, int64_t n, st
                        (long long)n, (long long)depth, b->m->h.n_ctx);
 }
 
+size_t slv_bench_drawing(const struct slv_bench *b, size_t threads, size_t sessions) {
+    bool few = b->threads_few && sessions <= SLV_STEP_FEW && b->threads_few < threads;
+    return few ? b->threads_few : threads;
+}
+
 void slv_bench_rig_close(struct slv_bench_rig *r) {
     slv_runner_close(r->runner);
     slv_kv_fini(&r->kv);
@@ -27,7 +32,7 @@ int slv_bench_rig_open(const struct slv_bench *b, size_t threads, uint32_t ctx,
     const struct slv_model *m = b->m;
     struct slv_runner_model parts = {&m->h, &m->w, &m->plan, &m->kern};
     const enum slv_kv_type kv = slv_kv_type_of((enum slv_kv_kind)b->o->kv);
-    uint32_t step = (uint32_t)b->o->batch_size < ctx ? (uint32_t)b->o->batch_size : ctx;
+    uint32_t step = (uint32_t)b->batch_size < ctx ? (uint32_t)b->batch_size : ctx;
     struct slv_bench_rig *r = ret;
     *r = (struct slv_bench_rig){0};
     int rc = slv_team_open(threads, &r->team);
@@ -57,7 +62,7 @@ static int one_step(struct slv_bench *b, struct slv_bench_rig *r, int64_t k, boo
 int slv_bench_read(struct slv_bench *b, struct slv_bench_rig *r, int64_t n, struct slv_err *err) {
     int rc = 0;
     for (int64_t done = 0; done < n && !rc;) {
-        int64_t k = n - done < b->o->batch_size ? n - done : b->o->batch_size;
+        int64_t k = n - done < b->batch_size ? n - done : b->batch_size;
         done += k;
         rc = one_step(b, r, k, done == n, err);
     }

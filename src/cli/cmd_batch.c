@@ -11,6 +11,7 @@
 #include "cli/lines.h"
 #include "cli/out.h"
 #include "cli/sig.h"
+#include "cli/tuned.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -386,16 +387,17 @@ static void cancel(void *batch) { slv_batch_cancel(batch); }
 static int open_all(struct job *b, struct slv_err *err) {
     struct slv_session_opts so = slv_cli_session(&b->o->session);
     struct slv_model_opts mo = {.threads = so.threads};
-    struct slv_batch_opts bo = {.n_sessions = (uint32_t)b->o->sessions,
-                                .n_batch = so.n_batch,
-                                .threads = so.threads,
-                                .memory = so.memory};
+    struct slv_batch_opts bo = {.n_sessions = (uint32_t)b->o->sessions, .memory = so.memory};
     const char *file = slv_cli_arg(b->cli, 1);
     int rc = slv_cli_sampling(&b->o->sampling, b->bias, &b->sampling, err);
     if (!rc) rc = slv_lines_open(file ? file : "-", LINE_MAX, &b->in, err);
     if (!rc)
         rc = slv_cli_model_open(b->cli, slv_cli_arg(b->cli, 0), &mo, !b->o->no_repack_cache, &b->m,
                                 err);
+    if (!rc && !b->o->session.no_tuned) slv_tuned_apply(b->m, &so);
+    bo.n_batch = so.n_batch;
+    bo.threads = so.threads;
+    bo.threads_few = so.threads_few;
     if (!rc) rc = slv_batch_open(b->m, &bo, &b->b, err);
     so.batch = b->b;
     so.n_draft = 0;

@@ -11,6 +11,7 @@
 #include "cli/bench_speculate.h"
 #include "cli/out.h"
 #include "cli/sig.h"
+#include "cli/tuned.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,8 +30,8 @@ static const struct slv_opt rows[] = {
      .imin = 1, .imax = SLV_BENCH_BATCH_MAX, .help = "sessions that draw at once"},
     {"repeat", 'r', SLV_OPT_INT_AT(struct slv_bench_opts, repeat), .arg = "N", .def = "3",
      .imin = 1, .imax = SLV_BENCH_REPEAT_MAX, .help = "runs of each test"},
-    {"batch-size", 0, SLV_OPT_INT_AT(struct slv_bench_opts, batch_size), .arg = "N", .def = "256",
-     .imin = 1, .imax = 8192, .help = "prompt tokens in one step"},
+    {"batch-size", 0, SLV_OPT_INT_AT(struct slv_bench_opts, batch_size), .arg = "N", .imin = 1,
+     .imax = SLV_TUNED_BATCH_MAX, .help = "prompt tokens in one step; default: 256"},
     {"kv", 0, SLV_OPT_CHOICE_AT(struct slv_bench_opts, kv), .arg = "TYPE", .choices = "f16|f32|q8",
      .def = "f16", .help = "element type of the KV cache"},
     {"membw", 0, SLV_OPT_FLAG_AT(struct slv_bench_opts, membw),
@@ -50,6 +51,10 @@ static const struct slv_opt rows[] = {
     {"trace", 0, SLV_OPT_STR_AT(struct slv_bench_opts, trace), .arg = "FILE",
      .help = "also write when each thread worked on which operator, for chrome://tracing or "
              "Perfetto"},
+    {"tune", 0, SLV_OPT_FLAG_AT(struct slv_bench_opts, tune),
+     .help = "instead: find the numbers of threads and the size of a prompt's steps that are "
+             "fastest here, and keep them for run, chat, batch and bench"},
+    SLV_CLI_TUNED_ROW(struct slv_bench_opts, no_tuned),
     SLV_CLI_REPACK_ROW(struct slv_bench_opts, no_repack_cache),
 };
 
@@ -90,7 +95,7 @@ static double token_bytes(const struct slv_bench *b, bool prompt, size_t batch, 
     const struct slv_mat *mat = &b->m->w.out.mat;
     out = (double)((mat->rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS * mat->tile_bytes);
     for (int64_t done = 0; done < n;) { /* only the last step has logits */
-        done += n - done < b->o->batch_size ? n - done : b->o->batch_size;
+        done += n - done < b->batch_size ? n - done : b->batch_size;
         all += weights - out + cache_bytes(b, 1, depth + done);
     }
     return (all + out) / (double)n;
@@ -146,6 +151,7 @@ static int measure(struct slv_bench *b, bool prompt, size_t threads, size_t batc
     double tps[SLV_BENCH_REPEAT_MAX] = {0}, joules = -1.0;
     int rc = slv_bench_check_room(b, depth, n, err);
     if (rc) return rc;
+    if (!prompt) threads = slv_bench_drawing(b, threads, batch);
     if (batch > 1) rc = slv_bench_batch(b, threads, batch, depth, n, tps, &joules, err);
     else rc = measure_one(b, prompt, threads, depth, n, tps, &joules, err);
     if (rc) return rc;
@@ -188,7 +194,7 @@ static int speculate(struct slv_bench *b, size_t threads, struct slv_err *err) {
                                     .repack_cache = !o->no_repack_cache,
                                     .draft = o->draft,
                                     .n = (uint32_t)o->gen,
-                                    .batch = (uint32_t)o->batch_size,
+                                    .batch = (uint32_t)b->batch_size,
                                     .repeat = (uint32_t)o->repeat,
                                     .threads = (uint32_t)threads,
                                     .kv = (enum slv_kv_kind)o->kv};
@@ -199,7 +205,7 @@ static int measure_threads(struct slv_bench *b, size_t threads, struct slv_err *
     const struct slv_bench_opts *o = b->o;
     if (o->speculate) return speculate(b, threads, err);
     int rc = o->membw ? measure_bus(b, threads, err) : 0;
-    if (o->ops) return rc;
+    if (o->ops || o->tune) return rc;
     for (size_t d = 0; d < o->depth.n && !rc; d++)
         for (size_t i = 0; i < o->batch.n && !rc; i++) {
             size_t batch = (size_t)o->batch.v[i];
@@ -211,7 +217,7 @@ static int measure_threads(struct slv_bench *b, size_t threads, struct slv_err *
 
 /* Rows for each number of threads, then operators. */
 static int measure_all(struct slv_bench *b, struct slv_err *err) {
-    size_t threads[SLV_OPT_LIST_MAX] = {slv_team_cpus()}, n = b->o->threads.n;
+    size_t threads[SLV_OPT_LIST_MAX] = {b->threads}, n = b->o->threads.n;
     for (size_t i = 0; i < n; i++)
         threads[i] = (size_t)b->o->threads.v[i];
     int rc = 0;
@@ -219,6 +225,7 @@ static int measure_all(struct slv_bench *b, struct slv_err *err) {
     for (size_t i = 0; i < n && !rc; i++)
         rc = measure_threads(b, threads[i], err);
     if (b->cli->json) slv_json_array_end(&b->j);
+    if (!rc && b->o->tune) rc = slv_bench_tune(b, err);
     if (!rc && (b->o->ops || b->o->trace)) rc = slv_bench_ops(b, threads, n, err);
     return rc;
 }
@@ -227,9 +234,10 @@ static void head(struct slv_bench *b, const char *path) {
     struct slv_model_info i;
     slv_model_info(b->m, &i);
     if (!b->cli->json) {
-        slv_out_printf("%s: %s, %.1f M parameters; %s, %zu processors; loaded in %.0f ms\n", path,
-                       i.arch, (double)i.params * 1e-6, i.cpu, slv_team_cpus(), b->load_ms);
-        if (b->o->speculate || b->o->ops) return;
+        slv_out_printf("%s: %s, %.1f M parameters; %s, %zu processors; loaded in %.0f ms%s\n", path,
+                       i.arch, (double)i.params * 1e-6, i.cpu, slv_team_cpus(), b->load_ms,
+                       b->tuned ? "; tuned" : "");
+        if (b->o->speculate || b->o->ops || b->o->tune) return;
         slv_out_printf("%-8s %7s %5s %6s  %10s  %10s  %10s  %7s\n", "test", "threads", "batch",
                        "depth", "tokens/s", "lowest", "highest", "GB/s");
         return;
@@ -246,6 +254,7 @@ static void head(struct slv_bench *b, const char *path) {
     slv_json_uint(&b->j, "bytes", i.file_bytes);
     slv_json_uint(&b->j, "weights", b->m->w.tile_bytes);
     slv_json_str(&b->j, "packed", i.cached ? "cached" : "built");
+    slv_json_bool(&b->j, "tuned", b->tuned);
     slv_json_object_end(&b->j);
     slv_json_array(&b->j, "rows");
 }
@@ -270,6 +279,9 @@ static int tail(struct slv_bench *b, struct slv_err *err) {
 
 /* Options that would be passed over in silence. */
 static int check_options(const struct slv_bench_opts *o, struct slv_err *err) {
+    const char *other = o->ops ? "ops" : o->trace ? "trace" : "tune";
+    bool depths = o->depth.n > 1 || o->depth.v[0] != 0,
+         batches = o->batch.n > 1 || o->batch.v[0] != 1;
     if (!o->prompt && !o->gen && (!o->membw || o->ops || o->trace))
         return slv_err_set(err, SLV_E_USAGE, "bench: -p 0 -n 0: nothing to measure");
     if (o->speculate && !o->gen)
@@ -277,9 +289,29 @@ static int check_options(const struct slv_bench_opts *o, struct slv_err *err) {
     if (!o->speculate && (o->draft || o->raw))
         return slv_err_set(err, SLV_E_USAGE, "bench: --%s: goes with --speculate",
                            o->draft ? "draft" : "raw");
-    if (o->speculate && (o->ops || o->trace))
-        return slv_err_set(err, SLV_E_USAGE, "bench: --%s: not together with --speculate",
-                           o->ops ? "ops" : "trace");
+    if (o->speculate && (o->ops || o->trace || o->tune))
+        return slv_err_set(err, SLV_E_USAGE, "bench: --%s: not together with --speculate", other);
+    if (o->ops && batches)
+        return slv_err_set(err, SLV_E_USAGE, "bench: --ops: operators are those of one session");
+    if (o->tune && (!o->prompt || !o->gen || o->threads.n || o->batch_size || o->ops || o->trace ||
+                    depths || batches))
+        return slv_err_set(err, SLV_E_USAGE,
+                           "bench: --tune: tries threads and sizes of steps itself, with a prompt "
+                           "and tokens to draw, and nothing else");
+    return 0;
+}
+
+/* What a session would have, where the options do not say otherwise. */
+static int fill_defaults(struct slv_bench *b, struct slv_err *err) {
+    const struct slv_bench_opts *o = b->o;
+    struct slv_session_opts so = {.threads = o->threads.n ? 1 : 0,
+                                  .n_batch = (uint32_t)o->batch_size};
+    if (!o->no_tuned && !o->tune) b->tuned = slv_tuned_apply(b->m, &so);
+    int rc = slv_session_opts_fill(b->m, &so, &so, err);
+    if (rc) return rc;
+    b->threads = so.threads;
+    b->threads_few = so.threads_few;
+    b->batch_size = o->batch_size ? o->batch_size : so.n_batch;
     return 0;
 }
 
@@ -300,8 +332,9 @@ static int bench(const struct slv_cli *cli, const void *opts, struct slv_err *er
     b.load_ms = (double)(now() - t0) * 1e-6;
     slv_buf_init(&b.out, (size_t)16 << 20);
     slv_json_init(&b.j, &b.out);
+    rc = fill_defaults(&b, err);
     head(&b, slv_cli_arg(cli, 0) ? slv_cli_arg(cli, 0) : b.path.data);
-    rc = measure_all(&b, err);
+    if (!rc) rc = measure_all(&b, err);
     if (!rc) rc = tail(&b, err);
     slv_buf_fini(&b.out);
     slv_buf_fini(&b.path);

@@ -456,8 +456,8 @@ static int open_all(struct chat *c, struct slv_err *err) {
     if (!rc)
         rc = slv_cli_draft_open(c->cli, &c->o->draft, &so, !c->o->no_repack_cache, &c->draft, err);
     if (!rc)
-        rc = slv_cli_session_open(c->cli, name, &so, !c->o->no_repack_cache, &c->draft, &c->m,
-                                  &c->s, err);
+        rc = slv_cli_session_open(c->cli, name, &so, !c->o->session.no_tuned,
+                                  !c->o->no_repack_cache, &c->draft, &c->m, &c->s, err);
     if (rc) return rc;
     c->gen.draft = c->draft.s;
     c->held = slv_mem_calloc(slv_session_context(c->s), sizeof *c->held);

@@ -3,6 +3,7 @@
 #include "cli/cmd.h"
 #include "cli/engine.h"
 #include "cli/out.h"
+#include "cli/tuned.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "engine/model.h"
@@ -17,10 +18,10 @@ struct opts {
     bool partial, packed;
 };
 
-/* Where a model's file is, and its packed weights; "" for what cannot be told: such a model is
- * removed all the same. */
+/* Where a model's file is, its packed weights, and what was tuned for it here; "" for what cannot be
+ * told: such a model is removed all the same. */
 static void find_files(struct slv_store *st, const char *name, struct slv_buf *file,
-                       struct slv_buf *packed) {
+                       struct slv_buf *packed, struct slv_buf *tuned) {
     struct slv_model_opts look = {.inspect = true};
     struct slv_store_model sm;
     struct slv_model *m = NULL;
@@ -34,30 +35,33 @@ static void find_files(struct slv_store *st, const char *name, struct slv_buf *f
     if (ok) {
         const struct slv_repack_model rm = {m->gguf, &m->h, &m->w};
         if (slv_repack_path(&rm, folder.data, packed)) slv_buf_clear(packed);
+        if (slv_tuned_path(m, tuned)) slv_buf_clear(tuned);
     }
     slv_model_close(m);
     slv_buf_fini(&folder);
     slv_arena_fini(&arena);
 }
 
-/* Drops the packed weights of a model whose file has gone; another name may still stand for it. */
-static uint64_t drop_packed(const struct slv_buf *file, const struct slv_buf *packed) {
+/* Drops what belongs to a model whose file has gone; another name may still stand for it. */
+static uint64_t drop(const struct slv_buf *file, const struct slv_buf *own) {
     struct stat s;
     bool gone = file->len && access(file->data, F_OK) && errno == ENOENT;
-    if (!gone || !packed->len || lstat(packed->data, &s) || unlink(packed->data)) return 0;
+    if (!gone || !own->len || lstat(own->data, &s) || unlink(own->data)) return 0;
     return (uint64_t)s.st_blocks * 512;
 }
 
 static int remove_one(struct slv_store *st, const char *name, uint64_t *ret_freed,
                       struct slv_err *err) {
-    struct slv_buf file, packed;
+    struct slv_buf file, packed, tuned;
     slv_buf_init(&file, 65536);
     slv_buf_init(&packed, 65536);
-    find_files(st, name, &file, &packed);
+    slv_buf_init(&tuned, 65536);
+    find_files(st, name, &file, &packed, &tuned);
     int rc = slv_store_remove(st, name, ret_freed, err);
-    if (!rc) *ret_freed += drop_packed(&file, &packed);
+    if (!rc) *ret_freed += drop(&file, &packed) + drop(&file, &tuned);
     slv_buf_fini(&file);
     slv_buf_fini(&packed);
+    slv_buf_fini(&tuned);
     return rc;
 }
 

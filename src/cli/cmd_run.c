@@ -250,8 +250,8 @@ static int run_all(struct run *r, struct slv_err *err) {
     if (r->o->echo_tokens) so->n_logits = 16;
     int rc = slv_cli_draft_open(r->cli, &r->o->draft, so, repack_cache, &r->draft, err);
     if (!rc)
-        rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), so, repack_cache, &r->draft,
-                                  &r->model, &r->session, err);
+        rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), so, !r->o->session.no_tuned,
+                                  repack_cache, &r->draft, &r->model, &r->session, err);
     if (!rc) rc = make_prompt(r, slv_cli_arg(r->cli, 1), err);
     if (rc) return rc;
     struct slv_model_info info;

@@ -3,6 +3,7 @@
 #include "cli/cmd.h"
 #include "cli/engine.h"
 #include "cli/out.h"
+#include "cli/tuned.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -183,6 +184,7 @@ static int show(const struct slv_cli *cli, const void *opts, struct slv_err *err
     int rc = slv_cli_model_open(cli, slv_cli_arg(cli, 0), &mo, false, &m, err);
     if (!rc) {
         slv_model_info(m, &i);
+        if (!o->session.no_tuned) slv_tuned_apply(m, &so);
         rc = slv_model_memory(m, &so, &mem, err);
     }
     uint32_t ctx = so.n_ctx ? so.n_ctx : i.n_ctx < 4096 ? i.n_ctx : 4096;

@@ -6,6 +6,7 @@
 #include "base/utf8.h"
 #include "cli/out.h"
 #include "cli/sig.h"
+#include "cli/tuned.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -125,10 +126,10 @@ static int check_memory(const struct slv_cli *cli, const char *name,
     return rc == SLV_E_FIT ? rc : 0; /* anything else is met again when it is opened in earnest */
 }
 
-int slv_cli_session_open(const struct slv_cli *cli, const char *name,
-                         const struct slv_session_opts *o, bool repack_cache,
-                         const struct slv_cli_draft *draft, struct slv_model **ret,
-                         struct slv_session **ret_session, struct slv_err *err) {
+int slv_cli_session_open(const struct slv_cli *cli, const char *name, struct slv_session_opts *o,
+                         bool tuned, bool repack_cache, const struct slv_cli_draft *draft,
+                         struct slv_model **ret, struct slv_session **ret_session,
+                         struct slv_err *err) {
     struct slv_model_opts mo = {.threads = o->threads};
     int rc = o->memory ? check_memory(cli, name, o, err) : 0;
     if (!rc) rc = slv_cli_model_open(cli, name, &mo, repack_cache, ret, err);
@@ -136,6 +137,7 @@ int slv_cli_session_open(const struct slv_cli *cli, const char *name,
         rc = slv_model_same_vocabulary(*ret, draft->m, err);
         if (rc) slv_err_prefix(err, rc, "--draft");
     }
+    if (!rc && tuned) slv_tuned_apply(*ret, o);
     if (!rc) rc = slv_session_open(*ret, o, ret_session, err);
     if (rc) {
         slv_model_close(*ret);

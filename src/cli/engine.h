@@ -12,12 +12,19 @@ struct slv_cli_session_opts {
     int64_t ctx, threads, batch;
     int kv; /* place in "f16|f32|q8", which is enum slv_kv_kind */
     uint64_t memory;
+    bool no_tuned;
 };
 /* Of every command that reads a model's weights. */
 #define SLV_CLI_REPACK_ROW(S, m)                                                                   \
     {                                                                                              \
         "no-repack-cache", 0, SLV_OPT_FLAG_AT(S, m),                                               \
             .help = "neither use nor keep packed weights (SELVAGE_HOME's folder packed/)"          \
+    }
+/* Of every command that uses what bench --tune has found (tuned.h). */
+#define SLV_CLI_TUNED_ROW(S, m)                                                                    \
+    {                                                                                              \
+        "no-tuned", 0, SLV_OPT_FLAG_AT(S, m),                                                      \
+            .help = "pass over what bench --tune has found for this model here"                    \
     }
 #define SLV_CLI_SESSION_ROWS(S, m)                                                                 \
     {"ctx",                                                                                        \
@@ -33,7 +40,7 @@ struct slv_cli_session_opts {
          .arg = "N",                                                                               \
          .imin = 1,                                                                                \
          .imax = 256,                                                                              \
-         .help = "threads; default: SLV_THREADS, or one for each core"},                      \
+         .help = "threads; default: SLV_THREADS, or one for each core"},                           \
         {"batch",                                                                                  \
          'b',                                                                                      \
          SLV_OPT_INT_AT(S, m.batch),                                                               \
@@ -48,7 +55,7 @@ struct slv_cli_session_opts {
          .choices = "f16|f32|q8",                                                                  \
          .def = "f16",                                                                             \
          .help = "element type of the KV cache"},                                                  \
-    {                                                                                              \
+        SLV_CLI_TUNED_ROW(S, m.no_tuned), {                                                        \
         "memory", 0, SLV_OPT_SIZE_AT(S, m.memory),                                                 \
             .arg = "SIZE", .imin = 1 << 20, .imax = INT64_MAX,                                     \
             .help = "refuse what would take more, weights included"                                \
@@ -224,14 +231,14 @@ int slv_cli_draft_open(const struct slv_cli *cli, const struct slv_cli_draft_opt
                        struct slv_err *err) SLV_MUST_USE;
 void slv_cli_draft_close(struct slv_cli_draft *d);
 
-/* Opens a model and a session. With a limit of memory nothing large is read before it is known that
- * both fit. `draft` is refused if it has other tokens. From here on a signal that is watched for
+/* Opens a model and a session; `tuned`: *o gets what was found to be fastest, where it leaves that
+ * open. With a limit of memory nothing large is read before it is known that both fit. `draft` is refused if it has other tokens. From here on a signal that is watched for
  * stops the session and the draft's; slv_cli_session_close ends that. On failure nothing is left
  * open. */
-int slv_cli_session_open(const struct slv_cli *cli, const char *name,
-                         const struct slv_session_opts *o, bool repack_cache,
-                         const struct slv_cli_draft *draft, struct slv_model **ret,
-                         struct slv_session **ret_session, struct slv_err *err) SLV_MUST_USE;
+int slv_cli_session_open(const struct slv_cli *cli, const char *name, struct slv_session_opts *o,
+                         bool tuned, bool repack_cache, const struct slv_cli_draft *draft,
+                         struct slv_model **ret, struct slv_session **ret_session,
+                         struct slv_err *err) SLV_MUST_USE;
 /* Reads a prompt, with progress where that takes time. */
 int slv_cli_feed(const struct slv_cli *cli, struct slv_session *s, const int32_t *ids, size_t n,
                  struct slv_err *err) SLV_MUST_USE;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What bench measures and shows, on a tiny model: rows, operators, traces.
+"""What bench measures and shows, on a tiny model: rows, operators, traces, tuning.
 
     test_bench.py SELVAGE MODEL     (TAP on standard output)
 
@@ -138,7 +138,68 @@ def options_that_do_not_go_together_are_refused():
     fails(run("bench", MODEL, "-p", "0", "-n", "0"), 2, "nothing to measure")
     fails(run("bench", MODEL, "-p", "0", "-n", "0", "--membw", "--ops"), 2, "nothing to measure")
     fails(run("bench", MODEL, "--speculate", "/dev/null", "--ops"), 2, "--ops", "--speculate")
+    fails(run("bench", MODEL, "--ops", "-b", "1,4"), 2, "one session")
+    for more in (("-p", "0"), ("-n", "0"), ("-t", "1"), ("--batch-size", "8"), ("--ops",), ("-d", "4"), ("-b", "2")):
+        fails(run("bench", MODEL, "--tune", *more), 2, "--tune")
     fails(run("bench", MODEL, "-n", "4", "-p", "0", "-d", "100000", "--ops"), 2, "positions")
+
+
+ASK = ["run", MODEL, "--raw", "some words to begin with, and some more of them", "-n", "12", "--logprobs", "3",
+       "--echo-tokens", "--json"]
+
+
+def said(*more, env=None):
+    done = run(*ASK, *more, env=env)
+    assert done.returncode == 0, done.stderr.decode()
+    out = json.loads(done.stdout)
+    return [out[key] for key in ("text", "tokens", "logprobs", "prompt_logprobs", "finish")], done.stderr.decode()
+
+
+@test
+def what_was_tuned_is_used_and_changes_no_answer():
+    assert bench("-p", "8", "-n", "4", "--repeat", "1")["model"]["tuned"] is False
+    before, _ = said()
+    out = bench("--tune", "-p", "200", "-n", "16", "--repeat", "2")["tune"]
+    tried = [(t["what"], t["threads"], t["step"]) for t in out["tried"]]
+    assert all(t["tps"] > 0 for t in out["tried"]), tried
+    assert {t[1] for t in tried if t[0] == "decode"} >= {1}
+    for side in ("before", "after"):
+        assert out[side]["prompt_tps"] > 0 and out[side]["decode_tps"] > 0
+        assert 1 <= out[side]["decode_threads"] <= out[side]["prompt_threads"]
+    assert out["after"]["prompt_tps"] >= out["before"]["prompt_tps"] and \
+        out["after"]["decode_tps"] >= out["before"]["decode_tps"]
+    file = pathlib.Path(out["file"])
+    assert file.parent == pathlib.Path(HOME, "tuned") and os.listdir(file.parent) == [file.name]
+    used = bench("-p", "8", "-n", "4", "--repeat", "1")
+    assert used["model"]["tuned"] is True
+    assert [r["threads"] for r in used["rows"]] == [out["after"]["prompt_threads"], out["after"]["decode_threads"]]
+    assert bench("-p", "8", "-n", "4", "--repeat", "1", "--no-tuned")["model"]["tuned"] is False
+    for args in ((), ("--no-tuned",), ("-t", "3"), ("-b", "5")):
+        assert said(*args) == (before, ""), args
+    # a foreign or broken file costs one line, and nothing else
+    good = file.read_bytes()
+    for bad in (good[:-1], good.replace(b"tuned 1", b"tuned 2"), b"", os.urandom(5000), good.replace(b"threads, ", b"threadz, ")):
+        file.write_bytes(bad)
+        answer, err = said()
+        assert answer == before and err.count("\n") == 1 and "passed over" in err and str(file) in err, (bad, err)
+        assert said("--no-tuned") == (before, "")
+        assert said("-t", "1", "-b", "16") == (before, ""), "nothing was left to fill in"
+    file.write_bytes(good)
+    assert said() == (before, "")
+    lines = b'{"prompt": "one"}\n{"prompt": "two"}\n'
+    got = [subprocess.run([SELVAGE, "batch", MODEL, "-", "-n", "6", *more], input=lines, capture_output=True, check=True)
+           for more in ((), ("--no-tuned",))]
+    assert got[0].stdout == got[1].stdout and got[0].stdout.count(b"\n") == 2
+
+
+@test
+def a_model_takes_along_what_was_tuned_for_it():
+    assert run("pull", "--quiet", "--from", MODEL, "tiny:x").returncode == 0
+    done = run("bench", "tiny:x", "--tune", "-p", "8", "-n", "4", "--repeat", "1")
+    assert done.returncode == 0 and b"before" in done.stdout and b"kept in " in done.stdout, done
+    assert os.listdir(HOME + "/tuned")
+    assert run("rm", "--quiet", "tiny:x").returncode == 0
+    assert not os.listdir(HOME + "/tuned")
 
 
 def main():
