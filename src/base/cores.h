@@ -1,8 +1,8 @@
 /* cores.h: what processors this process may use, and how many threads are worth having.
  *
- * Counted are the processors that are online and in the process's affinity mask; of those that share
- * a core (hyper-threads) one, because two of them are no faster than one at what this program does;
- * and of cores of different speed (big.LITTLE) as many of the fastest as make a stage of work
+ * Counted are the processors that are online and in the process's affinity mask; of those that
+ * share a core (hyper-threads) one, because two of them are no faster than one at what this program
+ * does; and of cores of different speed (big.LITTLE) as many of the fastest as make a stage of work
  * shortest: see slv_cores_best. A cgroup's quota of processor time, rounded up, is the most.
  *
  * Sources: Linux's Documentation/admin-guide/cputopology.rst, cgroup-v2.rst, cgroup-v1 (CFS

@@ -1,10 +1,10 @@
-/* energy.h: what the processors have used, by the counters that Linux shows (powercap: Intel's RAPL,
- * which AMD has too).
+/* energy.h: what the processors have used, by the counters that Linux shows (powercap: Intel's
+ * RAPL, which AMD has too).
  *
- * Counted are the zones of whole packages, and memory's where it has one of its own: cores, graphics
- * and "psys" are in them or overlap with them. A counter is in uJ and wraps at a number that it
- * states, after some minutes at the least: what is measured must be read once in that time. Where
- * there is no counter, or it may not be read (as usual without root), there is no number.
+ * Counted are the zones of whole packages, and memory's where it has one of its own: cores,
+ * graphics and "psys" are in them or overlap with them. A counter is in uJ and wraps at a number
+ * that it states, after some minutes at the least: what is measured must be read once in that time.
+ * Where there is no counter, or it may not be read (as usual without root), there is no number.
  *
  * Source: Documentation/power/powercap/powercap.rst of Linux. Threads: one at a time. */
 #ifndef SLV_BASE_ENERGY_H

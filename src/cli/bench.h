@@ -116,8 +116,8 @@ int slv_bench_ops(struct slv_bench *b, const size_t *threads, size_t n,
 
 /* --- tuning ----------------------------------------------------------------------------------- */
 
-/* Finds and keeps what is fastest, with a table of before and after, or "tune" of the JSON document.
- */
+/* Finds and keeps what is fastest, with a table of before and after, or "tune" of the JSON
+ * document. */
 int slv_bench_tune(struct slv_bench *b, struct slv_err *err) SLV_MUST_USE;
 
 #endif

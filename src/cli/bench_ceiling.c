@@ -1,4 +1,4 @@
-/* bench_ceiling.c: what memory and the product kernels of this machine give at most: see bench.h. */
+/* bench_ceiling.c: what this machine's memory and product kernels give at most: see bench.h. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/team.h"

@@ -1,8 +1,9 @@
 /* bench_ops.c: bench --ops and --trace: where the time of a token goes, by operator: see bench.h.
  *
  * Times are those of a mean member: work of all members divided by their number, so that operators,
- * waiting and the rest add up to the time of a step; GB/s and TOP/s are of the time in which members
- * work, to be held against the ceilings, which are measured in the same run with as many threads.
+ * waiting and the rest add up to the time of a step; GB/s and TOP/s are of the time in which
+ * members work, to be held against the ceilings, which are measured in the same run with as many
+ * threads.
  *
  * The trace is the Trace Event Format's array of complete events ("ph":"X", times in us), which
  * chrome://tracing and Perfetto open: a process for each setting, a thread for each member, on the

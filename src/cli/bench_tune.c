@@ -1,9 +1,9 @@
 /* bench_tune.c: bench --tune: what is fastest for this model here: see bench.h and tuned.h.
  *
- * Numbers of threads are tried for drawing tokens and for reading a prompt, then sizes of a prompt's
- * steps. Candidates are measured in turn, round after round, and stand for their best round, because
- * what disturbs a measurement makes it slower. A default is only left for what is clearly faster,
- * found so once more when both are measured at the end. */
+ * Numbers of threads are tried for drawing tokens and for reading a prompt, then sizes of a
+ * prompt's steps. Candidates are measured in turn, round after round, and stand for their best
+ * round, because what disturbs a measurement makes it slower. A default is only left for what is
+ * clearly faster, found so once more when both are measured at the end. */
 #include "base/clock.h"
 #include "base/cores.h"
 #include "base/log.h"

@@ -90,15 +90,16 @@ static double cache_bytes(const struct slv_bench *b, size_t batch, int64_t at) {
 /* Bytes read a token: weights once a step, whatever the number of its sessions or tokens. */
 static double token_bytes(const struct slv_bench *b, bool prompt, size_t batch, int64_t depth,
                           int64_t n) {
-    double weights = (double)b->m->w.tile_bytes, out, all = 0.0;
-    if (!prompt) return (weights + cache_bytes(b, batch, depth + n / 2)) / (double)batch;
     const struct slv_mat *mat = &b->m->w.out.mat;
-    out = (double)((mat->rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS * mat->tile_bytes);
+    const size_t tiles = (mat->rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS;
+    double weights = (double)b->m->w.tile_bytes, out = (double)tiles * (double)mat->tile_bytes;
+    double all = out;
+    if (!prompt) return (weights + cache_bytes(b, batch, depth + n / 2)) / (double)batch;
     for (int64_t done = 0; done < n;) { /* only the last step has logits */
         done += n - done < b->batch_size ? n - done : b->batch_size;
         all += weights - out + cache_bytes(b, 1, depth + done);
     }
-    return (all + out) / (double)n;
+    return all / (double)n;
 }
 
 static void put_row(struct slv_bench *b, const struct row *r) {

@@ -18,8 +18,8 @@ struct opts {
     bool partial, packed;
 };
 
-/* Where a model's file is, its packed weights, and what was tuned for it here; "" for what cannot be
- * told: such a model is removed all the same. */
+/* Where a model's file is, its packed weights, and what was tuned for it here; "" for what cannot
+ * be told: such a model is removed all the same. */
 static void find_files(struct slv_store *st, const char *name, struct slv_buf *file,
                        struct slv_buf *packed, struct slv_buf *tuned) {
     struct slv_model_opts look = {.inspect = true};

@@ -232,9 +232,9 @@ int slv_cli_draft_open(const struct slv_cli *cli, const struct slv_cli_draft_opt
 void slv_cli_draft_close(struct slv_cli_draft *d);
 
 /* Opens a model and a session; `tuned`: *o gets what was found to be fastest, where it leaves that
- * open. With a limit of memory nothing large is read before it is known that both fit. `draft` is refused if it has other tokens. From here on a signal that is watched for
- * stops the session and the draft's; slv_cli_session_close ends that. On failure nothing is left
- * open. */
+ * open. With a limit of memory nothing large is read before it is known that both fit. `draft` is
+ * refused if it has other tokens. From here on a signal that is watched for stops the session and
+ * the draft's; slv_cli_session_close ends that. On failure nothing is left open. */
 int slv_cli_session_open(const struct slv_cli *cli, const char *name, struct slv_session_opts *o,
                          bool tuned, bool repack_cache, const struct slv_cli_draft *draft,
                          struct slv_model **ret, struct slv_session **ret_session,

@@ -43,8 +43,8 @@ const char *slv_tuned_read(const char *text, size_t n, const char *machine, uint
 
 /* --- files ------------------------------------------------------------------------------------ */
 
-/* What was found for the model on this machine. SLV_E_NOENT: nothing, or (said in a line of the log)
- * nothing that can be used. */
+/* What was found for the model on this machine. SLV_E_NOENT: nothing, or (said in a line of the
+ * log) nothing that can be used. */
 int slv_tuned_load(struct slv_model *m, struct slv_tuned *ret) SLV_MUST_USE;
 
 /* Keeps it; *ret_path is the file's. */
