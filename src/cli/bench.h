@@ -85,7 +85,7 @@ int slv_bench_batch(struct slv_bench *b, size_t threads, size_t batch, int64_t d
                     double *tps, double *ret_joules, struct slv_err *err) SLV_MUST_USE;
 
 /* Joules that the processors have used since slv_bench_energy_begin; negative where the machine
- * does not tell. */
+ * does not tell, or where it was too short for its counters. */
 void slv_bench_energy_begin(struct slv_bench *b);
 double slv_bench_energy(struct slv_bench *b);
 

@@ -82,6 +82,6 @@ void slv_bench_energy_begin(struct slv_bench *b) {
 
 double slv_bench_energy(struct slv_bench *b) {
     uint64_t uj = 0;
-    if (!b->has_energy || slv_energy_read(&b->energy, &uj)) return -1.0;
-    return (double)uj * 1e-6;
+    bool told = b->has_energy && !slv_energy_read(&b->energy, &uj);
+    return told && uj ? (double)uj * 1e-6 : -1.0;
 }

@@ -239,8 +239,10 @@ static void head(struct slv_bench *b, const char *path) {
                        i.arch, (double)i.params * 1e-6, i.cpu, slv_team_cpus(), b->load_ms,
                        b->tuned ? "; tuned" : "");
         if (b->o->speculate || b->o->ops || b->o->tune) return;
-        slv_out_printf("%-8s %7s %5s %6s  %10s  %10s  %10s  %7s\n", "test", "threads", "batch",
-                       "depth", "tokens/s", "lowest", "highest", "GB/s");
+        slv_bench_energy_begin(b);
+        slv_out_printf("%-8s %7s %5s %6s  %10s  %10s  %10s  %7s%s\n", "test", "threads", "batch",
+                       "depth", "tokens/s", "lowest", "highest", "GB/s",
+                       b->has_energy ? "   J/token" : "");
         return;
     }
     slv_json_object(&b->j, NULL);
