@@ -76,6 +76,9 @@ int slv_bench_check_room(const struct slv_bench *b, int64_t depth, int64_t n,
 /* How many of so many threads draw tokens for so many sessions. */
 size_t slv_bench_drawing(const struct slv_bench *b, size_t threads, size_t sessions);
 
+/* Says so where other programs are at work: for what is told apart by small differences. */
+void slv_bench_warn_busy(void);
+
 /* A token to feed: which one makes no difference to speed. */
 int32_t slv_bench_token(struct slv_bench *b);
 

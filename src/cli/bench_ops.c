@@ -319,8 +319,7 @@ static int one_setting(struct ops *o, const struct setting *s, struct slv_err *e
     size_t events = !b->o->trace                   ? 0
                     : o->events < TRACE_EVENTS_MAX ? TRACE_EVENTS_MAX - o->events
                                                    : 1;
-    int rc = slv_bench_check_room(b, s->depth, s->n, err);
-    if (!rc) rc = slv_bench_rig_open(b, s->threads, (uint32_t)(s->depth + s->n), &r, err);
+    int rc = slv_bench_rig_open(b, s->threads, (uint32_t)(s->depth + s->n), &r, err);
     if (rc) return rc;
     rc = slv_profile_open(&b->m->plan, s->threads, events, &p);
     if (rc) slv_err_set(err, rc, "no memory for a profile");
@@ -350,6 +349,10 @@ int slv_bench_ops(struct slv_bench *b, const size_t *threads, size_t n, struct s
     slv_buf_init(&o.text, TRACE_BYTES_MAX);
     slv_json_init(&o.trace, &o.text);
     slv_json_array(&o.trace, NULL);
+    int64_t most = b->o->prompt > b->o->gen ? b->o->prompt : b->o->gen;
+    for (size_t d = 0; d < b->o->depth.n && !rc; d++)
+        rc = slv_bench_check_room(b, b->o->depth.v[d], most, err);
+    if (!rc && b->o->ops) slv_bench_warn_busy();
     if (b->cli->json && b->o->ops) slv_json_array(&b->j, "ops");
     for (size_t i = 0; i < n && !rc; i++)
         for (size_t d = 0; d < b->o->depth.n && !rc; d++)

@@ -1,8 +1,13 @@
 /* bench_rig.c: the sessions that bench measures, below the library's own: see bench.h. */
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/team.h"
 #include "cli/bench.h"
 #include "cli/sig.h"
+
+#include <stdlib.h>
+
+#define BUSY 0.5 /* of the cores, by the load of the last minute */
 
 int32_t slv_bench_token(struct slv_bench *b) {
     b->rnd = b->rnd * 6364136223846793005u + 1442695040888963407u;
@@ -84,4 +89,13 @@ double slv_bench_energy(struct slv_bench *b) {
     uint64_t uj = 0;
     bool told = b->has_energy && !slv_energy_read(&b->energy, &uj);
     return told && uj ? (double)uj * 1e-6 : -1.0;
+}
+
+void slv_bench_warn_busy(void) {
+    double load = 0.0;
+    if (getloadavg(&load, 1) == 1 && load > BUSY * (double)slv_team_cpus())
+        slv_log(SLV_LOG_WARN,
+                "this machine has other work (load %.1f): what is measured now need "
+                "not hold when it has none",
+                load);
 }

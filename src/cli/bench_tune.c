@@ -6,19 +6,15 @@
  * clearly faster, found so once more when both are measured at the end. */
 #include "base/clock.h"
 #include "base/cores.h"
-#include "base/log.h"
 #include "base/team.h"
 #include "cli/bench.h"
 #include "cli/out.h"
 #include "cli/tuned.h"
 
-#include <stdlib.h>
-
 #define CLEARLY 1.03
 #define PROMPT_MOST 512 /* tokens of a round */
 #define GEN_MOST 32
 #define TRIED_MAX 32
-#define BUSY 0.5 /* of the cores */
 
 /* One thing that is tried. */
 struct candidate {
@@ -196,15 +192,6 @@ static int conclude(struct tune *t, struct slv_err *err) {
     return rc;
 }
 
-static void warn_if_busy(void) {
-    double load = 0.0;
-    if (getloadavg(&load, 1) == 1 && load > BUSY * (double)slv_team_cpus())
-        slv_log(SLV_LOG_WARN,
-                "this machine has other work (load %.1f): what is found now may not "
-                "be the fastest when it has none",
-                load);
-}
-
 int slv_bench_tune(struct slv_bench *b, struct slv_err *err) {
     const uint32_t cpus = (uint32_t)slv_team_cpus();
     struct slv_session_opts so = {0};
@@ -217,7 +204,7 @@ int slv_bench_tune(struct slv_bench *b, struct slv_err *err) {
                      .before = {cpus, cpus, so.n_batch},
                      .after = {cpus, cpus, so.n_batch}};
     if (t.prompt > room) t.prompt = room;
-    warn_if_busy();
+    slv_bench_warn_busy();
     if (t.gen > room) t.gen = room;
     if (b->cli->json) {
         slv_json_object(&b->j, "tune");
