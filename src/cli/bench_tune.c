@@ -181,12 +181,12 @@ static int conclude(struct tune *t, struct slv_err *err) {
         side_json(&b->j, "after", &t->after, prompt[1], decode[1]);
         slv_json_str(&b->j, "file", path.data);
         slv_json_object_end(&b->j);
-    } else if (!rc) {
+    } else { /* what was found is shown also where it cannot be kept */
         slv_out_printf("\n%-8s %7s %10s  %10s   %7s  %10s\n", "", "threads", "step", "prompt t/s",
                        "threads", "decode t/s");
         side_line("before", &t->before, prompt[0], decode[0]);
         side_line("after", &t->after, prompt[1], decode[1]);
-        slv_out_printf("kept in %s\n", path.data);
+        if (!rc) slv_out_printf("kept in %s\n", path.data);
     }
     slv_buf_fini(&path);
     return rc;

@@ -202,6 +202,16 @@ def a_model_takes_along_what_was_tuned_for_it():
     assert not os.listdir(HOME + "/tuned")
 
 
+@test
+def what_cannot_be_kept_is_shown_all_the_same():
+    os.rmdir(HOME + "/tuned")
+    pathlib.Path(HOME, "tuned").write_text("in the way")
+    done = run("bench", MODEL, "--quiet", "--tune", "-p", "8", "-n", "4", "--repeat", "1")
+    pathlib.Path(HOME, "tuned").unlink()
+    assert b"before" in done.stdout and b"after" in done.stdout and b"kept in" not in done.stdout, done.stdout
+    fails(done, 5, "tuned", "not a folder")
+
+
 def main():
     print(f"1..{len(TESTS)}")
     failed = 0
