@@ -1,10 +1,13 @@
 /* mem.c: see mem.h. The two counters are the only global state; both are touched by relaxed atomics
  * because only their own values matter. */
+#define _GNU_SOURCE
 #include "base/mem.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static _Atomic uint64_t allocations;
 static _Atomic uint64_t fail_number; /* the value of `allocations` that fails; 0: none */
@@ -39,6 +42,36 @@ void *slv_mem_alloc_aligned(size_t align, size_t size) {
     void *p;
     if (!allowed() || posix_memalign(&p, align, size ? size : 1)) return NULL;
     return p;
+}
+
+static size_t system_page(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+void *slv_mem_map(size_t align, size_t size) {
+    size_t page = system_page(), room;
+    if (align < page) align = page;
+    if (!slv_size_align(size ? size : 1, page, &size) || !slv_size_add(size, align, &room))
+        return NULL;
+    unsigned char *all = allowed() ? mmap(NULL, room, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+                                   : MAP_FAILED;
+    if (all == MAP_FAILED) return NULL;
+    size_t before = (align - (uintptr_t)all % align) % align;
+    if (before) munmap(all, before);
+    munmap(all + before + size, room - before - size); /* align is a page at least */
+    if (madvise(all + before, size, MADV_HUGEPAGE)) {  /* only a hint */
+    }
+    return all + before;
+}
+
+void slv_mem_unmap(void *p, size_t size) {
+    if (p && slv_size_align(size ? size : 1, system_page(), &size)) munmap(p, size);
+}
+
+void slv_mem_forget(void *p, size_t size) {
+    uintptr_t page = system_page(), from = ((uintptr_t)p + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)p + size) / page * page;
+    if (end > from && madvise((void *)from, end - from, MADV_DONTNEED)) { /* it stays */
+    }
 }
 
 char *slv_mem_strndup(const char *s, size_t n) {

@@ -17,6 +17,16 @@ void slv_mem_free(void *p);
 /* size bytes on a multiple of align (a power of two >= sizeof(void *)); freed by slv_mem_free. */
 void *slv_mem_alloc_aligned(size_t align, size_t size) SLV_MUST_USE;
 
+/* size bytes of zeros straight from the system, on a multiple of align (a power of two). Memory is
+ * taken as it is touched, in large pages where the system has them. NULL on failure; size 0 counts
+ * as 1. Given back by slv_mem_unmap with the same size. Threads: any. */
+void *slv_mem_map(size_t align, size_t size) SLV_MUST_USE;
+void slv_mem_unmap(void *p, size_t size);
+
+/* What [p, p + size) of such memory holds is no longer wanted: whole pages of the system in it go
+ * back, and are zeros when they are touched again. */
+void slv_mem_forget(void *p, size_t size);
+
 /* A NUL-terminated copy of s[0..n). */
 char *slv_mem_strndup(const char *s, size_t n) SLV_MUST_USE;
 

@@ -44,7 +44,7 @@ int slv_bench_rig_open(const struct slv_bench *b, size_t threads, uint32_t ctx,
     if (!rc) rc = slv_runner_open(&parts, step, 1, r->team, &r->runner);
     r->tok = slv_mem_calloc(step, sizeof *r->tok);
     if (!rc && !r->tok) rc = SLV_E_NOMEM;
-    if (!rc) rc = slv_kv_init(&r->kv, &m->h, kv, ctx, step);
+    if (!rc) rc = slv_kv_init(&r->kv, &m->h, kv, ctx, step, NULL);
     if (!rc) return 0;
     slv_bench_rig_close(r);
     return slv_err_set(err, rc, "no memory for a session of %u positions", ctx);
@@ -58,7 +58,8 @@ static int one_step(struct slv_bench *b, struct slv_bench_rig *r, int64_t k, boo
                                             .id = slv_bench_token(b),
                                             .pos = r->kv.n_pos + (uint32_t)i,
                                             .logits = logits && i + 1 == k};
-    int rc = slv_step(r->runner, r->tok, (uint32_t)k);
+    int rc = slv_kv_ready(&r->kv, (uint32_t)k);
+    if (!rc) rc = slv_step(r->runner, r->tok, (uint32_t)k);
     if (rc) return slv_err_set(err, rc, "%s", slv_strerror(rc));
     r->kv.n_pos += (uint32_t)k;
     return slv_sig_seen() ? slv_err_set(err, SLV_E_CANCELLED, "interrupted") : 0;

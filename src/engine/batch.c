@@ -150,14 +150,19 @@ static void end(struct slv_batch *b, struct slv_batch_slot *t, int rc, const str
 /* What the step holds so far. */
 struct making {
     uint32_t n, rows;
+    int rc; /* of putting something into it */
 };
 
 /* Puts k tokens of a slot's session into the step, with logits after those from `from` on. */
 static void put(struct slv_batch *b, struct slv_batch_slot *t, const int32_t *ids, uint32_t k,
                 uint32_t from, struct making *m) {
+    int rc = slv_session_put(t->s, ids, k, from, b->tok + m->n);
+    if (rc) {
+        m->rc = rc;
+        return;
+    }
     t->row = m->rows;
     t->n_fed = k;
-    slv_session_put(t->s, ids, k, from, b->tok + m->n);
     m->n += k;
     m->rows += from < k ? k - from : 0;
 }
@@ -256,6 +261,7 @@ int slv_batch_step(struct slv_batch *b, uint32_t *ret_active, struct slv_err *er
     end_cancelled(b);
     put_answers(b, &m);
     put_prompts(b, &m);
+    if (m.rc) return step_failed(b, m.rc, err);
     if (m.n) {
         slv_runner_watch(b->runner, &b->cancelled);
         int rc = slv_step(b->runner, b->tok, m.n);

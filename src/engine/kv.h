@@ -1,48 +1,86 @@
 /* kv.h: one conversation's keys and values.
  *
- * For each layer and KV head a ring of blocks of 64 positions, aligned to absolute position: block
- * p / 64 lives in slot (p / 64) % n. A layer without a window has slots for the whole context; a
- * windowed one only for what its window and one batch of new tokens can touch.
+ * They lie in pages of 64 positions, aligned to absolute position: page p / 64 of a table holds
+ * position p. There are two tables, one for the layers that see the whole context and one for those
+ * with a window, whose old pages are given back; a page has the block of every layer and KV head
+ * of its kind, one after the other:
  *
+ *     page:   layer a, head 0 | layer a, head 1 | ... | layer b, head 0 | ...
  *     block:  K tiles [4][head_k][16] | V [64][head_v] | Q8: K scales [4][head_k / 32][16] f32
  *                                                          | V scales [64][head_v / 32] f32
  *
  * Head sizes are padded with zeros to 16 (Q8: 32). Elements are f32, f16 or int8 (kernels.h).
+ * Pages come from a pool (pool.h), the cache's own or one that is shared, and are taken before a
+ * step, never in one. A page that somebody else holds too is not written: slv_kv_ready puts a copy
+ * in its place.
+ *
+ * Invariant: a table has a page for each block of [first, end) and for no other.
  * Threads: any number may store different positions or heads; readers come after a barrier.
  */
 #ifndef SLV_ENGINE_KV_H
 #define SLV_ENGINE_KV_H
 
 #include "engine/hparams.h"
+#include "engine/pool.h"
 #include "kernel/kernels.h"
+
+/* The pages of one class. */
+struct slv_kv_table {
+    unsigned char **page; /* [blocks of n_ctx] */
+    uint32_t first, end;  /* blocks that have a page */
+    uint32_t most;        /* pages there may be */
+    size_t page_bytes;    /* 0: no layer is of this class */
+};
 
 struct slv_kv {
     enum slv_kv_type type;
     uint32_t n_ctx; /* positions it can hold */
     uint32_t n_pos; /* positions it holds */
-    uint32_t
-        highest; /* most positions ever written: windowed rings have lost what lies far below */
     uint32_t n_layer, n_head_kv, window;
     size_t dk, dv; /* padded head sizes */
     size_t v_at, ks_at, vs_at, block_bytes;
     struct {
-        size_t at;      /* bytes into data */
-        uint32_t slots; /* blocks in the ring */
+        unsigned char **page; /* of its class's table */
+        size_t at;            /* of its first block in a page */
     } layer[SLV_MAX_LAYERS];
-    bool windowed[SLV_MAX_LAYERS];
-    size_t bytes;
-    unsigned char *data; /* 64-byte aligned, inside raw */
-    void *raw;
+    struct slv_kv_table table[SLV_PAGE_CLASSES];
+    uint32_t ready_from, ready_end; /* positions whose pages are there and nobody else's */
+    size_t bytes;                   /* of all pages it may hold */
+    struct slv_pool *pool;
+    bool shares; /* the pool, in which `bytes` are reserved */
 };
 
 /* Bytes that slv_kv_init would take, 0 if that overflows. n_batch: most tokens in one step. */
 size_t slv_kv_bytes(const struct slv_hparams *h, enum slv_kv_type type, uint32_t n_ctx,
                     uint32_t n_batch);
 
-/* SLV_E_NOMEM. Pages are touched as positions are used. */
+/* The same for a cache in a shared pool: one page more of each class, for copies. */
+size_t slv_kv_shared_bytes(const struct slv_hparams *h, enum slv_kv_type type, uint32_t n_ctx,
+                           uint32_t n_batch);
+
+/* Bytes of the tables of pages. */
+size_t slv_kv_table_bytes(uint32_t n_ctx);
+
+/* The sizes of pages; 0 for a class that no layer is of. False: too large. */
+bool slv_kv_page_bytes(const struct slv_hparams *h, enum slv_kv_type type,
+                       size_t ret[SLV_PAGE_CLASSES]) SLV_MUST_USE;
+
+/* pool NULL: a pool of its own. SLV_E_NOMEM; SLV_E_FIT: the shared pool has not so much to give.
+ * Memory is touched as positions are used. */
 int slv_kv_init(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type type,
-                uint32_t n_ctx, uint32_t n_batch) SLV_MUST_USE;
+                uint32_t n_ctx, uint32_t n_batch, struct slv_pool *pool) SLV_MUST_USE;
 void slv_kv_fini(struct slv_kv *kv);
+
+/* Before a step: pages for the positions [n_pos, n_pos + n) that nobody else holds, n at most
+ * n_batch and n_pos + n at most n_ctx. What lies before the window may be given back for them.
+ * SLV_E_NOMEM does not happen to a cache whose pool keeps its word. No heap allocation. */
+int slv_kv_ready(struct slv_kv *kv, uint32_t n) SLV_MUST_USE;
+
+/* Gives back the pages of a class but those of blocks [first, end). The pool's lock is held. */
+void slv_kv_cut(struct slv_kv *kv, enum slv_page_class c, uint32_t first, uint32_t end);
+
+/* The first position that a token at position pos sees in layers of a class. */
+uint32_t slv_kv_sees(const struct slv_kv *kv, enum slv_page_class c, uint32_t pos);
 
 /* Stores one head's key k[head_k] and value v[head_v] of a position. */
 void slv_kv_store(struct slv_kv *kv, const struct slv_kernels *kern, uint32_t layer, uint32_t head,
@@ -52,7 +90,11 @@ void slv_kv_store(struct slv_kv *kv, const struct slv_kernels *kern, uint32_t la
 void slv_kv_block(const struct slv_kv *kv, uint32_t layer, uint32_t head, uint32_t block,
                   struct slv_attn_block *b);
 
-/* Goes back to n_pos positions. False, and nothing changed, if a windowed layer no longer has what
+/* Fills a page of a class with zeros from position n of its block on. */
+void slv_kv_wipe(const struct slv_kv *kv, const struct slv_kernels *kern, enum slv_page_class c,
+                 unsigned char *page, uint32_t n);
+
+/* Goes back to n_pos positions, and gives back pages beyond. False, and nothing changed, if a windowed layer no longer has what
  * a token there would look at; then only 0 works. */
 bool slv_kv_rewind(struct slv_kv *kv, uint32_t n_pos);
 

@@ -270,6 +270,7 @@ int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *o
     if (!mem.kv || !mem.arena) return slv_err_set(err, SLV_E_FIT, "the session is too large");
     if (o.batch) mem.arena = 0;
     mem.arena += slv_sampler_bytes(m->h.n_vocab) + o.n_ctx * sizeof(int32_t);
+    mem.arena += slv_kv_table_bytes(o.n_ctx);
     if (o.n_draft) mem.arena += slv_speculator_bytes(o.n_ctx);
     mem.total = mem.weights + mem.kv + mem.arena;
     *ret = mem;

@@ -62,7 +62,7 @@ int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
     s->o = o;
     s->history = slv_mem_calloc(o.n_ctx, sizeof *s->history);
     if (!s->history) rc = SLV_E_NOMEM;
-    if (!rc) rc = slv_kv_init(&s->kv, &m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch);
+    if (!rc) rc = slv_kv_init(&s->kv, &m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch, NULL);
     if (!rc && o.batch) slv_batch_lend(o.batch, s);
     else if (!rc) rc = open_parts(s);
     if (!rc && o.n_draft) rc = slv_speculator_open(o.n_ctx, o.n_draft, &s->spec);
@@ -135,17 +135,20 @@ int slv_session_check_feed(const struct slv_session *s, const int32_t *ids, size
     return 0;
 }
 
-void slv_session_put(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from,
-                     struct slv_step_token *tok) {
+int slv_session_put(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from,
+                    struct slv_step_token *tok) {
+    int rc = slv_kv_ready(&s->kv, n);
+    if (rc) return rc;
     for (uint32_t i = 0; i < n; i++)
         tok[i] = (struct slv_step_token){
             .kv = &s->kv, .id = ids[i], .pos = s->kv.n_pos + i, .logits = i >= from};
     s->has_logits = false;
-    if (s->kv.n_pos + n > s->kv.highest) s->kv.highest = s->kv.n_pos + n;
+    return 0;
 }
 
 int slv_session_step(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from) {
-    slv_session_put(s, ids, n, from, s->tok);
+    int rc = slv_session_put(s, ids, n, from, s->tok);
+    if (rc) return rc;
     slv_runner_watch(s->runner, &s->cancelled);
     return slv_step(s->runner, s->tok, n);
 }

@@ -35,9 +35,10 @@ struct slv_session {
 int slv_session_step(struct slv_session *s, const int32_t *ids, uint32_t n,
                      uint32_t from) SLV_MUST_USE;
 
-/* The same n tokens into tok[0..n), for a step that may have others besides. */
-void slv_session_put(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from,
-                     struct slv_step_token *tok);
+/* The same n tokens into tok[0..n), for a step that may have others besides. SLV_E_NOMEM: there are
+ * no pages for them, which would be a fault of the pool. */
+int slv_session_put(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from,
+                    struct slv_step_token *tok) SLV_MUST_USE;
 
 /* Whether ids[0..n) can be fed: SLV_E_USAGE, SLV_E_LIMIT. */
 int slv_session_check_feed(const struct slv_session *s, const int32_t *ids, size_t n,

@@ -57,14 +57,17 @@ static void setting_open(struct setting *t, const struct shape *s) {
     t->ld = ((size_t)s->n_head * s->dim + 15) / 16 * 16;
     t->part = slv_mem_alloc_aligned(64, slv_attend_part_floats(&t->h) * sizeof *t->part);
     for (size_t k = 0; k < 2; k++) {
-        assert_int_equal(slv_kv_init(&t->kv[k], &t->h, s->type, N_CTX, 64), 0);
+        assert_int_equal(slv_kv_init(&t->kv[k], &t->h, s->type, N_CTX, 64, NULL), 0);
         float key[SLV_MAX_HEAD_DIM], value[SLV_MAX_HEAD_DIM];
-        for (uint32_t pos = 0; pos < N_CTX; pos++)
+        for (uint32_t pos = 0; pos < N_CTX; pos++) {
+            t->kv[k].n_pos = pos;
+            assert_int_equal(slv_kv_ready(&t->kv[k], 1), 0);
             for (uint32_t head = 0; head < s->n_head_kv; head++) {
                 for (size_t i = 0; i < s->dim; i++)
                     key[i] = number(), value[i] = number();
                 slv_kv_store(&t->kv[k], &t->kern, 0, head, pos, key, s->dim, value, s->dim);
             }
+        }
     }
 }
 

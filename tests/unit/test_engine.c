@@ -59,7 +59,8 @@ static void a_batch_of_sessions_gives_each_its_own_answer(void **state) {
     for (uint32_t s = 0; s < 3; s++) {
         some_ids(ids[s], m->h.n_vocab, s * 31);
         last_logits(m, ids[s], N_IDS - s, 64, alone[s]);
-        assert_int_equal(slv_kv_init(&kv[s], &m->h, SLV_KV_F16, 64, 64), 0);
+        assert_int_equal(slv_kv_init(&kv[s], &m->h, SLV_KV_F16, 64, 64, NULL), 0);
+        assert_int_equal(slv_kv_ready(&kv[s], N_IDS), 0);
     }
     for (uint32_t i = 0; i < N_IDS; i++) /* tokens of the three are shuffled into one step */
         for (uint32_t s = 0; s < 3; s++)
