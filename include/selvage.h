@@ -164,6 +164,11 @@ struct slv_session_opts {
      * n_batch: room for their logits, and an index of the conversation. Changes speed, never
      * results. 0: none; SLV_DRAFT_AUTO: 15, fewer for a large vocabulary */
     uint32_t n_draft;
+    /* Where sessions share what they have in common of their beginnings (see below), NULL: nowhere.
+     * Its keys and values are of the same kind. The session reserves as much of it as a session by
+     * itself would take, and as one of 64 positions would take besides; kv of struct slv_memory is
+     * then the whole cache, or 0 in a batch where other sessions have brought it already. */
+    struct slv_prefix_cache *prefix;
     /* The batch that the session belongs to, NULL: none. Steps are the batch's then: n_batch,
      * n_logits, threads and memory are not looked at. */
     struct slv_batch *batch;
@@ -222,7 +227,7 @@ SLV_API int slv_model_chat(const struct slv_model *m, const struct slv_message *
 /* --- sessions --------------------------------------------------------------------------------- */
 
 /* SLV_E_FIT: more than opts->memory; the message says what context would fit (also for a model
- * opened with `inspect`, which is SLV_E_USAGE otherwise). */
+ * opened with `inspect`, which is SLV_E_USAGE otherwise). Or: the prefix cache has not so much. */
 SLV_API int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
                              struct slv_session **ret, struct slv_err *err) SLV_MUST_USE;
 SLV_API void slv_session_close(struct slv_session *s);
@@ -237,6 +242,12 @@ SLV_API uint32_t slv_session_context(const struct slv_session *s);
 SLV_API int slv_session_feed(struct slv_session *s, const int32_t *ids, size_t n,
                              struct slv_err *err) SLV_MUST_USE;
 
+/* Makes the session hold as much of ids[0..n) as can be had without computing, and nothing else, but
+ * at most n - 1 tokens: what it holds already, or else what its prefix cache knows. *ret: how many;
+ * ids from there on are to be fed. SLV_E_LIMIT: they do not fit in the context. */
+SLV_API int slv_session_resume(struct slv_session *s, const int32_t *ids, size_t n, uint32_t *ret,
+                               struct slv_err *err) SLV_MUST_USE;
+
 /* Called with the logits [n_vocab] after each token i of a feed; they are valid for the call. */
 typedef void (*slv_logits_fn)(size_t i, const float *logits, void *ctx);
 
@@ -246,7 +257,8 @@ SLV_API int slv_session_feed_each(struct slv_session *s, const int32_t *ids, siz
                                   slv_logits_fn each, void *ctx, struct slv_err *err) SLV_MUST_USE;
 
 /* Goes back to the first n tokens. SLV_E_USAGE: more than there are. SLV_E_LIMIT: a sliding window
- * no longer holds what the model would look at there; n = 0 always works. */
+ * no longer holds what the model would look at there, nor does a prefix cache; n = 0 always works.
+ */
 SLV_API int slv_session_rewind(struct slv_session *s, uint32_t n) SLV_MUST_USE;
 
 /* [n_vocab] logits after the last token fed, until the next call; NULL before the first. */
@@ -353,8 +365,44 @@ struct slv_generate_stats {
     uint64_t steps;    /* forward passes they took */
     uint64_t drafted;  /* tokens that were guessed and checked */
     uint64_t accepted; /* those of them that were right */
+    uint64_t reused;   /* tokens before it that came from the prefix cache since the last one */
 };
 SLV_API void slv_session_stats(const struct slv_session *s, struct slv_generate_stats *ret);
+
+/* --- beginnings in common --------------------------------------------------------------------- */
+
+/* Keys and values that sessions of one model share: whoever is fed tokens which another session, or
+ * an earlier conversation, began with as well, does not compute them again. The results are the
+ * same to the bit. What nobody uses is kept as long as there is room, and goes when a session needs
+ * it, least recently used first.
+ * Threads: sessions of one cache may be used by different threads at the same time. */
+struct slv_prefix_cache;
+
+struct slv_prefix_cache_opts {
+    enum slv_kv_kind kv;
+    uint64_t bytes; /* of keys and values, those that sessions are using included; 0: as much as two
+                       sessions with default options take */
+};
+
+/* opts may be NULL. SLV_E_FIT: less than 64 positions take. */
+SLV_API int slv_prefix_cache_open(struct slv_model *m, const struct slv_prefix_cache_opts *opts,
+                                  struct slv_prefix_cache **ret, struct slv_err *err) SLV_MUST_USE;
+/* Its sessions are closed before, the model after. */
+SLV_API void slv_prefix_cache_close(struct slv_prefix_cache *c);
+
+/* on: what is known of ids[0..n), in whole blocks of 64, stays until the same is called with on
+ * false; what it takes is no longer there for sessions. SLV_E_NOENT: nothing of it is known, or
+ * pinned. SLV_E_FIT: the sessions that are open may need it. */
+SLV_API int slv_prefix_pin(struct slv_prefix_cache *c, const int32_t *ids, size_t n, bool on,
+                           struct slv_err *err) SLV_MUST_USE;
+
+struct slv_prefix_stats {
+    uint64_t hits, misses;  /* feeds that found something, and first ones that found nothing */
+    uint64_t reused;        /* tokens that were not computed */
+    uint64_t evictions;     /* blocks that had to go */
+    uint64_t bytes, budget; /* in use, and the most there may be */
+};
+SLV_API void slv_prefix_cache_stats(struct slv_prefix_cache *c, struct slv_prefix_stats *ret);
 
 /* --- many sessions at once -------------------------------------------------------------------- */
 

@@ -24,7 +24,8 @@ void *slv_mem_map(size_t align, size_t size) SLV_MUST_USE;
 void slv_mem_unmap(void *p, size_t size);
 
 /* What [p, p + size) of such memory holds is no longer wanted: whole pages of the system in it go
- * back, and are zeros when they are touched again. */
+ * back, and are zeros when they are touched again. Of a file mapped for reading: they are read
+ * again. */
 void slv_mem_forget(void *p, size_t size);
 
 /* A NUL-terminated copy of s[0..n). */

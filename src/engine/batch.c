@@ -76,6 +76,7 @@ int slv_batch_open(struct slv_model *m, const struct slv_batch_opts *opts, struc
 
 static void empty(struct slv_batch *b, struct slv_batch_slot *t) {
     slv_generation_close(t->g);
+    slv_session_give(t->s);
     t->s->joined = false;
     *t = (struct slv_batch_slot){0};
     b->n_active--;
@@ -97,12 +98,17 @@ void slv_batch_lend(struct slv_batch *b, struct slv_session *s) {
     s->runner = b->runner;
     s->tok = b->tok;
     if (!slv_model_memory(b->m, &s->o, &mem, NULL)) s->takes = mem.total;
+    if (s->o.prefix) {
+        s->takes -= mem.kv;
+        if (!s->o.prefix->n_batch++) b->used += s->o.prefix->bytes;
+    }
     b->used += s->takes;
 }
 
 void slv_batch_take_back(struct slv_batch *b, struct slv_session *s) {
     if (s->joined) slv_batch_leave(b, s);
     b->used -= s->takes;
+    if (s->o.prefix && !--s->o.prefix->n_batch) b->used -= s->o.prefix->bytes;
 }
 
 /* --- joining and leaving ---------------------------------------------------------------------- */
@@ -204,6 +210,7 @@ static void put_prompts(struct slv_batch *b, struct making *m) {
     for (uint32_t i = 0; i < n && room; i++) {
         struct slv_batch_slot *t = &b->slot[(first + i) % n];
         if (!t->s || t->g) continue;
+        t->n_read += slv_session_take(t->s, t->ids + t->n_read, t->n_ids - t->n_read);
         uint32_t share = room / waiting > SLV_PANEL ? room / waiting : SLV_PANEL;
         waiting--;
         uint32_t k = piece_of(b, t, share < room ? share : room, m);

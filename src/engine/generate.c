@@ -282,7 +282,8 @@ int slv_generation_open(struct slv_session *s, const struct slv_generate_opts *o
         slv_generation_close(g);
         return rc;
     }
-    s->stats = (struct slv_generate_stats){0};
+    s->stats = (struct slv_generate_stats){.reused = s->reused};
+    s->reused = 0;
     if (s->spec && !opts->plain) {
         g->spec = s->spec;
         slv_speculator_begin(g->spec, s, opts->draft, g->sampler);
@@ -318,7 +319,7 @@ static int restore_logits(struct slv_generation *g) {
     struct slv_session *s = g->s;
     if (s->has_logits || !g->next || g->next > g->from) return 0;
     int32_t last = s->history[s->kv.n_pos - 1];
-    int rc = slv_session_rewind(s, s->kv.n_pos - 1);
+    int rc = slv_session_back(s, s->kv.n_pos - 1);
     if (!rc) rc = slv_session_step(s, &last, 1, 0);
     if (rc) return rc;
     slv_session_keep(s, &last, 1);
@@ -341,6 +342,7 @@ int slv_session_generate(struct slv_session *s, const struct slv_generate_opts *
         if (!rc && feed.n) rc = step_alone(g, &feed, err);
     } while (!rc && feed.n);
     int restored = restore_logits(g);
+    slv_session_give(s);
     if (!rc && restored) rc = slv_err_set(err, restored, "%s", slv_strerror(restored));
     if (!rc && ret_finish) *ret_finish = g->finish;
     slv_generation_close(g);

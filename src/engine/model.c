@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "engine/batch.h"
 #include "engine/kv.h"
+#include "engine/prefix.h"
 #include "engine/sampler.h"
 #include "engine/step.h"
 
@@ -185,6 +186,19 @@ bool slv_model_tensor(const struct slv_model *m, size_t i, struct slv_tensor_inf
     return true;
 }
 
+bool slv_model_is_long(const struct slv_model *m, uint32_t n_ctx) {
+    return m->w.rope_long && n_ctx > m->h.rope.ctx_orig;
+}
+
+uint64_t slv_model_content(struct slv_model *m) {
+    uint64_t sum = atomic_load_explicit(&m->content, memory_order_relaxed);
+    if (sum) return sum;
+    sum = slv_gguf_sum(m->gguf);
+    if (!sum) sum = 1;
+    atomic_store_explicit(&m->content, sum, memory_order_relaxed);
+    return sum;
+}
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 enum slv_kv_type slv_kv_type_of(enum slv_kv_kind kind) {
@@ -235,6 +249,9 @@ int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_op
     if (o.n_batch > MAX_BATCH)
         return slv_err_set(err, SLV_E_USAGE, "batch: %u tokens, the limit is %u", o.n_batch,
                            MAX_BATCH);
+    if (o.prefix && (o.prefix->m != m || o.prefix->kind != o.kv))
+        return slv_err_set(err, SLV_E_USAGE, "the prefix cache is one of another %s",
+                           o.prefix->m != m ? "model" : "kind of KV cache");
     if (o.kv > SLV_KV_KIND_Q8) return slv_err_set(err, SLV_E_USAGE, "unknown kind of KV cache");
     o.threads = threads_or_all(o.threads);
     *ret = o;
@@ -265,9 +282,10 @@ int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *o
     int rc = slv_session_opts_fill(m, opts, &o, err);
     if (rc) return rc;
     struct slv_memory mem = {.weights = o.batch ? 0 : weight_bytes(m)};
-    mem.kv = slv_kv_bytes(&m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch);
+    uint64_t bytes = slv_kv_bytes(&m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch);
+    mem.kv = !o.prefix ? bytes : o.batch && o.prefix->n_batch ? 0 : o.prefix->bytes;
     mem.arena = around_bytes(m, &o);
-    if (!mem.kv || !mem.arena) return slv_err_set(err, SLV_E_FIT, "the session is too large");
+    if (!bytes || !mem.arena) return slv_err_set(err, SLV_E_FIT, "the session is too large");
     if (o.batch) mem.arena = 0;
     mem.arena += slv_sampler_bytes(m->h.n_vocab) + o.n_ctx * sizeof(int32_t);
     mem.arena += slv_kv_table_bytes(o.n_ctx);

@@ -8,6 +8,8 @@
 #include "format/template.h"
 #include "format/tokenizer.h"
 
+#include <stdatomic.h>
+
 struct slv_model {
     struct slv_gguf *gguf;
     struct slv_tokenizer *tokenizer;
@@ -20,7 +22,8 @@ struct slv_model {
     bool cpu_lowered, inspect, cached;
     struct slv_repack *repack; /* packed weights that are being written, or NULL */
     uint64_t params;
-    struct slv_arena texts; /* NUL-terminated copies for slv_model_info */
+    _Atomic uint64_t content; /* 0: not known yet */
+    struct slv_arena texts;   /* NUL-terminated copies for slv_model_info */
     const char *arch, *name, *license, *template_text;
 };
 
@@ -34,6 +37,13 @@ uint64_t slv_model_shared_bytes(const struct slv_model *m, const struct slv_sess
 /* Options with every default filled in. SLV_E_USAGE where one is out of range. */
 int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_opts *in,
                           struct slv_session_opts *ret, struct slv_err *err) SLV_MUST_USE;
+
+/* Whether a session of n_ctx positions takes the angles for long contexts: its keys are others. */
+bool slv_model_is_long(const struct slv_model *m, uint32_t n_ctx);
+
+/* A checksum of all that the model is made of. Reads the whole file the first
+ * time. Threads: any. */
+uint64_t slv_model_content(struct slv_model *m);
 
 /* The KV type of a public kind. */
 enum slv_kv_type slv_kv_type_of(enum slv_kv_kind kind);

@@ -48,6 +48,20 @@ static int open_parts(struct slv_session *s) {
     return rc ? rc : slv_runner_few(s->runner, s->o.threads_few);
 }
 
+static int open_kv(struct slv_session *s, struct slv_err *err) {
+    const struct slv_session_opts *o = &s->o;
+    struct slv_pool *pool = o->prefix ? o->prefix->pool : NULL;
+    enum slv_kv_type type = slv_kv_type_of(o->kv);
+    int rc = slv_kv_init(&s->kv, &s->m->h, type, o->n_ctx, o->n_batch, pool);
+    if (rc != SLV_E_FIT) return rc;
+    return slv_err_set(
+        err, rc,
+        "a session of %u positions needs %.1f MiB of a prefix cache of %.1f, which "
+        "has %.1f to give",
+        o->n_ctx, (double)slv_kv_shared_bytes(&s->m->h, type, o->n_ctx, o->n_batch) / 0x1p20,
+        (double)pool->budget / 0x1p20, (double)(pool->budget - pool->reserved) / 0x1p20);
+}
+
 int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
                      struct slv_session **ret, struct slv_err *err) {
     struct slv_session_opts o = {0};
@@ -62,14 +76,16 @@ int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
     s->o = o;
     s->history = slv_mem_calloc(o.n_ctx, sizeof *s->history);
     if (!s->history) rc = SLV_E_NOMEM;
-    if (!rc) rc = slv_kv_init(&s->kv, &m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch, NULL);
+    if (!rc) rc = open_kv(s, err);
     if (!rc && o.batch) slv_batch_lend(o.batch, s);
     else if (!rc) rc = open_parts(s);
     if (!rc && o.n_draft) rc = slv_speculator_open(o.n_ctx, o.n_draft, &s->spec);
     if (rc) {
         slv_session_close(s);
+        if (rc == SLV_E_FIT) return rc; /* said already */
         return slv_err_set(err, rc, "no memory for a session of %u positions", o.n_ctx);
     }
+    slv_prefix_join(&s->prefix, o.prefix, o.n_ctx);
     *ret = s;
     return 0;
 }
@@ -84,6 +100,8 @@ void slv_session_close(struct slv_session *s) {
         slv_team_close(s->team);
         slv_mem_free(s->tok);
     }
+    slv_session_give(s);
+    slv_prefix_part(&s->prefix);
     slv_kv_fini(&s->kv);
     slv_mem_free(s->history);
     slv_mem_free(s);
@@ -112,10 +130,40 @@ void slv_session_has_logits(struct slv_session *s, bool has, uint32_t row) {
     s->logits_of = slv_runner_steps(s->runner);
 }
 
-int slv_session_rewind(struct slv_session *s, uint32_t n) {
+void slv_session_give(struct slv_session *s) { slv_prefix_give(&s->prefix, &s->kv, s->history); }
+
+int slv_session_back(struct slv_session *s, uint32_t n) {
     if (n > s->kv.n_pos || s->joined) return SLV_E_USAGE;
-    if (!slv_kv_rewind(&s->kv, n)) return SLV_E_LIMIT;
+    if (!slv_kv_rewind(&s->kv, n) &&
+        (!slv_prefix_recover(&s->prefix, &s->kv, n) || !slv_kv_rewind(&s->kv, n)))
+        return SLV_E_LIMIT;
+    slv_prefix_back(&s->prefix, n);
     s->has_logits = false;
+    return 0;
+}
+
+int slv_session_rewind(struct slv_session *s, uint32_t n) {
+    if (n < s->kv.n_pos && !s->joined) slv_session_give(s);
+    return slv_session_back(s, n);
+}
+
+int slv_session_resume(struct slv_session *s, const int32_t *ids, size_t n, uint32_t *ret,
+                       struct slv_err *err) {
+    uint32_t same = 0;
+    if (s->joined) return slv_err_set(err, SLV_E_USAGE, "the session is in its batch");
+    if (!n) return slv_err_set(err, SLV_E_USAGE, "no tokens to read");
+    if (n > s->o.n_ctx)
+        return slv_err_set(err, SLV_E_LIMIT, "%zu tokens do not fit in a context of %u", n,
+                           s->o.n_ctx);
+    while (same < s->kv.n_pos && same + 1 < n && s->history[same] == ids[same])
+        same++;
+    if (same < s->kv.n_pos && slv_session_rewind(s, same)) { /* a window has moved on */
+        same = 0;
+        int rc = slv_session_rewind(s, 0);
+        if (rc) return slv_err_set(err, rc, "%s", slv_strerror(rc));
+    }
+    slv_session_take(s, ids + same, n - same);
+    *ret = s->kv.n_pos;
     return 0;
 }
 
@@ -156,13 +204,25 @@ int slv_session_step(struct slv_session *s, const int32_t *ids, uint32_t n, uint
 void slv_session_keep(struct slv_session *s, const int32_t *ids, uint32_t n) {
     memcpy(s->history + s->kv.n_pos, ids, n * sizeof *ids);
     s->kv.n_pos += n;
+    slv_prefix_grow(&s->prefix, &s->kv, s->history);
+}
+
+uint32_t slv_session_take(struct slv_session *s, const int32_t *ids, size_t n) {
+    if (!s->prefix.cache) return 0;
+    memcpy(s->history + s->kv.n_pos, ids, n * sizeof *ids);
+    uint32_t end = s->kv.n_pos + (uint32_t)n;
+    uint32_t k = slv_prefix_take(&s->prefix, &s->kv, s->history, end);
+    if (k) s->has_logits = false;
+    s->reused += k;
+    return k;
 }
 
 int slv_session_feed_each(struct slv_session *s, const int32_t *ids, size_t n, slv_logits_fn each,
                           void *ctx, struct slv_err *err) {
     int rc = slv_session_check_feed(s, ids, n, err);
     uint32_t most = each ? s->o.n_logits : s->o.n_batch;
-    for (size_t done = 0; done < n && !rc;) {
+    size_t done = rc || each ? 0 : slv_session_take(s, ids, n);
+    while (done < n && !rc) {
         uint32_t k = n - done < most ? (uint32_t)(n - done) : most;
         uint32_t from = each ? 0 : done + k == n ? k - 1 : k;
         if (slv_session_take_cancel(s)) return slv_err_set(err, SLV_E_CANCELLED, "interrupted");

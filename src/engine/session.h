@@ -5,6 +5,7 @@
 
 #include "engine/draft.h"
 #include "engine/model.h"
+#include "engine/prefix.h"
 #include "engine/step.h"
 
 #include <stdatomic.h>
@@ -15,6 +16,8 @@ struct slv_session {
     struct slv_team *team;
     struct slv_runner *runner;
     struct slv_kv kv;
+    struct slv_prefix_user prefix;
+    uint64_t reused;            /* tokens taken from there since the last generation began */
     int32_t *history;           /* [n_ctx], kv.n_pos of them */
     struct slv_step_token *tok; /* [n_batch] */
     struct slv_batch *batch;    /* whose team, runner and tok it uses; NULL: its own */
@@ -46,6 +49,15 @@ int slv_session_check_feed(const struct slv_session *s, const int32_t *ids, size
 
 /* The next n of the last step's tokens belong to the conversation. */
 void slv_session_keep(struct slv_session *s, const int32_t *ids, uint32_t n);
+
+/* Takes what the prefix cache knows of ids[0..n), which are to be fed, but the last; how many. */
+uint32_t slv_session_take(struct slv_session *s, const int32_t *ids, size_t n);
+
+/* Lets others have what it holds. */
+void slv_session_give(struct slv_session *s);
+
+/* slv_session_rewind to tokens that it will feed again at once. */
+int slv_session_back(struct slv_session *s, uint32_t n) SLV_MUST_USE;
 
 /* From now on its logits are that row of the step just made, or there are none. */
 void slv_session_has_logits(struct slv_session *s, bool has, uint32_t row);

@@ -223,6 +223,22 @@ uint64_t slv_gguf_stamp(const struct slv_gguf *g) {
     return sum;
 }
 
+#define SUM_BYTES ((size_t)4 << 20)
+
+uint64_t slv_gguf_sum(const struct slv_gguf *g) {
+    uint64_t sum = g->n_parts;
+    for (size_t i = 0; i < g->n_parts; i++) {
+        const struct slv_map *m = &g->parts[i];
+        for (size_t at = 0; at < m->size; at += SUM_BYTES) {
+            size_t n = m->size - at < SUM_BYTES ? m->size - at : SUM_BYTES;
+            sum = slv_sum_mix(sum ^ slv_sum64(m->data + at, n, at));
+            if (!g->borrowed) slv_mem_forget((void *)(uintptr_t)(m->data + at), n);
+        }
+        sum = slv_sum_mix(sum + m->size);
+    }
+    return sum;
+}
+
 bool slv_gguf_is_file(const struct slv_gguf *g) { return !g->borrowed; }
 
 uint64_t slv_gguf_meta_bytes(const struct slv_gguf *g) {

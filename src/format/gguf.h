@@ -78,6 +78,8 @@ uint64_t slv_gguf_meta_bytes(const struct slv_gguf *g);
 uint64_t slv_gguf_file_bytes(const struct slv_gguf *g); /* over all parts */
 /* The stamps of all parts (struct slv_map) as one; 0 where one has none, as bytes in memory. */
 uint64_t slv_gguf_stamp(const struct slv_gguf *g);
+/* A checksum of every byte of all parts. Reads them, and lets the pages of a file go again. */
+uint64_t slv_gguf_sum(const struct slv_gguf *g);
 bool slv_gguf_is_file(const struct slv_gguf *g); /* not bytes in memory */
 
 /* --- metadata. A key is looked up by its whole name. ------------------------------------------ */

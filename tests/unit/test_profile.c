@@ -29,7 +29,7 @@ static void rig_open(struct rig *r, const char *name, size_t threads) {
     struct slv_runner_model parts = {&r->m->h, &r->m->w, &r->m->plan, &r->m->kern};
     assert_int_equal(slv_team_open(threads, &r->team), 0);
     assert_int_equal(slv_runner_open(&parts, PROMPT, 1, r->team, &r->runner), 0);
-    assert_int_equal(slv_kv_init(&r->kv, &r->m->h, SLV_KV_F16, PROMPT + DRAWN, PROMPT), 0);
+    assert_int_equal(slv_kv_init(&r->kv, &r->m->h, SLV_KV_F16, PROMPT + DRAWN, PROMPT, NULL), 0);
 }
 
 static void rig_close(struct rig *r) {
@@ -46,13 +46,14 @@ static void step(struct rig *r, uint32_t n, bool logits) {
                                          .id = (int32_t)((r->kv.n_pos + i) % r->m->h.n_vocab),
                                          .pos = r->kv.n_pos + i,
                                          .logits = logits && i + 1 == n};
+    assert_int_equal(slv_kv_ready(&r->kv, n), 0);
     assert_int_equal(slv_step(r->runner, tok, n), 0);
     r->kv.n_pos += n;
 }
 
 /* A prompt in two steps, the first without logits, and some tokens. */
 static void run(struct rig *r) {
-    r->kv.n_pos = 0;
+    assert_true(slv_kv_rewind(&r->kv, 0));
     step(r, PROMPT / 2, false);
     step(r, PROMPT / 2, true);
     for (int i = 0; i <= DRAWN; i++) {
