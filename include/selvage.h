@@ -248,6 +248,19 @@ SLV_API int slv_session_feed(struct slv_session *s, const int32_t *ids, size_t n
 SLV_API int slv_session_resume(struct slv_session *s, const int32_t *ids, size_t n, uint32_t *ret,
                                struct slv_err *err) SLV_MUST_USE;
 
+/* Writes what the session holds to a file, which takes the place of an older one when it is whole,
+ * so that a restart need not read it again. Readable by its owner only: the tokens are in it.
+ * SLV_E_USAGE: it holds nothing. SLV_E_BUSY: another process is writing that file. SLV_E_IO. */
+SLV_API int slv_session_save(struct slv_session *s, const char *path,
+                             struct slv_err *err) SLV_MUST_USE;
+
+/* Makes the session hold what the file has, without logits: slv_session_resume with the tokens that
+ * are wanted goes on from there. On failure the session stays as it was: SLV_E_NOENT, SLV_E_IO;
+ * SLV_E_FORMAT: cut, damaged, of another version, model or kind of KV cache, or longer than the
+ * context. Checksums find damage, they do not keep out who may write to the file. */
+SLV_API int slv_session_load(struct slv_session *s, const char *path,
+                             struct slv_err *err) SLV_MUST_USE;
+
 /* Called with the logits [n_vocab] after each token i of a feed; they are valid for the call. */
 typedef void (*slv_logits_fn)(size_t i, const float *logits, void *ctx);
 

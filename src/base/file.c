@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -149,4 +150,78 @@ int slv_file_write(const char *path, const void *p, size_t n, unsigned mode, str
     }
     slv_buf_fini(&tmp);
     return rc;
+}
+
+/* --- piece by piece --------------------------------------------------------------------------- */
+
+static char *joined(const char *path, const char *suffix) {
+    struct slv_buf b;
+    slv_buf_init(&b, 8192);
+    slv_buf_addf(&b, "%s%s", path, suffix);
+    char *name = slv_buf_take(&b, NULL);
+    slv_buf_fini(&b);
+    return name;
+}
+
+/* Opens and locks the temporary file. Between the two it may have been renamed or removed by who
+ * wrote it before: then the lock is on a file that has no longer that name. */
+static int lock_tmp(struct slv_newfile *f, unsigned mode, struct slv_err *err) {
+    for (int tries = 0; tries < 3; tries++) {
+        struct stat st, named;
+        f->fd = open(f->tmp, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK,
+                     (mode_t)mode);
+        if (f->fd < 0) return fail(err, f->path);
+        bool busy = flock(f->fd, LOCK_EX | LOCK_NB) != 0;
+        bool same = !busy && !fstat(f->fd, &st) && !lstat(f->tmp, &named) &&
+                    st.st_dev == named.st_dev && st.st_ino == named.st_ino;
+        if (same && S_ISREG(st.st_mode) && !ftruncate(f->fd, 0)) return 0;
+        close(f->fd);
+        f->fd = -1;
+        if (busy || same)
+            return slv_err_set(err, busy ? SLV_E_BUSY : SLV_E_IO, "%s: %s", f->tmp,
+                               busy ? "another process is writing it" : "cannot be written");
+    }
+    return slv_err_set(err, SLV_E_BUSY, "%s: other processes are writing it", f->tmp);
+}
+
+int slv_newfile_open(const char *path, unsigned mode, struct slv_newfile *ret,
+                     struct slv_err *err) {
+    struct slv_newfile f = {.fd = -1};
+    f.path = slv_mem_strndup(path, strlen(path));
+    f.tmp = joined(path, ".tmp");
+    int rc = f.path && f.tmp ? lock_tmp(&f, mode, err)
+                             : slv_err_set(err, SLV_E_NOMEM, "%.200s: out of memory", path);
+    if (rc) slv_newfile_close(&f);
+    else *ret = f;
+    return rc;
+}
+
+int slv_newfile_write(struct slv_newfile *f, const void *p, size_t n, uint64_t at,
+                      struct slv_err *err) {
+    const unsigned char *from = p;
+    while (n) {
+        ssize_t put = pwrite(f->fd, from, n, (off_t)at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return fail(err, f->path);
+        from += put;
+        at += (uint64_t)put;
+        n -= (size_t)put;
+    }
+    return 0;
+}
+
+int slv_newfile_commit(struct slv_newfile *f, struct slv_err *err) {
+    if (fsync(f->fd) || rename(f->tmp, f->path)) return fail(err, f->path);
+    slv_mem_free(f->tmp);
+    f->tmp = NULL;
+    sync_folder(f->path);
+    return 0;
+}
+
+void slv_newfile_close(struct slv_newfile *f) {
+    if (f->fd >= 0 && f->tmp) unlink(f->tmp);
+    if (f->fd >= 0) close(f->fd);
+    slv_mem_free(f->path);
+    slv_mem_free(f->tmp);
+    *f = (struct slv_newfile){.fd = -1};
 }

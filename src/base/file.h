@@ -29,6 +29,25 @@ int slv_file_read(const char *path, struct slv_buf *buf, struct slv_err *err) SL
 int slv_file_write(const char *path, const void *p, size_t n, unsigned mode,
                    struct slv_err *err) SLV_MUST_USE;
 
+/* A file that takes the place of another one when it is whole, written piece by piece. It is
+ * PATH.tmp until then, locked: what somebody left there who was killed is begun anew. */
+struct slv_newfile {
+    int fd;
+    char *path, *tmp;
+};
+
+/* SLV_E_BUSY: another process is writing it. mode as for open(2). *ret is the caller's, for
+ * slv_newfile_close. */
+int slv_newfile_open(const char *path, unsigned mode, struct slv_newfile *ret,
+                     struct slv_err *err) SLV_MUST_USE;
+/* n bytes at a place. SLV_E_IO. */
+int slv_newfile_write(struct slv_newfile *f, const void *p, size_t n, uint64_t at,
+                      struct slv_err *err) SLV_MUST_USE;
+/* Makes it appear: fsync, rename, fsync of the folder. */
+int slv_newfile_commit(struct slv_newfile *f, struct slv_err *err) SLV_MUST_USE;
+/* Without a commit before, nothing stays. */
+void slv_newfile_close(struct slv_newfile *f);
+
 /* All n bytes to a descriptor, however many calls that takes; false with errno set. */
 bool slv_fd_write(int fd, const void *p, size_t n) SLV_MUST_USE;
 

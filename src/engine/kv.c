@@ -193,6 +193,20 @@ int slv_kv_ready(struct slv_kv *kv, uint32_t n) {
     return 0;
 }
 
+int slv_kv_fill(struct slv_kv *kv, uint32_t block,
+                const unsigned char *const page[SLV_PAGE_CLASSES]) {
+    int rc = 0;
+    slv_pool_lock(kv->pool);
+    for (int c = 0; c < SLV_PAGE_CLASSES && !rc; c++) {
+        struct slv_kv_table *t = &kv->table[c];
+        if (!t->page_bytes || !page[c]) continue;
+        rc = ready_block(kv, (enum slv_page_class)c, block);
+        if (!rc) memcpy(t->page[block], page[c], t->page_bytes);
+    }
+    slv_pool_unlock(kv->pool);
+    return rc;
+}
+
 static unsigned char *block_at(const struct slv_kv *kv, uint32_t layer, uint32_t head,
                                uint32_t block) {
     return kv->layer[layer].page[block] + kv->layer[layer].at + head * kv->block_bytes;

@@ -76,6 +76,11 @@ void slv_kv_fini(struct slv_kv *kv);
  * SLV_E_NOMEM does not happen to a cache whose pool keeps its word. No heap allocation. */
 int slv_kv_ready(struct slv_kv *kv, uint32_t n) SLV_MUST_USE;
 
+/* Puts bytes of pages, as they lie in memory, into a block behind those that have pages: whoever
+ * knows what its tokens are moves n_pos over it. NULL: none of that class. SLV_E_NOMEM as above. */
+int slv_kv_fill(struct slv_kv *kv, uint32_t block,
+                const unsigned char *const page[SLV_PAGE_CLASSES]) SLV_MUST_USE;
+
 /* Gives back the pages of a class but those of blocks [first, end). The pool's lock is held. */
 void slv_kv_cut(struct slv_kv *kv, enum slv_page_class c, uint32_t first, uint32_t end);
 

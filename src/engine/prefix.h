@@ -59,8 +59,8 @@ bool slv_prefix_recover(struct slv_prefix_user *u, struct slv_kv *kv, uint32_t n
 /* kv went back to n positions. */
 void slv_prefix_back(struct slv_prefix_user *u, uint32_t n);
 
-/* The page of a block before the session's position, from its cache or the tree; NULL: it is gone.
- * It stays as long as the session does not go on. */
+/* The page of a block before the session's position, its own or the tree's; NULL: it is gone. The
+ * pool's lock is held. */
 unsigned char *slv_prefix_page(const struct slv_prefix_user *u, const struct slv_kv *kv,
                                enum slv_page_class c, uint32_t block);
 
