@@ -200,17 +200,48 @@ static uint32_t piece_of(const struct slv_batch *b, const struct slv_batch_slot 
     return (uint32_t)left - (m->rows == b->n_logits ? 1 : 0); /* there is no row for its logits */
 }
 
+/* Whether another prompt is about to put the block into the tree that this one wants next: it is
+ * further in it, or as far and before it in the row. Whoever is furthest waits for nobody. */
+static bool is_read_by_other(const struct slv_batch *b, const struct slv_batch_slot *t) {
+    const struct slv_prefix_user *u = &t->s->prefix;
+    if (!u->cache) return false;
+    const size_t from = (size_t)u->at->depth * SLV_KV_BLOCK, end = from + SLV_KV_BLOCK;
+    const uint32_t pos = t->s->kv.n_pos;
+    if (pos + t->n_ids - t->n_read < end) return false;
+    for (const struct slv_batch_slot *o = b->slot; o < b->slot + b->o.n_sessions; o++) {
+        if (o == t || !o->s || o->g || o->s->prefix.at != u->at) continue;
+        uint32_t at = o->s->kv.n_pos;
+        if (at < pos || (at == pos && o > t) || at + o->n_ids - o->n_read < end) continue;
+        if (!memcmp(o->s->history + from, t->s->history + from, SLV_KV_BLOCK * sizeof(int32_t)))
+            return true;
+    }
+    return false;
+}
+
+/* Prompts take what is known of them. Returns how many are to be read in the step. */
+static uint32_t look_at_prompts(struct slv_batch *b) {
+    uint32_t waiting = 0;
+    for (uint32_t i = 0; i < b->o.n_sessions; i++) {
+        struct slv_batch_slot *t = &b->slot[i];
+        if (t->s && !t->g)
+            t->n_read += slv_session_take(t->s, t->ids + t->n_read, t->n_ids - t->n_read);
+    }
+    for (uint32_t i = 0; i < b->o.n_sessions; i++) {
+        struct slv_batch_slot *t = &b->slot[i];
+        t->is_reading = t->s && !t->g && !is_read_by_other(b, t);
+        waiting += t->is_reading;
+    }
+    return waiting;
+}
+
 /* Prompts share what is left; each gets a panel's worth at least, in turn while that lasts. */
 static void put_prompts(struct slv_batch *b, struct making *m) {
     const uint32_t n = b->o.n_sessions, first = b->first_prompt;
-    uint32_t waiting = 0, room = b->o.n_batch - m->n;
-    for (uint32_t i = 0; i < n; i++)
-        waiting += b->slot[i].s && !b->slot[i].g;
+    uint32_t waiting = look_at_prompts(b), room = b->o.n_batch - m->n;
     if (m->n && room > b->o.n_beside) room = b->o.n_beside;
     for (uint32_t i = 0; i < n && room; i++) {
         struct slv_batch_slot *t = &b->slot[(first + i) % n];
-        if (!t->s || t->g) continue;
-        t->n_read += slv_session_take(t->s, t->ids + t->n_read, t->n_ids - t->n_read);
+        if (!t->is_reading) continue;
         uint32_t share = room / waiting > SLV_PANEL ? room / waiting : SLV_PANEL;
         waiting--;
         uint32_t k = piece_of(b, t, share < room ? share : room, m);

@@ -4,7 +4,8 @@
  * caches and histories. Who has joined is in a slot: first its prompt is read, in pieces, then it
  * generates. A step takes what every generation asks for, and fills up with prompts, an equal share
  * each; where prompts are read beside answers they get no more than o.n_beside tokens, so that the
- * answers keep coming. What a session gets does not depend on the others (step.h).
+ * answers keep coming. Of prompts that begin alike one is read, and the others take it block by block
+ * where they share a prefix cache. What a session gets does not depend on the others (step.h).
  *
  * Threads: one at a time; slv_session_cancel from any.
  */
@@ -21,6 +22,7 @@ struct slv_batch_slot {
     void *ctx;
     const int32_t *ids; /* the prompt; n_read of them are in the session */
     size_t n_ids, n_read;
+    bool is_reading;          /* in the step being made, as nobody else is about to read the same */
     struct slv_generation *g; /* once it is read */
     struct slv_feed feed;     /* of the generation's next step */
     uint32_t n_fed, row;      /* tokens and first row of logits in the step being made */

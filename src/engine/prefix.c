@@ -311,7 +311,7 @@ void slv_prefix_give(struct slv_prefix_user *u, struct slv_kv *kv, const int32_t
         if (n->n_tok == n_tok) adopt(u, kv, n);
         slv_tree_touch(u->cache->tree, n, u->cache->window_blocks);
     } else {
-        n = slv_tree_add(u->cache->tree, u->at, tok, n_tok, page);
+        slv_tree_add(u->cache->tree, u->at, tok, n_tok, page);
     }
     kv->ready_from = kv->ready_end = 0; /* the page is not the session's alone any more */
     slv_pool_unlock(u->cache->pool);

@@ -382,6 +382,53 @@ static void answers_are_those_without(void **state) {
     assert_true(all > 1000);
 }
 
+static void on_done(struct slv_session *s, int rc, enum slv_finish finish, const char *msg,
+                    void *ctx) {
+    (void)s, (void)finish, (void)msg;
+    *(int *)ctx = rc ? rc : 1;
+}
+
+/* Prompts that begin alike and come at the same time are read once, whoever is asked first. */
+static void they_wait_for_each_other(void **state) {
+    (void)state;
+    struct slv_model *m = witness_model("gemma3");
+    struct slv_prefix_cache *c = open_cache(m, 0, (uint64_t)8 << 20);
+    struct slv_batch_opts bo = {.n_sessions = 6, .n_batch = 40, .threads = 1};
+    struct slv_session_opts so = {.n_ctx = 300, .prefix = c};
+    struct slv_generate_opts g;
+    struct slv_session *s[6];
+    struct slv_prefix_stats st;
+    int32_t ids[6][220];
+    int done[6] = {0};
+    uint32_t active = 1;
+    slv_generate_default(&g);
+    g.max_tokens = 3;
+    assert_int_equal(slv_batch_open(m, &bo, &so.batch, NULL), 0);
+    some_ids(ids[0], 220, m->h.n_vocab);
+    for (int i = 0; i < 6; i++) {
+        if (i) memcpy(ids[i], ids[0], sizeof ids[0]);
+        if (i) some_ids(ids[i] + 200, 20, m->h.n_vocab);
+        assert_int_equal(slv_session_open(m, &so, &s[i], NULL), 0);
+        assert_int_equal(slv_batch_join(so.batch, s[i], ids[i], i < 3 ? 220 : 192, &g, NULL,
+                                        on_done, &done[i], NULL),
+                         0);
+    }
+    while (active)
+        assert_int_equal(slv_batch_step(so.batch, &active, NULL), 0);
+    slv_prefix_cache_stats(c, &st);
+    assert_int_equal(st.reused, 2 * 192 + 3 * 191);
+    for (int i = 0; i < 6; i++) {
+        float want[VOCAB_MAX];
+        assert_int_equal(done[i], 1);
+        plain(m, 0, s[i]->history, slv_session_position(s[i]), want);
+        if (slv_session_logits(s[i])) check_logits(s[i], want);
+        slv_session_close(s[i]);
+    }
+    slv_batch_close(so.batch);
+    close_cache(c);
+    slv_model_close(m);
+}
+
 /* --- what is kept, and what goes -------------------------------------------------------------- */
 
 static void the_least_recently_used_goes_first(void **state) {
@@ -653,6 +700,7 @@ int main(void) {
         cmocka_unit_test(a_longer_context_is_another_text),
         cmocka_unit_test(whatever_happens_the_bits_are_the_same),
         cmocka_unit_test(answers_are_those_without),
+        cmocka_unit_test(they_wait_for_each_other),
         cmocka_unit_test(the_least_recently_used_goes_first),
         cmocka_unit_test(what_is_pinned_stays),
         cmocka_unit_test(what_sessions_may_need_is_theirs),
