@@ -236,9 +236,9 @@ SLV_API void slv_session_close(struct slv_session *s);
 SLV_API uint32_t slv_session_position(const struct slv_session *s);
 SLV_API uint32_t slv_session_context(const struct slv_session *s);
 
-/* Reads n tokens; afterwards slv_session_logits tells what may follow the last. SLV_E_LIMIT: they
- * do not fit in the context, nothing was read. SLV_E_CANCELLED: slv_session_cancel was called; what
- * was read before stays. */
+/* Reads n tokens; afterwards slv_session_logits tells what may follow the last. What a prefix cache
+ * knows of them, but the last, is not computed. SLV_E_LIMIT: they do not fit in the context, nothing
+ * was read. SLV_E_CANCELLED: slv_session_cancel was called; what was read before stays. */
 SLV_API int slv_session_feed(struct slv_session *s, const int32_t *ids, size_t n,
                              struct slv_err *err) SLV_MUST_USE;
 

@@ -14,13 +14,13 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf engine packfile template tokenizer; do
+for target in gguf engine packfile snapshot template tokenizer; do
     dict=
     length=16384
     case $target in
     gguf) seeds=hostile_gguf length=65536 ;;
     engine) seeds=hostile_gguf length=131072 ;;
-    packfile) seeds=hostile_gguf ;;
+    packfile | snapshot) seeds=hostile_gguf ;;
     template) seeds=template_corpus dict=tests/fuzz/template.dict ;;
     tokenizer) seeds=hostile_text dict=tests/fuzz/tokenizer.dict ;;
     esac

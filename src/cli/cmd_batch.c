@@ -24,7 +24,7 @@
 
 struct batch_opts {
     int64_t n, sessions;
-    bool raw, lines, no_repack_cache;
+    bool raw, lines, no_repack_cache, no_prefix_cache;
     const char *system;
     struct slv_opt_list stop;
     struct slv_cli_session_opts session;
@@ -45,6 +45,8 @@ static const struct slv_opt rows[] = {
     {"stop", 0, SLV_OPT_LIST_AT(struct batch_opts, stop), .arg = "TEXT",
      .help = "end an answer before this text; may be repeated"},
     SLV_CLI_SESSION_ROWS(struct batch_opts, session),
+    {"no-prefix-cache", 0, SLV_OPT_FLAG_AT(struct batch_opts, no_prefix_cache),
+     .help = "read every prompt from its beginning, also what others began with"},
     SLV_CLI_REPACK_ROW(struct batch_opts, no_repack_cache),
     SLV_CLI_SAMPLING_ROWS(struct batch_opts, sampling, "0"),
 };
@@ -70,6 +72,7 @@ struct job {
     const struct slv_cli *cli;
     struct slv_model *m;
     struct slv_batch *b;
+    struct slv_prefix_cache *prefix;           /* or NULL */
     struct slv_session *session[SESSIONS_MAX]; /* those that are free */
     size_t n_free, n_sessions;
     struct slv_logit_bias bias[SLV_OPT_LIST_MAX];
@@ -384,6 +387,42 @@ static int answer_all(struct job *b, struct slv_err *err) {
 
 static void cancel(void *batch) { slv_batch_cancel(batch); }
 
+/* A prefix cache for n sessions, and where there is no limit for what one holds besides, with the
+ * first of them. SLV_E_FIT: they do not fit with it. */
+static int open_shared(struct job *b, struct slv_session_opts *so, size_t n, struct slv_err *err) {
+    struct slv_prefix_cache_opts po = {.kv = so->kv};
+    so->prefix = NULL;
+    int rc = slv_cli_prefix_bytes(b->m, so, n + !so->memory, 0, &po.bytes, err);
+    if (!rc) rc = slv_prefix_cache_open(b->m, &po, &b->prefix, err);
+    so->prefix = b->prefix;
+    if (!rc) rc = slv_session_open(b->m, so, &b->session[0], err);
+    b->n_sessions = !rc;
+    if (!rc) return 0;
+    slv_prefix_cache_close(b->prefix);
+    b->prefix = so->prefix = NULL;
+    return rc;
+}
+
+/* As many sessions as there is room for, n at most. */
+static int open_sessions(struct job *b, struct slv_session_opts *so, size_t n,
+                         struct slv_err *err) {
+    const size_t want = n;
+    int rc = SLV_E_FIT;
+    if (!b->o->no_prefix_cache)
+        for (; n && rc == SLV_E_FIT; n -= rc == SLV_E_FIT)
+            rc = open_shared(b, so, n, err);
+    if (rc == SLV_E_FIT) { /* without, or not with it */
+        n = want;
+        rc = 0;
+    }
+    for (; !rc && b->n_sessions < n; b->n_sessions += !rc)
+        rc = slv_session_open(b->m, so, &b->session[b->n_sessions], err);
+    if (rc == SLV_E_FIT && b->n_sessions) rc = 0;
+    if (!rc && b->n_sessions < want)
+        slv_log(SLV_LOG_INFO, "--memory: %zu sessions instead of %zu", b->n_sessions, want);
+    return rc;
+}
+
 static int open_all(struct job *b, struct slv_err *err) {
     struct slv_session_opts so = slv_cli_session(&b->o->session);
     struct slv_model_opts mo = {.threads = so.threads};
@@ -401,16 +440,7 @@ static int open_all(struct job *b, struct slv_err *err) {
     if (!rc) rc = slv_batch_open(b->m, &bo, &b->b, err);
     so.batch = b->b;
     so.n_draft = 0;
-    for (; !rc && b->n_sessions < bo.n_sessions; b->n_sessions++) {
-        rc = slv_session_open(b->m, &so, &b->session[b->n_sessions], err);
-        if (rc == SLV_E_FIT && b->n_sessions) { /* as many as there is room for */
-            slv_log(SLV_LOG_INFO, "--memory: %zu sessions instead of %u", b->n_sessions,
-                    bo.n_sessions);
-            rc = 0;
-            break;
-        }
-        if (rc) break;
-    }
+    if (!rc) rc = open_sessions(b, &so, bo.n_sessions, err);
     b->n_free = b->n_sessions;
     b->n_items = AHEAD * b->n_sessions;
     if (!rc) b->item = slv_mem_calloc(b->n_items, sizeof *b->item);
@@ -428,6 +458,7 @@ static void close_all(struct job *b) {
     for (size_t i = 0; i < b->n_free; i++)
         slv_session_close(b->session[i]);
     slv_batch_close(b->b);
+    slv_prefix_cache_close(b->prefix);
     slv_model_close(b->m);
     slv_lines_close(&b->in);
     slv_buf_fini(&b->out);
@@ -450,10 +481,14 @@ static int batch(const struct slv_cli *cli, const void *opts, struct slv_err *er
         uint64_t t0 = slv_clock_mono(&slv_clock_system);
         rc = answer_all(b, err);
         double s = (double)(slv_clock_mono(&slv_clock_system) - t0) * 1e-9;
+        struct slv_prefix_stats st = {0};
+        if (b->prefix) slv_prefix_cache_stats(b->prefix, &st);
         slv_log(SLV_LOG_INFO,
-                "%llu answers, %llu lines without; %llu tokens read and %llu written in %.1f s",
+                "%llu answers, %llu lines without; %llu tokens read, %llu of them once for several "
+                "prompts, and %llu written in %.1f s",
                 (unsigned long long)b->answers, (unsigned long long)b->failures,
-                (unsigned long long)b->read, (unsigned long long)b->written, s);
+                (unsigned long long)b->read, (unsigned long long)st.reused,
+                (unsigned long long)b->written, s);
         if (!rc && b->failures) rc = 1; /* each has said why */
     }
     close_all(b);

@@ -2,7 +2,8 @@
  *
  * The conversation is a list of messages. Before each answer the whole list is rendered by the
  * model's template and tokenized; what the session already holds of it stays, only what is new is
- * read. When it no longer fits in the context the oldest turns are forgotten, which is said. Ctrl-C
+ * read, also where a window has moved on (a prefix cache keeps what an answer may have to go back
+ * to). When it no longer fits in the context the oldest turns are forgotten, which is said. Ctrl-C
  * stops an answer and keeps what was said; at the prompt it clears the line. */
 #include "base/clock.h"
 #include "base/file.h"
@@ -29,7 +30,7 @@
 
 struct chat_opts {
     bool no_repack_cache;
-    const char *system;
+    const char *system, *prompt_cache;
     int64_t n;
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
@@ -42,6 +43,7 @@ static const struct slv_opt rows[] = {
     {"max-tokens", 'n', SLV_OPT_INT_AT(struct chat_opts, n), .arg = "N", .def = "1024", .imin = 1,
      .imax = 1 << 24, .help = "most tokens in one answer"},
     SLV_CLI_SESSION_ROWS(struct chat_opts, session),
+    SLV_CLI_PROMPT_CACHE_ROW(struct chat_opts, prompt_cache),
     SLV_CLI_REPACK_ROW(struct chat_opts, no_repack_cache),
     SLV_CLI_SAMPLING_ROWS(struct chat_opts, sampling, "0.7"),
     SLV_CLI_DRAFT_ROWS(struct chat_opts, draft),
@@ -57,8 +59,8 @@ struct chat {
     struct slv_logit_bias bias[SLV_OPT_LIST_MAX];
     struct slv_message *turns; /* texts are owned */
     size_t n, cap;
-    int32_t *held; /* what the session holds, [n_ctx] */
-    size_t n_held;
+    struct slv_prefix_cache *prefix; /* for windows; or NULL */
+    uint32_t n_read;                 /* tokens of the last question that were computed */
     struct slv_buf answer;
     bool quit;
     int failed; /* the first turn's failure; what it was has been said */
@@ -89,27 +91,17 @@ static bool on_piece(const struct slv_piece *p, void *ctx) {
     struct slv_err e;
     slv_buf_add(&c->answer, p->text, p->n);
     if (!c->cli->json) slv_out_write(p->text, p->n);
-    if (p->id >= 0 && c->n_held < slv_session_context(c->s)) c->held[c->n_held++] = p->id;
     return !slv_out_flush(&e) && !c->answer.status && !slv_sig_seen();
 }
 
 /* Makes the session hold exactly `want`, keeping what it already has of it. At least the last token
  * is read anew, for its logits. */
 static int hold(struct chat *c, const struct slv_tokens *want, struct slv_err *err) {
-    size_t same = 0;
-    while (same < c->n_held && same + 1 < want->n && c->held[same] == want->v[same])
-        same++;
-    if (slv_session_rewind(c->s, (uint32_t)same)) { /* a window has moved on: from the beginning */
-        same = 0;
-        int rc = slv_session_rewind(c->s, 0);
-        if (rc) return slv_err_set(err, rc, "%s", slv_strerror(rc));
-    }
-    c->n_held = same;
-    int rc = slv_cli_feed(c->cli, c->s, want->v + same, want->n - same, err);
+    uint32_t held = 0;
+    int rc = slv_session_resume(c->s, want->v, want->n, &held, err);
     if (rc) return rc;
-    memcpy(c->held, want->v, want->n * sizeof *want->v);
-    c->n_held = want->n;
-    return 0;
+    c->n_read = (uint32_t)want->n - held;
+    return slv_cli_feed(c->cli, c->s, want->v + held, want->n - held, err);
 }
 
 static int render(struct chat *c, struct slv_tokens *ret, struct slv_err *err) {
@@ -163,8 +155,9 @@ static int render_fitting(struct chat *c, struct slv_tokens *ret, struct slv_err
     return 0;
 }
 
-/* {"role":"assistant","content":..,"finish":..,"tokens":N} */
-static int answer_json(struct chat *c, enum slv_finish finish, size_t n, struct slv_err *err) {
+/* {"role":"assistant","content":..,"finish":..,"prompt_tokens":N,"tokens":N,"read":N} */
+static int answer_json(struct chat *c, enum slv_finish finish, size_t prompt, size_t n,
+                       struct slv_err *err) {
     static const char *const finishes[] = {"stop", "length", "limit"};
     struct slv_buf out;
     struct slv_json j;
@@ -174,7 +167,9 @@ static int answer_json(struct chat *c, enum slv_finish finish, size_t n, struct 
     slv_json_str(&j, "role", "assistant");
     slv_json_strn(&j, "content", c->answer.data, c->answer.len);
     slv_json_str(&j, "finish", finishes[finish]);
+    slv_json_uint(&j, "prompt_tokens", prompt);
     slv_json_uint(&j, "tokens", n);
+    slv_json_uint(&j, "read", c->n_read);
     slv_json_object_end(&j);
     int rc = slv_out_line(&out, err);
     slv_buf_fini(&out);
@@ -203,13 +198,13 @@ static int answer(struct chat *c, struct slv_err *err) {
     size_t prompt = t.n;
     slv_tokens_free(&t);
     if (!rc) rc = slv_session_generate(c->s, &c->gen, on_piece, c, &finish, err);
-    c->n_held = slv_session_position(c->s); /* a token that ended the answer was not read */
+    size_t held = slv_session_position(c->s); /* a token that ended the answer was not read */
     if (!c->cli->json) slv_out_puts("\n");
     if (slv_out_flush(&ignore)) return 0; /* main says why */
     if (rc == SLV_E_CANCELLED && slv_sig_seen())
         rc = 0; /* the answer stops, the program does not */
     if (!rc && c->cli->json)
-        rc = answer_json(c, finish, c->n_held > prompt ? c->n_held - prompt : 0, err);
+        rc = answer_json(c, finish, prompt, held > prompt ? held - prompt : 0, err);
     if (!rc) say_why_it_ended(c, finish);
     return rc ? rc : add_turn(c, "assistant", c->answer.data, c->answer.len, err);
 }
@@ -255,6 +250,7 @@ static int do_save(struct chat *c, const char *arg, struct slv_err *err) {
     int rc = b.status ? slv_err_set(err, b.status, "/save: %s", slv_strerror(b.status))
                       : slv_file_write(arg, b.data, b.len, 0600, err);
     slv_buf_fini(&b);
+    if (!rc) slv_cli_prompt_save(c->s, c->o->prompt_cache);
     return rc;
 }
 
@@ -455,13 +451,15 @@ static int open_all(struct chat *c, struct slv_err *err) {
     if (!rc) rc = slv_cli_draft_check("chat", &c->o->draft, err);
     if (!rc)
         rc = slv_cli_draft_open(c->cli, &c->o->draft, &so, !c->o->no_repack_cache, &c->draft, err);
-    if (!rc)
-        rc = slv_cli_session_open(c->cli, name, &so, !c->o->session.no_tuned,
-                                  !c->o->no_repack_cache, &c->draft, &c->m, &c->s, err);
+    const struct slv_cli_opening how = {.tuned = !c->o->session.no_tuned,
+                                        .repack_cache = !c->o->no_repack_cache,
+                                        .n_back = (uint32_t)c->o->n,
+                                        .draft = &c->draft};
+    if (!rc) rc = slv_cli_session_open(c->cli, name, &so, &how, &c->m, &c->s, err);
     if (rc) return rc;
+    c->prefix = so.prefix;
     c->gen.draft = c->draft.s;
-    c->held = slv_mem_calloc(slv_session_context(c->s), sizeof *c->held);
-    if (!c->held) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    slv_cli_prompt_load(c->s, c->o->prompt_cache);
     return c->o->system ? add_turn(c, "system", c->o->system, strlen(c->o->system), err) : 0;
 }
 
@@ -482,11 +480,11 @@ static int chat(const struct slv_cli *cli, const void *opts, struct slv_err *err
         if (!rc && !t.el && c.failed) rc = slv_err_exit_status(c.failed); /* a script should know */
         terminal_close(&t);
     }
+    slv_cli_prompt_save(c.s, c.o->prompt_cache);
     drop_turns(&c, 0);
     slv_mem_free(c.turns);
-    slv_mem_free(c.held);
     slv_buf_fini(&c.answer);
-    slv_cli_session_close(c.m, c.s);
+    slv_cli_session_close(c.m, c.s, c.prefix);
     slv_cli_draft_close(&c.draft);
     return rc;
 }

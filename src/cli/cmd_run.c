@@ -13,7 +13,7 @@
 struct run_opts {
     int64_t n, logprobs;
     bool raw, echo_tokens, no_repack_cache;
-    const char *system;
+    const char *system, *prompt_cache;
     struct slv_opt_list stop;
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
@@ -35,6 +35,7 @@ static const struct slv_opt rows[] = {
     {"echo-tokens", 0, SLV_OPT_FLAG_AT(struct run_opts, echo_tokens),
      .help = "with --json: log-probabilities of the prompt's tokens too"},
     SLV_CLI_SESSION_ROWS(struct run_opts, session),
+    SLV_CLI_PROMPT_CACHE_ROW(struct run_opts, prompt_cache),
     SLV_CLI_REPACK_ROW(struct run_opts, no_repack_cache),
     SLV_CLI_SAMPLING_ROWS(struct run_opts, sampling, "0"),
     SLV_CLI_DRAFT_ROWS(struct run_opts, draft),
@@ -54,8 +55,8 @@ struct run {
     int32_t *ids; /* the answer's */
     size_t n_ids, cap_ids;
     bool want_logprobs;
-    bool out_failed; /* main says why */
-    uint32_t n_vocab;
+    bool out_failed;          /* main says why */
+    uint32_t n_vocab, reused; /* reused: tokens that were in --prompt-cache */
     uint64_t seed;
     uint64_t begun, loaded, fed, first, ended; /* monotonic ns */
     int status;                                /* of what the callbacks met */
@@ -140,8 +141,15 @@ static int make_prompt(struct run *r, const char *arg, struct slv_err *err) {
 static int feed_prompt(struct run *r, struct slv_err *err) {
     const struct slv_tokens *t = &r->tokens;
     if (!t->n) return slv_err_set(err, SLV_E_USAGE, "the prompt has no tokens");
-    if (!r->o->echo_tokens) return slv_cli_feed(r->cli, r->session, t->v, t->n, err);
     int rc = 0;
+    if (!r->o->echo_tokens) {
+        if (r->o->prompt_cache) {
+            slv_cli_prompt_load(r->session, r->o->prompt_cache);
+            rc = slv_session_resume(r->session, t->v, t->n, &r->reused, err);
+        }
+        if (rc) return rc;
+        return slv_cli_feed(r->cli, r->session, t->v + r->reused, t->n - r->reused, err);
+    }
     slv_json_null(&r->prompt_json, NULL);
     if (t->n > 1) rc = slv_session_feed_each(r->session, t->v, t->n - 1, on_prompt_logits, r, err);
     return rc ? rc : slv_session_feed(r->session, t->v + t->n - 1, 1, err);
@@ -183,7 +191,8 @@ static void report_json(struct run *r, struct slv_json *j, enum slv_finish finis
     slv_json_object(j, "timing");
     slv_json_double(j, "load_ms", (double)(r->loaded - r->begun) * 1e-6);
     slv_json_double(j, "ttft_ms", (double)((r->first ? r->first : r->ended) - r->loaded) * 1e-6);
-    slv_json_double(j, "prompt_tps", (double)r->tokens.n / prompt_s);
+    slv_json_double(j, "prompt_tps", (double)(r->tokens.n - r->reused) / prompt_s);
+    slv_json_uint(j, "reused", r->reused);
     slv_json_double(j, "decode_tps", r->n_ids ? (double)r->n_ids / decode_s : 0.0);
     slv_json_str(j, "packed", info.cached ? "cached" : "built");
     slv_json_uint(j, "steps", stats.steps);
@@ -237,6 +246,7 @@ static int answer(struct run *r, struct slv_err *err) {
     r->fed = now();
     if (!rc) rc = slv_session_generate(r->session, &g, on_piece, r, &finish, err);
     r->ended = now();
+    if (!rc || rc == SLV_E_CANCELLED) slv_cli_prompt_save(r->session, r->o->prompt_cache);
     if (r->status) return slv_err_set(err, r->status, "%s", slv_strerror(r->status));
     if (r->out_failed) return 0;
     if (rc == SLV_E_CANCELLED && !r->cli->json) slv_out_puts("\n");
@@ -249,9 +259,13 @@ static int run_all(struct run *r, struct slv_err *err) {
     *so = slv_cli_session(&r->o->session);
     if (r->o->echo_tokens) so->n_logits = 16;
     int rc = slv_cli_draft_open(r->cli, &r->o->draft, so, repack_cache, &r->draft, err);
+    const struct slv_cli_opening how = {.tuned = !r->o->session.no_tuned,
+                                        .repack_cache = repack_cache,
+                                        .n_back = r->o->prompt_cache ? (uint32_t)r->o->n : 0,
+                                        .draft = &r->draft};
     if (!rc)
-        rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), so, !r->o->session.no_tuned,
-                                  repack_cache, &r->draft, &r->model, &r->session, err);
+        rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), so, &how, &r->model, &r->session,
+                                  err);
     if (!rc) rc = make_prompt(r, slv_cli_arg(r->cli, 1), err);
     if (rc) return rc;
     struct slv_model_info info;
@@ -287,7 +301,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     rc = run_all(&r, err);
     slv_tokens_free(&r.tokens);
     slv_mem_free(r.ids);
-    slv_cli_session_close(r.model, r.session);
+    slv_cli_session_close(r.model, r.session, r.session_opts.prefix);
     slv_cli_draft_close(&r.draft);
     slv_buf_fini(&r.prompt);
     slv_buf_fini(&r.text);

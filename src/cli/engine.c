@@ -113,39 +113,73 @@ static void cancel(void *ctx) {
     if (running.draft) slv_session_cancel(running.draft, true);
 }
 
+#define BLOCK 64u /* tokens of a page */
+
+int slv_cli_prefix_bytes(const struct slv_model *m, const struct slv_session_opts *o,
+                         uint64_t sessions, uint64_t more, uint64_t *ret, struct slv_err *err) {
+    struct slv_session_opts so = *o;
+    struct slv_memory mem = {0}, page = {0};
+    struct slv_model_info info;
+    slv_model_info(m, &info);
+    so.prefix = NULL;
+    int rc = slv_model_memory(m, &so, &mem, err);
+    so.n_ctx = info.n_ctx < BLOCK ? info.n_ctx : BLOCK;
+    if (!rc) rc = slv_model_memory(m, &so, &page, NULL);
+    if (rc) return rc;
+    *ret = sessions * (mem.kv + page.kv) + (more + BLOCK - 1) / BLOCK * page.kv;
+    return 0;
+}
+
+/* A prefix cache for one session, where there are windows. */
+static int open_prefix(struct slv_model *m, struct slv_session_opts *o, uint32_t n_back,
+                       struct slv_err *err) {
+    struct slv_prefix_cache_opts po = {.kv = o->kv};
+    struct slv_model_info info;
+    slv_model_info(m, &info);
+    if (!n_back || !info.window) return 0;
+    int rc = slv_cli_prefix_bytes(m, o, 1, n_back, &po.bytes, err);
+    return rc ? rc : slv_prefix_cache_open(m, &po, &o->prefix, err);
+}
+
 /* Whether a session would fit, before weights are read. */
 static int check_memory(const struct slv_cli *cli, const char *name,
-                        const struct slv_session_opts *o, struct slv_err *err) {
+                        const struct slv_session_opts *o, uint32_t n_back, struct slv_err *err) {
     struct slv_model_opts look = {.inspect = true};
+    struct slv_session_opts so = *o;
     struct slv_model *m = NULL;
     struct slv_session *s = NULL;
     int rc = slv_cli_model_open(cli, name, &look, false, &m, err);
     if (rc) return rc;
-    rc = slv_session_open(m, o, &s, err);
+    rc = slv_session_open(m, &so, &s, err); /* says what would fit */
+    if (rc != SLV_E_FIT && !open_prefix(m, &so, n_back, NULL))
+        rc = slv_session_open(m, &so, &s, err);
+    slv_prefix_cache_close(so.prefix);
     slv_model_close(m);
     return rc == SLV_E_FIT ? rc : 0; /* anything else is met again when it is opened in earnest */
 }
 
 int slv_cli_session_open(const struct slv_cli *cli, const char *name, struct slv_session_opts *o,
-                         bool tuned, bool repack_cache, const struct slv_cli_draft *draft,
-                         struct slv_model **ret, struct slv_session **ret_session,
-                         struct slv_err *err) {
+                         const struct slv_cli_opening *how, struct slv_model **ret,
+                         struct slv_session **ret_session, struct slv_err *err) {
     struct slv_model_opts mo = {.threads = o->threads};
-    int rc = o->memory ? check_memory(cli, name, o, err) : 0;
-    if (!rc) rc = slv_cli_model_open(cli, name, &mo, repack_cache, ret, err);
-    if (!rc && draft->m) {
-        rc = slv_model_same_vocabulary(*ret, draft->m, err);
+    int rc = o->memory ? check_memory(cli, name, o, how->n_back, err) : 0;
+    if (!rc) rc = slv_cli_model_open(cli, name, &mo, how->repack_cache, ret, err);
+    if (!rc && how->draft->m) {
+        rc = slv_model_same_vocabulary(*ret, how->draft->m, err);
         if (rc) slv_err_prefix(err, rc, "--draft");
     }
-    if (!rc && tuned) slv_tuned_apply(*ret, o);
+    if (!rc && how->tuned) slv_tuned_apply(*ret, o);
+    if (!rc) rc = open_prefix(*ret, o, how->n_back, err);
     if (!rc) rc = slv_session_open(*ret, o, ret_session, err);
     if (rc) {
+        slv_prefix_cache_close(o->prefix);
         slv_model_close(*ret);
+        o->prefix = NULL;
         *ret = NULL;
         return rc;
     }
     running.s = *ret_session;
-    running.draft = draft->s;
+    running.draft = how->draft->s;
     slv_sig_hook(cancel, NULL);
     return 0;
 }
@@ -214,9 +248,23 @@ int slv_cli_feed(const struct slv_cli *cli, struct slv_session *s, const int32_t
     return rc;
 }
 
-void slv_cli_session_close(struct slv_model *m, struct slv_session *s) {
+void slv_cli_prompt_load(struct slv_session *s, const char *path) {
+    struct slv_err err = {0};
+    int rc = path ? slv_session_load(s, path, &err) : 0;
+    if (rc && rc != SLV_E_NOENT) slv_log(SLV_LOG_WARN, "%s: not used", err.msg);
+}
+
+void slv_cli_prompt_save(struct slv_session *s, const char *path) {
+    struct slv_err err = {0};
+    if (!path || !s || !slv_session_position(s)) return;
+    if (slv_session_save(s, path, &err)) slv_log(SLV_LOG_WARN, "%s: not kept", err.msg);
+}
+
+void slv_cli_session_close(struct slv_model *m, struct slv_session *s,
+                           struct slv_prefix_cache *prefix) {
     slv_sig_hook(NULL, NULL);
     slv_session_close(s);
+    slv_prefix_cache_close(prefix);
     slv_model_close(m);
 }
 

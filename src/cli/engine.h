@@ -61,6 +61,16 @@ struct slv_cli_session_opts {
             .help = "refuse what would take more, weights included"                                \
     }
 
+/* Of commands with one conversation. */
+#define SLV_CLI_PROMPT_CACHE_ROW(S, m)                                                             \
+    {                                                                                              \
+        "prompt-cache", 0, SLV_OPT_STR_AT(S, m),                                                   \
+            .arg = "FILE",                                                                         \
+            .help =                                                                                \
+                "go on from what is in FILE of these tokens, and keep there what was read and "    \
+                "written"                                                                          \
+    }
+
 /* Options of every command that may guess tokens ahead. */
 struct slv_cli_draft_opts {
     int speculate; /* place in "lookup|off" */
@@ -231,18 +241,39 @@ int slv_cli_draft_open(const struct slv_cli *cli, const struct slv_cli_draft_opt
                        struct slv_err *err) SLV_MUST_USE;
 void slv_cli_draft_close(struct slv_cli_draft *d);
 
-/* Opens a model and a session; `tuned`: *o gets what was found to be fastest, where it leaves that
- * open. With a limit of memory nothing large is read before it is known that both fit. `draft` is
- * refused if it has other tokens. From here on a signal that is watched for stops the session and
- * the draft's; slv_cli_session_close ends that. On failure nothing is left open. */
+/* How a model and a session are opened, beside the session's own options. */
+struct slv_cli_opening {
+    bool
+        tuned; /* what was found to be fastest (tuned.h) is taken where the options leave it open */
+    bool repack_cache; /* packed weights are kept */
+    uint32_t n_back;   /* tokens that the session will want to go back */
+    const struct slv_cli_draft *draft;
+};
+
+/* Opens a model and a session. With a limit of memory nothing large is read before it is known that
+ * both fit. A draft is refused if it has other tokens. From here on a signal that is watched for
+ * stops the session and the draft's; slv_cli_session_close ends that. Where windows would lose what
+ * is seen n_back tokens ago, o->prefix becomes a cache of its own that has room for them, which is
+ * the caller's. On failure nothing is left open. */
 int slv_cli_session_open(const struct slv_cli *cli, const char *name, struct slv_session_opts *o,
-                         bool tuned, bool repack_cache, const struct slv_cli_draft *draft,
-                         struct slv_model **ret, struct slv_session **ret_session,
+                         const struct slv_cli_opening *how, struct slv_model **ret,
+                         struct slv_session **ret_session, struct slv_err *err) SLV_MUST_USE;
+
+/* Bytes of a prefix cache for so many sessions like *o, and room for `more` tokens besides. */
+int slv_cli_prefix_bytes(const struct slv_model *m, const struct slv_session_opts *o,
+                         uint64_t sessions, uint64_t more, uint64_t *ret,
                          struct slv_err *err) SLV_MUST_USE;
+
+/* What a session holds comes from a file (--prompt-cache), and goes there. A file that is not there
+ * is no matter; whatever else is wrong is said in one line, and costs time only. NULL: no file. */
+void slv_cli_prompt_load(struct slv_session *s, const char *path);
+void slv_cli_prompt_save(struct slv_session *s, const char *path);
+
 /* Reads a prompt, with progress where that takes time. */
 int slv_cli_feed(const struct slv_cli *cli, struct slv_session *s, const int32_t *ids, size_t n,
                  struct slv_err *err) SLV_MUST_USE;
-void slv_cli_session_close(struct slv_model *m, struct slv_session *s);
+void slv_cli_session_close(struct slv_model *m, struct slv_session *s,
+                           struct slv_prefix_cache *prefix);
 
 struct slv_session_opts slv_cli_session(const struct slv_cli_session_opts *o);
 
