@@ -143,17 +143,13 @@ static int open_prefix(struct slv_model *m, struct slv_session_opts *o, uint32_t
 
 /* Whether a session would fit, before weights are read. */
 static int check_memory(const struct slv_cli *cli, const char *name,
-                        const struct slv_session_opts *o, uint32_t n_back, struct slv_err *err) {
+                        const struct slv_session_opts *o, struct slv_err *err) {
     struct slv_model_opts look = {.inspect = true};
-    struct slv_session_opts so = *o;
     struct slv_model *m = NULL;
     struct slv_session *s = NULL;
     int rc = slv_cli_model_open(cli, name, &look, false, &m, err);
     if (rc) return rc;
-    rc = slv_session_open(m, &so, &s, err); /* says what would fit */
-    if (rc != SLV_E_FIT && !open_prefix(m, &so, n_back, NULL))
-        rc = slv_session_open(m, &so, &s, err);
-    slv_prefix_cache_close(so.prefix);
+    rc = slv_session_open(m, o, &s, err);
     slv_model_close(m);
     return rc == SLV_E_FIT ? rc : 0; /* anything else is met again when it is opened in earnest */
 }
@@ -162,7 +158,7 @@ int slv_cli_session_open(const struct slv_cli *cli, const char *name, struct slv
                          const struct slv_cli_opening *how, struct slv_model **ret,
                          struct slv_session **ret_session, struct slv_err *err) {
     struct slv_model_opts mo = {.threads = o->threads};
-    int rc = o->memory ? check_memory(cli, name, o, how->n_back, err) : 0;
+    int rc = o->memory ? check_memory(cli, name, o, err) : 0;
     if (!rc) rc = slv_cli_model_open(cli, name, &mo, how->repack_cache, ret, err);
     if (!rc && how->draft->m) {
         rc = slv_model_same_vocabulary(*ret, how->draft->m, err);
@@ -171,6 +167,11 @@ int slv_cli_session_open(const struct slv_cli *cli, const char *name, struct slv
     if (!rc && how->tuned) slv_tuned_apply(*ret, o);
     if (!rc) rc = open_prefix(*ret, o, how->n_back, err);
     if (!rc) rc = slv_session_open(*ret, o, ret_session, err);
+    if (rc == SLV_E_FIT && o->prefix) { /* it saves time only */
+        slv_prefix_cache_close(o->prefix);
+        o->prefix = NULL;
+        rc = slv_session_open(*ret, o, ret_session, err);
+    }
     if (rc) {
         slv_prefix_cache_close(o->prefix);
         slv_model_close(*ret);

@@ -243,8 +243,7 @@ void slv_cli_draft_close(struct slv_cli_draft *d);
 
 /* How a model and a session are opened, beside the session's own options. */
 struct slv_cli_opening {
-    bool
-        tuned; /* what was found to be fastest (tuned.h) is taken where the options leave it open */
+    bool tuned;        /* open options become what was found to be fastest: tuned.h */
     bool repack_cache; /* packed weights are kept */
     uint32_t n_back;   /* tokens that the session will want to go back */
     const struct slv_cli_draft *draft;
@@ -254,7 +253,7 @@ struct slv_cli_opening {
  * both fit. A draft is refused if it has other tokens. From here on a signal that is watched for
  * stops the session and the draft's; slv_cli_session_close ends that. Where windows would lose what
  * is seen n_back tokens ago, o->prefix becomes a cache of its own that has room for them, which is
- * the caller's. On failure nothing is left open. */
+ * the caller's, if the memory allowed is enough. On failure nothing is left open. */
 int slv_cli_session_open(const struct slv_cli *cli, const char *name, struct slv_session_opts *o,
                          const struct slv_cli_opening *how, struct slv_model **ret,
                          struct slv_session **ret_session, struct slv_err *err) SLV_MUST_USE;

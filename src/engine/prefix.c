@@ -301,9 +301,9 @@ void slv_prefix_grow(struct slv_prefix_user *u, struct slv_kv *kv, const int32_t
 void slv_prefix_give(struct slv_prefix_user *u, struct slv_kv *kv, const int32_t *history) {
     unsigned char *page[SLV_PAGE_CLASSES];
     const uint32_t n_tok = kv->n_pos % BLOCK, block = kv->n_pos / BLOCK;
-    const int32_t *tok = history + (size_t)block * BLOCK;
     uint32_t known;
     if (!u->cache || !n_tok || u->at->depth != block) return;
+    const int32_t *tok = history + (size_t)block * BLOCK;
     slv_pool_lock(u->cache->pool);
     struct slv_tree_node *n = slv_tree_begins(u->at, tok, n_tok, &known);
     own_pages(kv, block, page);

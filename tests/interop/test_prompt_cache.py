@@ -102,6 +102,18 @@ def what_does_not_fit_costs_one_line():
     assert not os.path.exists(name("none"))
 
 
+def memory_for_windows_is_taken_where_there_is_some():
+    """What fits without is not refused; it only has to read more."""
+    path = name("memory")
+    plan = run(WINDOWED, TEXT)["memory"]
+    limit = ("--memory", str(plan["weights"] + plan["kv"] + plan["arena"] + 1000))
+    tight = run(WINDOWED, TEXT, "--prompt-cache", path, *limit)
+    assert pick(tight) == plain(WINDOWED, TEXT) and tight["memory"]["kv"] == plan["kv"]
+    again = run(WINDOWED, TEXT, "--prompt-cache", path, *limit)
+    assert pick(again) == plain(WINDOWED, TEXT)
+    assert run(WINDOWED, TEXT, "--prompt-cache", path)["memory"]["kv"] > plan["kv"]
+
+
 def damage_costs_one_line():
     path = name("damage")
     same(WINDOWED, TEXT, path)
@@ -213,7 +225,8 @@ def a_batch_reads_common_beginnings_once():
         assert said[0] > 0 and said[3] > 7 * (n - 20), (said, n)
 
 
-TESTS = [the_second_run_reads_nothing_again, what_does_not_fit_costs_one_line, damage_costs_one_line,
+TESTS = [the_second_run_reads_nothing_again, what_does_not_fit_costs_one_line,
+         memory_for_windows_is_taken_where_there_is_some, damage_costs_one_line,
          a_killed_writer_costs_nothing, a_full_disk_costs_one_line, writers_at_once_are_all_right,
          a_chat_reads_no_turn_twice, a_chat_goes_on_after_a_restart, a_batch_reads_common_beginnings_once]
 
