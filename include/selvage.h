@@ -237,14 +237,14 @@ SLV_API uint32_t slv_session_position(const struct slv_session *s);
 SLV_API uint32_t slv_session_context(const struct slv_session *s);
 
 /* Reads n tokens; afterwards slv_session_logits tells what may follow the last. What a prefix cache
- * knows of them, but the last, is not computed. SLV_E_LIMIT: they do not fit in the context, nothing
- * was read. SLV_E_CANCELLED: slv_session_cancel was called; what was read before stays. */
+ * knows of them, but the last, is not computed. SLV_E_LIMIT: they do not fit in the context, and
+ * nothing was read. SLV_E_CANCELLED: slv_session_cancel was called; what was read before stays. */
 SLV_API int slv_session_feed(struct slv_session *s, const int32_t *ids, size_t n,
                              struct slv_err *err) SLV_MUST_USE;
 
-/* Makes the session hold as much of ids[0..n) as can be had without computing, and nothing else, but
- * at most n - 1 tokens: what it holds already, or else what its prefix cache knows. *ret: how many;
- * ids from there on are to be fed. SLV_E_LIMIT: they do not fit in the context. */
+/* Makes the session hold as much of ids[0..n) as can be had without computing, and nothing else,
+ * but at most n - 1 tokens: what it holds already, or else what its prefix cache knows. *ret: how
+ * many; ids from there on are to be fed. SLV_E_LIMIT: they do not fit in the context. */
 SLV_API int slv_session_resume(struct slv_session *s, const int32_t *ids, size_t n, uint32_t *ret,
                                struct slv_err *err) SLV_MUST_USE;
 

@@ -4,8 +4,9 @@
  * caches and histories. Who has joined is in a slot: first its prompt is read, in pieces, then it
  * generates. A step takes what every generation asks for, and fills up with prompts, an equal share
  * each; where prompts are read beside answers they get no more than o.n_beside tokens, so that the
- * answers keep coming. Of prompts that begin alike one is read, and the others take it block by block
- * where they share a prefix cache. What a session gets does not depend on the others (step.h).
+ * answers keep coming. Of prompts that begin alike one is read, and the others take it block by
+ * block where they share a prefix cache. What a session gets does not depend on the others
+ * (step.h).
  *
  * Threads: one at a time; slv_session_cancel from any.
  */

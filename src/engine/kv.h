@@ -99,8 +99,8 @@ void slv_kv_block(const struct slv_kv *kv, uint32_t layer, uint32_t head, uint32
 void slv_kv_wipe(const struct slv_kv *kv, const struct slv_kernels *kern, enum slv_page_class c,
                  unsigned char *page, uint32_t n);
 
-/* Goes back to n_pos positions, and gives back pages beyond. False, and nothing changed, if a windowed layer no longer has what
- * a token there would look at; then only 0 works. */
+/* Goes back to n_pos positions, and gives back pages beyond. False, and nothing changed, if a
+ * windowed layer no longer has what a token there would look at; then only 0 works. */
 bool slv_kv_rewind(struct slv_kv *kv, uint32_t n_pos);
 
 #endif

@@ -366,8 +366,8 @@ static size_t pinned_bytes(const struct slv_prefix_cache *c, const struct slv_tr
     return n->depth * c->pool->cls[FULL].page_bytes + windows * c->pool->cls[WINDOWED].page_bytes;
 }
 
-/* The last node of whole blocks of ids[0..n) under a root, or the last of them that is pinned; NULL:
- * there is none. */
+/* The last node of whole blocks of ids[0..n) under a root, or the last of them that is pinned;
+ * NULL: there is none. */
 static struct slv_tree_node *find_whole(const struct slv_prefix_cache *c, bool root,
                                         const int32_t *ids, size_t n, bool pinned) {
     struct slv_tree_node *x = slv_tree_root(c->tree, root), *last = NULL;

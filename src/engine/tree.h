@@ -8,9 +8,9 @@
  *                                    | "... What is a" (13)       pages 0, 1'
  *
  * There are two roots, of trees that share nothing, for models whose angles depend on how long the
- * context may get. A page of the layers with a window may be missing: it serves only what goes on near it. What is
- * used by nobody is dropped when the pool wants a page (slv_tree_evict), least recently used first:
- * a leaf with all it has, or one page of the layers with a window.
+ * context may get. A page of the layers with a window may be missing: it serves only what goes on
+ * near it. What is used by nobody is dropped when the pool wants a page (slv_tree_evict), least
+ * recently used first: a leaf with all it has, or one page of the layers with a window.
  *
  * Invariants: a node of fewer than 64 tokens has no child and no user. A page in a node counts the
  * node as one holder. All nodes are there from the beginning.
