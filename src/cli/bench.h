@@ -65,6 +65,9 @@ void slv_bench_rig_close(struct slv_bench_rig *r);
  * SLV_E_CANCELLED: interrupted. */
 int slv_bench_read(struct slv_bench *b, struct slv_bench_rig *r, int64_t n,
                    struct slv_err *err) SLV_MUST_USE;
+/* Goes back to `depth` tokens; where windows have lost what is seen there, they are read again. */
+int slv_bench_rewind(struct slv_bench *b, struct slv_bench_rig *r, int64_t depth,
+                     struct slv_err *err) SLV_MUST_USE;
 /* n steps of one token, with logits. */
 int slv_bench_draw(struct slv_bench *b, struct slv_bench_rig *r, int64_t n,
                    struct slv_err *err) SLV_MUST_USE;

@@ -305,7 +305,8 @@ static int run_rounds(struct ops *o, const struct setting *s, struct slv_bench_r
     int rc = s->depth ? slv_bench_read(b, r, s->depth, err) : 0;
     for (int64_t i = -1; i < rounds && !rc; i++) {
         int64_t n = i < 0 && s->n > WARM_TOKENS ? WARM_TOKENS : s->n;
-        r->kv.n_pos = (uint32_t)s->depth;
+        rc = slv_bench_rewind(b, r, s->depth, err);
+        if (rc) break;
         if (i == 0) slv_runner_profile(r->runner, p);
         rc = s->prompt ? slv_bench_read(b, r, n, err) : slv_bench_draw(b, r, n, err);
     }

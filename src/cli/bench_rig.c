@@ -75,6 +75,13 @@ int slv_bench_read(struct slv_bench *b, struct slv_bench_rig *r, int64_t n, stru
     return rc;
 }
 
+int slv_bench_rewind(struct slv_bench *b, struct slv_bench_rig *r, int64_t depth,
+                     struct slv_err *err) {
+    if (slv_kv_rewind(&r->kv, (uint32_t)depth)) return 0;
+    bool back = slv_kv_rewind(&r->kv, 0); /* always works */
+    return back ? slv_bench_read(b, r, depth, err) : SLV_E_INTERNAL;
+}
+
 int slv_bench_draw(struct slv_bench *b, struct slv_bench_rig *r, int64_t n, struct slv_err *err) {
     int rc = 0;
     for (int64_t i = 0; i < n && !rc; i++)

@@ -39,7 +39,7 @@ static int one_round(struct tune *t, bool prompt, struct candidate *c, struct sl
     int rc = slv_bench_rig_open(b, c->threads, (uint32_t)n, &r, err);
     if (rc) return rc;
     rc = prompt ? slv_bench_read(b, &r, warm, err) : slv_bench_draw(b, &r, warm, err);
-    r.kv.n_pos = 0;
+    if (!rc) rc = slv_bench_rewind(b, &r, 0, err);
     uint64_t t0 = slv_clock_mono(&slv_clock_system);
     if (!rc) rc = prompt ? slv_bench_read(b, &r, n, err) : slv_bench_draw(b, &r, n, err);
     double tps = (double)n * 1e9 / (double)(slv_clock_mono(&slv_clock_system) - t0);

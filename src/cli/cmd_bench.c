@@ -133,7 +133,8 @@ static int measure_one(struct slv_bench *b, bool prompt, size_t threads, int64_t
     if (rc) return rc;
     if (depth) rc = slv_bench_read(b, &r, depth, err);
     for (int64_t i = -1; i < b->o->repeat && !rc; i++) {
-        r.kv.n_pos = (uint32_t)depth; /* the cache behind it is written anew */
+        rc = slv_bench_rewind(b, &r, depth, err);
+        if (rc) break;
         int64_t count = i < 0 && n > 16 ? 16 : n;
         if (i == 0) slv_bench_energy_begin(b);
         uint64_t t0 = now();
