@@ -12,16 +12,15 @@
 #endif
 
 static const char *const names[SLV_CPU_LEVELS] = {
-    [SLV_CPU_SCALAR] = "scalar",
-    [SLV_CPU_SSE4] = "sse4",
-    [SLV_CPU_AVX2] = "avx2",
-    [SLV_CPU_AVX512] = "avx512",
-    [SLV_CPU_AVX512VNNI] = "avx512vnni",
-    [SLV_CPU_NEON] = "neon",
-    [SLV_CPU_DOTPROD] = "dotprod",
+    [SLV_CPU_SCALAR] = "scalar", [SLV_CPU_SSE4] = "sse4",
+    [SLV_CPU_AVX2] = "avx2",     [SLV_CPU_AVXVNNI] = "avxvnni",
+    [SLV_CPU_AVX512] = "avx512", [SLV_CPU_AVX512VNNI] = "avx512vnni",
+    [SLV_CPU_NEON] = "neon",     [SLV_CPU_DOTPROD] = "dotprod",
 };
 
 const char *slv_cpu_name(enum slv_cpu_level level) { return names[level]; }
+
+#define BIT(level) (1u << (level))
 
 #if defined(__x86_64__)
 static uint64_t xcr0(void) {
@@ -32,61 +31,96 @@ static uint64_t xcr0(void) {
 
 static bool all(uint32_t reg, uint32_t bits) { return (reg & bits) == bits; }
 
-bool slv_cpu_has(enum slv_cpu_level level) {
-    if (level == SLV_CPU_SCALAR) return true;
-    if (level > SLV_CPU_AVX512VNNI) return false;
-    uint32_t a, b, c, d, b7 = 0, c7 = 0;
-    if (!__get_cpuid(1, &a, &b, &c, &d)) return false;
-    uint32_t c1 = c;
-    if (!all(c1, bit_SSSE3 | bit_SSE4_1)) return false;
-    if (level == SLV_CPU_SSE4) return true;
-    if (!all(c1, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C)) return false;
+/* What of AVX2 and above there is, where XMM and YMM state is saved. */
+static uint32_t avx_levels(uint64_t saved) {
+    uint32_t has = 0, a, b, c, d, a1 = 0;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !all(b, bit_AVX2)) return 0;
+    has |= BIT(SLV_CPU_AVX2);
+    uint32_t b7 = b, c7 = c, subleaves = a;
+    if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) a1 = a;
+    if (all(a1, bit_AVXVNNI)) has |= BIT(SLV_CPU_AVXVNNI);
+    if ((saved & 0xe0) != 0xe0) return has; /* opmask and ZMM state */
+    if (!all(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ)) return has;
+    has |= BIT(SLV_CPU_AVX512);
+    if (all(c7, bit_AVX512VNNI)) has |= BIT(SLV_CPU_AVX512VNNI);
+    return has;
+}
+
+uint32_t slv_cpu_levels(void) {
+    uint32_t has = BIT(SLV_CPU_SCALAR), a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !all(c, bit_SSSE3 | bit_SSE4_1)) return has;
+    has |= BIT(SLV_CPU_SSE4);
+    if (!all(c, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C)) return has;
     uint64_t saved = xcr0();
-    if ((saved & 0x6) != 0x6) return false; /* XMM and YMM state */
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
-        b7 = b;
-        c7 = c;
-    }
-    if (!all(b7, bit_AVX2)) return false;
-    if (level == SLV_CPU_AVX2) return true;
-    if ((saved & 0xe0) != 0xe0) return false; /* opmask and ZMM state */
-    if (!all(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ)) return false;
-    return level == SLV_CPU_AVX512 || all(c7, bit_AVX512VNNI);
+    if ((saved & 0x6) != 0x6) return has; /* XMM and YMM state */
+    return has | avx_levels(saved);
 }
 #elif defined(__aarch64__)
-bool slv_cpu_has(enum slv_cpu_level level) {
-    if (level == SLV_CPU_SCALAR || level == SLV_CPU_NEON) return true;
+uint32_t slv_cpu_levels(void) {
+    uint32_t has = BIT(SLV_CPU_SCALAR) | BIT(SLV_CPU_NEON);
 #if defined(__linux__)
-    return level == SLV_CPU_DOTPROD && (getauxval(AT_HWCAP) & HWCAP_DOTPROD);
-#else
-    return false;
+    if (getauxval(AT_HWCAP) & HWCAP_DOTPROD) has |= BIT(SLV_CPU_DOTPROD);
 #endif
+    return has;
 }
 #else
-bool slv_cpu_has(enum slv_cpu_level level) { return level == SLV_CPU_SCALAR; }
+uint32_t slv_cpu_levels(void) { return BIT(SLV_CPU_SCALAR); }
 #endif
 
-/* Levels that other machines or builds have: as caps they are above what there is here. */
-static bool known_elsewhere(const char *cap) {
-    static const char *const others[] = {"avxvnni", "amx", "i8mm", "sve"};
+bool slv_cpu_has(enum slv_cpu_level level) { return slv_cpu_levels() & BIT(level); }
+
+/* Levels of which there is no code, by the level that comes before them. SVE: lanes are the sixteen
+ * rows of a tile, a fixed count, so registers of unknown length gain nothing over i8mm and NEON. */
+static const struct {
+    const char *name;
+    enum slv_cpu_level after;
+} others[] = {
+    {"amx", SLV_CPU_AVX512VNNI},
+    {"i8mm", SLV_CPU_DOTPROD},
+    {"sve", SLV_CPU_DOTPROD},
+};
+
+/* The level a cap names, or the one that comes before; *ret_named says which. */
+static int find_level(const char *cap, enum slv_cpu_level *ret, bool *ret_named) {
+    for (int level = 0; level < SLV_CPU_LEVELS; level++)
+        if (!strcasecmp(cap, names[level])) {
+            *ret = (enum slv_cpu_level)level;
+            *ret_named = true;
+            return 0;
+        }
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        if (!strcasecmp(cap, others[i])) return true;
-    return false;
+        if (!strcasecmp(cap, others[i].name)) {
+            *ret = others[i].after;
+            *ret_named = false;
+            return 0;
+        }
+    return SLV_E_USAGE;
+}
+
+static int best_of(uint32_t levels, int top) {
+    while (top > 0 && !(levels & BIT(top)))
+        top--;
+    return top;
+}
+
+int slv_cpu_choose_of(uint32_t levels, const char *cap, enum slv_cpu_level *ret,
+                      bool *ret_lowered) {
+    enum slv_cpu_level top = SLV_CPU_LEVELS - 1;
+    bool named = true;
+    if (!cap) {
+        *ret = (enum slv_cpu_level)best_of(levels, top);
+        *ret_lowered = false;
+        return 0;
+    }
+    int rc = find_level(cap, &top, &named);
+    if (rc) return rc;
+    *ret_lowered = !named || !(levels & BIT(top));
+    const bool arm_cap = top >= SLV_CPU_NEON, arm = levels >= BIT(SLV_CPU_NEON);
+    if (top != SLV_CPU_SCALAR && arm_cap != arm) top = SLV_CPU_LEVELS - 1;
+    *ret = (enum slv_cpu_level)best_of(levels, top);
+    return 0;
 }
 
 int slv_cpu_choose(const char *cap, enum slv_cpu_level *ret, bool *ret_lowered) {
-    int top = SLV_CPU_LEVELS - 1;
-    if (cap) {
-        for (top = 0; top < SLV_CPU_LEVELS; top++)
-            if (!strcasecmp(cap, names[top])) break;
-        if (top == SLV_CPU_LEVELS && !known_elsewhere(cap)) return SLV_E_USAGE;
-        *ret_lowered = top == SLV_CPU_LEVELS || !slv_cpu_has((enum slv_cpu_level)top);
-        if (*ret_lowered) top = SLV_CPU_LEVELS - 1;
-    } else {
-        *ret_lowered = false;
-    }
-    while (!slv_cpu_has((enum slv_cpu_level)top))
-        top--;
-    *ret = (enum slv_cpu_level)top;
-    return 0;
+    return slv_cpu_choose_of(slv_cpu_levels(), cap, ret, ret_lowered);
 }

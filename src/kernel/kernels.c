@@ -1,29 +1,25 @@
-/* kernels.c: the init ladder: scalar first, then each level the machine was found to have. */
+/* kernels.c: the table of a level, and the state of floating-point arithmetic. */
 #include "kernel/kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
+/* A level's own table is whole: of those below it only scalar is needed. */
 void slv_kernels_init(struct slv_kernels *ret, enum slv_cpu_level level) {
     *ret = (struct slv_kernels){.level = level};
     slv_kernels_scalar_matmul(ret);
     slv_kernels_scalar_rows(ret);
     slv_kernels_scalar_attn(ret);
 #if defined(__x86_64__)
-    if (level < SLV_CPU_SSE4) return;
-    slv_kernels_sse4(ret);
-    if (level < SLV_CPU_AVX2) return;
-    slv_kernels_avx2(ret);
-    if (level < SLV_CPU_AVX512) return;
-    slv_kernels_avx512(ret);
-    if (level < SLV_CPU_AVX512VNNI) return;
-    slv_kernels_avx512vnni(ret);
+    if (level == SLV_CPU_SSE4) slv_kernels_sse4(ret);
+    if (level == SLV_CPU_AVX2) slv_kernels_avx2(ret);
+    if (level == SLV_CPU_AVXVNNI) slv_kernels_avxvnni(ret);
+    if (level == SLV_CPU_AVX512) slv_kernels_avx512(ret);
+    if (level == SLV_CPU_AVX512VNNI) slv_kernels_avx512vnni(ret);
 #elif defined(__aarch64__)
-    if (level < SLV_CPU_NEON) return;
-    slv_kernels_neon(ret);
-    if (level < SLV_CPU_DOTPROD) return;
-    slv_kernels_dotprod(ret);
+    if (level == SLV_CPU_NEON) slv_kernels_neon(ret);
+    if (level == SLV_CPU_DOTPROD) slv_kernels_dotprod(ret);
 #endif
 }
 

@@ -154,12 +154,14 @@ void slv_kernels_init(struct slv_kernels *ret, enum slv_cpu_level level);
 uint64_t slv_fpenv_enter(void);
 void slv_fpenv_leave(uint64_t old);
 
-/* One function for each instruction-set file; each overwrites the entries it is faster at. */
+/* One function for each instruction-set file; each overwrites the entries it has: the scalar ones
+ * together all of them, every other level's too. */
 void slv_kernels_scalar_matmul(struct slv_kernels *k);
 void slv_kernels_scalar_rows(struct slv_kernels *k);
 void slv_kernels_scalar_attn(struct slv_kernels *k);
 void slv_kernels_sse4(struct slv_kernels *k);
 void slv_kernels_avx2(struct slv_kernels *k);
+void slv_kernels_avxvnni(struct slv_kernels *k);
 void slv_kernels_avx512(struct slv_kernels *k);
 void slv_kernels_avx512vnni(struct slv_kernels *k);
 void slv_kernels_neon(struct slv_kernels *k);

@@ -82,7 +82,7 @@ def threads_levels_and_pieces_give_the_same_bits():
     pick = lambda out: [out[k] for k in keys]
     want = pick(answer(*args, "-t", "1"))
     tried = 0
-    for level in ("scalar", "sse4", "avx2", "avx512", "avx512vnni", "neon", "dotprod"):
+    for level in ("scalar", "sse4", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "dotprod", "i8mm"):
         for threads in ("1", "2"):
             if level == "scalar" and threads == "1":
                 continue

@@ -11,7 +11,9 @@
 
 #define ROWS SLV_TILE_ROWS
 #define INLINE static inline __attribute__((always_inline))
+#ifndef UNROLL /* tests that emulate instructions have no use for straight code */
 #define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 /* Few columns wait for memory: what comes so many bytes later is asked for, a few lines at a time
  * between the products. The hardware alone stops at a page's end; all of a block at once fills what

@@ -1,5 +1,5 @@
-/* ops_avx2.h: the sixteen-lane vocabulary of the kernel templates in AVX2, FMA and F16C: each
- * vector is two registers. */
+/* ops_avx2.h: the sixteen-lane vocabulary of the kernel templates in AVX2, FMA and F16C; with VNNI
+ * of 256 bits where the compiler is told so (__AVXVNNI__). Each vector is two registers. */
 #ifndef SLV_OPS_AVX2_H
 #define SLV_OPS_AVX2_H
 
@@ -145,6 +145,16 @@ OP vb vb_table(const int8_t *table, vb idx) {
     return (vb){_mm256_shuffle_epi8(t, idx.a), _mm256_shuffle_epi8(t, idx.b)};
 }
 
+#ifdef __AVXVNNI__
+OP vi vi_dot_u(vi acc, vb u, int32_t x) {
+    const __m256i v = _mm256_set1_epi32(x);
+    return (vi){_mm256_dpbusd_avx_epi32(acc.a, u.a, v), _mm256_dpbusd_avx_epi32(acc.b, u.b, v)};
+}
+/* As in ops_avx512.h: s + 128 is unsigned, and 128 times the sum of x comes off in the caller. */
+#define SIGNED_BIAS (-128)
+#define WIDE_BIAS SIGNED_BIAS
+OP vi vi_dot_s(vi acc, vb s, int32_t x) { return vi_dot_u(acc, vb_flip(s), x); }
+#else
 /* Sums of 4 products of unsigned bytes, at most 128, so that a pair's sum stays below 2^15. */
 OP __m256i dot_u_half(__m256i u, __m256i x) {
     return _mm256_madd_epi16(_mm256_maddubs_epi16(u, x), _mm256_set1_epi16(1));
@@ -159,6 +169,7 @@ OP vi vi_dot_s(vi acc, vb s, int32_t x) {
         _mm256_add_epi32(acc.b, dot_u_half(_mm256_abs_epi8(s.b), _mm256_sign_epi8(v, s.b)))};
 }
 #define SIGNED_BIAS 0
+#endif
 
 /* --- several columns --- */
 
@@ -175,6 +186,17 @@ OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     if (times == 1) return p;
     return (vp){_mm256_mullo_epi16(p.a, t), _mm256_mullo_epi16(p.b, t)};
 }
+#ifdef __AVXVNNI__
+OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
+    const __m256i v = _mm256_set1_epi32(x);
+    return (vi){_mm256_dpwssd_avx_epi32(acc.a, p.a, v), _mm256_dpwssd_avx_epi32(acc.b, p.b, v)};
+}
+OP vi vi_load(const int32_t *p) {
+    const __m256i *v = (const __m256i *)(const void *)p;
+    return (vi){_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)};
+}
+#include "kernel/simd/ops_sum32.h"
+#else
 OP vp vp_repeat(int32_t x) { return (vp){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 OP vp vp_products(vb u, vp x) {
     return (vp){_mm256_maddubs_epi16(u.a, x.a), _mm256_maddubs_epi16(u.b, x.b)};
@@ -187,6 +209,7 @@ OP vi vi_madd(vi acc, vp x, vp y) {
 OP void vi_hold(vi *p) { __asm__ volatile("" : "+x"(p->a), "+x"(p->b)); }
 OP void vp_hold(vp *p) { __asm__ volatile("" : "+x"(p->a), "+x"(p->b)); }
 #include "kernel/simd/ops_sum16.h"
+#endif
 
 /* The fixed tree: 16 to 8 to 4 to 2 to 1. */
 OP float vf_tree_sum(vf x) {

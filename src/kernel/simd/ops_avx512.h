@@ -130,7 +130,11 @@ OP vp vp_repeat(int32_t x) { return (vp){_mm512_set1_epi32(x)}; }
 OP vp vp_products(vb u, vp x) { return (vp){_mm512_maddubs_epi16(u.v, x.v)}; }
 OP vp vp_add(vp x, vp y) { return (vp){_mm512_add_epi16(x.v, y.v)}; }
 OP vi vi_madd(vi acc, vp x, vp y) { return _mm512_add_epi32(acc, _mm512_madd_epi16(x.v, y.v)); }
+#ifdef __AVX512F__
 OP void vp_hold(vp *p) { __asm__ volatile("" : "+v"(p->v)); }
+#else /* over an emulation there are no such registers */
+OP void vp_hold(vp *p) { (void)p; }
+#endif
 #include "kernel/simd/ops_sum16.h"
 #endif
 
