@@ -23,6 +23,7 @@ $(OUT)/libselvage.a: $(LIB)
 	@rm -f $@
 	@aarch64-linux-gnu-ar rcs $@ $^
 
+$(OUT)/kernel/check: $(OUT)/tests/kernel/levels.o
 $(PROGRAMS): $(OUT)/%: $(OUT)/tests/%.o $(OUT)/libselvage.a
 	@mkdir -p $(@D)
 	@$(CC) -static $^ -lm -o $@
@@ -32,7 +33,7 @@ $(OUT)/%.o: %.c tests/arm/arm.mk
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -c $< -o $@
 
--include $(LIB:.o=.d) $(TESTS:%=$(OUT)/tests/%.d)
+-include $(LIB:.o=.d) $(TESTS:%=$(OUT)/tests/%.d) $(OUT)/tests/kernel/levels.d
 
 .PHONY: all
 .SECONDARY:

@@ -1,8 +1,9 @@
-/* check.c: every kernel of every instruction-set level this machine has, against the scalar
- * definition, to the bit.
+/* check.c: every kernel of every instruction-set level that this machine has, or that is emulated
+ * here (levels.h), against the scalar definition, to the bit.
  *
  * Inputs are random and extreme (zeros, subnormals, infinities, NaN, largest codes), sizes are odd,
- * outputs stand between guard bytes. A failure prints the seed, which is the first argument.
+ * outputs stand between guard bytes. A failure prints the seed, which is the first argument. What was
+ * covered is counted: a form of product or a number of columns that a level was not asked for fails.
  * --digest prints one number made of all that the scalar kernels give for fixed inputs: machines of
  * other kinds must print the same. --bench [TYPE...] prints nanoseconds a call and the ratio to
  * scalar as CSV.
@@ -13,7 +14,7 @@
 #include "base/dtype.h"
 #include "base/mem.h"
 #include "kernel/fmath.h"
-#include "kernel/kernels.h"
+#include "levels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,7 +112,8 @@ static void fill_tiles(struct mm_case *m, bool wild) {
     const struct slv_form_parts *f = &slv_form_parts[l->form];
     size_t block = slv_layout_block_bytes(l);
     fill_bytes(m->tiles.p, m->tiles.n);
-    size_t lines = f->bits >= 16 ? 1 : (size_t)(f->fsub ? l->block / f->fsub : 1) + (f->min ? 1 : 0);
+    size_t lines =
+        f->bits >= 16 ? 1 : (size_t)(f->fsub ? l->block / f->fsub : 1) + (f->min ? 1 : 0);
     size_t line = f->bits >= 16 ? block : (size_t)(l->d_f32 ? 64 : 32);
     for (size_t b = 0; b < m->tiles.n; b += block)
         for (size_t i = 0; i < lines * line; i += line / 16) {
@@ -158,28 +160,57 @@ static void mm_free(struct mm_case *m) {
         space_free(all[i]);
 }
 
-static bool check_matmul(const struct slv_kernels *ref, const struct slv_kernels *k,
-                         const struct slv_layout *l) {
-    static const size_t rows[] = {1, 16, 17, 80, 131}, ns[] = {1, 2, 3, 5, 8, 9, 23, 70};
-    bool ok = true;
-    for (int turn = 0; turn < 12 && ok; turn++) {
-        size_t step = l->block > 1 ? l->block : 1;
-        size_t cols = step * (1 + rnd_below(step == 1 ? 70 : 4));
-        if (l->block == 1) cols = 16 * (1 + rnd_below(5));
-        size_t n_rows = rows[rnd_below(5)], n = ns[rnd_below(8)];
-        struct mm_case m;
-        mm_init(&m, l, n_rows, cols, n, turn % 3 == 2);
-        size_t tiles = (m.w.rows + 15) / 16, ldo = tiles * 16;
-        size_t t0 = rnd_below(tiles), t1 = t0 + 1 + rnd_below(tiles - t0);
-        struct space a = space_new(m.n * ldo * 4), b = space_new(m.n * ldo * 4);
-        ref->matmul[l->form](&m.w, &m.x, m.n, t0, t1, (float *)(void *)a.p, ldo);
-        k->matmul[l->form](&m.w, &m.x, m.n, t0, t1, (float *)(void *)b.p, ldo);
-        ok = same_floats((float *)(void *)a.p, (float *)(void *)b.p, m.n * ldo) && space_intact(&b);
-        space_free(&a);
+/* Numbers of columns: each form of each level is asked for all of them. */
+static const size_t shapes[] = {1, 2, 3, 4, 5, 8, 9, 16, 23, 40, 70, 135, 150};
+#define SHAPES (sizeof shapes / sizeof shapes[0])
+_Static_assert(SHAPES <= SHAPES_MAX, "a bit for each");
+
+static void mm_random(struct mm_case *m, const struct slv_layout *l, size_t n, bool wild) {
+    static const size_t rows[] = {1, 16, 17, 80, 131};
+    size_t step = l->block > 1 ? l->block : 16;
+    size_t cols = step * (1 + rnd_below(step < 128 ? 22 : 4));
+    mm_init(m, l, rows[rnd_below(n > 40 ? 3 : 5)], cols, n, wild);
+}
+
+/* One product by the definition and by all subjects, whose `ok` stays where it is right. */
+static void check_product(const struct slv_kernels *ref, struct subject *subjects,
+                          size_t n_subjects, const struct slv_layout *l, size_t shape, bool wild) {
+    struct mm_case m;
+    mm_random(&m, l, shapes[shape], wild);
+    size_t tiles = (m.w.rows + 15) / 16, ldo = tiles * 16;
+    size_t t0 = rnd_below(tiles), t1 = t0 + 1 + rnd_below(tiles - t0);
+    struct space a = space_new(m.n * ldo * 4);
+    ref->matmul[l->form](&m.w, &m.x, m.n, t0, t1, (float *)(void *)a.p, ldo);
+    for (size_t i = 0; i < n_subjects; i++) {
+        struct subject *s = &subjects[i];
+        if (s->missing || !s->ok) continue;
+        struct space b = space_new(m.n * ldo * 4);
+        s->k.matmul[l->form](&m.w, &m.x, m.n, t0, t1, (float *)(void *)b.p, ldo);
+        s->ok =
+            same_floats((float *)(void *)a.p, (float *)(void *)b.p, m.n * ldo) && space_intact(&b);
+        if (!s->ok) printf("# %s: %zu columns\n", s->name, m.n);
+        s->covered[l->form] |= 1u << shape;
         space_free(&b);
-        mm_free(&m);
     }
-    return ok;
+    space_free(&a);
+    mm_free(&m);
+}
+
+static void check_products(const struct slv_kernels *ref, struct subject *subjects,
+                           size_t n_subjects) {
+    char what[64];
+    for (uint32_t id = 0; id < SLV_DTYPE_END; id++) {
+        const struct slv_layout *l = slv_layout_get(id);
+        if (!l) continue;
+        for (size_t i = 0; i < n_subjects; i++)
+            subjects[i].ok = true;
+        for (size_t shape = 0; shape < SHAPES; shape++)
+            for (int wild = 0; wild < 2; wild++)
+                check_product(ref, subjects, n_subjects, l, shape, wild);
+        snprintf(what, sizeof what, "matmul %s", slv_dtype_get(id)->name);
+        for (size_t i = 0; i < n_subjects; i++)
+            if (!subjects[i].missing) report(subjects[i].ok, subjects[i].name, what);
+    }
 }
 
 /* --- rows ------------------------------------------------------------------------------------- */
@@ -463,24 +494,42 @@ static void bench(char **names, int n_names) {
     }
 }
 
-static void check_level(const struct slv_kernels *ref, enum slv_cpu_level level) {
-    struct slv_kernels k;
-    slv_kernels_init(&k, level);
-    const char *name = slv_cpu_name(level);
-    char what[64];
-    for (uint32_t id = 0; id < SLV_DTYPE_END; id++) {
-        const struct slv_layout *l = slv_layout_get(id);
-        if (!l) continue;
-        snprintf(what, sizeof what, "matmul %s", slv_dtype_get(id)->name);
-        report(check_matmul(ref, &k, l), name, what);
-    }
+static void check_rest(const struct slv_kernels *ref, const struct subject *s) {
     for (size_t op = 0; op < sizeof row_ops / sizeof row_ops[0]; op++)
-        report(check_row(ref, &k, op), name, row_ops[op].name);
-    report(check_quantize(ref, &k), name, "quantize");
-    report(check_f16(ref, &k), name, "f16 conversions");
+        report(check_row(ref, &s->k, op), s->name, row_ops[op].name);
+    report(check_quantize(ref, &s->k), s->name, "quantize");
+    report(check_f16(ref, &s->k), s->name, "f16 conversions");
     static const char *const kv[] = {"attention f32", "attention f16", "attention q8"};
     for (int type = 0; type < SLV_KV_TYPES; type++)
-        report(check_attn(ref, &k, type), name, kv[type]);
+        report(check_attn(ref, &s->k, type), s->name, kv[type]);
+}
+
+/* Every level that the build knows was asked for every form and shape, or is named as left out. */
+static void report_coverage(const struct slv_kernels *ref, const struct subject *subjects,
+                            size_t n_subjects) {
+    char what[96];
+    for (size_t i = 0; i < n_subjects; i++) {
+        const struct subject *s = &subjects[i];
+        if (s->missing) {
+            printf("ok %d - %s # SKIP %s\n", ++test_number, s->name, s->missing);
+            continue;
+        }
+        bool whole;
+        size_t n = subject_coverage(s, ref, SHAPES, &whole);
+        snprintf(what, sizeof what, "covered: %zu of %d forms times %zu numbers of columns", n,
+                 SLV_FORM_COUNT, SHAPES);
+        report(whole, s->name, what);
+    }
+    report(subjects_complete(), "every level", "is run or left out by name");
+    report(!emulation_faults(), "emulated", "instructions were used as they may be");
+}
+
+static void check(struct subject *subjects, size_t n) {
+    struct slv_kernels ref;
+    slv_kernels_init(&ref, SLV_CPU_SCALAR);
+    check_products(&ref, subjects, n);
+    for (size_t i = 0; i < n; i++)
+        if (!subjects[i].missing) check_rest(&ref, &subjects[i]);
 }
 
 int main(int argc, char **argv) {
@@ -489,19 +538,21 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (argc > 1 && !strcmp(argv[1], "--digest")) {
-        struct slv_kernels k;
-        slv_kernels_init(&k, SLV_CPU_SCALAR);
-        check_level(&k, SLV_CPU_SCALAR);
+        struct subject scalar = {.name = "scalar", .level = SLV_CPU_SCALAR};
+        slv_kernels_init(&scalar.k, SLV_CPU_SCALAR);
+        check(&scalar, 1);
         printf("bits of the scalar kernels: %016llx\n", (unsigned long long)digest);
         return 0;
     }
     seed = argc > 1 ? strtoull(argv[1], NULL, 10) : slv_clock_wall(&slv_clock_system);
     state = seed;
+    static struct subject subjects[SUBJECTS_MAX];
+    size_t n = subjects_init(subjects);
+    printf("# seed %llu\n", (unsigned long long)seed);
+    check(subjects, n);
     struct slv_kernels ref;
     slv_kernels_init(&ref, SLV_CPU_SCALAR);
-    printf("# seed %llu\n", (unsigned long long)seed);
-    for (int level = 1; level < SLV_CPU_LEVELS; level++)
-        if (slv_cpu_has((enum slv_cpu_level)level)) check_level(&ref, (enum slv_cpu_level)level);
+    report_coverage(&ref, subjects, n);
     printf("1..%d\n", test_number);
     return failures ? 1 : 0;
 }
