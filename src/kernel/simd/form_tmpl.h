@@ -33,6 +33,28 @@ struct mm_form {
     int bits, sub, min, table, fsub, bias, block;
 };
 
+#define MM_ARGS                                                                                    \
+    const struct slv_mat *w, const struct slv_acts *x, size_t n, size_t tile0, size_t tile1,       \
+        float *out, size_t ldo
+
+/* The forms of integers: X(name, form, bits, sub, min, table, fsub, bias, block). */
+#define MM_FORMS(X)                                                                                \
+    X(mm_8, SLV_FORM_8, 8, 0, 0, 0, 0, 0, 0)                                                       \
+    X(mm_4, SLV_FORM_4, 4, 0, 0, 0, 0, -8, 32)                                                     \
+    X(mm_4_m, SLV_FORM_4_M, 4, 0, 1, 0, 0, 0, 32)                                                  \
+    X(mm_5, SLV_FORM_5, 5, 0, 0, 0, 0, -16, 32)                                                    \
+    X(mm_5_m, SLV_FORM_5_M, 5, 0, 1, 0, 0, 0, 32)                                                  \
+    X(mm_4t, SLV_FORM_4T, 4, 0, 0, 1, 0, 0, 32)                                                    \
+    X(mm_4t_f16, SLV_FORM_4T_F16, 4, 0, 0, 1, 16, 0, 64)                                           \
+    X(mm_2, SLV_FORM_2, 2, 0, 0, 0, 0, -1, 0)                                                      \
+    X(mm_2_s16_sm, SLV_FORM_2_S16_SM, 2, 16, 2, 0, 0, 0, 256)                                      \
+    X(mm_3_s16, SLV_FORM_3_S16, 3, 16, 0, 0, 0, -4, 256)                                           \
+    X(mm_4_s32_sm, SLV_FORM_4_S32_SM, 4, 32, 2, 0, 0, 0, 256)                                      \
+    X(mm_5_s32_sm, SLV_FORM_5_S32_SM, 5, 32, 2, 0, 0, 0, 256)                                      \
+    X(mm_6_s16, SLV_FORM_6_S16, 6, 16, 0, 0, 0, -32, 256)                                          \
+    X(mm_4t_s32, SLV_FORM_4T_S32, 4, 32, 0, 1, 0, 0, 256)                                          \
+    X(mm_4t_s16, SLV_FORM_4T_S16, 4, 16, 0, 1, 0, 0, 256)
+
 /* Whether codes come out of mm_decode signed. */
 INLINE bool mm_signed(struct mm_form f) { return f.bits == 8 || f.table; }
 

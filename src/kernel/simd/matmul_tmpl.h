@@ -63,10 +63,7 @@ INLINE void mm_float(int kind, const struct slv_mat *w, const struct slv_acts *x
     }
 }
 
-#define MM_ARGS                                                                                    \
-    const struct slv_mat *w, const struct slv_acts *x, size_t n, size_t tile0, size_t tile1,       \
-        float *out, size_t ldo
-#define MM_INT(name, ...)                                                                          \
+#define MM_INT(name, form, ...)                                                                    \
     static void name(MM_ARGS) {                                                                    \
         mm_int((struct mm_form){__VA_ARGS__}, w, x, n, tile0, tile1, out, ldo);                    \
     }
@@ -76,40 +73,17 @@ INLINE void mm_float(int kind, const struct slv_mat *w, const struct slv_acts *x
 MM_FLOAT(mm_f32, 32)
 MM_FLOAT(mm_f16, 16)
 MM_FLOAT(mm_bf16, -16)
-/*              bits sub min table fsub bias block */
-MM_INT(mm_8, 8, 0, 0, 0, 0, 0, 0)
-MM_INT(mm_4, 4, 0, 0, 0, 0, -8, 32)
-MM_INT(mm_4_m, 4, 0, 1, 0, 0, 0, 32)
-MM_INT(mm_5, 5, 0, 0, 0, 0, -16, 32)
-MM_INT(mm_5_m, 5, 0, 1, 0, 0, 0, 32)
-MM_INT(mm_4t, 4, 0, 0, 1, 0, 0, 32)
-MM_INT(mm_4t_f16, 4, 0, 0, 1, 16, 0, 64)
-MM_INT(mm_2, 2, 0, 0, 0, 0, -1, 0)
-MM_INT(mm_2_s16_sm, 2, 16, 2, 0, 0, 0, 256)
-MM_INT(mm_3_s16, 3, 16, 0, 0, 0, -4, 256)
-MM_INT(mm_4_s32_sm, 4, 32, 2, 0, 0, 0, 256)
-MM_INT(mm_5_s32_sm, 5, 32, 2, 0, 0, 0, 256)
-MM_INT(mm_6_s16, 6, 16, 0, 0, 0, -32, 256)
-MM_INT(mm_4t_s32, 4, 32, 0, 1, 0, 0, 256)
-MM_INT(mm_4t_s16, 4, 16, 0, 1, 0, 0, 256)
+MM_FORMS(MM_INT)
+
+static const slv_matmul_fn mm_forms[SLV_FORM_COUNT] = {[SLV_FORM_F32] = mm_f32,
+                                                       [SLV_FORM_F16] = mm_f16,
+                                                       [SLV_FORM_BF16] = mm_bf16,
+#define MM_ROW(name, form, ...) [form] = (name),
+                                                       MM_FORMS(MM_ROW)
+#undef MM_ROW
+};
 
 static void mm_fill(struct slv_kernels *k) {
-    k->matmul[SLV_FORM_F32] = mm_f32;
-    k->matmul[SLV_FORM_F16] = mm_f16;
-    k->matmul[SLV_FORM_BF16] = mm_bf16;
-    k->matmul[SLV_FORM_8] = mm_8;
-    k->matmul[SLV_FORM_4] = mm_4;
-    k->matmul[SLV_FORM_4_M] = mm_4_m;
-    k->matmul[SLV_FORM_5] = mm_5;
-    k->matmul[SLV_FORM_5_M] = mm_5_m;
-    k->matmul[SLV_FORM_4T] = mm_4t;
-    k->matmul[SLV_FORM_4T_F16] = mm_4t_f16;
-    k->matmul[SLV_FORM_2] = mm_2;
-    k->matmul[SLV_FORM_2_S16_SM] = mm_2_s16_sm;
-    k->matmul[SLV_FORM_3_S16] = mm_3_s16;
-    k->matmul[SLV_FORM_4_S32_SM] = mm_4_s32_sm;
-    k->matmul[SLV_FORM_5_S32_SM] = mm_5_s32_sm;
-    k->matmul[SLV_FORM_6_S16] = mm_6_s16;
-    k->matmul[SLV_FORM_4T_S32] = mm_4t_s32;
-    k->matmul[SLV_FORM_4T_S16] = mm_4t_s16;
+    for (int form = 0; form < SLV_FORM_COUNT; form++)
+        k->matmul[form] = mm_forms[form];
 }
