@@ -1,21 +1,30 @@
-/* cpu.c: see cpu.h. Sources: Intel SDM vol. 2 (CPUID), vol. 1 chapter 13 (XCR0); Linux hwcaps. */
+/* cpu.c: see cpu.h. Sources: Intel SDM vol. 2 (CPUID), vol. 1 chapters 13 (XCR0) and 18 (AMX); Linux
+ * hwcaps and Documentation/arch/x86/xstate.rst. */
 #include "kernel/cpu.h"
+#include "kernel/kernels.h"
 
 #include <string.h>
 #include <strings.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#define AMX_TILE (1u << 24)
+#define AMX_INT8 (1u << 25)
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_XTILEDATA 18
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #define HWCAP_DOTPROD (1ul << 20)
 #endif
 
 static const char *const names[SLV_CPU_LEVELS] = {
-    [SLV_CPU_SCALAR] = "scalar", [SLV_CPU_SSE4] = "sse4",
-    [SLV_CPU_AVX2] = "avx2",     [SLV_CPU_AVXVNNI] = "avxvnni",
-    [SLV_CPU_AVX512] = "avx512", [SLV_CPU_AVX512VNNI] = "avx512vnni",
-    [SLV_CPU_NEON] = "neon",     [SLV_CPU_DOTPROD] = "dotprod",
+    [SLV_CPU_SCALAR] = "scalar",   [SLV_CPU_SSE4] = "sse4",     [SLV_CPU_AVX2] = "avx2",
+    [SLV_CPU_AVXVNNI] = "avxvnni", [SLV_CPU_AVX512] = "avx512", [SLV_CPU_AVX512VNNI] = "avx512vnni",
+    [SLV_CPU_AMX] = "amx",         [SLV_CPU_NEON] = "neon",     [SLV_CPU_DOTPROD] = "dotprod",
 };
 
 const char *slv_cpu_name(enum slv_cpu_level level) { return names[level]; }
@@ -31,18 +40,30 @@ static uint64_t xcr0(void) {
 
 static bool all(uint32_t reg, uint32_t bits) { return (reg & bits) == bits; }
 
+/* Linux saves tiles only for processes that asked. Asking again is harmless. */
+static bool amx_permitted(void) {
+#if defined(__linux__)
+    return !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+#else
+    return false;
+#endif
+}
+
 /* What of AVX2 and above there is, where XMM and YMM state is saved. */
 static uint32_t avx_levels(uint64_t saved) {
     uint32_t has = 0, a, b, c, d, a1 = 0;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !all(b, bit_AVX2)) return 0;
     has |= BIT(SLV_CPU_AVX2);
-    uint32_t b7 = b, c7 = c, subleaves = a;
+    uint32_t b7 = b, c7 = c, d7 = d, subleaves = a;
     if (subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) a1 = a;
     if (all(a1, bit_AVXVNNI)) has |= BIT(SLV_CPU_AVXVNNI);
     if ((saved & 0xe0) != 0xe0) return has; /* opmask and ZMM state */
     if (!all(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ)) return has;
     has |= BIT(SLV_CPU_AVX512);
-    if (all(c7, bit_AVX512VNNI)) has |= BIT(SLV_CPU_AVX512VNNI);
+    if (!all(c7, bit_AVX512VNNI)) return has;
+    has |= BIT(SLV_CPU_AVX512VNNI);
+    if ((saved & 0x60000) != 0x60000) return has; /* tile configuration and data */
+    if (all(d7, AMX_TILE | AMX_INT8) && amx_permitted() && slv_amx_works()) has |= BIT(SLV_CPU_AMX);
     return has;
 }
 
@@ -75,7 +96,6 @@ static const struct {
     const char *name;
     enum slv_cpu_level after;
 } others[] = {
-    {"amx", SLV_CPU_AVX512VNNI},
     {"i8mm", SLV_CPU_DOTPROD},
     {"sve", SLV_CPU_DOTPROD},
 };

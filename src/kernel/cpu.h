@@ -17,6 +17,7 @@ enum slv_cpu_level {
     SLV_CPU_AVXVNNI,    /* AVX2; AVX-VNNI */
     SLV_CPU_AVX512,     /* AVX2; AVX-512 F, BW, VL, DQ */
     SLV_CPU_AVX512VNNI, /* AVX512; AVX-512 VNNI */
+    SLV_CPU_AMX,        /* AVX512VNNI; AMX tiles and int8, which the system permits */
     SLV_CPU_NEON,       /* ARMv8.0 */
     SLV_CPU_DOTPROD,    /* NEON; ARMv8.2 dot product */
     SLV_CPU_LEVELS
@@ -25,7 +26,9 @@ enum slv_cpu_level {
 /* "scalar", "avx2", ...: what SLV_CPU accepts. Never NULL. */
 const char *slv_cpu_name(enum slv_cpu_level level);
 
-/* The levels whose code runs here: bit 1 << level for each, always that of scalar. */
+/* The levels whose code runs here: bit 1 << level for each, always that of scalar. Where there is
+ * AMX this asks the system for leave to use it, for the whole process, and tries it out; if either
+ * fails there is none. */
 uint32_t slv_cpu_levels(void);
 
 /* Whether code of that level runs here. */

@@ -5,7 +5,7 @@
 #include <immintrin.h>
 #endif
 
-/* A level's own table is whole: of those below it only scalar is needed. */
+/* A level's own table is whole, but for amx, and needs none of those below it but scalar. */
 void slv_kernels_init(struct slv_kernels *ret, enum slv_cpu_level level) {
     *ret = (struct slv_kernels){.level = level};
     slv_kernels_scalar_matmul(ret);
@@ -16,7 +16,8 @@ void slv_kernels_init(struct slv_kernels *ret, enum slv_cpu_level level) {
     if (level == SLV_CPU_AVX2) slv_kernels_avx2(ret);
     if (level == SLV_CPU_AVXVNNI) slv_kernels_avxvnni(ret);
     if (level == SLV_CPU_AVX512) slv_kernels_avx512(ret);
-    if (level == SLV_CPU_AVX512VNNI) slv_kernels_avx512vnni(ret);
+    if (level == SLV_CPU_AVX512VNNI || level == SLV_CPU_AMX) slv_kernels_avx512vnni(ret);
+    if (level == SLV_CPU_AMX) slv_kernels_amx(ret);
 #elif defined(__aarch64__)
     if (level == SLV_CPU_NEON) slv_kernels_neon(ret);
     if (level == SLV_CPU_DOTPROD) slv_kernels_dotprod(ret);

@@ -155,7 +155,7 @@ uint64_t slv_fpenv_enter(void);
 void slv_fpenv_leave(uint64_t old);
 
 /* One function for each instruction-set file; each overwrites the entries it has: the scalar ones
- * together all of them, every other level's too. */
+ * together all of them, every other level's too but for amx. */
 void slv_kernels_scalar_matmul(struct slv_kernels *k);
 void slv_kernels_scalar_rows(struct slv_kernels *k);
 void slv_kernels_scalar_attn(struct slv_kernels *k);
@@ -164,7 +164,15 @@ void slv_kernels_avx2(struct slv_kernels *k);
 void slv_kernels_avxvnni(struct slv_kernels *k);
 void slv_kernels_avx512(struct slv_kernels *k);
 void slv_kernels_avx512vnni(struct slv_kernels *k);
+void slv_kernels_amx(struct slv_kernels *k); /* over the table of avx512vnni */
 void slv_kernels_neon(struct slv_kernels *k);
 void slv_kernels_dotprod(struct slv_kernels *k);
+
+/* The product of a form in AVX-512 VNNI, for what AMX leaves to it. */
+slv_matmul_fn slv_matmul_avx512vnni(enum slv_form form);
+
+/* Whether AMX tiles multiply as they should: tried out. Only for a processor that has them and a
+ * thread that the system lets use them; leaves them released. */
+bool slv_amx_works(void);
 
 #endif

@@ -7,10 +7,14 @@
 typedef void (*fill_fn)(struct slv_kernels *k);
 
 #ifdef SLV_EMULATED
+#include "emulated/tiles.h"
+
 /* The level's own file, compiled once more over the emulation (tests/meson.build). */
 void slv_emulated_avxvnni(struct slv_kernels *k);
 void slv_emulated_avx512(struct slv_kernels *k);
 void slv_emulated_avx512vnni(struct slv_kernels *k);
+void slv_emulated_amx(struct slv_kernels *k);
+bool slv_emulated_amx_works(void);
 #define EMULATED(name) slv_emulated_##name
 #else
 #define EMULATED(name) NULL
@@ -27,6 +31,7 @@ static const struct {
     {SLV_CPU_AVXVNNI, false, NULL},    {SLV_CPU_AVXVNNI, true, EMULATED(avxvnni)},
     {SLV_CPU_AVX512, false, NULL},     {SLV_CPU_AVX512, true, EMULATED(avx512)},
     {SLV_CPU_AVX512VNNI, false, NULL}, {SLV_CPU_AVX512VNNI, true, EMULATED(avx512vnni)},
+    {SLV_CPU_AMX, false, NULL},        {SLV_CPU_AMX, true, EMULATED(amx)},
 #elif defined(__aarch64__)
     {SLV_CPU_NEON, false, NULL},
     {SLV_CPU_DOTPROD, false, NULL},
@@ -37,7 +42,7 @@ static const struct {
 /* Whether the list has every level that the build knows for this architecture. */
 bool subjects_complete(void) {
 #if defined(__x86_64__)
-    const int first = SLV_CPU_SSE4, last = SLV_CPU_AVX512VNNI;
+    const int first = SLV_CPU_SSE4, last = SLV_CPU_AMX;
 #elif defined(__aarch64__)
     const int first = SLV_CPU_NEON, last = SLV_CPU_LEVELS - 1;
 #else
@@ -57,6 +62,9 @@ static void fill_emulated(struct slv_kernels *k, enum slv_cpu_level level, fill_
     slv_kernels_scalar_matmul(k);
     slv_kernels_scalar_rows(k);
     slv_kernels_scalar_attn(k);
+#ifdef SLV_EMULATED
+    if (level == SLV_CPU_AMX) slv_emulated_avx512vnni(k);
+#endif
     fill(k);
 }
 
@@ -76,7 +84,18 @@ size_t subjects_init(struct subject *ret) {
     return n;
 }
 
-long emulation_faults(void) { return 0; }
+#ifdef SLV_EMULATED
+bool emulation_sound(const struct subject *s) {
+    return !s->emulated || (tile_released() && !tile_faults());
+}
+
+bool emulation_used(const struct subject *s) {
+    return !s->emulated || s->level != SLV_CPU_AMX || (tile_products() && slv_emulated_amx_works());
+}
+#else
+bool emulation_sound(const struct subject *s) { return !s->emulated; }
+bool emulation_used(const struct subject *s) { return !s->emulated; }
+#endif
 
 size_t subject_coverage(const struct subject *s, const struct slv_kernels *definition,
                         size_t n_shapes, bool *ret_whole) {

@@ -28,8 +28,13 @@ size_t subjects_init(struct subject *ret);
 /* Whether they are all the levels that the build knows for this architecture. */
 bool subjects_complete(void);
 
-/* What an emulation found wrong with how it was used, since the program began. */
-long emulation_faults(void);
+/* Whether all that an emulated subject did until now is allowed and left no state behind, tiles of
+ * AMX that were not released. */
+bool emulation_sound(const struct subject *s);
+
+/* Whether a subject used what its level is about: AMX must have multiplied tiles, and its own trial
+ * must go well. */
+bool emulation_used(const struct subject *s);
 
 /* How many pairs of form and shape a subject covered; *ret_whole: all of them, each by a function
  * that is not the definition's own. */

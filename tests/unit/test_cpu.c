@@ -20,6 +20,7 @@
 #define SKYLAKE_X (ZEN3 | HAS(AVX512))
 #define ICE_LAKE (SKYLAKE_X | HAS(AVX512VNNI))
 #define ZEN5 (ICE_LAKE | HAS(AVXVNNI))
+#define SAPPHIRE_RAPIDS (ZEN5 | HAS(AMX))
 #define PENTIUM_4 HAS(SCALAR)
 #define A72 (HAS(SCALAR) | HAS(NEON))
 #define N1 (A72 | HAS(DOTPROD))
@@ -49,6 +50,11 @@ static void best_level_at_or_below_the_cap(void **unused) {
         {ICE_LAKE, "amx", "avx512vnni", true},
         {ZEN5, "avxvnni", "avxvnni", false},
         {ZEN5, NULL, "avx512vnni", false},
+        {SAPPHIRE_RAPIDS, NULL, "amx", false},
+        {SAPPHIRE_RAPIDS, "AMX", "amx", false},
+        {SAPPHIRE_RAPIDS, "avx512vnni", "avx512vnni", false},
+        {SAPPHIRE_RAPIDS, "avxvnni", "avxvnni", false},
+        {SAPPHIRE_RAPIDS, "i8mm", "amx", true},
         {PENTIUM_4, NULL, "scalar", false},
         {PENTIUM_4, "avx512", "scalar", true},
         {A72, NULL, "neon", false},
@@ -100,11 +106,9 @@ static void this_machine_has_what_is_chosen(void **unused) {
     }
     static const struct {
         enum slv_cpu_level level, on;
-    } builds[] = {{SLV_CPU_AVX2, SLV_CPU_SSE4},
-                  {SLV_CPU_AVXVNNI, SLV_CPU_AVX2},
-                  {SLV_CPU_AVX512, SLV_CPU_AVX2},
-                  {SLV_CPU_AVX512VNNI, SLV_CPU_AVX512},
-                  {SLV_CPU_DOTPROD, SLV_CPU_NEON}};
+    } builds[] = {{SLV_CPU_AVX2, SLV_CPU_SSE4},      {SLV_CPU_AVXVNNI, SLV_CPU_AVX2},
+                  {SLV_CPU_AVX512, SLV_CPU_AVX2},    {SLV_CPU_AVX512VNNI, SLV_CPU_AVX512},
+                  {SLV_CPU_AMX, SLV_CPU_AVX512VNNI}, {SLV_CPU_DOTPROD, SLV_CPU_NEON}};
     for (size_t i = 0; i < sizeof builds / sizeof builds[0]; i++)
         if (slv_cpu_has(builds[i].level)) assert_true(slv_cpu_has(builds[i].on));
 }

@@ -10,3 +10,5 @@ void slv_kernels_avx512vnni(struct slv_kernels *k) {
     rw_fill(k);
     at_fill(k);
 }
+
+slv_matmul_fn slv_matmul_avx512vnni(enum slv_form form) { return mm_forms[form]; }

@@ -6,7 +6,7 @@
  * here is what SIMDe 0.7.4 lacks, from halves of 256 bits. What neither has does not compile: the
  * compiler refuses its own intrinsic without the option that goes with it.
  *
- * EMULATE_VNNI, EMULATE_AVXVNNI: the level that the including file is compiled for.
+ * EMULATE_VNNI, EMULATE_AVXVNNI, EMULATE_AMX (with VNNI; tiles.h): the level that the including file is compiled for.
  *
  * Source: Intel Intrinsics Guide; SDM vol. 2.
  */
@@ -163,6 +163,21 @@ EMULATED float emulated_reduce_max_ps(__m512 x) {
 
 #ifdef EMULATE_VNNI
 #define __AVX512VNNI__ 1
+#endif
+#ifdef EMULATE_AMX
+#include "tiles.h"
+#undef _tile_loadd
+#undef _tile_stored
+#undef _tile_zero
+#undef _tile_dpbssd
+#undef _tile_dpbsud
+#define _tile_loadconfig tile_config
+#define _tile_release tile_release
+#define _tile_loadd tile_load
+#define _tile_stored tile_store
+#define _tile_zero tile_zero
+#define _tile_dpbssd(c, a, b) tile_dp(c, a, b, true, true)
+#define _tile_dpbsud(c, a, b) tile_dp(c, a, b, true, false)
 #endif
 #ifdef EMULATE_AVXVNNI
 #define __AVXVNNI__ 1
