@@ -19,12 +19,16 @@
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #define HWCAP_DOTPROD (1ul << 20)
+#ifndef HWCAP2_I8MM
+#define HWCAP2_I8MM (1ul << 13)
+#endif
 #endif
 
 static const char *const names[SLV_CPU_LEVELS] = {
     [SLV_CPU_SCALAR] = "scalar",   [SLV_CPU_SSE4] = "sse4",     [SLV_CPU_AVX2] = "avx2",
     [SLV_CPU_AVXVNNI] = "avxvnni", [SLV_CPU_AVX512] = "avx512", [SLV_CPU_AVX512VNNI] = "avx512vnni",
     [SLV_CPU_AMX] = "amx",         [SLV_CPU_NEON] = "neon",     [SLV_CPU_DOTPROD] = "dotprod",
+    [SLV_CPU_I8MM] = "i8mm",
 };
 
 const char *slv_cpu_name(enum slv_cpu_level level) { return names[level]; }
@@ -80,7 +84,9 @@ uint32_t slv_cpu_levels(void) {
 uint32_t slv_cpu_levels(void) {
     uint32_t has = BIT(SLV_CPU_SCALAR) | BIT(SLV_CPU_NEON);
 #if defined(__linux__)
-    if (getauxval(AT_HWCAP) & HWCAP_DOTPROD) has |= BIT(SLV_CPU_DOTPROD);
+    if (!(getauxval(AT_HWCAP) & HWCAP_DOTPROD)) return has;
+    has |= BIT(SLV_CPU_DOTPROD);
+    if (getauxval(AT_HWCAP2) & HWCAP2_I8MM) has |= BIT(SLV_CPU_I8MM);
 #endif
     return has;
 }
@@ -96,8 +102,7 @@ static const struct {
     const char *name;
     enum slv_cpu_level after;
 } others[] = {
-    {"i8mm", SLV_CPU_DOTPROD},
-    {"sve", SLV_CPU_DOTPROD},
+    {"sve", SLV_CPU_I8MM},
 };
 
 /* The level a cap names, or the one that comes before; *ret_named says which. */

@@ -20,6 +20,7 @@ enum slv_cpu_level {
     SLV_CPU_AMX,        /* AVX512VNNI; AMX tiles and int8, which the system permits */
     SLV_CPU_NEON,       /* ARMv8.0 */
     SLV_CPU_DOTPROD,    /* NEON; ARMv8.2 dot product */
+    SLV_CPU_I8MM,       /* DOTPROD; ARMv8.6 matrix products of int8 */
     SLV_CPU_LEVELS
 };
 

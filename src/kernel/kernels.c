@@ -21,6 +21,7 @@ void slv_kernels_init(struct slv_kernels *ret, enum slv_cpu_level level) {
 #elif defined(__aarch64__)
     if (level == SLV_CPU_NEON) slv_kernels_neon(ret);
     if (level == SLV_CPU_DOTPROD) slv_kernels_dotprod(ret);
+    if (level == SLV_CPU_I8MM) slv_kernels_i8mm(ret);
 #endif
 }
 

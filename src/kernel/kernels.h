@@ -167,6 +167,7 @@ void slv_kernels_avx512vnni(struct slv_kernels *k);
 void slv_kernels_amx(struct slv_kernels *k); /* over the table of avx512vnni */
 void slv_kernels_neon(struct slv_kernels *k);
 void slv_kernels_dotprod(struct slv_kernels *k);
+void slv_kernels_i8mm(struct slv_kernels *k);
 
 /* The product of a form in AVX-512 VNNI, for what AMX leaves to it. */
 slv_matmul_fn slv_matmul_avx512vnni(enum slv_form form);

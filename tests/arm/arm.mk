@@ -29,6 +29,7 @@ $(PROGRAMS): $(OUT)/%: $(OUT)/tests/%.o $(OUT)/libselvage.a
 	@$(CC) -static $^ -lm -o $@
 
 $(OUT)/%dotprod.o: CFLAGS += -march=armv8.2-a+dotprod
+$(OUT)/%i8mm.o: CFLAGS += -march=armv8.2-a+dotprod+i8mm
 $(OUT)/%.o: %.c tests/arm/arm.mk
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -c $< -o $@

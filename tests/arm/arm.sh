@@ -1,7 +1,8 @@
 #!/bin/sh
 # arm.sh kernels|engine|model|families SOURCE_ROOT BUILD: tests cross-compiled for 64-bit ARM (arm.mk) and run by
-# qemu on a CPU with the dot product and on one without, where using it would be SIGILL; bits must be those
-# of the same program here. TAP; everything is skipped where compiler or emulator are missing.
+# qemu on a CPU with matrix products, on one with the dot product alone and on one without either, where
+# using them would be SIGILL; bits must be those of the same program here. TAP; everything is skipped where
+# compiler or emulator are missing.
 #
 #   kernels    every kernel against scalar, and scalar here against scalar there
 #   engine     the engine's unit tests; logits and an answer of models that cover every feature
@@ -9,7 +10,8 @@
 #   families   the same of all models with long prompts, and the families test itself: long
 set -eu
 what=$1 root=$2 build=$(realpath "$3")
-cpus="max cortex-a72" # the second has no dot product
+cpus="max neoverse-n1 cortex-a72"
+case $what in families | model) cpus="max cortex-a72" ;; esac
 out=$build/tests/arm
 n=0
 if ! command -v aarch64-linux-gnu-gcc >/dev/null || ! command -v qemu-aarch64-static >/dev/null; then

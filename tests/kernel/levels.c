@@ -35,6 +35,7 @@ static const struct {
 #elif defined(__aarch64__)
     {SLV_CPU_NEON, false, NULL},
     {SLV_CPU_DOTPROD, false, NULL},
+    {SLV_CPU_I8MM, false, NULL},
 #endif
 };
 #define KNOWN (sizeof known / sizeof known[0])

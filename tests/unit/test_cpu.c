@@ -24,6 +24,7 @@
 #define PENTIUM_4 HAS(SCALAR)
 #define A72 (HAS(SCALAR) | HAS(NEON))
 #define N1 (A72 | HAS(DOTPROD))
+#define V1 (N1 | HAS(I8MM))
 
 static void best_level_at_or_below_the_cap(void **unused) {
     (void)unused;
@@ -64,6 +65,9 @@ static void best_level_at_or_below_the_cap(void **unused) {
         {N1, "i8mm", "dotprod", true},
         {N1, "sve", "dotprod", true},
         {N1, "scalar", "scalar", false},
+        {V1, NULL, "i8mm", false},
+        {V1, "dotprod", "dotprod", false},
+        {V1, "sve", "i8mm", true},
         /* Another architecture's caps say nothing here. */
         {N1, "avx2", "dotprod", true},
         {ZEN3, "neon", "avx2", true},
@@ -108,7 +112,8 @@ static void this_machine_has_what_is_chosen(void **unused) {
         enum slv_cpu_level level, on;
     } builds[] = {{SLV_CPU_AVX2, SLV_CPU_SSE4},      {SLV_CPU_AVXVNNI, SLV_CPU_AVX2},
                   {SLV_CPU_AVX512, SLV_CPU_AVX2},    {SLV_CPU_AVX512VNNI, SLV_CPU_AVX512},
-                  {SLV_CPU_AMX, SLV_CPU_AVX512VNNI}, {SLV_CPU_DOTPROD, SLV_CPU_NEON}};
+                  {SLV_CPU_AMX, SLV_CPU_AVX512VNNI}, {SLV_CPU_DOTPROD, SLV_CPU_NEON},
+                  {SLV_CPU_I8MM, SLV_CPU_DOTPROD}};
     for (size_t i = 0; i < sizeof builds / sizeof builds[0]; i++)
         if (slv_cpu_has(builds[i].level)) assert_true(slv_cpu_has(builds[i].on));
 }

@@ -23,6 +23,10 @@
 
 #include "kernel/simd/form_tmpl.h"
 
+#ifndef MM_ARRANGED /* else the vocabulary has an order of its own for groups that lie unpacked */
+OP void vb_arrange(vb *u, vb *v) { (void)u, (void)v; }
+#endif
+
 /* A tile block unpacked, and what it is multiplied by in the shape that this takes. */
 struct mm_open {
     _Alignas(64) uint8_t u[SLV_QBLOCK_MAX / 32][512];
@@ -74,6 +78,13 @@ INLINE int mm_turn(int bits, int g0, int ng, int i) {
 INLINE void mm_dot(struct mm_form f, const struct mm_from *b, int i, int g0, int ng, int sub,
                    const int8_t *q, int nc, vi dot[]) {
     const int8_t *sc = b->sc + sub * ROWS;
+#ifdef MM_ARRANGED
+    if (b->open) {
+        vi_dot_arranged((const vb *)(const void *)(b->open->u[i] + 64 * g0), ng, q + 4 * g0, nc,
+                        !f.sub, f.sub ? vm_load(b->open->mult[sub]) : vm_ones(), dot);
+        return;
+    }
+#endif
     if (mm_signed(f)) {
         vi part[COLS];
         UNROLL for (int c = 0; c < nc; c++) part[c] = f.sub ? vi_zero() : dot[c];

@@ -55,7 +55,7 @@ struct mm_form {
     X(mm_4t_s32, SLV_FORM_4T_S32, 4, 32, 0, 1, 0, 0, 256)                                          \
     X(mm_4t_s16, SLV_FORM_4T_S16, 4, 16, 0, 1, 0, 0, 256)
 
-/* Whether codes come out of mm_decode signed. */
+/* Whether codes come out of mm_code signed. */
 INLINE bool mm_signed(struct mm_form f) { return f.bits == 8 || f.table; }
 
 /* Byte offsets in a tile block; `line` is that of 16 scales, `block` its columns. */

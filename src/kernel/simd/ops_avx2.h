@@ -152,7 +152,6 @@ OP vi vi_dot_u(vi acc, vb u, int32_t x) {
 }
 /* As in ops_avx512.h: s + 128 is unsigned, and 128 times the sum of x comes off in the caller. */
 #define SIGNED_BIAS (-128)
-#define WIDE_BIAS SIGNED_BIAS
 OP vi vi_dot_s(vi acc, vb s, int32_t x) { return vi_dot_u(acc, vb_flip(s), x); }
 #else
 /* Sums of 4 products of unsigned bytes, at most 128, so that a pair's sum stays below 2^15. */
@@ -186,6 +185,7 @@ OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     if (times == 1) return p;
     return (vp){_mm256_mullo_epi16(p.a, t), _mm256_mullo_epi16(p.b, t)};
 }
+OP void vi_hold(vi *p) { __asm__ volatile("" : "+x"(p->a), "+x"(p->b)); }
 #ifdef __AVXVNNI__
 OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
     const __m256i v = _mm256_set1_epi32(x);
@@ -206,7 +206,6 @@ OP vi vi_madd(vi acc, vp x, vp y) {
     return (vi){_mm256_add_epi32(acc.a, _mm256_madd_epi16(x.a, y.a)),
                 _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, y.b))};
 }
-OP void vi_hold(vi *p) { __asm__ volatile("" : "+x"(p->a), "+x"(p->b)); }
 OP void vp_hold(vp *p) { __asm__ volatile("" : "+x"(p->a), "+x"(p->b)); }
 #include "kernel/simd/ops_sum16.h"
 #endif

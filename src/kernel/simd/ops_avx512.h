@@ -94,7 +94,13 @@ OP vb vb_table(const int8_t *table, vb idx) {
 
 #define COLS 8
 typedef vb vp;
-OP void vi_hold(vi *p) { __asm__ volatile("" : "+v"(*p)); }
+#ifdef __AVX512F__
+#define HOLD(x) __asm__ volatile("" : "+v"(x))
+#else /* over an emulation there are no such registers */
+#define HOLD(x) ((void)(x))
+#endif
+OP void vi_hold(vi *p) { HOLD(*p); }
+OP void vp_hold(vp *p) { HOLD(p->v); }
 #define vp_load vb_load
 #define vp_store vb_store
 OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
@@ -130,11 +136,6 @@ OP vp vp_repeat(int32_t x) { return (vp){_mm512_set1_epi32(x)}; }
 OP vp vp_products(vb u, vp x) { return (vp){_mm512_maddubs_epi16(u.v, x.v)}; }
 OP vp vp_add(vp x, vp y) { return (vp){_mm512_add_epi16(x.v, y.v)}; }
 OP vi vi_madd(vi acc, vp x, vp y) { return _mm512_add_epi32(acc, _mm512_madd_epi16(x.v, y.v)); }
-#ifdef __AVX512F__
-OP void vp_hold(vp *p) { __asm__ volatile("" : "+v"(p->v)); }
-#else /* over an emulation there are no such registers */
-OP void vp_hold(vp *p) { (void)p; }
-#endif
 #include "kernel/simd/ops_sum16.h"
 #endif
 

@@ -1,5 +1,6 @@
 /* ops_neon.h: one register of the kernel templates' vocabulary (ops_quad.h) in ARMv8.0 Advanced
- * SIMD; with the dot product instructions where the compiler is told so (__ARM_FEATURE_DOTPROD). */
+ * SIMD; with the dot product instructions where the compiler is told so (__ARM_FEATURE_DOTPROD), and with
+ * matrix products (__ARM_FEATURE_MATMUL_INT8) for several columns. */
 #ifndef SLV_OPS_NEON_H
 #define SLV_OPS_NEON_H
 
@@ -122,6 +123,9 @@ OP vi vi_load(const int32_t *p) {
 }
 OP void vi_hold(vi *p) { (void)p; }
 #include "kernel/simd/ops_sum32.h"
+#ifdef __ARM_FEATURE_MATMUL_INT8
+#include "kernel/simd/ops_i8mm.h"
+#endif
 
 OP float vf_tree_sum(vf x) {
     f4 s4 = vaddq_f32(vaddq_f32(x.r[0], x.r[2]), vaddq_f32(x.r[1], x.r[3]));

@@ -17,8 +17,12 @@ INLINE void wd_open(struct mm_form f, const struct slv_layout *l, const uint8_t 
     for (int i = 0; i < at.block / 32; i++) {
         const uint8_t *chunk = blk + at.codes + (size_t)i * 64 * (size_t)f.bits;
         mm_ahead(chunk, 64 * f.bits);
-        UNROLL for (int g = 0; g < 8; g++)
-            vb_store(e->u[i] + 64 * g, mm_code(f, chunk, l->table, g));
+        UNROLL for (int g = 0; g < 8; g += 2) {
+            vb u = mm_code(f, chunk, l->table, g), v = mm_code(f, chunk, l->table, g + 1);
+            vb_arrange(&u, &v);
+            vb_store(e->u[i] + 64 * g, u);
+            vb_store(e->u[i] + 64 * (g + 1), v);
+        }
         if (mm_paired(f)) vp_store(e->pair[i], mm_pair(f, sc, mn, i));
     }
 }

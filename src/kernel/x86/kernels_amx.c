@@ -31,7 +31,7 @@
  */
 #include "kernel/simd/ops_avx512.h"
 
-#include "kernel/simd/wide_tmpl.h"
+#include "kernel/simd/block_tmpl.h"
 
 /* Fewer columns do not pay for the unpacking to signed digits. To be tuned. */
 #define AM_LEAST 16
@@ -171,14 +171,15 @@ INLINE void am_expand(struct mm_form f, const struct slv_layout *l, const uint8_
         for (int i = 0; i < chunks; i++) {
             const int chunk = b * chunks + i;
             vb u[8];
-            mm_decode(f, blk + at.codes + (size_t)i * 64 * (size_t)f.bits, l->table, u);
+            UNROLL for (int g = 0; g < 8; g++) u[g] =
+                mm_code(f, blk + at.codes + (size_t)i * 64 * (size_t)f.bits, l->table, g);
             if (f.sub) {
                 am_digits(f, u, sc, i, e->b[0] + 8 * chunk, e->b[1] + 8 * chunk);
             } else {
                 UNROLL for (int g = 0; g < 8; g++)
                     vb_store(e->b[0][8 * chunk + g], (vb){am_code(f, u[g])});
             }
-            if (f.min) vp_store(e->pair[chunk], wd_pair(f, sc, mn, i, 1));
+            if (f.min) vp_store(e->pair[chunk], mm_pair(f, sc, mn, i));
         }
     }
 }
