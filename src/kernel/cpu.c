@@ -1,5 +1,5 @@
-/* cpu.c: see cpu.h. Sources: Intel SDM vol. 2 (CPUID), vol. 1 chapters 13 (XCR0) and 18 (AMX); Linux
- * hwcaps and Documentation/arch/x86/xstate.rst. */
+/* cpu.c: see cpu.h. Sources: Intel SDM vol. 2 (CPUID), vol. 1 chapters 13 (XCR0) and 18 (AMX);
+ * Linux hwcaps and Documentation/arch/x86/xstate.rst. */
 #include "kernel/cpu.h"
 #include "kernel/kernels.h"
 

@@ -1,9 +1,10 @@
 /* check.c: every kernel of every instruction-set level that this machine has, or that is emulated
  * here (levels.h), against the scalar definition, to the bit.
  *
- * Inputs are random and extreme (zeros, subnormals, infinities, NaN, largest codes), sizes are odd,
- * outputs stand between guard bytes. A failure prints the seed, which is the first argument. What was
- * covered is counted: a form of product or a number of columns that a level was not asked for fails.
+ * Inputs are random and extreme (zeros, subnormals, infinities, NaN, largest codes), sizes are
+ * odd, outputs stand between guard bytes. A failure prints the seed, which is the first argument.
+ * What was covered is counted: a form of product or a number of columns that a level was not asked
+ * for fails.
  * --digest prints one number made of all that the scalar kernels give for fixed inputs: machines of
  * other kinds must print the same. --bench [TYPE...] prints nanoseconds a call and the ratio to
  * scalar as CSV.

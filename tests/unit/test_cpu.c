@@ -1,5 +1,5 @@
-/* test_cpu.c: which level a machine and a cap give. Levels are no ladder, so that machines are made up
- * here: with AVX-512 and without AVX-VNNI, and the other way round.
+/* test_cpu.c: which level a machine and a cap give. Levels are no ladder, so that machines are made
+ * up here: with AVX-512 and without AVX-VNNI, and the other way round.
  *
  * What a user would lose: a program that runs at all on a processor of another make, and SLV_CPU to
  * hold it to the code of a slower one. */

@@ -1,9 +1,9 @@
 /* ops_i8mm.h: several columns (wide_tmpl.h) in the matrix products of ARMv8.6: SMMLA takes two rows
- * of 8 columns of k and two columns of as many, and adds the four sums to an int32 each. It is what
- * four dot products of four bytes are, in one instruction.
+ * of 8 columns of k and two columns of as many, and adds the four sums to an int32 each: twice the
+ * products of a dot product instruction.
  *
- * Two groups of an unpacked chunk, 4 columns of k each, are zipped when they are stored, once for all
- * columns: register q of the eight has rows 2 q and 2 q + 1 of 8 columns of k. Sums come as
+ * Two groups of an unpacked chunk, 4 columns of k each, are zipped when they are stored, once for
+ * all columns: register q of the eight has rows 2 q and 2 q + 1 of 8 columns of k. Sums come as
  * [row][column] of two by two, and are parted into columns when a run of groups ends.
  *
  * Included by ops_neon.h where the compiler is told so (__ARM_FEATURE_MATMUL_INT8). Source: Arm

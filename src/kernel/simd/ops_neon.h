@@ -1,6 +1,6 @@
 /* ops_neon.h: one register of the kernel templates' vocabulary (ops_quad.h) in ARMv8.0 Advanced
- * SIMD; with the dot product instructions where the compiler is told so (__ARM_FEATURE_DOTPROD), and with
- * matrix products (__ARM_FEATURE_MATMUL_INT8) for several columns. */
+ * SIMD; with the dot product instructions where the compiler is told so (__ARM_FEATURE_DOTPROD),
+ * and with matrix products (__ARM_FEATURE_MATMUL_INT8) for several columns. */
 #ifndef SLV_OPS_NEON_H
 #define SLV_OPS_NEON_H
 

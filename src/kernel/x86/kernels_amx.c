@@ -1,5 +1,5 @@
-/* kernels_amx.c: products of many columns in the tiles of AMX-INT8; of fewer, and all else, those of
- * AVX-512 VNNI.
+/* kernels_amx.c: products of many columns in the tiles of AMX-INT8; of fewer, and all else, those
+ * of AVX-512 VNNI.
  *
  * A tile register is up to 16 rows of 64 bytes. TDPB**D adds to C, int32 [16 columns][16 outputs],
  * what A, bytes [16 columns][kb of k], times B, bytes [kb / 4][16 outputs][4 of k], gives:
@@ -9,10 +9,11 @@
  *     C  sums of one unit of k, as many columns as share a float scale; stored, and finished with
  *        the chain of fma that every level has
  *
- * Codes are bytes with a sign, the bias in them. Where there are sub-scales, sc * code is split into
- * two digits, 256 * hi + lo, hi signed and lo not, which is exact: dot = 256 * (hi . x) + lo . x, one
- * chain of products each over the whole block. Two C of 16 columns times two digits, or times two
- * units where a unit is short, are four tiles; two of A and two of B make eight.
+ * Codes are bytes with a sign, the bias in them. Where there are sub-scales, sc * code is split
+ * into two digits, 256 * hi + lo, hi signed and lo not, which is exact:
+ * dot = 256 * (hi . x) + lo . x, one chain of products each over the whole block. Two C of 16 columns
+ * times two digits, or times two units where a unit is short, are four tiles; two of A and two of B
+ * make eight.
  *
  * What it should cost on Sapphire Rapids, in cycles for 16 rows, 32 columns, 256 of k (TDP 16 apart
  * with 16 rows of A, tile loads 8, tile stores 16; vector operations of 512 bits two a cycle):
@@ -64,15 +65,8 @@ struct am_config {
 
 #define AM_CONFIG(kb)                                                                              \
     {                                                                                              \
-        .palette = 1, .colsb = {64, 64, 64, 64, (kb), (kb), 64, 64}, .rows = {                     \
-            16,                                                                                    \
-            16,                                                                                    \
-            16,                                                                                    \
-            16,                                                                                    \
-            16,                                                                                    \
-            16,                                                                                    \
-            (kb) / 4,                                                                              \
-            (kb) / 4                                                                               \
+        1, 0, {0}, {64, 64, 64, 64, (kb), (kb), 64, 64}, {                                         \
+            16, 16, 16, 16, 16, 16, (kb) / 4, (kb) / 4                                             \
         }                                                                                          \
     }
 
@@ -135,8 +129,8 @@ INLINE __m512i am_code(struct mm_form f, vb u) {
     return _mm512_add_epi8(u.v, _mm512_set1_epi8((char)f.bias));
 }
 
-/* Chunk i's codes times their sub-scales, in two digits. A product of bytes fits 16 bits, and its two
- * bytes are the digits: what is left is to bring products of even and odd bytes together. */
+/* Chunk i's codes times their sub-scales, in two digits. A product of bytes fits 16 bits, and its
+ * two bytes are the digits: what is left is to bring products of even and odd bytes together. */
 INLINE void am_digits(struct mm_form f, const vb u[8], const int8_t *sc, int i, uint8_t lo[8][64],
                       uint8_t hi[8][64]) {
     const __mmask64 odd_bytes = 0xaaaaaaaaaaaaaaaau;
@@ -317,7 +311,7 @@ INLINE void am_strip(struct mm_form f, struct am_shape s, const struct slv_mat *
             vf_store(out + c * ldo + t * ROWS, vf_load(acc[t - t0] + (c - c0) * ROWS));
 }
 
-/* Strips are of one size as far as may be: a short one would pay for unpacking as a long one does. */
+/* Strips are of one size as far as may be: a short one pays for unpacking as a long one does. */
 INLINE void am_int(struct mm_form f, enum slv_form form, const struct slv_mat *w,
                    const struct slv_acts *x, size_t n, size_t tile0, size_t tile1, float *out,
                    size_t ldo) {

@@ -1,12 +1,14 @@
-/* immintrin.h, of the tests: the intrinsics of instruction sets that this machine may not have, over
- * those of AVX2, FMA and F16C. A kernel file of AVX-512 or AVX-VNNI that is compiled with this folder
- * first in the path runs on any machine that has AVX2, and is what it is but for the instructions.
+/* immintrin.h, of the tests: the intrinsics of instruction sets that this machine may not have,
+ * over those of AVX2, FMA and F16C. A kernel file of AVX-512 or AVX-VNNI that is compiled with this
+ * folder first in the path runs on any machine that has AVX2, and is what it is but for the
+ * instructions.
  *
- * Most of it is SIMDe (package libsimde-dev), which gives the compiler's own names to its functions;
- * here is what SIMDe 0.7.4 lacks, from halves of 256 bits. What neither has does not compile: the
- * compiler refuses its own intrinsic without the option that goes with it.
+ * Most of it is SIMDe (package libsimde-dev), which gives the compiler's own names to its
+ * functions; here is what SIMDe 0.7.4 lacks, from halves of 256 bits. What neither has does not
+ * compile: the compiler refuses its own intrinsic without the option that goes with it.
  *
- * EMULATE_VNNI, EMULATE_AVXVNNI, EMULATE_AMX (with VNNI; tiles.h): the level that the including file is compiled for.
+ * EMULATE_VNNI, EMULATE_AVXVNNI, EMULATE_AMX (with VNNI; tiles.h): the level that the including
+ * file is compiled for.
  *
  * Source: Intel Intrinsics Guide; SDM vol. 2.
  */
