@@ -338,7 +338,7 @@ struct attn_case {
     float *k, *v, *k_scale, *v_scale;
     size_t n;
     struct slv_attn_query q[QUERIES_MAX];
-    float qf[QUERIES_MAX][HEAD_MAX], q8_scale[QUERIES_MAX][HEAD_MAX / 32];
+    float qf[QUERIES_MAX][HEAD_MAX], q8_scale[QUERIES_MAX][HEAD_MAX / 32 + 1];
     int8_t q8[QUERIES_MAX][HEAD_MAX];
 };
 
