@@ -23,8 +23,10 @@ INLINE void wd_open(struct mm_form f, const struct slv_layout *l, const uint8_t 
             vb_store(e->u[i] + 64 * g, u);
             vb_store(e->u[i] + 64 * (g + 1), v);
         }
-        if (mm_paired(f)) vp_store(e->pair[i], mm_pair(f, sc, mn, i));
     }
+    const int pairs = at.block / (f.fsub ? f.fsub : 32);
+    for (int i = 0; mm_paired(f) && i < pairs; i++)
+        vp_store(e->pair[i], mm_pair(f, sc, mn, i));
 }
 
 /* A tile block times nc columns of a panel of w: q, d and sum are the first's; acc[nc] goes on. */
