@@ -4,8 +4,8 @@
  *     one_result MODEL --digest few|all
  *
  * A set of prompts is answered plainly, with one thread; then with other numbers of threads, prompts
- * cut otherwise, guessed tokens, alone in a batch and mixed with all the others, behind a prefix
- * that was kept: tokens, log-probabilities and the logits at the end are the same to the bit. Half
+ * cut otherwise, guessed tokens, alone in a batch and mixed with all the others, behind prefixes
+ * that were kept: tokens, log-probabilities and the logits at the end are the same to the bit. Half
  * of the answers are drawn at a temperature.
  *
  * --digest prints the bits of the plain answers, for other instruction sets and machines to print
@@ -109,10 +109,14 @@ struct way {
     const char *name;
     uint32_t threads, n_batch;
     bool guess, batch, others;
+    bool kept; /* a first time, which leaves its prefixes, and then again */
 };
+
+static struct slv_prefix_cache *prefixes; /* of the way that is tried, or NULL */
 
 static struct slv_session_opts session_opts(const struct way *w) {
     return (struct slv_session_opts){.n_ctx = N_CTX,
+                                     .prefix = prefixes,
                                      .n_batch = w->n_batch,
                                      .threads = w->threads,
                                      .n_draft = w->guess ? SLV_DRAFT_AUTO : 0};
@@ -204,10 +208,9 @@ static bool same(const struct way *w, size_t i, const struct answer *got) {
     return false;
 }
 
-static void check(const struct way *w) {
+static bool answers_are_same(const struct way *w) {
     static struct answer got[PROMPTS];
     bool ok = true;
-    accepted = 0;
     if (!w->batch) {
         one_by_one(w, got);
     } else if (w->others) {
@@ -218,6 +221,35 @@ static void check(const struct way *w) {
     }
     for (size_t i = 0; i < PROMPTS; i++)
         ok = same(w, i, &got[i]) && ok;
+    return ok;
+}
+
+/* Tokens that were not read because they were known. */
+static uint64_t reused(void) {
+    struct slv_prefix_stats st;
+    slv_prefix_cache_stats(prefixes, &st);
+    return st.reused;
+}
+
+static bool kept_answers_are_same(const struct way *w) {
+    struct slv_prefix_cache_opts o = {.bytes = (uint64_t)1 << 28};
+    struct slv_err e = {0};
+    must(slv_prefix_cache_open(m, &o, &prefixes, &e), &e, "a prefix cache");
+    bool ok = answers_are_same(w);
+    uint64_t before = reused();
+    ok = answers_are_same(w) && ok;
+    if (reused() - before < PROMPTS) {
+        printf("# prefixes were not used\n");
+        ok = false;
+    }
+    slv_prefix_cache_close(prefixes);
+    prefixes = NULL;
+    return ok;
+}
+
+static void check(const struct way *w) {
+    accepted = 0;
+    bool ok = w->kept ? kept_answers_are_same(w) : answers_are_same(w);
     if (w->guess && !w->batch && !accepted) {
         printf("# no guess was right\n");
         ok = false;
@@ -278,6 +310,12 @@ static const struct way ways[] = {
     {.name = "guessed", .threads = 1, .guess = true},
     {.name = "guessed, 2 threads", .threads = 2, .guess = true},
     {.name = "guessed, 4 threads, pieces of 9", .threads = 4, .n_batch = 9, .guess = true},
+    {.name = "behind kept prefixes", .threads = 1, .kept = true},
+    {.name = "behind kept prefixes, guessed, 2 threads, pieces of 33",
+     .threads = 2,
+     .n_batch = 33,
+     .guess = true,
+     .kept = true},
     {.name = "alone in a batch", .threads = 1, .batch = true},
     {.name = "alone in a batch, guessed, 2 threads", .threads = 2, .batch = true, .guess = true},
     {.name = "with 7 others", .threads = 1, .batch = true, .others = true},
@@ -288,6 +326,11 @@ static const struct way ways[] = {
      .batch = true,
      .others = true,
      .guess = true},
+    {.name = "with 7 others, 2 threads, behind kept prefixes",
+     .threads = 2,
+     .batch = true,
+     .others = true,
+     .kept = true},
 };
 
 int main(int argc, char **argv) {
