@@ -448,9 +448,9 @@ typedef void (*slv_done_fn)(struct slv_session *s, int rc, enum slv_finish finis
 
 /* The session, opened for this batch, will read ids[0..n), n >= 1, and answer. ids and what opts
  * points to are borrowed until it is done. It must not be fed, rewound or made to generate
- * meanwhile; slv_session_cancel and slv_session_close end it. piece returns false to end. Tokens are
- * guessed ahead only while the session is alone. SLV_E_LIMIT: the batch is full, or the tokens do
- * not fit in the context. */
+ * meanwhile; slv_session_cancel and slv_session_close end it. piece returns false to end. Tokens
+ * are guessed ahead only while the session is alone. SLV_E_LIMIT: the batch is full, or the tokens
+ * do not fit in the context. */
 SLV_API int slv_batch_join(struct slv_batch *b, struct slv_session *s, const int32_t *ids, size_t n,
                            const struct slv_generate_opts *opts, slv_piece_fn piece,
                            slv_done_fn done, void *ctx, struct slv_err *err) SLV_MUST_USE;

@@ -39,7 +39,8 @@ int slv_generation_go(struct slv_generation *g, bool may_guess, struct slv_feed 
 #define SLV_STEP_SHARED UINT64_MAX
 
 /* That step was run, and its logits are the runner's rows from `row` on; it took ns, or
- * SLV_STEP_SHARED: it cannot be said, other things were in it. SLV_E_NUMERIC: the logits are not numbers. */
+ * SLV_STEP_SHARED: it cannot be said, other things were in it. SLV_E_NUMERIC: the logits are not
+ * numbers. */
 int slv_generation_fed(struct slv_generation *g, uint32_t row, uint64_t ns,
                        struct slv_err *err) SLV_MUST_USE;
 

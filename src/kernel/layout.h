@@ -18,8 +18,8 @@
  * Codes are unsigned numbers u; the code is u + bias or table[u] (of 8 bits: the code itself,
  * signed). Columns of a chunk of 32 form 8 groups g of 4; a vector is 64 bytes, byte 4 r + j for
  * row r, column 4 g + j. A number lies whole in one byte as long as whole numbers fit: group g in
- * vector g % bits, from bit bits * (g / bits) on. What is left of the bytes, of numbers of 3, 5 and 6
- * bits, makes up the last groups: slv_code_pieces.
+ * vector g % bits, from bit bits * (g / bits) on. What is left of the bytes, of numbers of 3, 5 and
+ * 6 bits, makes up the last groups: slv_code_pieces.
  */
 #ifndef SLV_KERNEL_LAYOUT_H
 #define SLV_KERNEL_LAYOUT_H
@@ -29,8 +29,8 @@
 #define SLV_TILE_ROWS 16
 
 /* The forms of arithmetic that kernels are written for; each has one function per instruction set.
- * Named by the bits of a code, t: table, sNN: sub-scales over NN columns, m: minimum, sm: sub-minimums,
- * f16: a float scale for each 16 columns. */
+ * Named by the bits of a code, t: table, sNN: sub-scales over NN columns, m: minimum, sm:
+ * sub-minimums, f16: a float scale for each 16 columns. */
 enum slv_form {
     SLV_FORM_F32,
     SLV_FORM_F16,

@@ -3,10 +3,10 @@
  *     one_result MODEL                  (TAP)
  *     one_result MODEL --digest few|all
  *
- * A set of prompts is answered plainly, with one thread; then with other numbers of threads, prompts
- * cut otherwise, guessed tokens, alone in a batch and mixed with all the others, behind prefixes
- * that were kept: tokens, log-probabilities and the logits at the end are the same to the bit. Half
- * of the answers are drawn at a temperature.
+ * A set of prompts is answered plainly, with one thread; then with other numbers of threads,
+ * prompts cut otherwise, guessed tokens, alone in a batch and mixed with all the others, behind
+ * prefixes that were kept: tokens, log-probabilities and the logits at the end are the same to the
+ * bit. Half of the answers are drawn at a temperature.
  *
  * --digest prints the bits of the plain answers, for other instruction sets and machines to print
  * the same.

@@ -1,5 +1,5 @@
-/* block_tmpl.h: one tile block times some columns whose sums stay in registers. Codes are unpacked as
- * they are multiplied, or have been before (struct mm_open).
+/* block_tmpl.h: one tile block times some columns whose sums stay in registers. Codes are unpacked
+ * as they are multiplied, or have been before (struct mm_open).
  *
  * Beside the common vocabulary an ops_<isa>.h gives:
  *
@@ -119,8 +119,8 @@ INLINE void mm_scaled(vf dw, const float *d, int nc, const vi dot[], vf acc[]) {
         vf_fma(vi_to_vf(dot[c]), vf_mul(dw, vf_set1(d[c])), acc[c]);
 }
 
-/* The block times nc columns of a panel of w; q, d and sum are the first's. `ahead`: what follows in
- * memory is asked for. */
+/* The block times nc columns of a panel of w; q, d and sum are the first's. `ahead`: what follows
+ * in memory is asked for. */
 INLINE void mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
                      const struct mm_open *open, bool ahead, int nc, const int8_t *q,
                      const float *d, const int16_t *sum, size_t w, vf acc[]) {

@@ -1,12 +1,12 @@
-/* ops_sum16.h: block_tmpl.h's vocabulary for instruction sets that multiply bytes into pairs of int16
- * and pairs of int16 into int32: products of several groups add up in int16 while they fit, and what
- * they are multiplied by comes with the step to int32.
+/* ops_sum16.h: block_tmpl.h's vocabulary for instruction sets that multiply bytes into pairs of
+ * int16 and pairs of int16 into int32: products of several groups add up in int16 while they fit,
+ * and what they are multiplied by comes with the step to int32.
  *
  * The including ops_<isa>.h has first defined vp (pairs of int16, a pair a row), and
  *
  *     vp_pairs(lo, hi, times)   see block_tmpl.h
  *     vp_repeat(x)              the pair of int16 in x, or four bytes, for all rows
- *     vp_products(u, x)         u0 * x0 + u1 * x1 and u2 * x2 + u3 * x3 of unsigned and signed bytes
+ *     vp_products(u, x)         u0 * x0 + u1 * x1, u2 * x2 + u3 * x3: unsigned, signed bytes
  *     vp_add(a, b)              int16
  *     vi_madd(acc, a, b)        acc + lo * lo + hi * hi
  *     vp_hold(p)                nothing, but the compiler must have *p in registers there

@@ -1,6 +1,6 @@
 /* wide_tmpl.h: a tile times several columns, block by block: each is unpacked once, to bytes, and
- * multiplied with all columns while it is in the nearest cache, so that the storage type is paid for
- * once.
+ * multiplied with all columns while it is in the nearest cache, so that the storage type is paid
+ * for once.
  */
 #include "kernel/simd/block_tmpl.h"
 

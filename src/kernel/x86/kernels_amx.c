@@ -11,9 +11,9 @@
  *
  * Codes are bytes with a sign, the bias in them. Where there are sub-scales, sc * code is split
  * into two digits, 256 * hi + lo, hi signed and lo not, which is exact:
- * dot = 256 * (hi . x) + lo . x, one chain of products each over the whole block. Two C of 16 columns
- * times two digits, or times two units where a unit is short, are four tiles; two of A and two of B
- * make eight.
+ * dot = 256 * (hi . x) + lo . x, one chain of products each over the whole block. Two C of 16
+ * columns times two digits, or times two units where a unit is short, are four tiles; two of A and
+ * two of B make eight.
  *
  * What it should cost on Sapphire Rapids, in cycles for 16 rows, 32 columns, 256 of k (TDP 16 apart
  * with 16 rows of A, tile loads 8, tile stores 16; vector operations of 512 bits two a cycle):
