@@ -3,6 +3,7 @@
 #include "base/cores.h"
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/team.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -123,8 +124,6 @@ static void find_classes(const char *root, const struct slv_cpuset *cores, struc
     qsort(c->classes, c->n_classes, sizeof *c->classes, by_speed);
 }
 
-#define PIECES 4.0 /* of a member's share: team.c */
-
 size_t slv_cores_best(const struct slv_core_class *classes, size_t n) {
     double speeds = 0.0, least = 0.0;
     size_t k = 0, best = 0;
@@ -133,7 +132,7 @@ size_t slv_cores_best(const struct slv_core_class *classes, size_t n) {
             double speed = (double)classes[i].speed / (double)classes[0].speed;
             speeds += speed;
             k++;
-            double time = 1.0 / speeds + (i ? 1.0 / (PIECES * (double)k * speed) : 0.0);
+            double time = 1.0 / speeds + (i ? 1.0 / (SLV_TEAM_PIECES * (double)k * speed) : 0.0);
             if (best && time >= least) continue;
             best = k;
             least = time;

@@ -163,33 +163,43 @@ static char *joined(const char *path, const char *suffix) {
     return name;
 }
 
-/* Opens and locks the temporary file. Between the two it may have been renamed or removed by who
- * wrote it before: then the lock is on a file that has no longer that name. */
-static int lock_tmp(struct slv_newfile *f, unsigned mode, struct slv_err *err) {
-    for (int tries = 0; tries < 3; tries++) {
-        struct stat st, named;
-        f->fd = open(f->tmp, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK,
-                     (mode_t)mode);
-        if (f->fd < 0) return fail(err, f->path);
-        bool busy = flock(f->fd, LOCK_EX | LOCK_NB) != 0;
-        bool same = !busy && !fstat(f->fd, &st) && !lstat(f->tmp, &named) &&
-                    st.st_dev == named.st_dev && st.st_ino == named.st_ino;
-        if (same && S_ISREG(st.st_mode) && !ftruncate(f->fd, 0)) return 0;
-        close(f->fd);
-        f->fd = -1;
-        if (busy || same)
-            return slv_err_set(err, busy ? SLV_E_BUSY : SLV_E_IO, "%s: %s", f->tmp,
-                               busy ? "another process is writing it" : "cannot be written");
-    }
-    return slv_err_set(err, SLV_E_BUSY, "%s: other processes are writing it", f->tmp);
+const char *slv_file_foreign(const struct stat *st) {
+    if (!S_ISREG(st->st_mode)) return "is not a file";
+    if (st->st_uid != geteuid()) return "belongs to another user";
+    if (st->st_mode & (S_IWGRP | S_IWOTH)) return "others may write to it";
+    return NULL;
 }
 
-int slv_newfile_open(const char *path, unsigned mode, struct slv_newfile *ret,
-                     struct slv_err *err) {
+/* Opens and locks the temporary file. One that is locked is being written by somebody; one that is
+ * not was left by somebody who was killed, and is begun anew. Between opening and locking it may
+ * have been renamed or removed: then the lock is on a file that has no longer that name. */
+static int lock_tmp(struct slv_newfile *f, struct slv_err *err) {
+    for (int tries = 0; tries < 3; tries++) {
+        struct stat st, named;
+        f->fd =
+            open(f->tmp, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
+        if (f->fd < 0) return fail(err, f->tmp);
+        bool locked = !flock(f->fd, LOCK_EX | LOCK_NB);
+        bool same = locked && !fstat(f->fd, &st) && !lstat(f->tmp, &named) &&
+                    st.st_dev == named.st_dev && st.st_ino == named.st_ino;
+        const char *why = same ? slv_file_foreign(&st) : NULL;
+        if (same && !why && !ftruncate(f->fd, 0)) return 0;
+        int rc = 0;
+        if (why) rc = slv_err_set(err, SLV_E_TRUST, "%s: %s", f->tmp, why);
+        else if (same || (!locked && errno != EWOULDBLOCK)) rc = fail(err, f->tmp);
+        close(f->fd);
+        f->fd = -1;
+        if (rc) return rc;
+        if (!locked) break;
+    }
+    return slv_err_set(err, SLV_E_BUSY, "%s: another process is writing it", f->tmp);
+}
+
+int slv_newfile_open(const char *path, struct slv_newfile *ret, struct slv_err *err) {
     struct slv_newfile f = {.fd = -1};
     f.path = slv_mem_strndup(path, strlen(path));
-    f.tmp = joined(path, ".tmp");
-    int rc = f.path && f.tmp ? lock_tmp(&f, mode, err)
+    f.tmp = joined(path, SLV_NEWFILE_SUFFIX);
+    int rc = f.path && f.tmp ? lock_tmp(&f, err)
                              : slv_err_set(err, SLV_E_NOMEM, "%.200s: out of memory", path);
     if (rc) slv_newfile_close(&f);
     else *ret = f;

@@ -29,17 +29,21 @@ int slv_file_read(const char *path, struct slv_buf *buf, struct slv_err *err) SL
 int slv_file_write(const char *path, const void *p, size_t n, unsigned mode,
                    struct slv_err *err) SLV_MUST_USE;
 
-/* A file that takes the place of another one when it is whole, written piece by piece. It is
- * PATH.tmp until then, locked: what somebody left there who was killed is begun anew. */
+/* Why a file is not this user's alone to write, "others may write to it"; NULL: it is. */
+struct stat;
+const char *slv_file_foreign(const struct stat *st);
+
+/* A file that takes the place of another one when it is whole, written piece by piece; only its
+ * owner may read it. It is PATH.tmp until then, locked: what somebody left there who was killed is
+ * begun anew. */
+#define SLV_NEWFILE_SUFFIX ".tmp"
 struct slv_newfile {
     int fd;
     char *path, *tmp;
 };
 
-/* SLV_E_BUSY: another process is writing it. mode as for open(2). *ret is the caller's, for
- * slv_newfile_close. */
-int slv_newfile_open(const char *path, unsigned mode, struct slv_newfile *ret,
-                     struct slv_err *err) SLV_MUST_USE;
+/* SLV_E_BUSY: another process is writing it. *ret is the caller's, for slv_newfile_close. */
+int slv_newfile_open(const char *path, struct slv_newfile *ret, struct slv_err *err) SLV_MUST_USE;
 /* n bytes at a place. SLV_E_IO. */
 int slv_newfile_write(struct slv_newfile *f, const void *p, size_t n, uint64_t at,
                       struct slv_err *err) SLV_MUST_USE;

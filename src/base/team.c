@@ -25,7 +25,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PIECES 4 /* of a member's share */
+#define PIECES SLV_TEAM_PIECES
 
 /* How long one waits before looking at the others' shares, and before sleeping. */
 #define PATIENCE_NS 2000

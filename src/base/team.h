@@ -18,6 +18,7 @@
 
 #define SLV_TEAM_MAX 256
 #define SLV_TEAM_UNITS_MAX UINT32_MAX /* of a stage */
+#define SLV_TEAM_PIECES 4             /* that a member's share is taken in */
 
 struct slv_team;
 

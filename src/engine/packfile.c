@@ -116,13 +116,6 @@ static bool write_at(int fd, const void *p, size_t n, size_t at) {
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static const char *not_ours(const struct stat *st) {
-    if (!S_ISREG(st->st_mode)) return "is not a file";
-    if (st->st_uid != geteuid()) return "belongs to another user";
-    if (st->st_mode & (S_IWGRP | S_IWOTH)) return "others may write to it";
-    return NULL;
-}
-
 /* Why the header in the file is not the one that is wanted; NULL: it is, but for what only the file
  * knows, which is filled in. */
 static const char *judge_header(int fd, uint64_t size, struct header *want) {
@@ -190,7 +183,7 @@ static int open_checked(const char *path, struct slv_packfile *f, struct slv_err
     if (!plan_header(f->id, &h)) return slv_err_set(err, SLV_E_LIMIT, "%s: too large", path);
     f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
     if (f->fd < 0 || fstat(f->fd, &st)) return os_error(path, err);
-    why = not_ours(&st);
+    why = slv_file_foreign(&st);
     if (why) return slv_err_set(err, SLV_E_TRUST, "%s: %s", path, why);
     int rc = 0;
     why = judge_header(f->fd, (uint64_t)st.st_size, &h);
@@ -253,73 +246,34 @@ void *slv_packfile_close(struct slv_packfile *f, bool keep) {
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-/* Opens and locks the temporary file. A file that is locked is being written by somebody; one that
- * is not was left by somebody who was killed, and is begun anew. Between opening and locking it may
- * have been renamed or removed: then the lock is on a file that has no longer that name. */
-static int open_tmp(const char *tmp, int *ret_fd, struct slv_err *err) {
-    for (int tries = 0; tries < 3; tries++) {
-        struct stat st, named;
-        int fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0600);
-        if (fd < 0) return os_error(tmp, err);
-        bool locked = !flock(fd, LOCK_EX | LOCK_NB);
-        bool same = locked && !fstat(fd, &st) && !lstat(tmp, &named) && st.st_dev == named.st_dev &&
-                    st.st_ino == named.st_ino;
-        if (same && !not_ours(&st) && !ftruncate(fd, 0)) {
-            *ret_fd = fd;
-            return 0;
-        }
-        int rc = same ? slv_err_set(err, SLV_E_IO, "%s: cannot be written", tmp) : 0;
-        if (!locked && errno != EWOULDBLOCK) rc = os_error(tmp, err);
-        close(fd);
-        if (rc) return rc;
-        if (!locked) break;
-    }
-    return slv_err_set(err, SLV_E_BUSY, "%s: another process is writing it", tmp);
-}
-
-static char *tmp_name(const char *path) {
-    struct slv_buf b;
-    slv_buf_init(&b, 8192);
-    slv_buf_addf(&b, "%s" SLV_PACK_TMP, path);
-    char *name = slv_buf_take(&b, NULL);
-    slv_buf_fini(&b);
-    return name;
-}
-
 int slv_packwrite_open(const char *path, const struct slv_pack_id *id, const unsigned char *tiles,
                        uint64_t content, uint64_t stamp, struct slv_packwrite *ret,
                        struct slv_err *err) {
     struct slv_packwrite w = {
-        .id = id, .tiles = tiles, .content = content, .stamp = stamp, .fd = -1};
+        .id = id, .tiles = tiles, .content = content, .stamp = stamp, .file = {.fd = -1}};
     struct header h;
     if (!plan_header(id, &h)) return slv_err_set(err, SLV_E_LIMIT, "%s: too large", path);
     w.head_bytes = (size_t)h.tiles_at;
     w.head = slv_mem_calloc(w.head_bytes, 1);
-    w.path = slv_mem_strndup(path, strlen(path));
-    w.tmp = tmp_name(path);
-    int rc = 0;
-    if (!w.head || !w.path || !w.tmp) rc = slv_err_set(err, SLV_E_NOMEM, "out of memory");
-    else rc = open_tmp(w.tmp, &w.fd, err);
-    if (!rc) {
-        memcpy(w.head, &h, sizeof h);
-        memcpy(w.head + HEADER, id->rows, id->n_rows * sizeof *id->rows);
-        *ret = w;
-    } else {
-        slv_packwrite_close(&w);
-    }
+    if (!w.head) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    memcpy(w.head, &h, sizeof h);
+    memcpy(w.head + HEADER, id->rows, id->n_rows * sizeof *id->rows);
+    int rc = slv_newfile_open(path, &w.file, err);
+    if (rc) slv_packwrite_close(&w);
+    else *ret = w;
     return rc;
 }
 
 /* Some of the tiles, and their sums into the head. */
-static bool write_tiles(struct slv_packwrite *w, size_t n) {
+static int write_tiles(struct slv_packwrite *w, size_t n, struct slv_err *err) {
     unsigned char *sums = w->head + HEADER + w->id->n_rows * sizeof *w->id->rows;
     for (size_t i = w->done / SLV_PACK_PIECE; i < pieces_of(w->done + n); i++) {
         uint64_t sum = piece_sum(w->tiles, w->id->tile_bytes, i);
         memcpy(sums + i * sizeof sum, &sum, sizeof sum);
     }
-    if (!write_at(w->fd, w->tiles + w->done, n, w->head_bytes + w->done)) return false;
-    w->done += n;
-    return true;
+    int rc = slv_newfile_write(&w->file, w->tiles + w->done, n, w->head_bytes + w->done, err);
+    if (!rc) w->done += n;
+    return rc;
 }
 
 int slv_packwrite_step(struct slv_packwrite *w, bool *ret_more, struct slv_err *err) {
@@ -327,27 +281,15 @@ int slv_packwrite_step(struct slv_packwrite *w, bool *ret_more, struct slv_err *
     size_t end = all - from > STEP_BYTES ? from + STEP_BYTES : all;
     while (w->done < end) {
         size_t n = end - w->done < WRITE_BYTES ? end - w->done : WRITE_BYTES;
-        if (!write_tiles(w, n)) return os_error(w->tmp, err);
+        int rc = write_tiles(w, n, err);
+        if (rc) return rc;
     }
-    if (sync_file_range(w->fd, (off64_t)(w->head_bytes + from), (off64_t)(end - from),
+    if (sync_file_range(w->file.fd, (off64_t)(w->head_bytes + from), (off64_t)(end - from),
                         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
                             SYNC_FILE_RANGE_WAIT_AFTER)) { /* fsync will say */
     }
     *ret_more = w->done < all;
     return 0;
-}
-
-static void sync_folder(const char *path) {
-    char *dir = slv_mem_strndup(path, strlen(path));
-    char *slash = dir ? strrchr(dir, '/') : NULL;
-    if (slash) slash[slash == dir] = '\0';
-    int fd = slash ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        if (fsync(fd)) { /* some file systems cannot; the rename itself has happened */
-        }
-        close(fd);
-    }
-    slv_mem_free(dir);
 }
 
 int slv_packwrite_commit(struct slv_packwrite *w, struct slv_err *err) {
@@ -357,20 +299,13 @@ int slv_packwrite_commit(struct slv_packwrite *w, struct slv_err *err) {
     h.stamp = w->stamp;
     h.meta_sum = slv_sum64(w->head + HEADER, w->head_bytes - HEADER, w->id->key);
     seal_header(&h, w->head);
-    bool ok = /* the zeros up to the tiles are a hole */
-        write_at(w->fd, w->head, meta_bytes(w->id), 0) && !fsync(w->fd) && !rename(w->tmp, w->path);
-    if (!ok) return os_error(w->tmp, err);
-    slv_mem_free(w->tmp);
-    w->tmp = NULL;
-    sync_folder(w->path);
-    return 0;
+    /* The zeros up to the tiles are a hole. */
+    int rc = slv_newfile_write(&w->file, w->head, meta_bytes(w->id), 0, err);
+    return rc ? rc : slv_newfile_commit(&w->file, err);
 }
 
 void slv_packwrite_close(struct slv_packwrite *w) {
-    if (w->fd >= 0 && w->tmp) unlink(w->tmp);
-    if (w->fd >= 0) close(w->fd);
+    slv_newfile_close(&w->file);
     slv_mem_free(w->head);
-    slv_mem_free(w->path);
-    slv_mem_free(w->tmp);
-    *w = (struct slv_packwrite){.fd = -1};
+    *w = (struct slv_packwrite){.file = {.fd = -1}};
 }

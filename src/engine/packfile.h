@@ -26,11 +26,12 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/file.h"
 
 #define SLV_PACK_PIECE ((size_t)256 << 10)
 #define SLV_PACK_VERSION 2u
 #define SLV_PACK_SUFFIX ".tiles" /* of a file; SLV_PACK_TMP while it is being written */
-#define SLV_PACK_TMP ".tmp"
+#define SLV_PACK_TMP SLV_NEWFILE_SUFFIX
 
 struct slv_pack_row {
     char name[96]; /* of the tensor, filled up with zeros */
@@ -80,10 +81,9 @@ struct slv_packwrite {
     const struct slv_pack_id *id;
     const unsigned char *tiles; /* borrowed */
     uint64_t content, stamp;
-    char *path, *tmp;
+    struct slv_newfile file;
     unsigned char *head; /* [tiles' place in the file] */
     size_t head_bytes, done;
-    int fd;
 };
 
 /* Begins PATH.tmp, locked. SLV_E_BUSY: another process is writing it. */

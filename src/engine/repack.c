@@ -263,7 +263,7 @@ static int new_repack(const struct slv_repack_model *m, const struct slv_model_o
     struct slv_repack *r = slv_mem_calloc(1, sizeof *r);
     if (!r) return SLV_E_NOMEM;
     r->opts = *o;
-    r->write.fd = -1;
+    r->write.file.fd = -1;
     slv_buf_init(&r->path, PATH_BYTES);
     r->folder = slv_mem_strndup(o->packed, strlen(o->packed));
     int rc = r->folder ? make_id(m, &r->id) : SLV_E_NOMEM;

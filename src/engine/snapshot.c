@@ -191,7 +191,7 @@ static int save(struct saving *w, const char *path, struct slv_err *err) {
     w->meta = slv_mem_calloc(w->p.n_meta, 1);
     w->page = slv_mem_alloc(full > window ? full : window);
     if (!w->meta || !w->page) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
-    int rc = slv_newfile_open(path, 0600, &f, err);
+    int rc = slv_newfile_open(path, &f, err);
     if (rc) return rc;
     rc = write_all(w, &f, err);
     slv_newfile_close(&f);
