@@ -12,10 +12,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "hostile"))
 import make_gguf
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
+import tap  # noqa: E402
 
 PROGRAM = os.path.abspath(sys.argv[1])
 HOME = tempfile.TemporaryDirectory(prefix="selvage-frame-")
@@ -356,19 +358,5 @@ TESTS = [f for f in list(globals().values())
          f.__name__ not in ("run", "fails", "commands", "on_a_terminal", "main", "tiny")]
 
 
-def main():
-    print("1..%d" % len(TESTS))
-    failed = 0
-    for i, test in enumerate(TESTS, 1):
-        try:
-            test()
-            print("ok %d - %s" % (i, test.__name__), flush=True)
-        except Exception:
-            failed += 1
-            print("not ok %d - %s" % (i, test.__name__))
-            print("\n".join("# " + l for l in traceback.format_exc().splitlines()), flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.run(TESTS))

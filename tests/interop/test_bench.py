@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+import tap
+
 SELVAGE, MODEL = sys.argv[1], sys.argv[2]
 TESTS = []
 HOME = tempfile.mkdtemp(prefix="selvage-bench-")
@@ -212,17 +214,4 @@ def what_cannot_be_kept_is_shown_all_the_same():
     fails(done, 5, "tuned", "not a folder")
 
 
-def main():
-    print(f"1..{len(TESTS)}")
-    failed = 0
-    for n, fn in enumerate(TESTS, 1):
-        try:
-            fn()
-            print(f"ok {n} - {fn.__name__}", flush=True)
-        except Exception as e:  # every test is told of, whatever it met
-            failed += 1
-            print(f"not ok {n} - {fn.__name__}\n# {type(e).__name__}: {str(e)[:600]!r}", flush=True)
-    sys.exit(1 if failed else 0)
-
-
-main()
+sys.exit(tap.run(TESTS))

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 
+import tap
+
 SELVAGE = sys.argv[1]
 MODEL = os.environ.get("SLV_TEST_MODEL", "")
 DATA = pathlib.Path(sys.argv[2])
@@ -422,16 +424,7 @@ def main():
     if not MODEL:
         print("1..0 # SKIP SLV_TEST_MODEL is not set")
         return
-    print(f"1..{len(TESTS)}")
-    failed = 0
-    for n, fn in enumerate(TESTS, 1):
-        try:
-            fn()
-            print(f"ok {n} - {fn.__name__}", flush=True)
-        except Exception as e:  # every test is told of, whatever it met
-            failed += 1
-            print(f"not ok {n} - {fn.__name__}\n# {type(e).__name__}: {str(e)[:600]!r}", flush=True)
-    sys.exit(1 if failed else 0)
+    sys.exit(tap.run(TESTS))
 
 
 main()

@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
+
+import tap
 
 PROGRAM, MODEL = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 DIE_AT = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 else None
@@ -289,22 +290,7 @@ TESTS = [the_second_start_does_not_pack, every_command_can_do_without, damage_co
          removing_a_model_removes_its_packed_weights]
 
 
-def main():
-    print("1..%d" % len(TESTS))
-    failed = 0
-    for i, test in enumerate(TESTS, 1):
-        why = None
-        try:
-            test()
-        except BaseException:  # every test is told of, whatever it met
-            why = traceback.format_exc()
-            failed += 1
-        print("%s %d - %s" % ("not ok" if why else "ok", i, test.__name__), flush=True)
-        if why:
-            print("\n".join("# " + line for line in why.splitlines()), flush=True)
-    shutil.rmtree(BASE, ignore_errors=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    status = tap.run(TESTS)
+    shutil.rmtree(BASE, ignore_errors=True)
+    sys.exit(status)

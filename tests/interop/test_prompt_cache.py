@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
+
+import tap
 
 PROGRAM, FULL, WINDOWED = (os.path.abspath(p) for p in sys.argv[1:4])
 DIE_AT = os.path.abspath(sys.argv[4]) if len(sys.argv) > 4 else None
@@ -231,22 +232,7 @@ TESTS = [the_second_run_reads_nothing_again, what_does_not_fit_costs_one_line,
          a_chat_reads_no_turn_twice, a_chat_goes_on_after_a_restart, a_batch_reads_common_beginnings_once]
 
 
-def main():
-    print("1..%d" % len(TESTS))
-    failed = 0
-    for i, test in enumerate(TESTS, 1):
-        why = None
-        try:
-            test()
-        except BaseException:  # every test is told of, whatever it met
-            why = traceback.format_exc()
-            failed += 1
-        print("%s %d - %s" % ("not ok" if why else "ok", i, test.__name__), flush=True)
-        if why:
-            print("\n".join("# " + line for line in why.splitlines()), flush=True)
-    shutil.rmtree(BASE, ignore_errors=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    status = tap.run(TESTS)
+    shutil.rmtree(BASE, ignore_errors=True)
+    sys.exit(status)

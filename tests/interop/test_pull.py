@@ -5,7 +5,6 @@ or a clear error, never with a wrong file and never with a store that must be re
 usage: test_pull.py SELVAGE [DIE_AT_LIBRARY [TEST...]]
 prints TAP; skipped without the `openssl` command; DIE_AT_LIBRARY is built from die_at.c
 """
-import concurrent.futures
 import hashlib
 import json
 import os
@@ -19,12 +18,13 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
 import gguf_writer as g
 import hub_server
 from hub_server import Hub, cut_after, redirect, status
+
+import tap
 
 PROGRAM = os.path.abspath(sys.argv[1])
 DIE_AT = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 and sys.argv[2] else None
@@ -593,14 +593,6 @@ TESTS = [f for f in list(globals().values())
          not f.__code__.co_argcount]
 
 
-def attempt(test):
-    try:
-        test()
-        return None
-    except BaseException:
-        return traceback.format_exc()
-
-
 def main():
     if not shutil.which("openssl"):
         print("1..0 # SKIP no openssl command")
@@ -608,16 +600,9 @@ def main():
     hub_server.make_certificates(BASE)
     only = sys.argv[3:]
     tests = [t for t in TESTS if not only or t.__name__ in only]
-    print("1..%d" % len(tests))
-    failed = 0
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for i, (test, why) in enumerate(zip(tests, pool.map(attempt, tests)), 1):
-            print("%s %d - %s" % ("not ok" if why else "ok", i, test.__name__), flush=True)
-            if why:
-                failed += 1
-                print("\n".join("# " + l for l in why.splitlines()), flush=True)
+    status = tap.run(tests, 4)
     shutil.rmtree(BASE, ignore_errors=True)
-    return 1 if failed else 0
+    return status
 
 
 if __name__ == "__main__":

@@ -1,0 +1,25 @@
+"""A script's tests, one after the other or some at a time, as TAP on standard output."""
+import concurrent.futures
+import traceback
+
+
+def attempt(test):
+    """None, or what went wrong."""
+    try:
+        test()
+        return None
+    except BaseException:  # every test is told of, whatever it met
+        return traceback.format_exc()
+
+
+def run(tests, at_once=1):
+    """Exit status: whether any of them failed. Results come in the order of the tests."""
+    print("1..%d" % len(tests))
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        for i, (test, why) in enumerate(zip(tests, pool.map(attempt, tests)), 1):
+            print("%s %d - %s" % ("not ok" if why else "ok", i, test.__name__), flush=True)
+            if why:
+                failed += 1
+                print("\n".join("# " + line[:600] for line in why.splitlines()), flush=True)
+    return 1 if failed else 0
