@@ -12,7 +12,7 @@ result() { # ""|"not " NAME
 
 levels() { # MODEL NAME: native against all below
     "$program" "$1" --digest all >"$out/here"
-    for cpu in scalar sse4 avx2 avxvnni avx512 avx512vnni neon; do
+    for cpu in scalar sse4 avx2 avxvnni avx512 avx512vnni amx; do
         much=all
         [ "$cpu $2" = "scalar default" ] && much=few # it is slow
         SLV_CPU=$cpu "$program" "$1" --digest $much >"$out/there"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What bench measures and shows, on a tiny model: rows, operators, traces, tuning.
 
-    test_bench.py SELVAGE MODEL     (TAP on standard output)
+    test_bench.py SELVAGE MODEL WINDOWED_MODEL     (TAP on standard output)
 
 What a user would lose is in each test's name.
 """
@@ -17,7 +17,7 @@ import tempfile
 
 import tap
 
-SELVAGE, MODEL = sys.argv[1], sys.argv[2]
+SELVAGE, MODEL, WINDOWED = sys.argv[1:4]
 TESTS = []
 HOME = tempfile.mkdtemp(prefix="selvage-bench-")
 os.environ["SELVAGE_HOME"] = HOME
@@ -65,6 +65,18 @@ def rows_cover_every_setting_and_count_weights_once_a_step():
     # a prompt of two steps reads all but the output matrix twice
     halves = bench("-p", "16", "-n", "0", "-t", "1", "--repeat", "1", "--batch-size", "8")["rows"][0]
     assert halves["gbps"] / halves["tps_median"] * 1e9 > 1.2 * a_token["pp16", 1, 0]
+
+
+@test
+def runs_behind_a_window_begin_where_they_say():
+    # Each run goes on past what a window of 12 keeps, so the next one must read its depth again.
+    for more in (), ("--ops",):
+        done = run("bench", WINDOWED, "--json", "-p", "0", "-n", "200", "-d", "200", "--repeat", "3",
+                   "-t", "1", "--batch-size", "8", *more)
+        assert done.returncode == 0, done
+        out = json.loads(done.stdout)
+        deep = out["ops"][0] if more else out["rows"][0]
+        assert deep["depth"] == 200 and deep["tokens" if more else "tps_min"] > 0, out
 
 
 @test
