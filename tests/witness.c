@@ -225,6 +225,24 @@ struct slv_model *witness_model(const char *name) {
     return m;
 }
 
+struct slv_session *witness_session(struct slv_model *m, struct slv_prefix_cache *c,
+                                    enum slv_kv_kind kv, uint32_t n_ctx, uint32_t n_batch) {
+    struct slv_session *s = NULL;
+    struct slv_session_opts o = {
+        .n_ctx = n_ctx, .n_batch = n_batch, .threads = 1, .kv = kv, .prefix = c};
+    struct slv_err e = {0};
+    if (slv_session_open(m, &o, &s, &e)) fail_msg("%s", e.msg);
+    return s;
+}
+
+void witness_logits(struct slv_model *m, enum slv_kv_kind kv, const int32_t *ids, size_t n,
+                    float *ret) {
+    struct slv_session *s = witness_session(m, NULL, kv, 512, 0);
+    assert_int_equal(slv_session_feed(s, ids, n, NULL), 0);
+    memcpy(ret, slv_session_logits(s), m->h.n_vocab * sizeof *ret);
+    slv_session_close(s);
+}
+
 void witness_prompt(struct how *how, uint32_t n_vocab) {
     uint32_t period = 5 + rnd(40);
     how->n_prompt = 20 + rnd(150);

@@ -41,6 +41,14 @@ extern const struct slv_clock witness_clocks[3];
 /* A tiny model of MODEL_DIR. */
 struct slv_model *witness_model(const char *name);
 
+/* A session of one thread; c and n_batch may be NULL and 0. */
+struct slv_session *witness_session(struct slv_model *m, struct slv_prefix_cache *c,
+                                    enum slv_kv_kind kv, uint32_t n_ctx, uint32_t n_batch);
+
+/* The logits after ids[0..n), at most 512, computed plainly: [n_vocab]. */
+void witness_logits(struct slv_model *m, enum slv_kv_kind kv, const int32_t *ids, size_t n,
+                    float *ret);
+
 /* A prompt that repeats itself, so that there is something to find. */
 void witness_prompt(struct how *how, uint32_t n_vocab);
 

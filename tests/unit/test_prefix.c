@@ -51,25 +51,6 @@ static void close_cache(struct slv_prefix_cache *c) {
     slv_prefix_cache_close(c);
 }
 
-static struct slv_session *open_session(struct slv_model *m, struct slv_prefix_cache *c,
-                                        enum slv_kv_kind kv, uint32_t n_ctx, uint32_t n_batch) {
-    struct slv_session *s = NULL;
-    struct slv_session_opts o = {
-        .n_ctx = n_ctx, .n_batch = n_batch, .threads = 1, .kv = kv, .prefix = c};
-    struct slv_err e = {0};
-    if (slv_session_open(m, &o, &s, &e)) fail_msg("%s", e.msg);
-    return s;
-}
-
-/* The logits after ids[0..n), computed plainly. */
-static void plain(struct slv_model *m, enum slv_kv_kind kv, const int32_t *ids, size_t n,
-                  float *ret) {
-    struct slv_session *s = open_session(m, NULL, kv, 512, 0);
-    assert_int_equal(slv_session_feed(s, ids, n, NULL), 0);
-    memcpy(ret, slv_session_logits(s), m->h.n_vocab * sizeof *ret);
-    slv_session_close(s);
-}
-
 static void check_logits(struct slv_session *s, const float *want) {
     const float *l = slv_session_logits(s);
     assert_non_null(l);
@@ -93,7 +74,7 @@ static uint64_t reused(struct slv_prefix_cache *c) {
 static void share_at(struct slv_model *m, enum slv_kv_kind kv, const int32_t *known, uint32_t n,
                      uint32_t more, bool stays) {
     struct slv_prefix_cache *c = open_cache(m, kv, (uint64_t)8 << 20);
-    struct slv_session *a = open_session(m, c, kv, 512, 1 + rnd(100)), *b;
+    struct slv_session *a = witness_session(m, c, kv, 512, 1 + rnd(100)), *b;
     int32_t ids[N_MAX];
     float want[VOCAB_MAX];
     memcpy(ids, known, n * sizeof *ids);
@@ -101,8 +82,8 @@ static void share_at(struct slv_model *m, enum slv_kv_kind kv, const int32_t *kn
         ids[i] = (int32_t)((uint32_t)(known[i] + 1) % m->h.n_vocab);
     assert_int_equal(slv_session_feed(a, known, 200, NULL), 0);
     if (!stays) slv_session_close(a);
-    plain(m, kv, ids, n + more, want);
-    b = open_session(m, c, kv, 512, 0);
+    witness_logits(m, kv, ids, n + more, want);
+    b = witness_session(m, c, kv, 512, 0);
     assert_int_equal(slv_session_feed(b, ids, n + more, NULL), 0);
     check_logits(b, want);
     /* Who has ended has given all of it; who goes on, the blocks that are full. */
@@ -110,7 +91,7 @@ static void share_at(struct slv_model *m, enum slv_kv_kind kv, const int32_t *kn
     assert_int_equal(reused(c), most < all ? most : all);
     slv_session_close(b);
     if (stays) { /* nobody has written to what it holds */
-        plain(m, kv, known, 200, want);
+        witness_logits(m, kv, known, 200, want);
         assert_int_equal(slv_session_back(a, 199), 0);
         assert_int_equal(slv_session_feed(a, known + 199, 1, NULL), 0);
         check_logits(a, want);
@@ -157,7 +138,8 @@ static void it_is_taken_in_the_middle_too(void **state) {
     for (size_t i = 0; i < MODELS; i++) {
         struct slv_model *m = model(i);
         struct slv_prefix_cache *c = open_cache(m, 0, (uint64_t)8 << 20);
-        struct slv_session *b = open_session(m, c, 0, 512, 0), *a = open_session(m, c, 0, 512, 0);
+        struct slv_session *b = witness_session(m, c, 0, 512, 0),
+                           *a = witness_session(m, c, 0, 512, 0);
         int32_t ids[N_MAX];
         float want[VOCAB_MAX];
         some_ids(ids, N_MAX, m->h.n_vocab);
@@ -167,7 +149,7 @@ static void it_is_taken_in_the_middle_too(void **state) {
         uint64_t before = reused(c);
         assert_int_equal(slv_session_feed(b, ids + 70, 180, NULL), 0);
         assert_int_equal(reused(c) - before, 210 - 70);
-        plain(m, 0, ids, 250, want);
+        witness_logits(m, 0, ids, 250, want);
         check_logits(b, want);
         assert_int_equal(slv_session_position(b), 250);
         slv_session_close(b);
@@ -187,7 +169,8 @@ static void a_longer_context_is_another_text(void **state) {
     float want[2][VOCAB_MAX];
     some_ids(ids, 70, m->h.n_vocab);
     for (int k = 0; k < 6; k++) {
-        struct slv_session *s = open_session(m, k < 2 ? NULL : c, 0, k % 2 ? m->h.n_ctx : orig, 0);
+        struct slv_session *s =
+            witness_session(m, k < 2 ? NULL : c, 0, k % 2 ? m->h.n_ctx : orig, 0);
         assert_int_equal(slv_session_feed(s, ids, 70, NULL), 0);
         if (k < 2) memcpy(want[k], slv_session_logits(s), m->h.n_vocab * sizeof(float));
         else check_logits(s, want[k % 2]);
@@ -227,7 +210,7 @@ static void next_ids(const struct life *l, int32_t *ids, uint32_t n, uint32_t n_
 static void open_life(struct slv_model *m, struct slv_prefix_cache *c, enum slv_kv_kind kv,
                       struct life *l, uint32_t n_ctx) {
     *l = (struct life){.n_ctx = n_ctx};
-    l->s = open_session(m, c, kv, n_ctx, 1 + rnd(90));
+    l->s = witness_session(m, c, kv, n_ctx, 1 + rnd(90));
 }
 
 static void check_life(struct slv_model *m, enum slv_kv_kind kv, const struct life *l) {
@@ -235,7 +218,7 @@ static void check_life(struct slv_model *m, enum slv_kv_kind kv, const struct li
     assert_int_equal(slv_session_position(l->s), l->n);
     assert_memory_equal(l->s->history, l->ids, l->n * sizeof *l->ids);
     if (!l->n || !slv_session_logits(l->s)) return;
-    plain(m, kv, l->ids, l->n, want);
+    witness_logits(m, kv, l->ids, l->n, want);
     check_logits(l->s, want);
 }
 
@@ -420,7 +403,7 @@ static void they_wait_for_each_other(void **state) {
     for (int i = 0; i < 6; i++) {
         float want[VOCAB_MAX];
         assert_int_equal(done[i], 1);
-        plain(m, 0, s[i]->history, slv_session_position(s[i]), want);
+        witness_logits(m, 0, s[i]->history, slv_session_position(s[i]), want);
         if (slv_session_logits(s[i])) check_logits(s[i], want);
         slv_session_close(s[i]);
     }
@@ -436,7 +419,7 @@ static void the_least_recently_used_goes_first(void **state) {
     struct slv_model *m = witness_model("llama3");
     const uint64_t block = slv_kv_bytes(&m->h, SLV_KV_F16, SLV_KV_BLOCK, 1);
     struct slv_prefix_cache *c = open_cache(m, 0, 12 * block);
-    struct slv_session *s = open_session(m, c, 0, 256, 0);
+    struct slv_session *s = witness_session(m, c, 0, 256, 0);
     struct slv_prefix_stats st;
     int32_t text[6][129];
     uint32_t held;
@@ -477,7 +460,7 @@ static void what_is_pinned_stays(void **state) {
     for (size_t i = 0; i < MODELS; i++) {
         struct slv_model *m = model(i);
         struct slv_prefix_cache *c = open_cache(m, 0, budget(m, 0, 256, 0) / 2);
-        struct slv_session *s = open_session(m, c, 0, 256, 16);
+        struct slv_session *s = witness_session(m, c, 0, 256, 16);
         int32_t ids[200];
         uint32_t held;
         struct slv_err e = {0};
@@ -578,8 +561,8 @@ static void a_window_goes_back_as_far_as_pages_are_known(void **state) {
     (void)state;
     struct slv_model *m = witness_model("gemma3");
     struct slv_prefix_cache *c = open_cache(m, 0, (uint64_t)8 << 20);
-    struct slv_session *with = open_session(m, c, 0, 512, 32),
-                       *without = open_session(m, NULL, 0, 512, 32);
+    struct slv_session *with = witness_session(m, c, 0, 512, 32),
+                       *without = witness_session(m, NULL, 0, 512, 32);
     int32_t ids[N_MAX];
     float want[VOCAB_MAX];
     some_ids(ids, N_MAX, m->h.n_vocab);
@@ -587,7 +570,7 @@ static void a_window_goes_back_as_far_as_pages_are_known(void **state) {
     assert_int_equal(slv_session_feed(without, ids, 290, NULL), 0);
     assert_int_equal(slv_session_rewind(without, 70), SLV_E_LIMIT);
     for (uint32_t n = 289; n > 30; n -= 27) {
-        plain(m, 0, ids, n, want);
+        witness_logits(m, 0, ids, n, want);
         assert_int_equal(slv_session_rewind(with, n - 1), 0);
         assert_int_equal(slv_session_feed(with, ids + n - 1, 1, NULL), 0);
         check_logits(with, want);
@@ -606,7 +589,7 @@ static void a_step_allocates_nothing(void **state) {
     (void)state;
     struct slv_model *m = witness_model("gemma3");
     struct slv_prefix_cache *c = open_cache(m, 0, budget(m, 0, 256, 0) / 2);
-    struct slv_session *s = open_session(m, c, 0, 256, 32);
+    struct slv_session *s = witness_session(m, c, 0, 256, 32);
     uint64_t before = slv_mem_count();
     flood(m, s);
     assert_int_equal(slv_mem_count(), before);
@@ -679,7 +662,7 @@ static void threads_may_share_one(void **state) {
     for (int i = 0; i < 3; i++) {
         memcpy(ids[i], ids[0], sizeof ids[0]);
         some_ids(ids[i] + 50 * (i + 1), 20, m->h.n_vocab);
-        plain(m, 0, ids[i], 200, want[i]);
+        witness_logits(m, 0, ids[i], 200, want[i]);
         worker[i] = (struct worker){m, c, ids[i], want[i], m->h.n_vocab, false};
     }
     for (int i = 0; i < 3; i++)

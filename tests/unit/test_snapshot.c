@@ -25,16 +25,6 @@
 
 static char path[64];
 
-static struct slv_session *open_session(struct slv_model *m, struct slv_prefix_cache *c,
-                                        enum slv_kv_kind kv, uint32_t n_ctx, uint32_t n_batch) {
-    struct slv_session *s = NULL;
-    struct slv_session_opts o = {
-        .n_ctx = n_ctx, .n_batch = n_batch, .threads = 1, .kv = kv, .prefix = c};
-    struct slv_err e = {0};
-    if (slv_session_open(m, &o, &s, &e)) fail_msg("%s", e.msg);
-    return s;
-}
-
 static struct slv_prefix_cache *open_cache(struct slv_model *m, enum slv_kv_kind kv) {
     struct slv_prefix_cache *c = NULL;
     struct slv_prefix_cache_opts o = {.kv = kv, .bytes = (uint64_t)8 << 20};
@@ -47,18 +37,9 @@ static void some_ids(int32_t *ids, size_t n, uint32_t n_vocab) {
         ids[i] = (int32_t)rnd(n_vocab);
 }
 
-/* The logits after ids[0..n), computed plainly. */
-static void plain(struct slv_model *m, enum slv_kv_kind kv, const int32_t *ids, size_t n,
-                  float *ret) {
-    struct slv_session *s = open_session(m, NULL, kv, 512, 0);
-    assert_int_equal(slv_session_feed(s, ids, n, NULL), 0);
-    memcpy(ret, slv_session_logits(s), m->h.n_vocab * sizeof *ret);
-    slv_session_close(s);
-}
-
 static void check(struct slv_session *s, enum slv_kv_kind kv, const int32_t *ids, size_t n) {
     float want[VOCAB_MAX];
-    plain(s->m, kv, ids, n, want);
+    witness_logits(s->m, kv, ids, n, want);
     assert_int_equal(slv_session_position(s), n);
     assert_non_null(slv_session_logits(s));
     assert_memory_equal(slv_session_logits(s), want, s->m->h.n_vocab * sizeof *want);
@@ -67,7 +48,7 @@ static void check(struct slv_session *s, enum slv_kv_kind kv, const int32_t *ids
 /* A session that holds ids[0..n), in a file. */
 static void save(struct slv_model *m, struct slv_prefix_cache *c, enum slv_kv_kind kv,
                  const int32_t *ids, uint32_t n) {
-    struct slv_session *s = open_session(m, c, kv, 512, 1 + rnd(100));
+    struct slv_session *s = witness_session(m, c, kv, 512, 1 + rnd(100));
     struct slv_err e = {0};
     assert_int_equal(slv_session_feed(s, ids, n, NULL), 0);
     if (slv_session_save(s, path, &e)) fail_msg("%s", e.msg);
@@ -91,7 +72,7 @@ static struct slv_model *model(size_t i) {
 /* Loads it, and goes on with what it holds and with a text of which it holds a part. */
 static void go_on(struct slv_model *m, struct slv_prefix_cache *c, enum slv_kv_kind kv,
                   const int32_t *ids, uint32_t n) {
-    struct slv_session *s = open_session(m, c, kv, 512, 1 + rnd(100));
+    struct slv_session *s = witness_session(m, c, kv, 512, 1 + rnd(100));
     struct slv_err e = {0};
     int32_t other[N_MAX];
     uint32_t held;
@@ -146,7 +127,7 @@ static void a_window_goes_back_after_a_restart(void **state) {
     save(m, c, 0, ids, 290);
     slv_prefix_cache_close(c);
     c = open_cache(m, 0);
-    s = open_session(m, c, 0, 512, 8);
+    s = witness_session(m, c, 0, 512, 8);
     assert_int_equal(slv_session_load(s, path, NULL), 0);
     ids[40] ^= 1;
     assert_int_equal(slv_session_resume(s, ids, 100, &held, NULL), 0);
@@ -169,7 +150,7 @@ static void the_file_has_the_tokens_and_nothing_else(void **state) {
     for (size_t i = 0; i < MODELS; i++) {
         struct slv_model *m = model(i);
         enum slv_kv_kind kv = (enum slv_kv_kind)(i % 3);
-        struct slv_session *s = open_session(m, NULL, kv, 512, 64);
+        struct slv_session *s = witness_session(m, NULL, kv, 512, 64);
         struct slv_buf a, b;
         struct stat st;
         int32_t ids[N_MAX];
@@ -212,7 +193,7 @@ static void damage_is_refused(void **state) {
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         struct slv_model *m = model(i);
-        struct slv_session *s = open_session(m, NULL, 0, 512, 0);
+        struct slv_session *s = witness_session(m, NULL, 0, 512, 0);
         struct slv_buf b;
         int32_t ids[N_MAX];
         some_ids(ids, N_MAX, m->h.n_vocab);
@@ -265,22 +246,22 @@ static void another_model_is_refused(void **state) {
     struct slv_session *s;
     some_ids(ids, N_MAX, m->h.n_vocab);
     save(m, NULL, 0, ids, 100);
-    s = open_session(same, NULL, 0, 512, 0); /* the same bytes elsewhere are the same model */
+    s = witness_session(same, NULL, 0, 512, 0); /* the same bytes elsewhere are the same model */
     assert_int_equal(slv_session_load(s, path, NULL), 0);
     slv_session_close(s);
     struct slv_model *const others[] = {changed, other};
     for (int i = 0; i < 2; i++) {
-        s = open_session(others[i], NULL, 0, 512, 0);
+        s = witness_session(others[i], NULL, 0, 512, 0);
         assert_int_equal(slv_session_feed(s, ids, 9, NULL), 0);
         refused(s, ids, 9, "is of another model");
         slv_session_close(s);
     }
-    s = open_session(m, NULL, 0, 99, 0);
+    s = witness_session(m, NULL, 0, 99, 0);
     assert_int_equal(slv_session_feed(s, ids, 9, NULL), 0);
     refused(s, ids, 9, "has more tokens than the context");
     slv_session_close(s);
     save(m, NULL, SLV_KV_KIND_Q8, ids, 100);
-    s = open_session(m, NULL, 0, 512, 0);
+    s = witness_session(m, NULL, 0, 512, 0);
     assert_int_equal(slv_session_feed(s, ids, 9, NULL), 0);
     refused(s, ids, 9, "is of another kind of KV cache");
     unlink(path);
@@ -294,7 +275,7 @@ static void another_model_is_refused(void **state) {
 static void what_cannot_be_written_is_said(void **state) {
     (void)state;
     struct slv_model *m = witness_model("llama3");
-    struct slv_session *s = open_session(m, NULL, 0, 512, 0);
+    struct slv_session *s = witness_session(m, NULL, 0, 512, 0);
     struct slv_err e = {0};
     struct slv_buf a, b;
     int32_t ids[N_MAX];
@@ -325,7 +306,7 @@ static void what_cannot_be_written_is_said(void **state) {
 static void every_allocation_may_fail(void **state) {
     (void)state;
     struct slv_model *m = witness_model("gemma3");
-    struct slv_session *s = open_session(m, NULL, 0, 512, 0);
+    struct slv_session *s = witness_session(m, NULL, 0, 512, 0);
     int32_t ids[N_MAX];
     some_ids(ids, N_MAX, m->h.n_vocab);
     for (int k = 0; k < 2; k++) {
