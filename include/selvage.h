@@ -7,6 +7,9 @@
  *   struct slv_session   one conversation with a model: its KV cache and position. One thread at a
  *                        time.
  *
+ * Sessions may share the steps of a batch (struct slv_batch) and what they begin with (struct
+ * slv_prefix_cache); what they answer does not change.
+ *
  * Rules that hold everywhere:
  *   - Functions return 0, or a negative SLV_E_* code. Where a person needs to know more, the last
  *     parameter is a struct slv_err that may be NULL.
