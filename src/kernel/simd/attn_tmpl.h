@@ -18,8 +18,13 @@ OP size_t at_bytes(enum slv_kv_type type) {
 }
 
 /* Few queries wait for memory, and the hardware does not guess where the next block lies: scores
- * ask for V, values for the next K. */
-OP void at_fetch(const void *p, size_t at) { __builtin_prefetch((const char *)p + at); }
+ * ask for V, values for the next K. When `at` of `all` elements are done, so much of both halves is
+ * asked for: memory answers two pages in turn faster than one. */
+OP void at_fetch(enum slv_kv_type type, const void *p, size_t at, size_t all) {
+    const char *half = (const char *)p + at * at_bytes(type) / 2;
+    __builtin_prefetch(half);
+    __builtin_prefetch(half + all * at_bytes(type) / 2);
+}
 
 /* The same number, which the compiler takes for another: what is read at it is read again for each
  * vector, and not kept in registers that the sums need. */
@@ -35,7 +40,8 @@ OP void at_scores_float(enum slv_kv_type type, const struct slv_attn_block *b,
     vf acc[AT_CHAINS];
     UNROLL for (int i = 0; i < nq * nt; i++) acc[i] = vf_zero();
     for (size_t i = 0; i < b->dk; i++) {
-        if (nq < AT_CHAINS) at_fetch(b->v, (t0 * b->dk + i * (size_t)nt) * LANES * at_bytes(type));
+        if (nq < AT_CHAINS)
+            at_fetch(type, b->v, (t0 * b->dk + i * (size_t)nt) * LANES, b->dv * SLV_KV_BLOCK);
         UNROLL for (int t = 0; t < nt; t++) {
             const vf k = at_load(type, b->k, ((t0 + (size_t)t) * b->dk + i) * LANES);
             const size_t at = at_again(i);
@@ -80,7 +86,9 @@ OP void at_values(enum slv_kv_type type, const struct slv_attn_block *b,
     UNROLL for (int c = 0; c < nq; c++) UNROLL for (int v = 0; v < nv; v++) acc[c * nv + v] =
         vf_load(q[c].out + i0 + (size_t)v * LANES);
     for (size_t j = j0; j < j1; j++) {
-        if (nq < AT_CHAINS) at_fetch(b->next, (j * b->dv + i0) * at_bytes(type));
+        if (nq < AT_CHAINS)
+            at_fetch(type, b->next, i0 * SLV_KV_BLOCK + j * (size_t)nv * LANES,
+                     b->dk * SLV_KV_BLOCK);
         UNROLL for (int v = 0; v < nv; v++) {
             const size_t i = i0 + (size_t)v * LANES, at = j * b->dv + i;
             const vf x = type == SLV_KV_Q8 ? vi_to_vf(vi_from_i8((const int8_t *)b->v + at))
