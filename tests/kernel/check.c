@@ -162,7 +162,7 @@ static void mm_free(struct mm_case *m) {
 }
 
 /* Numbers of columns: each form of each level is asked for all of them. */
-static const size_t shapes[] = {1, 2, 3, 4, 5, 8, 9, 16, 23, 40, 70, 135, 150};
+static const size_t shapes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 23, 40, 70, 135, 150};
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 _Static_assert(SHAPES <= SHAPES_MAX, "a bit for each");
 

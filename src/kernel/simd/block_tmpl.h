@@ -13,8 +13,8 @@
  *                    of n groups the i-th: part[c] grows by u times the 4 columns at x + 32 c; some
  *                    time, at the latest with the n-th, dot[c] by mult times that, mult 1 where
  *                    `ones`; u below 2^bits; exact
- *     vp             pairs of int16, 16 rows: vp_pairs(lo, hi, times) of int8, vp_load, vp_store
- *                    (64 bytes); vi_add_pairs(acc, vp, x): acc + lo * x0 + hi * x1, x0 and x1 the
+ *     vp             pairs of int16, 16 rows: vp_pairs(lo, hi, times) of int8, vp_repeat(x) the
+ *                    pair in x for all rows, vp_load, vp_store (64 bytes); vi_add_pairs(acc, vp, x): acc + lo * x0 + hi * x1, x0 and x1 the
  *                    int16 in x
  *     vi_hold(p)     nothing, but the compiler must have *p in registers there
  */
@@ -45,7 +45,7 @@ INLINE vp mm_pair(struct mm_form f, const int8_t *sc, const int8_t *mn, int i) {
     static const int8_t none[ROWS], one[ROWS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const int times = f.min ? 1 : mm_bias(f);
     if (f.fsub) return vp_pairs(i % 2 ? none : one, i % 2 ? one : none, times);
-    if (!f.sub) return vp_pairs(one, one, times);
+    if (!f.sub) return vp_repeat((int32_t)((uint16_t)times * 0x10001u));
     const int8_t *by = f.min ? mn : sc;
     return vp_pairs(by + 32 * i / f.sub * ROWS, by + (32 * i + 16) / f.sub * ROWS, times);
 }
@@ -64,7 +64,7 @@ INLINE vb mm_get_code(struct mm_form f, const struct mm_from *b, int i, int g) {
 }
 
 INLINE vp mm_get_pair(struct mm_form f, const struct mm_from *b, int i) {
-    return b->open ? vp_load(b->open->pair[i]) : mm_pair(f, b->sc, b->mn, i);
+    return b->open && (f.sub || f.fsub) ? vp_load(b->open->pair[i]) : mm_pair(f, b->sc, b->mn, i);
 }
 
 /* Of the groups [g0, g0 + ng) the i-th to be multiplied: those that lie in one vector follow each
@@ -74,10 +74,10 @@ INLINE int mm_turn(int bits, int g0, int ng, int i) {
     return ng == 8 && i < bits * whole ? i / whole + bits * (i % whole) : g0 + i;
 }
 
-/* Groups [g0, g0 + ng) of chunk i, whose sub-scale is `sub`, times nc columns: dot[] grows. */
-INLINE void mm_dot(struct mm_form f, const struct mm_from *b, int i, int g0, int ng, int sub,
-                   const int8_t *q, int nc, vi dot[]) {
-    const int8_t *sc = b->sc + sub * ROWS;
+/* Groups [g0, g0 + ng) of chunk i, whose sub-scale is `sub`, of nt tiles times nc columns: dot[]
+ * grows, of tile t and column c at t * nc + c. */
+INLINE void mm_dot(struct mm_form f, const struct mm_from b[], int nt, int i, int g0, int ng,
+                   int sub, const int8_t *q, int nc, vi dot[]) {
 #ifdef MM_ARRANGED
     if (b->open) {
         vi_dot_arranged((const vb *)(const void *)(b->open->u[i] + 64 * g0), ng, q + 4 * g0, nc,
@@ -87,67 +87,92 @@ INLINE void mm_dot(struct mm_form f, const struct mm_from *b, int i, int g0, int
 #endif
     if (mm_signed(f)) {
         vi part[COLS];
-        UNROLL for (int c = 0; c < nc; c++) part[c] = f.sub ? vi_zero() : dot[c];
+        UNROLL for (int c = 0; c < nt * nc; c++) part[c] = f.sub ? vi_zero() : dot[c];
         UNROLL for (int k = 0; k < ng; k++) {
             const int g = mm_turn(f.bits, g0, ng, k);
-            const vb s = mm_get_code(f, b, i, g);
-            UNROLL for (int c = 0; c < nc; c++) {
-                part[c] = vi_dot_s(part[c], s, mm_load4(q + 32 * c + 4 * g));
-                vi_hold(&part[c]);
+            UNROLL for (int t = 0; t < nt; t++) {
+                const vb s = mm_get_code(f, &b[t], i, g);
+                UNROLL for (int c = 0; c < nc; c++) {
+                    vi *to = &part[t * nc + c];
+                    *to = vi_dot_s(*to, s, mm_load4(q + 32 * c + 4 * g));
+                    vi_hold(to);
+                }
             }
         }
-        UNROLL for (int c = 0; c < nc; c++) dot[c] =
-            f.sub ? vi_add(dot[c], vi_mul(part[c], vi_from_i8(sc))) : part[c];
+        UNROLL for (int c = 0; c < nt * nc; c++) {
+            const vi sc = vi_from_i8(b[c / nc].sc + sub * ROWS);
+            dot[c] = f.sub ? vi_add(dot[c], vi_mul(part[c], sc)) : part[c];
+        }
         return;
     }
-    const vm mult = !f.sub ? vm_ones() : b->open ? vm_load(b->open->mult[sub]) : vm_from_i8(sc);
     va part[COLS];
     UNROLL for (int k = 0; k < ng; k++) {
         const int g = mm_turn(f.bits, g0, ng, k);
-        vi_dot_group(f.bits, k, ng, mm_get_code(f, b, i, g), q + 4 * g, nc, !f.sub, mult, part,
-                     dot);
+        UNROLL for (int t = 0; t < nt; t++) {
+            const int8_t *sc = b[t].sc + sub * ROWS;
+            const vm mult = !f.sub     ? vm_ones()
+                            : b[t].open ? vm_load(b[t].open->mult[sub])
+                                        : vm_from_i8(sc);
+            vi_dot_group(f.bits, k, ng, mm_get_code(f, &b[t], i, g), q + 4 * g, nc, !f.sub, mult,
+                         part + t * nc, dot + t * nc);
+        }
     }
 }
 
-INLINE void mm_add_pairs(vp pair, const int16_t *sum, int nc, vi to[]) {
-    UNROLL for (int c = 0; c < nc; c++) to[c] = vi_add_pairs(to[c], pair, mm_load4(sum + 2 * c));
+INLINE void mm_add_pairs(struct mm_form f, const struct mm_from b[], int nt, int i,
+                         const int16_t *sum, int nc, vi to[]) {
+    UNROLL for (int t = 0; t < nt; t++) {
+        const vp pair = mm_get_pair(f, &b[t], i);
+        UNROLL for (int c = 0; c < nc; c++) to[t * nc + c] =
+            vi_add_pairs(to[t * nc + c], pair, mm_load4(sum + 2 * c));
+    }
 }
 
-/* The scale covers what dot[] has: acc[] grows. */
-INLINE void mm_scaled(vf dw, const float *d, int nc, const vi dot[], vf acc[]) {
-    UNROLL for (int c = 0; c < nc; c++) acc[c] =
-        vf_fma(vi_to_vf(dot[c]), vf_mul(dw, vf_set1(d[c])), acc[c]);
+/* The scales at `at` of the tiles' blocks cover what dot[] has: acc[] grows. */
+INLINE void mm_scaled(const struct mm_from b[], int nt, bool f32, int at, const float *d, int nc,
+                      const vi dot[], vf acc[]) {
+    UNROLL for (int t = 0; t < nt; t++) {
+        const vf dw = mm_scale(f32, b[t].blk + at);
+        UNROLL for (int c = 0; c < nc; c++) {
+            vf *to = &acc[t * nc + c];
+            *to = vf_fma(vi_to_vf(dot[t * nc + c]), vf_mul(dw, vf_set1(d[c])), *to);
+        }
+    }
 }
 
-/* The block times nc columns of a panel of w; q, d and sum are the first's. `ahead`: what follows
- * in memory is asked for. */
-INLINE void mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
-                     const struct mm_open *open, bool ahead, int nc, const int8_t *q,
+INLINE void mm_ahead_of(const struct mm_from b[], int nt, int at, int bytes) {
+    UNROLL for (int t = 0; t < nt; t++) mm_ahead(b[t].blk + at, bytes, nt);
+}
+
+/* The same block of nt tiles, `far` bytes apart, times nc columns of a panel of w; q, d and sum are
+ * the first's. `open`: what it has been unpacked to, of one tile; or NULL. `ahead`: what follows in
+ * memory is asked for. */
+INLINE void mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *blk, size_t far,
+                     const struct mm_open *open, bool ahead, int nt, int nc, const int8_t *q,
                      const float *d, const int16_t *sum, size_t w, vf acc[]) {
     const struct mm_block_at at = mm_locate(f, l);
-    const struct mm_from b = {
-        blk, (const int8_t *)blk + at.sc, (const int8_t *)blk + at.mn, l->table, at, open};
     const int halves = f.sub == 16 || f.fsub == 16 ? 2 : 1, ng = 8 / halves;
+    struct mm_from b[COLS];
     vi dot[COLS], min[COLS];
-    UNROLL for (int c = 0; c < nc; c++) dot[c] = min[c] = vi_zero();
-    if (ahead) mm_ahead(blk, at.codes);
+    UNROLL for (int t = 0; t < nt; t++, blk += far) b[t] = (struct mm_from){
+        blk, (const int8_t *)blk + at.sc, (const int8_t *)blk + at.mn, l->table, at, open};
+    UNROLL for (int c = 0; c < nt * nc; c++) dot[c] = min[c] = vi_zero();
+    if (ahead) mm_ahead_of(b, nt, 0, at.codes);
     for (int i = 0; i < at.block / 32; i++, q += 32 * w, sum += 2 * w) {
-        if (ahead) mm_ahead(blk + at.codes + (size_t)i * 64 * (size_t)f.bits, 64 * f.bits);
+        if (ahead) mm_ahead_of(b, nt, at.codes + i * 64 * f.bits, 64 * f.bits);
         UNROLL for (int half = 0; half < halves; half++) {
             const int sub = f.sub ? (32 * i + 16 * half) / f.sub : 0;
-            mm_dot(f, &b, i, half * ng, ng, sub, q, nc, dot);
+            mm_dot(f, b, nt, i, half * ng, ng, sub, q, nc, dot);
             if (!f.fsub) continue;
-            if (mm_paired(f)) mm_add_pairs(mm_get_pair(f, &b, 2 * i + half), sum, nc, dot);
-            mm_scaled(mm_scale(l->d_f32, blk + at.line * (2 * i + half)), d + (size_t)i * w, nc,
-                      dot, acc);
-            UNROLL for (int c = 0; c < nc; c++) dot[c] = vi_zero();
+            if (mm_paired(f)) mm_add_pairs(f, b, nt, 2 * i + half, sum, nc, dot);
+            mm_scaled(b, nt, l->d_f32, at.line * (2 * i + half), d + (size_t)i * w, nc, dot, acc);
+            UNROLL for (int c = 0; c < nt * nc; c++) dot[c] = vi_zero();
         }
-        if (mm_paired(f) && !f.fsub)
-            mm_add_pairs(mm_get_pair(f, &b, i), sum, nc, f.min ? min : dot);
+        if (mm_paired(f) && !f.fsub) mm_add_pairs(f, b, nt, i, sum, nc, f.min ? min : dot);
     }
     if (f.fsub) return;
-    mm_scaled(mm_scale(l->d_f32, blk), d, nc, dot, acc);
-    if (f.min) mm_scaled(mm_scale(l->d_f32, blk + at.m), d, nc, min, acc);
+    mm_scaled(b, nt, l->d_f32, 0, d, nc, dot, acc);
+    if (f.min) mm_scaled(b, nt, l->d_f32, at.m, d, nc, min, acc);
 }
 
 #endif

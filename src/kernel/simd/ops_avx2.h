@@ -176,6 +176,7 @@ OP vi vi_dot_s(vi acc, vb s, int32_t x) {
 typedef vb vp;
 #define vp_load vb_load
 #define vp_store vb_store
+OP vp vp_repeat(int32_t x) { return (vp){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     const __m128i *pl = (const __m128i *)(const void *)lo, *ph = (const __m128i *)(const void *)hi;
     __m128i l = _mm_loadu_si128(pl), h = _mm_loadu_si128(ph);
@@ -197,7 +198,6 @@ OP vi vi_load(const int32_t *p) {
 }
 #include "kernel/simd/ops_sum32.h"
 #else
-OP vp vp_repeat(int32_t x) { return (vp){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 OP vp vp_products(vb u, vp x) {
     return (vp){_mm256_maddubs_epi16(u.a, x.a), _mm256_maddubs_epi16(u.b, x.b)};
 }

@@ -103,6 +103,7 @@ OP void vi_hold(vi *p) { HOLD(*p); }
 OP void vp_hold(vp *p) { HOLD(p->v); }
 #define vp_load vb_load
 #define vp_store vb_store
+OP vp vp_repeat(int32_t x) { return (vp){_mm512_set1_epi32(x)}; }
 OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     const __m128i *pl = (const __m128i *)(const void *)lo, *ph = (const __m128i *)(const void *)hi;
     __m128i l = _mm_loadu_si128(pl), h = _mm_loadu_si128(ph);
@@ -132,7 +133,6 @@ OP vi vi_dot_s(vi acc, vb s, int32_t x) {
     return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
 #define SIGNED_BIAS 0
-OP vp vp_repeat(int32_t x) { return (vp){_mm512_set1_epi32(x)}; }
 OP vp vp_products(vb u, vp x) { return (vp){_mm512_maddubs_epi16(u.v, x.v)}; }
 OP vp vp_add(vp x, vp y) { return (vp){_mm512_add_epi16(x.v, y.v)}; }
 OP vi vi_madd(vi acc, vp x, vp y) { return _mm512_add_epi32(acc, _mm512_madd_epi16(x.v, y.v)); }

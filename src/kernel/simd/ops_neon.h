@@ -113,6 +113,7 @@ OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
     return (vp){{i16_pairs(vget_low_s8(a), times), i16_pairs(vget_high_s8(a), times),
                  i16_pairs(vget_low_s8(b), times), i16_pairs(vget_high_s8(b), times)}};
 }
+QUAD_SET(vp, vp_repeat, int32_t, b16_repeat)
 OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
     const b16 v = b16_repeat(x);
     return (vi){{i4_add_pairs(acc.r[0], p.r[0], v), i4_add_pairs(acc.r[1], p.r[1], v),

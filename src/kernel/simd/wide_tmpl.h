@@ -7,16 +7,21 @@
 /* Columns whose sums are held at once; a multiple of SLV_PANEL. */
 #define WIDE_STRIP 64
 
+/* What follows a block is asked for while it is unpacked; but a large one is more lines than the
+ * first cache has on their way: its are asked for as it is multiplied for the first time. */
+INLINE bool wd_large(struct mm_form f) { return f.block >= 256; }
+
 INLINE void wd_open(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
                     struct mm_open *e) {
     const struct mm_block_at at = mm_locate(f, l);
     const int8_t *sc = (const int8_t *)blk + at.sc, *mn = (const int8_t *)blk + at.mn;
-    mm_ahead(blk, at.codes);
+    const bool ahead = !wd_large(f);
+    if (ahead) mm_ahead(blk, at.codes, 1);
     for (int s = 0; f.sub && s < at.block / f.sub; s++)
         vm_store(e->mult[s], vm_from_i8(sc + s * ROWS));
     for (int i = 0; i < at.block / 32; i++) {
         const uint8_t *chunk = blk + at.codes + (size_t)i * 64 * (size_t)f.bits;
-        mm_ahead(chunk, 64 * f.bits);
+        if (ahead) mm_ahead(chunk, 64 * f.bits, 1);
         UNROLL for (int g = 0; g < 8; g += 2) {
             vb u = mm_code(f, chunk, l->table, g), v = mm_code(f, chunk, l->table, g + 1);
             vb_arrange(&u, &v);
@@ -24,34 +29,36 @@ INLINE void wd_open(struct mm_form f, const struct slv_layout *l, const uint8_t 
             vb_store(e->u[i] + 64 * (g + 1), v);
         }
     }
+    if (!f.sub && !f.fsub) return;
     const int pairs = at.block / (f.fsub ? f.fsub : 32);
     for (int i = 0; mm_paired(f) && i < pairs; i++)
         vp_store(e->pair[i], mm_pair(f, sc, mn, i));
 }
 
-/* A tile block times nc columns of a panel of w: q, d and sum are the first's; acc[nc] goes on. */
+/* A tile block times nc columns of a panel of w: q, d and sum are the first's; acc[nc] goes on.
+ * `first`: of the block. */
 INLINE void wd_cols(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
-                    const struct mm_open *e, int nc, const int8_t *q, const float *d,
+                    const struct mm_open *e, bool first, int nc, const int8_t *q, const float *d,
                     const int16_t *sum, size_t w, vf *acc) {
     /* The block stays where it is: a compiler that sees all of it would carry it from stack to
      * stack; and no registers are left for what was read of it before. */
     __asm__ volatile("" : : "r"(e) : "memory");
-    mm_block(f, l, blk, e, false, nc, q, d, sum, w, acc);
+    mm_block(f, l, blk, 0, e, wd_large(f) && first, 1, nc, q, d, sum, w, acc);
 }
 
 /* The same for a whole panel. */
 INLINE void wd_panel(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
-                     const struct mm_open *e, const int8_t *q, const float *d, const int16_t *sum,
-                     size_t w, vf *acc) {
+                     const struct mm_open *e, bool first, const int8_t *q, const float *d,
+                     const int16_t *sum, size_t w, vf *acc) {
     size_t c = 0;
     for (; c + COLS <= w; c += COLS)
-        wd_cols(f, l, blk, e, COLS, q + c * 32, d + c, sum + c * 2, w, acc + c);
+        wd_cols(f, l, blk, e, first && c == 0, COLS, q + c * 32, d + c, sum + c * 2, w, acc + c);
     for (; COLS > 4 && c + 4 <= w; c += 4)
-        wd_cols(f, l, blk, e, 4, q + c * 32, d + c, sum + c * 2, w, acc + c);
+        wd_cols(f, l, blk, e, first && c == 0, 4, q + c * 32, d + c, sum + c * 2, w, acc + c);
     for (; COLS > 2 && c + 2 <= w; c += 2)
-        wd_cols(f, l, blk, e, 2, q + c * 32, d + c, sum + c * 2, w, acc + c);
+        wd_cols(f, l, blk, e, first && c == 0, 2, q + c * 32, d + c, sum + c * 2, w, acc + c);
     for (; c < w; c++)
-        wd_cols(f, l, blk, e, 1, q + c * 32, d + c, sum + c * 2, w, acc + c);
+        wd_cols(f, l, blk, e, first && c == 0, 1, q + c * 32, d + c, sum + c * 2, w, acc + c);
 }
 
 /* Columns [c0, c1) of n, c0 a multiple of SLV_PANEL and c1 too or n, times one tile. */
@@ -70,7 +77,7 @@ INLINE void wd_strip(struct mm_form f, const struct slv_mat *w, const struct slv
         for (size_t c = c0; c < c1; c += SLV_PANEL) {
             const struct slv_panel p = slv_panel_of(c, n, x->ld);
             const size_t at = p.at + b * block * p.w;
-            wd_panel(f, l, blk, &e, x->q + at, x->d + at / act, x->sum + at / 16, p.w,
+            wd_panel(f, l, blk, &e, c == c0, x->q + at, x->d + at / act, x->sum + at / 16, p.w,
                      acc + (c - c0));
         }
     }
