@@ -37,29 +37,32 @@ def spread(values):
 
 
 def compare(o, model, threads):
-    """{test: {engine: [tokens a second by round]}}, and the memory bus at this size."""
-    table, bus = {}, 0.0
+    """{test: {engine: [tokens a second by round]}}; "wall": what part of the memory bus, as measured in
+    the same run at the model's size, ours has used; "bus": that, in GB/s."""
+    table = {}
     for _ in range(o.rounds):
         size = str(os.path.getsize(model))
         run = ours(o.selvage, model, threads, "-p", str(PROMPT), "-n", str(DRAWN), "--membw", "--membw-size", size)
-        bus = max(bus, run["membw"][0]["gbps"])
+        bus = run["membw"][0]["gbps"]
         for r in run["rows"]:
             table.setdefault(r["test"], {}).setdefault("selvage", []).append(r["tps_median"])
-            table[r["test"]].setdefault("gbps", []).append(r["gbps"])
+            table[r["test"]].setdefault("bus", []).append(bus)
+            table[r["test"]].setdefault("wall", []).append(r["gbps"] / bus if bus else 0.0)
         for name, command in o.peer:
             for test, speed in theirs(command, model, threads).items():
                 table[test].setdefault(name, []).append(speed)
-    return table, bus
+    return table
 
 
 def print_comparison(o, model):
     names = [name for name, _ in o.peer]
     for threads in o.threads:
-        table, bus = compare(o, model, threads)
+        table = compare(o, model, threads)
         for test, by in sorted(table.items()):
             best = [max(by[n][i] for n in names) for i in range(o.rounds)] if names else None
             ratio = spread([a / b for a, b in zip(by["selvage"], best)]) if best else "-"
-            wall = f"{100 * statistics.median(by['gbps']) / bus:.0f} % of {bus:.1f} GB/s" if test[0] == "t" and bus else "-"
+            used, bus = statistics.median(by["wall"]), statistics.median(by["bus"])
+            wall = f"{100 * used:.0f} % of {bus:.1f} GB/s" if test[0] == "t" and bus else "-"
             cells = [f"{statistics.median(by[n]):.1f}" for n in ["selvage", *names]]
             print(f"| {os.path.basename(model)} | {test} | {threads} | " + " | ".join(cells) + f" | {ratio} | {wall} |",
                   flush=True)
