@@ -110,7 +110,7 @@ INLINE void mm_dot(struct mm_form f, const struct mm_from b[], int nt, int i, in
         const int g = mm_turn(f.bits, g0, ng, k);
         UNROLL for (int t = 0; t < nt; t++) {
             const int8_t *sc = b[t].sc + sub * ROWS;
-            const vm mult = !f.sub     ? vm_ones()
+            const vm mult = !f.sub      ? vm_ones()
                             : b[t].open ? vm_load(b[t].open->mult[sub])
                                         : vm_from_i8(sc);
             vi_dot_group(f.bits, k, ng, mm_get_code(f, &b[t], i, g), q + 4 * g, nc, !f.sub, mult,
