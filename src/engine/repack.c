@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sum.h"
+#include "engine/packcheck.h"
 #include "engine/packfile.h"
 #include "engine/packfolder.h"
 
@@ -21,10 +22,12 @@
 #define NICE 19          /* the thread that writes takes what others leave */
 
 struct slv_repack {
+    struct slv_repack_model m;
     struct slv_model_opts opts;
     struct slv_pack_id id;
     struct slv_buf path;
     char *folder;
+    void *tile; /* room for one that is packed again, or NULL */
     uint64_t content, stamp;
     struct slv_packwrite write;
     bool begun, threaded; /* a file; a thread that writes it */
@@ -131,62 +134,40 @@ int slv_repack_path(const struct slv_repack_model *m, const char *folder, struct
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-struct checking {
-    const struct slv_packfile *f;
-    const struct slv_model_opts *opts;
-    _Atomic bool bad;
-    _Atomic uint64_t done; /* bytes */
-    pthread_t caller;
-};
-
-static size_t pieces_to_check(void *arg, size_t stage) {
-    const struct checking *c = arg;
-    (void)stage;
-    return c->f->n_pieces;
-}
-
-#define TELL_PIECES 64
-
-static void check_pieces(void *arg, size_t stage, size_t from, size_t to) {
-    struct checking *c = arg;
-    (void)stage;
-    for (size_t i = from; i < to; i += TELL_PIECES) {
-        size_t end = to - i < TELL_PIECES ? to : i + TELL_PIECES;
-        if (!slv_packfile_check(c->f, i, end)) atomic_store(&c->bad, true);
-        uint64_t n = (end - i) * SLV_PACK_PIECE;
-        uint64_t done = atomic_fetch_add_explicit(&c->done, n, memory_order_relaxed) + n;
-        if (done > c->f->tile_bytes) done = c->f->tile_bytes;
-        if (c->opts->progress && pthread_equal(pthread_self(), c->caller))
-            c->opts->progress(c->opts->progress_ctx, done, c->f->tile_bytes);
-    }
-}
-
-/* Whether the open file's tiles are whole and made from this source. */
-static int check_file(struct slv_repack *r, const struct slv_repack_model *m, struct slv_team *team,
-                      struct slv_packfile *f) {
-    struct checking c = {.f = f, .opts = &r->opts, .caller = pthread_self()};
-    const struct slv_job job = {1, pieces_to_check, check_pieces, &c};
-    slv_team_run(team, &job);
-    if (atomic_load(&c.bad))
-        return slv_err_set(&r->err, SLV_E_FORMAT, "%s: is damaged (tiles)", r->path.data);
+/* Whether the open file's tiles were made from this source. */
+static int check_source(struct slv_repack *r, struct slv_team *team, struct slv_packfile *f) {
     if (r->stamp && f->stamp == r->stamp) return 0;
-    if (slv_weights_sum(m->w, m->h, team, &r->opts) != f->content)
+    if (slv_weights_sum(r->m.w, r->m.h, team, &r->opts) != f->content)
         return slv_err_set(&r->err, SLV_E_FORMAT, "%s: is of another model", r->path.data);
     if (r->stamp) slv_packfile_stamp(f, r->path.data, r->stamp);
     return 0;
 }
 
+static void pack_again(void *ctx, size_t from, size_t to) {
+    struct slv_repack *r = ctx;
+    slv_weights_mend(r->m.w, r->m.h, from, to, r->tile);
+}
+
+/* Its tiles become the weights', each piece to be checked when it is first used. */
+static int take_tiles(struct slv_repack *r, struct slv_packfile *f) {
+    unsigned char *tiles = f->tiles;
+    struct slv_packcheck *check = NULL;
+    r->content = f->content;
+    r->tile = slv_mem_alloc_aligned(64, slv_weights_tile_max(r->m.w, r->m.h));
+    int rc = r->tile ? slv_packcheck_new(f, pack_again, r, &check) : SLV_E_NOMEM;
+    if (rc) return slv_err_set(&r->err, rc, "%s: out of memory", r->path.data);
+    slv_weights_adopt(r->m.w, r->m.h, tiles, check);
+    return 0;
+}
+
 /* Tiles from the file; false: there is none that can be used. */
-static bool load_file(struct slv_repack *r, const struct slv_repack_model *m,
-                      struct slv_team *team) {
-    struct slv_packfile f;
+static bool load_file(struct slv_repack *r, struct slv_team *team) {
+    struct slv_packfile f = {.fd = -1};
     int rc = slv_packfile_open(r->path.data, &r->id, &f, &r->err);
-    if (!rc) {
-        rc = check_file(r, m, team, &f);
-        if (!rc) slv_packfile_touch(&f);
-        void *tiles = slv_packfile_close(&f, !rc);
-        if (!rc) slv_weights_adopt(m->w, m->h, tiles);
-    }
+    if (!rc) rc = check_source(r, team, &f);
+    if (!rc) slv_packfile_touch(&f);
+    if (!rc) rc = take_tiles(r, &f);
+    slv_packfile_close(&f, false);
     if (!rc) return true;
     if (rc != SLV_E_NOENT) {
         note(&r->opts, &r->err, "packed again");
@@ -220,15 +201,18 @@ static void *writer(void *arg) {
     return NULL;
 }
 
-static void start_writing(struct slv_repack *r, const struct slv_weights *w) {
-    int rc = slv_packfolder_make_room(r->folder, r->path.data, slv_packfile_bytes(&r->id),
-                                      r->opts.packed_max, &r->err);
-    if (!rc)
-        rc = slv_packwrite_open(r->path.data, &r->id, w->tiles, r->content, r->stamp, &r->write,
-                                &r->err);
-    r->begun = !rc;
-    r->rc = rc;
-    if (rc) return;
+static void begin_file(struct slv_repack *r) {
+    r->rc = slv_packfolder_make_room(r->folder, r->path.data, slv_packfile_bytes(&r->id),
+                                     r->opts.packed_max, &r->err);
+    if (!r->rc)
+        r->rc = slv_packwrite_open(r->path.data, &r->id, r->m.w->tiles, r->content, r->stamp,
+                                   &r->write, &r->err);
+    r->begun = !r->rc;
+}
+
+static void start_writing(struct slv_repack *r) {
+    begin_file(r);
+    if (!r->begun) return;
     sigset_t all, old; /* signals belong to the program's own threads */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -236,16 +220,28 @@ static void start_writing(struct slv_repack *r, const struct slv_weights *w) {
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
+/* A file of which a piece was bad: the tiles in memory are right again and go into another. */
+static void replace_file(struct slv_repack *r) {
+    struct slv_packcheck *c = r->m.w->check;
+    if (!c || !slv_packcheck_bad(c)) return;
+    slv_err_set(&r->err, SLV_E_FORMAT, "%s: is damaged (tiles)", r->path.data);
+    note(&r->opts, &r->err, "packed again");
+    unlink(r->path.data);
+    if (slv_packcheck_need(c, 0, r->id.tile_bytes)) begin_file(r);
+}
+
 static void repack_free(struct slv_repack *r) {
     if (!r) return;
     slv_buf_fini(&r->path);
     slv_mem_free(r->folder);
+    slv_mem_free(r->tile);
     slv_mem_free(r->id.rows);
     slv_mem_free(r);
 }
 
 void slv_repack_finish(struct slv_repack *r) {
     if (!r) return;
+    replace_file(r);
     atomic_store(&r->hand_over, true);
     if (r->threaded) pthread_join(r->thread, NULL);
     if (r->begun && !r->done && !r->rc) write_some(r, true);
@@ -262,6 +258,7 @@ static int new_repack(const struct slv_repack_model *m, const struct slv_model_o
                       struct slv_repack **ret) {
     struct slv_repack *r = slv_mem_calloc(1, sizeof *r);
     if (!r) return SLV_E_NOMEM;
+    r->m = *m;
     r->opts = *o;
     r->write.file.fd = -1;
     slv_buf_init(&r->path, PATH_BYTES);
@@ -299,14 +296,13 @@ int slv_repack_load(const struct slv_repack_model *m, struct slv_team *team,
         repack_free(r);
         return plain(m, team, opts, ret_cached, ret, err);
     }
-    bool cached = load_file(r, m, team);
+    bool cached = load_file(r, team);
     if (!cached) rc = slv_weights_pack(m->w, m->h, team, opts, &r->content, err);
-    if (!cached && !rc) start_writing(r, m->w);
-    if (cached || rc) {
+    if (rc) {
         repack_free(r);
-        r = NULL;
+        return rc;
     }
-    if (rc) return rc;
+    if (!cached) start_writing(r);
     *ret_cached = cached;
     *ret = r;
     return 0;

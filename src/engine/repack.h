@@ -8,7 +8,8 @@
  * in place is read once more as a whole. What would go unseen is a change that leaves all of these
  * as they were; no write through the kernel does.
  *
- * Tiles from a file are all checked before any is used, by all threads, while they are mapped in.
+ * Tiles from a file are checked piece by piece when they are first used (packcheck.h), and packed
+ * again where they are bad; then the file is replaced when the model is closed.
  *
  * The file is written in the background once the model is open, and what is missing when the model
  * is closed is written then: it is whole or absent. A failure costs the file and says so once.
@@ -30,7 +31,8 @@ struct slv_repack_model {
 };
 
 /* Fills in m->w's tiles. opts->packed NULL: packs them. *ret_cached: they came from a file. *ret
- * (NULL if nothing is to be written) needs m->w until slv_repack_finish. SLV_E_NOMEM. */
+ * (NULL without a folder) needs what is in m until slv_repack_finish, and m->w needs it. SLV_E_NOMEM.
+ */
 int slv_repack_load(const struct slv_repack_model *m, struct slv_team *team,
                     const struct slv_model_opts *opts, bool *ret_cached, struct slv_repack **ret,
                     struct slv_err *err) SLV_MUST_USE;

@@ -38,6 +38,7 @@ struct slv_runner {
     uint32_t n, n_logits;
     uint32_t *out_row;       /* [n_out]: token of each logits row */
     _Atomic bool *bad_logit; /* [n_out]: one of the row is NaN or infinite */
+    _Atomic bool lost;       /* weights are damaged, and there was no memory to pack them again */
     uint64_t n_steps;
     const _Atomic bool *cancel;  /* or NULL */
     struct slv_profile *profile; /* or NULL */
@@ -269,6 +270,8 @@ static void product(const struct slv_runner *r, const struct slv_op *op, size_t 
             const struct act_copy *c = &r->act[op->act][k];
             x = (struct slv_acts){.q = c->q, .d = c->d, .sum = c->sum, .ld = p->act_cols[op->act]};
         }
+    if (!slv_weights_ready(r->m.w, lin, t0, t1))
+        atomic_store_explicit(&r->lost, true, memory_order_relaxed);
     r->m.kern->matmul[l->form](&lin->mat, &x, n, t0, t1, out, ldo);
     size_t r0 = t0 * SLV_TILE_ROWS, r1 = t1 * SLV_TILE_ROWS;
     if (r1 > lin->mat.rows) r1 = lin->mat.rows;
@@ -530,6 +533,7 @@ int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t
     slv_team_run(team, &job);
     if (r->profile) slv_profile_end_step(r->profile, tokens, n, r->n_logits, slv_team_size(team));
     if (cancelled(r)) return SLV_E_CANCELLED;
+    if (atomic_load_explicit(&r->lost, memory_order_relaxed)) return SLV_E_NOMEM;
     for (uint32_t i = 0; i < r->n_logits; i++)
         if (!slv_runner_finite(r, i)) return SLV_E_NUMERIC;
     return 0;

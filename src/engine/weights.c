@@ -3,6 +3,7 @@
 #include "engine/weights.h"
 #include "base/mem.h"
 #include "base/sum.h"
+#include "engine/packcheck.h"
 
 #include <float.h>
 #include <pthread.h>
@@ -314,6 +315,12 @@ static void drop_pages(const unsigned char *from, const unsigned char *to, size_
     }
 }
 
+static void pack_tile(const struct slv_linear *l, size_t i, void *dst) {
+    const size_t row_bytes = (size_t)(l->from->bytes / l->from->ne[1]);
+    const unsigned char *src = (const unsigned char *)l->from->data + l->row0 * row_bytes;
+    slv_layout_pack(l->mat.layout, src, row_bytes, l->mat.rows, l->mat.cols, i, dst);
+}
+
 static void pack_tiles(void *arg, size_t stage, size_t t0, size_t t1) {
     struct packing *p = arg;
     const struct slv_linear *l = slv_weights_at(p->w, p->h, stage);
@@ -327,9 +334,7 @@ static void pack_tiles(void *arg, size_t stage, size_t t0, size_t t1) {
         if (p->sum) /* of any order of tiles, because each one's seed says where it belongs */
             sum += slv_sum64(src + first * row_bytes, (read - first) * row_bytes,
                              slv_sum_mix(stage) + i);
-        if (p->pack)
-            slv_layout_pack(l->mat.layout, src, row_bytes, rows, l->mat.cols, i,
-                            p->w->tiles + l->at + i * l->mat.tile_bytes);
+        if (p->pack) pack_tile(l, i, p->w->tiles + l->at + i * l->mat.tile_bytes);
         if (i + 1 < t1 && (read - dropped) * row_bytes < DROP_BYTES) continue;
         drop_pages(src + dropped * row_bytes, src + read * row_bytes, p->page);
         tell(p, (i + 1 - told) * l->mat.tile_bytes);
@@ -347,12 +352,46 @@ static uint64_t run_packing(struct packing *p, struct slv_team *team) {
     return atomic_load(&p->total);
 }
 
-void slv_weights_adopt(struct slv_weights *w, const struct slv_hparams *h, void *tiles) {
+void slv_weights_adopt(struct slv_weights *w, const struct slv_hparams *h, void *tiles,
+                       struct slv_packcheck *check) {
     w->tiles = tiles;
+    w->check = check;
     for (size_t i = 0; i < slv_weights_count(h); i++) {
         struct slv_linear *l = slv_weights_at(w, h, i);
         if (l->mat.layout) l->mat.tiles = w->tiles + l->at;
     }
+}
+
+size_t slv_weights_tile_max(struct slv_weights *w, const struct slv_hparams *h) {
+    size_t most = 0;
+    for (size_t i = 0; i < slv_weights_count(h); i++) {
+        const struct slv_linear *l = slv_weights_at(w, h, i);
+        if (l->mat.layout && l->mat.tile_bytes > most) most = l->mat.tile_bytes;
+    }
+    return most;
+}
+
+void slv_weights_mend(struct slv_weights *w, const struct slv_hparams *h, size_t from, size_t to,
+                      void *tile) {
+    for (size_t k = 0; k < slv_weights_count(h); k++) {
+        const struct slv_linear *l = slv_weights_at(w, h, k);
+        const size_t bytes = l->mat.tile_bytes;
+        const size_t end = l->at + (l->mat.rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS * bytes;
+        if (!l->mat.layout || l->at >= to || end <= from) continue;
+        for (size_t at = from > l->at ? from - (from - l->at) % bytes : l->at; at < to && at < end;
+             at += bytes) {
+            const size_t a = at > from ? at : from, b = at + bytes < to ? at + bytes : to;
+            memset(tile, 0, bytes);
+            pack_tile(l, (at - l->at) / bytes, tile);
+            memcpy(w->tiles + a, (unsigned char *)tile + (a - at), b - a);
+        }
+    }
+}
+
+bool slv_weights_ready(const struct slv_weights *w, const struct slv_linear *l, size_t t0,
+                       size_t t1) {
+    const size_t bytes = l->mat.tile_bytes;
+    return !w->check || slv_packcheck_need(w->check, l->at + t0 * bytes, l->at + t1 * bytes);
 }
 
 int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
@@ -362,7 +401,7 @@ int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct 
         return slv_err_set(err, SLV_E_NOMEM, "no memory for %zu bytes of weights", w->tile_bytes);
     if (madvise(p, w->tile_bytes, MADV_HUGEPAGE)) { /* only a hint */
     }
-    slv_weights_adopt(w, h, p);
+    slv_weights_adopt(w, h, p, NULL);
     struct packing packing = {.w = w, .h = h, .pack = true, .sum = ret_sum, .opts = opts};
     uint64_t sum = run_packing(&packing, team);
     if (ret_sum) *ret_sum = sum;
@@ -378,7 +417,8 @@ uint64_t slv_weights_sum(struct slv_weights *w, const struct slv_hparams *h, str
 
 void slv_weights_fini(struct slv_weights *w) {
     if (!w) return;
-    if (w->tiles) munmap(w->tiles, w->tile_bytes);
+    slv_packcheck_free(w->check);
+    if (w->tiles && !w->check) munmap(w->tiles, w->tile_bytes);
     slv_arena_fini(&w->arena);
     *w = (struct slv_weights){0};
 }

@@ -45,6 +45,7 @@ struct slv_weights {
     struct slv_arena arena;                 /* vectors and layers */
     unsigned char *tiles;                   /* a mapping of its own, of memory or of a file */
     size_t tile_bytes;
+    struct slv_packcheck *check; /* owns the mapping of a file, NULL where there is none */
 };
 
 /* Finds and checks every tensor; sets tile_bytes and all sizes, packs nothing. */
@@ -61,8 +62,20 @@ int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct 
 uint64_t slv_weights_sum(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
                          const struct slv_model_opts *opts);
 
-/* Takes over tiles that were packed before: a mapping of tile_bytes (munmap). */
-void slv_weights_adopt(struct slv_weights *w, const struct slv_hparams *h, void *tiles);
+/* Takes over tiles that were packed before, and what checks them when they are first used. */
+void slv_weights_adopt(struct slv_weights *w, const struct slv_hparams *h, void *tiles,
+                       struct slv_packcheck *check);
+
+/* Packs what lies in bytes [from, to) of the tiles again, and nothing beside it. `tile` has room for
+ * slv_weights_tile_max bytes. */
+void slv_weights_mend(struct slv_weights *w, const struct slv_hparams *h, size_t from, size_t to,
+                      void *tile);
+size_t slv_weights_tile_max(struct slv_weights *w, const struct slv_hparams *h);
+
+/* Whether tiles [t0, t1) of a matrix can be multiplied with; false: SLV_E_NOMEM. Before each use.
+ * Threads: any. */
+bool slv_weights_ready(const struct slv_weights *w, const struct slv_linear *l, size_t t0,
+                       size_t t1) SLV_MUST_USE;
 
 /* The matrices in the order of their tiles' places in the job of packing; mat.layout is NULL for
  * those that the model does not have. */

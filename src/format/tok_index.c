@@ -53,12 +53,22 @@ static struct slv_tok_slot *find_slot(const struct slv_tokenizer *t, const char 
     return NULL;
 }
 
+/* A piece's home is nowhere near the one before: memory is asked for some pieces early. */
+#define AHEAD 16
+
+static void ask_for_slot(const struct slv_tokenizer *t, uint32_t id) {
+    if (id >= t->n) return;
+    size_t home = (size_t)hash_bytes(t->piece[id].p, t->piece[id].n) & (t->slot_cap - 1);
+    __builtin_prefetch(t->slot + home, 1);
+}
+
 /* Of two tokens with the same bytes the later one is found, as in the loaders of others. */
 int slv_tok_index_build(struct slv_tokenizer *t, struct slv_err *err) {
     t->slot_cap = table_size(t->n);
     t->slot = slv_mem_calloc(t->slot_cap, sizeof *t->slot);
     if (!t->slot) return slv_err_set(err, SLV_E_NOMEM, "out of memory for the vocabulary's index");
     for (uint32_t id = 0; id < t->n; id++) {
+        ask_for_slot(t, id + AHEAD);
         if (!t->piece[id].n) continue;
         struct slv_tok_slot *p = find_slot(t, t->piece[id].p, t->piece[id].n);
         if (!p)

@@ -14,11 +14,14 @@
 #include "base/mem.h"
 #include "base/sum.h"
 #include "engine/model.h"
+#include "engine/packcheck.h"
 #include "engine/packfile.h"
 #include "engine/packfolder.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -418,6 +421,67 @@ static void the_least_recently_used_make_room(void **state) {
     assert_int_equal(sum.n, 0);
 }
 
+/* --- checked when first used ------------------------------------------------------------------ */
+
+#define USERS 4
+
+struct use {
+    struct slv_packcheck *check;
+    const unsigned char *mapped;
+    _Atomic int mended, wrong;
+};
+
+static void mend_from_memory(void *ctx, size_t from, size_t to) {
+    struct use *u = ctx;
+    atomic_fetch_add(&u->mended, 1);
+    memcpy((unsigned char *)(uintptr_t)u->mapped + from, tiles + from, to - from);
+}
+
+static void *use_some(void *arg) {
+    struct use *u = arg;
+    uint64_t r = (uint64_t)(uintptr_t)&r; /* another order for each */
+    for (int i = 0; i < 300; i++) {
+        r = slv_sum_mix(r + 1);
+        size_t from = r % TILE_BYTES, n = 1 + (r >> 32) % (SLV_PACK_PIECE * 2);
+        if (n > TILE_BYTES - from) n = TILE_BYTES - from;
+        bool ok = slv_packcheck_need(u->check, from, from + n);
+        if (!ok || memcmp(u->mapped + from, tiles + from, n) != 0) atomic_fetch_add(&u->wrong, 1);
+    }
+    return NULL;
+}
+
+/* Pieces of `bad` are damaged in the file; how many were mended. */
+static int used_by_many(const size_t *bad, size_t n_bad) {
+    const struct slv_pack_id id = an_id();
+    struct slv_packfile f;
+    pthread_t t[USERS];
+    assert_int_equal(write_file(&id), 0);
+    for (size_t i = 0; i < n_bad; i++)
+        flip(path, TILES_AT + bad[i], 0x40);
+    assert_int_equal(slv_packfile_open(path, &id, &f, &err), 0);
+    struct use u = {.mapped = f.tiles};
+    assert_int_equal(slv_packcheck_new(&f, mend_from_memory, &u, &u.check), 0);
+    for (size_t i = 0; i < USERS; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, use_some, &u), 0);
+    for (size_t i = 0; i < USERS; i++)
+        pthread_join(t[i], NULL);
+    assert_int_equal(atomic_load(&u.wrong), 0);
+    assert_true(slv_packcheck_need(u.check, 0, TILE_BYTES));
+    assert_memory_equal(u.mapped, tiles, TILE_BYTES);
+    assert_true(slv_packcheck_bad(u.check) == (n_bad > 0));
+    slv_packcheck_free(u.check);
+    return atomic_load(&u.mended);
+}
+
+static void a_bad_piece_is_mended_once_whoever_needs_it(void **state) {
+    const size_t bad[] = {0, 17, 2 * SLV_PACK_PIECE + 5, TILE_BYTES - 1};
+    (void)state;
+    assert_int_equal(used_by_many(bad, 0), 0);
+    assert_int_equal(used_by_many(bad, 4), 3); /* two of them in one piece */
+    const struct slv_pack_id id = an_id();
+    assert_int_equal(read_file(&id), SLV_E_FORMAT); /* the file is as it was */
+}
+
 /* --- models ----------------------------------------------------------------------------------- */
 
 static char notes[1000];
@@ -526,7 +590,9 @@ static void a_bad_file_is_told_of_and_made_anew(void **state) {
         0, 8, 50, META_AT, META_AT + 200, TILES_AT - 1, TILES_AT, file_size(file) - 1};
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
         flip(file, at[i], 0x10);
-        expect(MODEL, folder, false, i == 1 ? "is of another version: packed again" : "is damaged");
+        /* tiles are packed again where they are bad, other damage costs the file at once */
+        expect(MODEL, folder, at[i] >= TILES_AT,
+               i == 1 ? "is of another version: packed again" : "is damaged");
         expect(MODEL, folder, true, NULL);
     }
     assert_int_equal(truncate(file, (off_t)file_size(file) - 1), 0);
@@ -640,6 +706,7 @@ int main(void) {
         TEST(another_version_layout_or_model_is_not_taken),
         TEST(files_that_others_may_write_are_not_trusted),
         TEST(a_stamp_is_changed_in_place),
+        TEST(a_bad_piece_is_mended_once_whoever_needs_it),
         TEST(only_one_writes_and_leftovers_are_begun_anew),
         TEST(a_full_disk_leaves_nothing),
         TEST(every_allocation_may_fail_here),
