@@ -1,9 +1,9 @@
-/* packcheck.h: the mapped tiles of a packed file (packfile.h), each piece of which is checked when it
- * is first used: so a start reads them once, for the first step, and not once more before.
+/* packcheck.h: the mapped tiles of a packed file (packfile.h), each piece of which is checked when
+ * it is first used: so a start reads them once, for the first step, and not once more before.
  *
- * Invariant: bytes that slv_packcheck_need has returned for are as they were written, or have been
- * packed anew from the model by `mend`; whoever needs a piece that another thread is checking waits
- * for it. Nothing is read of a piece before.
+ * Invariant: bytes that slv_packcheck_need has returned true for are as they were written, or have
+ * been packed anew from the model by `mend`. Whoever needs a piece that another thread is checking
+ * waits for it. Once all are right a call costs one load.
  */
 #ifndef SLV_ENGINE_PACKCHECK_H
 #define SLV_ENGINE_PACKCHECK_H
@@ -12,8 +12,8 @@
 
 struct slv_packcheck;
 
-/* Makes bytes [from, to) of the tiles right again, which can then be written. Called by one thread at
- * a time. */
+/* Makes bytes [from, to) of the tiles right again, which can then be written. Called by one thread
+ * at a time. */
 typedef void (*slv_packcheck_mend)(void *ctx, size_t from, size_t to);
 
 /* Takes over the file with its mapping; on failure it is closed. SLV_E_NOMEM. */
@@ -22,8 +22,8 @@ int slv_packcheck_new(struct slv_packfile *file, slv_packcheck_mend mend, void *
 /* Ends the mapping. NULL is taken. */
 void slv_packcheck_free(struct slv_packcheck *c);
 
-/* Returns when bytes [from, to) can be read; false: they are bad and there is no memory to pack them
- * anew. Threads: any. */
+/* Returns when bytes [from, to) can be read; false: they are bad and there is no memory to pack
+ * them anew. Threads: any. */
 bool slv_packcheck_need(struct slv_packcheck *c, size_t from, size_t to);
 
 /* Whether a piece was not as it was written. */

@@ -31,8 +31,8 @@ struct slv_repack_model {
 };
 
 /* Fills in m->w's tiles. opts->packed NULL: packs them. *ret_cached: they came from a file. *ret
- * (NULL without a folder) needs what is in m until slv_repack_finish, and m->w needs it. SLV_E_NOMEM.
- */
+ * (NULL without a folder) needs what is in m until slv_repack_finish, and m->w's tiles need it when
+ * they are first used. SLV_E_NOMEM. */
 int slv_repack_load(const struct slv_repack_model *m, struct slv_team *team,
                     const struct slv_model_opts *opts, bool *ret_cached, struct slv_repack **ret,
                     struct slv_err *err) SLV_MUST_USE;

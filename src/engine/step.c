@@ -257,8 +257,8 @@ static void op_out_norm(struct slv_runner *r, const struct slv_op *op, size_t fr
 }
 
 /* Tiles [t0, t1) of one matrix for n rows. */
-static void product(const struct slv_runner *r, const struct slv_op *op, size_t part, size_t n,
-                    size_t t0, size_t t1) {
+static void product(struct slv_runner *r, const struct slv_op *op, size_t part, size_t n, size_t t0,
+                    size_t t1) {
     const struct slv_linear *lin = op->part[part].lin;
     const struct slv_layout *l = lin->mat.layout;
     const struct slv_plan *p = r->m.plan;

@@ -66,8 +66,8 @@ uint64_t slv_weights_sum(struct slv_weights *w, const struct slv_hparams *h, str
 void slv_weights_adopt(struct slv_weights *w, const struct slv_hparams *h, void *tiles,
                        struct slv_packcheck *check);
 
-/* Packs what lies in bytes [from, to) of the tiles again, and nothing beside it. `tile` has room for
- * slv_weights_tile_max bytes. */
+/* Packs what lies in bytes [from, to) of the tiles again, and nothing beside it. `tile` has room
+ * for slv_weights_tile_max bytes. */
 void slv_weights_mend(struct slv_weights *w, const struct slv_hparams *h, size_t from, size_t to,
                       void *tile);
 size_t slv_weights_tile_max(struct slv_weights *w, const struct slv_hparams *h);

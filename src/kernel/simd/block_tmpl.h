@@ -14,8 +14,8 @@
  *                    time, at the latest with the n-th, dot[c] by mult times that, mult 1 where
  *                    `ones`; u below 2^bits; exact
  *     vp             pairs of int16, 16 rows: vp_pairs(lo, hi, times) of int8, vp_repeat(x) the
- *                    pair in x for all rows, vp_load, vp_store (64 bytes); vi_add_pairs(acc, vp, x): acc + lo * x0 + hi * x1, x0 and x1 the
- *                    int16 in x
+ *                    pair in x for all rows, vp_load, vp_store (64 bytes);
+ *                    vi_add_pairs(acc, vp, x): acc + lo * x0 + hi * x1, x0 and x1 the int16 in x
  *     vi_hold(p)     nothing, but the compiler must have *p in registers there
  */
 #ifndef SLV_BLOCK_TMPL_H
