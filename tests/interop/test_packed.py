@@ -182,6 +182,31 @@ def a_killed_start_costs_nothing():
     print("# killed at %d places" % killed)
 
 
+def a_start_that_mends_may_be_killed():
+    """Killed before each change to the file system while what is bad is packed again and written anew."""
+    if not DIE_AT:
+        return
+    killed = 0
+    for n in range(1, 100):
+        home = Home(os.path.join(BASE, "mend%d" % n, "home"))
+        home.answer("built")
+        flip(home.file(), (2 << 20) + 100 * n)
+        p = home.start("run", MODEL, *RUN, env={"LD_PRELOAD": DIE_AT, "DIE_AT": str(n)})
+        p.communicate(timeout=60)
+        if p.returncode == 0:
+            break
+        assert p.returncode == -signal.SIGKILL, p.returncode
+        killed += 1
+        p = home.start("run", MODEL, *RUN)
+        out, err = p.communicate(timeout=60)
+        assert p.returncode == 0 and pick(json.loads(out)) == pick(plain(MODEL)), err
+        assert err == "" or err.count("\n") == 1 and ": packed again" in err, err
+        home.answer("cached")
+        home.file()
+    assert killed >= 8, killed
+    print("# killed at %d places" % killed)
+
+
 def leftovers_are_swept():
     home = Home()
     os.makedirs(home.packed, 0o700)
@@ -286,8 +311,9 @@ def removing_a_model_removes_its_packed_weights():
 
 
 TESTS = [the_second_start_does_not_pack, every_command_can_do_without, damage_costs_one_line_and_the_file,
-         models_of_one_shape_are_told_apart, a_killed_start_costs_nothing, leftovers_are_swept,
-         starts_at_once_are_all_right, a_full_disk_costs_only_the_cache,
+         models_of_one_shape_are_told_apart, a_killed_start_costs_nothing,
+         a_start_that_mends_may_be_killed, leftovers_are_swept, starts_at_once_are_all_right,
+         a_full_disk_costs_only_the_cache,
          a_folder_that_cannot_be_made_costs_one_line, the_least_recently_used_go_first,
          removing_a_model_removes_its_packed_weights]
 
