@@ -161,50 +161,48 @@ def models_of_one_shape_are_told_apart():
     assert seen == {False, True}, seen
 
 
-def a_killed_start_costs_nothing():
-    """Killed before each change to the file system in turn."""
+def killed_starts(name, before, after):
+    """Starts that are killed before each change to the file system in turn, and what is done before and after."""
     if not DIE_AT:
         return
     killed = 0
     for n in range(1, 100):
-        home = Home(os.path.join(BASE, "kill%d" % n, "home"))
+        home = Home(os.path.join(BASE, "%s%d" % (name, n), "home"))
+        before(home, n)
         p = home.start("run", MODEL, *RUN, env={"LD_PRELOAD": DIE_AT, "DIE_AT": str(n)})
         p.communicate(timeout=60)
         if p.returncode == 0:
             break
         assert p.returncode == -signal.SIGKILL, p.returncode
         killed += 1
-        done = os.path.exists(home.packed) and any(f.endswith(".tiles") for f in home.files())
-        home.answer("cached" if done else "built")
+        after(home)
         home.answer("cached")
         home.file()
     assert killed >= 8, killed
     print("# killed at %d places" % killed)
 
 
+def a_killed_start_costs_nothing():
+    def the_next_one_builds_what_is_missing(home):
+        done = os.path.exists(home.packed) and any(f.endswith(".tiles") for f in home.files())
+        home.answer("cached" if done else "built")
+
+    killed_starts("kill", lambda home, n: None, the_next_one_builds_what_is_missing)
+
+
 def a_start_that_mends_may_be_killed():
-    """Killed before each change to the file system while what is bad is packed again and written anew."""
-    if not DIE_AT:
-        return
-    killed = 0
-    for n in range(1, 100):
-        home = Home(os.path.join(BASE, "mend%d" % n, "home"))
+    """While what is bad is packed again and written anew."""
+    def damage(home, n):
         home.answer("built")
         flip(home.file(), (2 << 20) + 100 * n)
-        p = home.start("run", MODEL, *RUN, env={"LD_PRELOAD": DIE_AT, "DIE_AT": str(n)})
-        p.communicate(timeout=60)
-        if p.returncode == 0:
-            break
-        assert p.returncode == -signal.SIGKILL, p.returncode
-        killed += 1
+
+    def the_next_one_is_right(home):
         p = home.start("run", MODEL, *RUN)
         out, err = p.communicate(timeout=60)
         assert p.returncode == 0 and pick(json.loads(out)) == pick(plain(MODEL)), err
         assert err == "" or err.count("\n") == 1 and ": packed again" in err, err
-        home.answer("cached")
-        home.file()
-    assert killed >= 8, killed
-    print("# killed at %d places" % killed)
+
+    killed_starts("mend", damage, the_next_one_is_right)
 
 
 def leftovers_are_swept():
