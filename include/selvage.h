@@ -241,7 +241,8 @@ SLV_API uint32_t slv_session_context(const struct slv_session *s);
 
 /* Reads n tokens; afterwards slv_session_logits tells what may follow the last. What a prefix cache
  * knows of them, but the last, is not computed. SLV_E_LIMIT: they do not fit in the context, and
- * nothing was read. SLV_E_CANCELLED: slv_session_cancel was called; what was read before stays. */
+ * nothing was read. SLV_E_CANCELLED: slv_session_cancel was called; what was read before stays.
+ * SLV_E_NOMEM: also where kept weights are damaged and cannot be packed again; may be retried. */
 SLV_API int slv_session_feed(struct slv_session *s, const int32_t *ids, size_t n,
                              struct slv_err *err) SLV_MUST_USE;
 

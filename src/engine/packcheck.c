@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum state { UNKNOWN, BUSY, RIGHT, LOST };
+enum state { UNKNOWN, BUSY, RIGHT };
 
 struct slv_packcheck {
     struct slv_packfile file;
@@ -25,7 +25,7 @@ int slv_packcheck_new(struct slv_packfile *file, slv_packcheck_mend mend, void *
     const size_t n = file->n_pieces;
     struct slv_packcheck *c = slv_mem_calloc(1, sizeof *c + n * sizeof c->state[0]);
     if (!c) {
-        slv_packfile_close(file, false);
+        slv_packfile_close(file);
         return SLV_E_NOMEM;
     }
     c->file = *file;
@@ -41,7 +41,7 @@ int slv_packcheck_new(struct slv_packfile *file, slv_packcheck_mend mend, void *
 
 void slv_packcheck_free(struct slv_packcheck *c) {
     if (!c) return;
-    slv_packfile_close(&c->file, false);
+    slv_packfile_close(&c->file);
     pthread_mutex_destroy(&c->mending);
     slv_mem_free(c);
 }
@@ -57,22 +57,26 @@ static bool mend(struct slv_packcheck *c, size_t from, size_t to) {
     return ok;
 }
 
-static void check(struct slv_packcheck *c, size_t i) {
+/* The piece is BUSY and this thread's. Bad and not mended it is UNKNOWN again: there may be memory
+ * another time. */
+static bool check(struct slv_packcheck *c, size_t i) {
     const size_t from = i * SLV_PACK_PIECE, left = c->file.tile_bytes - from;
     const size_t to = from + (left < SLV_PACK_PIECE ? left : SLV_PACK_PIECE);
     bool right = slv_packfile_check(&c->file, i, i + 1) || mend(c, from, to);
-    atomic_store_explicit(&c->state[i], right ? RIGHT : LOST, memory_order_release);
+    atomic_store_explicit(&c->state[i], right ? RIGHT : UNKNOWN, memory_order_release);
     if (right) atomic_fetch_sub_explicit(&c->left, 1, memory_order_release);
+    return right;
 }
 
 static bool need_piece(struct slv_packcheck *c, size_t i) {
-    uint8_t state = UNKNOWN;
-    if (atomic_compare_exchange_strong_explicit(&c->state[i], &state, BUSY, memory_order_acquire,
-                                                memory_order_acquire))
-        check(c, i);
-    while ((state = atomic_load_explicit(&c->state[i], memory_order_acquire)) == BUSY)
+    for (;;) {
+        uint8_t state = UNKNOWN;
+        if (atomic_compare_exchange_strong_explicit(&c->state[i], &state, BUSY,
+                                                    memory_order_acquire, memory_order_acquire))
+            return check(c, i);
+        if (state == RIGHT) return true;
         sched_yield();
-    return state == RIGHT;
+    }
 }
 
 bool slv_packcheck_need(struct slv_packcheck *c, size_t from, size_t to) {

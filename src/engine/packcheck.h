@@ -23,7 +23,7 @@ int slv_packcheck_new(struct slv_packfile *file, slv_packcheck_mend mend, void *
 void slv_packcheck_free(struct slv_packcheck *c);
 
 /* Returns when bytes [from, to) can be read; false: they are bad and there is no memory to pack
- * them anew. Threads: any. */
+ * them anew now. Threads: any. */
 bool slv_packcheck_need(struct slv_packcheck *c, size_t from, size_t to);
 
 /* Whether a piece was not as it was written. */

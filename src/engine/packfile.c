@@ -200,7 +200,7 @@ int slv_packfile_open(const char *path, const struct slv_pack_id *id, struct slv
                       struct slv_err *err) {
     struct slv_packfile f = {.fd = -1, .id = id};
     int rc = open_checked(path, &f, err);
-    if (rc) slv_packfile_close(&f, false);
+    if (rc) slv_packfile_close(&f);
     else *ret = f;
     return rc;
 }
@@ -235,13 +235,11 @@ void slv_packfile_touch(const struct slv_packfile *f) {
     }
 }
 
-void *slv_packfile_close(struct slv_packfile *f, bool keep) {
-    void *tiles = keep ? f->tiles : NULL;
-    if (f->tiles && !keep) munmap(f->tiles, f->tile_bytes);
+void slv_packfile_close(struct slv_packfile *f) {
+    if (f->tiles) munmap(f->tiles, f->tile_bytes);
     if (f->fd >= 0) close(f->fd);
     slv_mem_free(f->sums);
     *f = (struct slv_packfile){.fd = -1};
-    return tiles;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */

@@ -73,8 +73,7 @@ bool slv_packfile_check(const struct slv_packfile *f, size_t from, size_t to);
 void slv_packfile_stamp(struct slv_packfile *f, const char *path, uint64_t stamp);
 /* Marks the file as used now. */
 void slv_packfile_touch(const struct slv_packfile *f);
-/* Hands out the mapping where `keep`; otherwise ends it. */
-void *slv_packfile_close(struct slv_packfile *f, bool keep);
+void slv_packfile_close(struct slv_packfile *f);
 
 /* A file being written, in steps that one thread may take over from another. */
 struct slv_packwrite {

@@ -167,7 +167,7 @@ static bool load_file(struct slv_repack *r, struct slv_team *team) {
     if (!rc) rc = check_source(r, team, &f);
     if (!rc) slv_packfile_touch(&f);
     if (!rc) rc = take_tiles(r, &f);
-    slv_packfile_close(&f, false);
+    slv_packfile_close(&f);
     if (!rc) return true;
     if (rc != SLV_E_NOENT) {
         note(&r->opts, &r->err, "packed again");

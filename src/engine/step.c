@@ -527,6 +527,7 @@ int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t
     for (uint32_t i = 0; i < r->n_logits; i++)
         atomic_store_explicit(&r->bad_logit[i], false, memory_order_relaxed);
     r->n_steps++;
+    atomic_store_explicit(&r->lost, false, memory_order_relaxed);
     const struct slv_job job = {r->m.plan->n_ops, op_units, op_run, r};
     struct slv_team *team = r->few && n <= SLV_STEP_FEW ? r->few : r->team;
     if (r->profile) slv_profile_begin_step(r->profile);

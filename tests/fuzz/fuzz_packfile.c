@@ -97,7 +97,7 @@ static void open_file(bool good) {
     }
     require(slv_packfile_check(&f, 0, f.n_pieces) == good);
     require(!good || !memcmp(f.tiles, tiles, TILE_BYTES));
-    slv_packfile_close(&f, false);
+    slv_packfile_close(&f);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

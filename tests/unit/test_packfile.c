@@ -90,7 +90,7 @@ static int read_file(const struct slv_pack_id *id) {
     if (rc) return rc;
     bool good = slv_packfile_check(&f, 0, f.n_pieces) && f.content == 1234 && f.stamp == 99 &&
                 !memcmp(f.tiles, tiles, TILE_BYTES);
-    slv_packfile_close(&f, false);
+    slv_packfile_close(&f);
     return good ? 0 : SLV_E_FORMAT;
 }
 
@@ -299,11 +299,11 @@ static void a_stamp_is_changed_in_place(void **state) {
     assert_int_equal(slv_packfile_open(path, &id, &f, &err), 0);
     slv_packfile_stamp(&f, path, 4321);
     assert_int_equal(f.stamp, 4321);
-    slv_packfile_close(&f, false);
+    slv_packfile_close(&f);
     assert_int_equal(slv_packfile_open(path, &id, &f, &err), 0);
     assert_int_equal(f.stamp, 4321);
     assert_true(slv_packfile_check(&f, 0, f.n_pieces));
-    slv_packfile_close(&f, false);
+    slv_packfile_close(&f);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -473,6 +473,33 @@ static int used_by_many(const size_t *bad, size_t n_bad) {
     return atomic_load(&u.mended);
 }
 
+/* The limit that counts private mappings which can be written; 0 would be taken for none. */
+static void limit_data(bool on) {
+    static struct rlimit old;
+    if (on) assert_int_equal(getrlimit(RLIMIT_DATA, &old), 0);
+    const struct rlimit least = {4096, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_DATA, on ? &least : &old), 0);
+}
+
+static void without_memory_a_bad_piece_stays_unused_until_there_is_some(void **state) {
+    const struct slv_pack_id id = an_id();
+    struct slv_packfile f;
+    (void)state;
+    assert_int_equal(write_file(&id), 0);
+    flip(path, TILES_AT + SLV_PACK_PIECE, 1);
+    assert_int_equal(slv_packfile_open(path, &id, &f, &err), 0);
+    struct use u = {.mapped = f.tiles};
+    assert_int_equal(slv_packcheck_new(&f, mend_from_memory, &u, &u.check), 0);
+    limit_data(true);
+    bool others = slv_packcheck_need(u.check, 0, SLV_PACK_PIECE);
+    bool bad = slv_packcheck_need(u.check, 0, SLV_PACK_PIECE + 1);
+    limit_data(false);
+    assert_true(others && !bad && atomic_load(&u.mended) == 0);
+    assert_true(slv_packcheck_need(u.check, 0, TILE_BYTES));
+    assert_memory_equal(u.mapped, tiles, TILE_BYTES);
+    slv_packcheck_free(u.check);
+}
+
 static void a_bad_piece_is_mended_once_whoever_needs_it(void **state) {
     const size_t bad[] = {0, 17, 2 * SLV_PACK_PIECE + 5, TILE_BYTES - 1};
     (void)state;
@@ -603,6 +630,31 @@ static void a_bad_file_is_told_of_and_made_anew(void **state) {
     expect(MODEL, folder, true, NULL);
 }
 
+static void a_step_without_memory_to_mend_fails_and_the_next_does_not(void **state) {
+    char folder[100];
+    const struct slv_model_opts o = {.threads = 1, .packed = folder, .note = on_note};
+    const struct slv_session_opts so = {.n_ctx = 32, .threads = 1};
+    const int32_t id = 3;
+    struct slv_model *m;
+    struct slv_session *s;
+    (void)state;
+    snprintf(folder, sizeof folder, "%s/packed", dir);
+    expect(MODEL, folder, false, NULL);
+    flip(packed_file(MODEL, folder), TILES_AT, 1);
+    notes[0] = '\0';
+    assert_int_equal(slv_model_open(MODEL, &o, &m, &err), 0);
+    assert_int_equal(slv_session_open(m, &so, &s, &err), 0);
+    limit_data(true);
+    int rc = slv_session_feed(s, &id, 1, &err);
+    limit_data(false);
+    assert_int_equal(rc, SLV_E_NOMEM);
+    assert_int_equal(slv_session_feed(s, &id, 1, &err), 0);
+    slv_session_close(s);
+    slv_model_close(m);
+    assert_non_null(strstr(notes, "is damaged (tiles): packed again"));
+    expect(MODEL, folder, true, NULL);
+}
+
 static void a_model_that_was_changed_in_place_is_not_mistaken(void **state) {
     char folder[100], model[100];
     struct stat st;
@@ -707,6 +759,8 @@ int main(void) {
         TEST(files_that_others_may_write_are_not_trusted),
         TEST(a_stamp_is_changed_in_place),
         TEST(a_bad_piece_is_mended_once_whoever_needs_it),
+        TEST(without_memory_a_bad_piece_stays_unused_until_there_is_some),
+        TEST(a_step_without_memory_to_mend_fails_and_the_next_does_not),
         TEST(only_one_writes_and_leftovers_are_begun_anew),
         TEST(a_full_disk_leaves_nothing),
         TEST(every_allocation_may_fail_here),
