@@ -10,12 +10,8 @@
 
 INLINE void mm_int(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, size_t n,
                    size_t tile0, size_t tile1, float *out, size_t ldo) {
-    if (n <= COLS) {
-        fw_tiles(f, w, x, n, tile0, tile1, out, ldo);
-        return;
-    }
-    for (size_t t = tile0; t < tile1; t++)
-        wd_tile(f, w, x, n, w->tiles + t * w->tile_bytes, out + t * ROWS, ldo);
+    if (n <= COLS) fw_tiles(f, w, x, n, tile0, tile1, out, ldo);
+    else wd_tiles(f, w, x, n, tile0, tile1, out, ldo);
 }
 
 /* 32: f32, 16: f16, -16: bf16 */

@@ -61,6 +61,12 @@ INLINE void wd_panel(struct mm_form f, const struct slv_layout *l, const uint8_t
         wd_cols(f, l, blk, e, first && c == 0, 1, q + c * 32, d + c, sum + c * 2, w, acc + c);
 }
 
+/* The lines that n columns' sums go to, each in a page of its own: asked for before they are done. */
+INLINE void wd_ask(float *out, size_t ldo, size_t n) {
+    for (size_t c = 0; c < n; c++)
+        __builtin_prefetch(out + c * ldo, 1);
+}
+
 /* Columns [c0, c1) of n, c0 a multiple of SLV_PANEL and c1 too or n, times one tile. */
 INLINE void wd_strip(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, size_t n,
                      size_t c0, size_t c1, const uint8_t *tile, float *out, size_t ldo) {
@@ -77,6 +83,7 @@ INLINE void wd_strip(struct mm_form f, const struct slv_mat *w, const struct slv
         for (size_t c = c0; c < c1; c += SLV_PANEL) {
             const struct slv_panel p = slv_panel_of(c, n, x->ld);
             const size_t at = p.at + b * block * p.w;
+            if (b + 1 == blocks) wd_ask(out + c * ldo, ldo, p.w);
             wd_panel(f, l, blk, &e, c == c0, x->q + at, x->d + at / act, x->sum + at / 16, p.w,
                      acc + (c - c0));
         }
@@ -85,8 +92,13 @@ INLINE void wd_strip(struct mm_form f, const struct slv_mat *w, const struct slv
         vf_store(out + c * ldo, acc[c - c0]);
 }
 
-INLINE void wd_tile(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, size_t n,
-                    const uint8_t *tile, float *out, size_t ldo) {
-    for (size_t c = 0; c < n; c += WIDE_STRIP)
-        wd_strip(f, w, x, n, c, c + WIDE_STRIP < n ? c + WIDE_STRIP : n, tile, out, ldo);
+/* Strip by strip, so that its columns stay near and its sums go to rows that follow each other in
+ * few pages; the tiles, which are less, are unpacked once more for each. */
+INLINE void wd_tiles(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, size_t n,
+                     size_t tile0, size_t tile1, float *out, size_t ldo) {
+    for (size_t c0 = 0; c0 < n; c0 += WIDE_STRIP) {
+        const size_t c1 = c0 + WIDE_STRIP < n ? c0 + WIDE_STRIP : n;
+        for (size_t t = tile0; t < tile1; t++)
+            wd_strip(f, w, x, n, c0, c1, w->tiles + t * w->tile_bytes, out + t * ROWS, ldo);
+    }
 }
