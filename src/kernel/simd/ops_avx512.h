@@ -30,9 +30,6 @@ OP vf vf_fma(vf x, vf y, vf z) { return _mm512_fmadd_ps(x, y, z); }
 OP vf vf_select(vf m, vf x, vf y) {
     return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(m)), y, x);
 }
-OP vf vf_unordered(vf x) {
-    return _mm512_castsi512_ps(_mm512_movm_epi32(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q)));
-}
 OP vi vf_bits(vf x) { return _mm512_castps_si512(x); }
 OP vf vi_float_bits(vi x) { return _mm512_castsi512_ps(x); }
 OP vi vf_to_vi(vf x) { return _mm512_cvtps_epi32(x); }

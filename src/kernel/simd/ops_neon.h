@@ -27,7 +27,6 @@ OP f4 f4_max(f4 x, f4 y) { return vbslq_f32(vcgtq_f32(x, y), x, y); }
 OP f4 f4_min(f4 x, f4 y) { return vbslq_f32(vcltq_f32(x, y), x, y); }
 OP f4 f4_fma(f4 x, f4 y, f4 z) { return vfmaq_f32(z, x, y); }
 OP f4 f4_select(f4 m, f4 x, f4 y) { return vbslq_f32(vreinterpretq_u32_f32(m), x, y); }
-OP f4 f4_unordered(f4 x) { return vreinterpretq_f32_u32(vmvnq_u32(vceqq_f32(x, x))); }
 #define f4_bits vreinterpretq_s32_f32
 #define f4_to_i4 vcvtnq_s32_f32
 OP f4 f4_from_f16(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }

@@ -71,7 +71,6 @@ QUAD_2(vf, vf_max, vf, f4_max) /* x > y ? x : y */
 QUAD_2(vf, vf_min, vf, f4_min) /* x < y ? x : y */
 QUAD_3(vf, vf_fma, vf, f4_fma)
 QUAD_3(vf, vf_select, vf, f4_select)
-QUAD_1(vf, vf_unordered, vf, f4_unordered)
 QUAD_1(vi, vf_bits, vf, f4_bits)
 QUAD_1(vi, vf_to_vi, vf, f4_to_i4)
 

@@ -46,7 +46,6 @@ OP f4 f4_fma(f4 x, f4 y, f4 z) {
     return _mm_movelh_ps(_mm_cvtpd_ps(lo), _mm_cvtpd_ps(hi));
 }
 OP f4 f4_select(f4 m, f4 x, f4 y) { return _mm_blendv_ps(y, x, m); }
-OP f4 f4_unordered(f4 x) { return _mm_cmpunord_ps(x, x); }
 #define f4_bits _mm_castps_si128
 #define f4_to_i4 _mm_cvtps_epi32
 /* A subnormal half m 2^-24 is (1 + m 2^-10) 2^-14 less 2^-14. */

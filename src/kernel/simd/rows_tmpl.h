@@ -65,32 +65,50 @@ OP void rw_store(float *p, vf x, size_t left) {
     else rw_store_tail(p, x, left);
 }
 
-/* One block of one column: its scale, and the number to multiply with; NaN where it holds one. */
-OP vf rw_block_scale(const float *x, size_t block, float *d) {
+/* The largest magnitude of a block, as bits, which order as the numbers do. */
+OP uint32_t rw_top(const float *x, size_t block) {
     vi top = vi_zero();
     for (size_t i = 0; i < block; i += LANES)
         top = vi_maxu(top, vi_and(vf_bits(vf_load(x + i)), vi_set1(0x7fffffff)));
-    const uint32_t most = vi_maxu_of(top);
-    const float amax = slv_f32_from_bits(most);
-    const bool sane = most >= SLV_QUANT_MIN_BITS && most < 0x7f800000u;
-    const float bad = slv_f32_from_bits(most < 0x7f800000u ? 0 : 0x7fc00000u);
-    *d = sane ? amax / 127.0f : bad;
-    return vf_set1(sane ? 127.0f / amax : 0.0f);
+    return vi_maxu_of(top);
+}
+
+/* A block of which nothing can be kept: too small, or with an infinity or a NaN in it. */
+static void rw_quantize_none(size_t block, size_t w, int8_t *q, int16_t *sum) {
+    for (size_t i = 0; i < block; i += 32, q += 32 * w, sum += 2 * w) {
+        memset(q, 0, 32);
+        memset(sum, 0, 2 * sizeof *sum);
+    }
+}
+
+OP void rw_quantize_block(const float *x, size_t block, size_t w, vf by, int8_t *q, int16_t *sum) {
+    const vf magic = vf_set1(SLV_RNE_MAGIC);
+    for (size_t i = 0; i < block; i += 32, q += 32 * w, sum += 2 * w) {
+        for (size_t half = 0; half < 2; half++) {
+            /* magic plus an integer is that integer's bits above magic's own */
+            const vf y = vf_add(vf_mul(vf_load(x + i + half * LANES), by), magic);
+            const vi codes = vi_sub(vf_bits(y), vf_bits(magic));
+            vi_store_i8(q + half * LANES, codes);
+            sum[half] = (int16_t)vi_sum_of(codes);
+        }
+    }
 }
 
 static void rw_quantize(const float *x, size_t n, size_t block, size_t w, int8_t *q, float *d,
                         int16_t *sum) {
-    const vf magic = vf_set1(SLV_RNE_MAGIC);
     for (size_t b = 0; b < n; b += block) {
-        const vf by = rw_block_scale(x + b, block, d + b / block * w);
-        for (size_t i = b; i < b + block; i += LANES) {
-            /* In a block of zeros or with a NaN, x * 0 may be NaN: nothing of it is kept. */
-            vf y = vf_mul(vf_load(x + i), by);
-            y = vf_select(vf_unordered(y), vf_zero(), y);
-            const vi codes = vf_to_vi(vf_sub(vf_add(y, magic), magic));
-            vi_store_i8(q + i / 32 * w * 32 + i % 32, codes);
-            sum[i / 32 * w * 2 + i / LANES % 2] = (int16_t)vi_sum_of(codes);
+        const uint32_t top = rw_top(x + b, block);
+        const float amax = slv_f32_from_bits(top);
+        if (top >= SLV_QUANT_MIN_BITS && top < 0x7f800000u) {
+            *d = amax / 127.0f;
+            rw_quantize_block(x + b, block, w, vf_set1(127.0f / amax), q, sum);
+        } else {
+            *d = slv_f32_from_bits(top < 0x7f800000u ? 0 : 0x7fc00000u);
+            rw_quantize_none(block, w, q, sum);
         }
+        q += block * w;
+        sum += block / 16 * w;
+        d += w;
     }
 }
 
