@@ -7,6 +7,7 @@
  */
 
 #define AT_TILES (SLV_KV_BLOCK / LANES)
+#define AT_AHEAD 8 /* pairs of lines asked for while the weights of a query are computed */
 
 OP vf at_load(enum slv_kv_type type, const void *p, size_t i) {
     return type == SLV_KV_F16 ? vf_from_f16((const uint16_t *)p + i)
@@ -18,8 +19,9 @@ OP size_t at_bytes(enum slv_kv_type type) {
 }
 
 /* Few queries wait for memory, and the hardware does not guess where the next block lies: scores
- * ask for V, values for the next K. When `at` of `all` elements are done, so much of both halves is
- * asked for: memory answers two pages in turn faster than one. */
+ * ask for V, weights for the first lines of the next K, values for all of it. When `at` of `all`
+ * elements are done, so much of both halves is asked for: memory answers two pages in turn faster
+ * than one. */
 OP void at_fetch(enum slv_kv_type type, const void *p, size_t at, size_t all) {
     const char *half = (const char *)p + at * at_bytes(type) / 2;
     __builtin_prefetch(half);
@@ -170,6 +172,9 @@ OP void at_block(enum slv_kv_type type, const struct slv_attn_block *b, struct s
     for (; t < t1; t++)
         at_scores_float(type, b, q, nq, t, 1, s);
     for (int c = 0; c < nq; c++) {
+        for (size_t i = 0; nq < AT_CHAINS && i < AT_AHEAD; i++)
+            at_fetch(type, b->next, ((size_t)c * AT_AHEAD + i) * 128 / at_bytes(type),
+                     b->dk * SLV_KV_BLOCK);
         if (j0 == 0 && j1 == SLV_KV_BLOCK) at_softmax(b, &q[c], true, 0, AT_TILES, s[c]);
         else at_softmax(b, &q[c], false, low / LANES, t1, s[c]);
         memset(q[c].out, 0, b->dv * sizeof(float));
