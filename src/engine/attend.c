@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define RUN 8      /* tokens of a unit, and the most whose spans wait */
-#define QUERIES 16 /* query heads given to a kernel at once */
+#define QUERIES 24 /* query heads given to a kernel at once: it takes 6 or 8 together */
 #define ROOM 4096  /* floats in which they lie, heads padded */
 #define SPAN (SLV_KV_SPAN * SLV_KV_BLOCK)
 
@@ -53,11 +53,16 @@ static float *part_of(const struct slv_attend *a, size_t i, size_t head, size_t 
 
 /* --- some queries of one KV head ------------------------------------------------------------ */
 
-/* One query on its way: what it has of the span it is in, and of the spans before. */
+/* What some positions come to. */
+struct part {
+    float *o; /* [dv] */
+    float max, sum;
+};
+
+/* One query on its way: what it has of a block, of the span it is in, and of the spans before. */
 struct state {
     uint32_t first, end;
-    float *span, *all; /* outputs */
-    float span_max, span_sum, all_max, all_sum;
+    struct part block, span, all;
     bool in_span, has_all;
 };
 
@@ -67,7 +72,7 @@ struct work {
     struct state state[QUERIES];
     int8_t q8[ROOM];
     float q8_scale[ROOM / 32];
-    _Alignas(64) float q[ROOM], out[ROOM], span[ROOM], all[ROOM];
+    _Alignas(64) float q[ROOM], block[ROOM], span[ROOM], all[ROOM];
 };
 
 static void put_query(const struct slv_attend *a, struct work *w, size_t i, size_t head) {
@@ -78,28 +83,27 @@ static void put_query(const struct slv_attend *a, struct work *w, size_t i, size
     float *q = w->q + c * w->dk;
     memcpy(q, a->q + i * a->ldq + head * h->head_k, h->head_k * sizeof *q);
     memset(q + h->head_k, 0, (w->dk - h->head_k) * sizeof *q);
-    w->query[c] = (struct slv_attn_query){.q = q,
-                                          .q8 = w->q8 + c * w->dk,
-                                          .q8_scale = w->q8_scale + c * w->dk / 32,
-                                          .out = w->out + c * w->dv};
+    w->query[c] = (struct slv_attn_query){
+        .q = q, .q8 = w->q8 + c * w->dk, .q8_scale = w->q8_scale + c * w->dk / 32};
     if (kv->type == SLV_KV_Q8)
         a->kern->quantize(q, w->dk, 32, 1, w->q8 + c * w->dk, w->q8_scale + c * w->dk / 32, sums);
     w->state[c] = (struct state){.first = seen_first(a, i),
                                  .end = a->tok[i].pos + 1,
-                                 .span = w->span + c * w->dv,
-                                 .all = w->all + c * w->dv};
+                                 .block.o = w->block + c * w->dv,
+                                 .span.o = w->span + c * w->dv,
+                                 .all.o = w->all + c * w->dv};
 }
 
-/* The first of something is the something; what follows joins it. */
-static void join(const struct slv_kernels *kern, const float *o, float m, float l, size_t n,
-                 bool *has, float *acc, float *max, float *sum) {
+/* The first of something is the something, and gets its room for its own; what follows joins it. */
+static void join(const struct slv_kernels *kern, struct part *from, size_t n, bool *has,
+                 struct part *to) {
     if (*has) {
-        kern->attn_join(m, l, o, n, max, sum, acc);
+        kern->attn_join(from->max, from->sum, from->o, n, &to->max, &to->sum, to->o);
         return;
     }
-    memcpy(acc, o, n * sizeof *o);
-    *max = m;
-    *sum = l;
+    const struct part room = *to;
+    *to = *from;
+    *from = room;
     *has = true;
 }
 
@@ -107,8 +111,7 @@ static void end_span(const struct slv_attend *a, struct work *w) {
     for (size_t c = 0; c < w->n; c++) {
         struct state *s = &w->state[c];
         if (!s->in_span) continue;
-        join(a->kern, s->span, s->span_max, s->span_sum, w->dv, &s->has_all, s->all, &s->all_max,
-             &s->all_sum);
+        join(a->kern, &s->span, w->dv, &s->has_all, &s->all);
         s->in_span = false;
     }
 }
@@ -123,6 +126,7 @@ static void one_block(const struct slv_attend *a, const struct slv_kv *kv, size_
         const struct state *s = &w->state[c];
         if (s->end <= base || s->first >= base + SLV_KV_BLOCK) continue;
         q[n] = w->query[c];
+        q[n].out = s->block.o;
         q[n].first = s->first > base ? s->first - base : 0;
         q[n].last = s->end - base < SLV_KV_BLOCK ? s->end - base : SLV_KV_BLOCK;
         who[n++] = c;
@@ -135,8 +139,9 @@ static void one_block(const struct slv_attend *a, const struct slv_kv *kv, size_
     a->kern->attn[kv->type](&b, q, n);
     for (size_t k = 0; k < n; k++) {
         struct state *s = &w->state[who[k]];
-        join(a->kern, q[k].out, q[k].max, q[k].sum, w->dv, &s->in_span, s->span, &s->span_max,
-             &s->span_sum);
+        s->block.max = q[k].max;
+        s->block.sum = q[k].sum;
+        join(a->kern, &s->block, w->dv, &s->in_span, &s->span);
     }
 }
 
@@ -163,7 +168,7 @@ static void give(const struct slv_attend *a, const struct work *w, size_t c, siz
     const struct state *s = &w->state[c];
     float *out = a->out + i * a->ldo + head * a->h->head_v;
     for (size_t j = 0; j < a->h->head_v; j++)
-        out[j] = s->all[j] / s->all_sum;
+        out[j] = s->all.o[j] / s->all.sum;
 }
 
 /* The queries [from, to) of tokens that share a cache, counted token by token over the group's
@@ -221,9 +226,9 @@ static void one_span(const struct slv_attend *a, size_t i, size_t kv_head, size_
         for (size_t k = from; k < to; k++) {
             const struct state *s = &w->state[k - from];
             float *part = part_of(a, i, kv_head * g + k, spans, span);
-            part[0] = s->all_max;
-            part[1] = s->all_sum;
-            memcpy(part + 16, s->all, w->dv * sizeof *part);
+            part[0] = s->all.max;
+            part[1] = s->all.sum;
+            memcpy(part + 16, s->all.o, w->dv * sizeof *part);
         }
     }
 }
@@ -254,12 +259,13 @@ void slv_attend_run(const struct slv_attend *a, size_t from, size_t to) {
 static void finish_head(const struct slv_attend *a, size_t i, size_t head, size_t spans, size_t d0,
                         size_t d1) {
     _Alignas(64) float acc[SLV_MAX_HEAD_DIM];
-    float max = 0.0f, sum = 0.0f;
-    bool has = false;
     const size_t begin = d0 / 16 * 16, n = (d1 - begin + 15) / 16 * 16;
-    for (size_t s = 0; s < n_spans(a, i); s++) {
+    const float *first = part_of(a, i, head, spans, 0);
+    float max = first[0], sum = first[1];
+    memcpy(acc, first + 16 + begin, n * sizeof *acc);
+    for (size_t s = 1; s < n_spans(a, i); s++) {
         const float *part = part_of(a, i, head, spans, s);
-        join(a->kern, part + 16 + begin, part[0], part[1], n, &has, acc, &max, &sum);
+        a->kern->attn_join(part[0], part[1], part + 16 + begin, n, &max, &sum, acc);
     }
     float *out = a->out + i * a->ldo + head * a->h->head_v;
     for (size_t j = d0; j < d1; j++)
