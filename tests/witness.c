@@ -95,7 +95,10 @@ void witness(struct slv_model *m, const struct how *how, bool plain, struct seen
         assert_non_null(l);
         memcpy(ret->logits, l, m->h.n_vocab * sizeof *l);
         int32_t more[3] = {how->prompt[0], how->prompt[1], how->prompt[2]};
-        if (turn || slv_session_feed(s, more, 3, NULL)) break;
+        if (turn) break;
+        int rc = slv_session_feed(s, more, 3, NULL);
+        if (rc == SLV_E_CANCELLED) ret->rc = rc; /* asked for with the last piece */
+        if (rc) break;
     }
     slv_session_close(s);
 }
