@@ -39,13 +39,16 @@ struct mm_open {
 INLINE int mm_bias(struct mm_form f) { return mm_signed(f) ? SIGNED_BIAS : f.bias; }
 INLINE bool mm_paired(struct mm_form f) { return f.min || mm_bias(f); }
 
+/* Whether that differs between rows or between the halves of a chunk: else it is one number. */
+INLINE bool mm_pairs_differ(struct mm_form f) { return f.sub || f.fsub; }
+
 /* What the pair of sums of chunk i is multiplied by; with a float scale for each 16, of half i % 2
  * of chunk i / 2. `sc` and `mn` are the block's. */
 INLINE vp mm_pair(struct mm_form f, const int8_t *sc, const int8_t *mn, int i) {
     static const int8_t none[ROWS], one[ROWS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const int times = f.min ? 1 : mm_bias(f);
+    if (!mm_pairs_differ(f)) return vp_repeat((int32_t)((uint16_t)times * 0x10001u));
     if (f.fsub) return vp_pairs(i % 2 ? none : one, i % 2 ? one : none, times);
-    if (!f.sub) return vp_repeat((int32_t)((uint16_t)times * 0x10001u));
     const int8_t *by = f.min ? mn : sc;
     return vp_pairs(by + 32 * i / f.sub * ROWS, by + (32 * i + 16) / f.sub * ROWS, times);
 }
@@ -64,7 +67,7 @@ INLINE vb mm_get_code(struct mm_form f, const struct mm_from *b, int i, int g) {
 }
 
 INLINE vp mm_get_pair(struct mm_form f, const struct mm_from *b, int i) {
-    return b->open && (f.sub || f.fsub) ? vp_load(b->open->pair[i]) : mm_pair(f, b->sc, b->mn, i);
+    return b->open && mm_pairs_differ(f) ? vp_load(b->open->pair[i]) : mm_pair(f, b->sc, b->mn, i);
 }
 
 /* Of the groups [g0, g0 + ng) the i-th to be multiplied: those that lie in one vector follow each

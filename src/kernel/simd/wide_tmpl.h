@@ -29,7 +29,7 @@ INLINE void wd_open(struct mm_form f, const struct slv_layout *l, const uint8_t 
             vb_store(e->u[i] + 64 * (g + 1), v);
         }
     }
-    if (!f.sub && !f.fsub) return;
+    if (!mm_pairs_differ(f)) return;
     const int pairs = at.block / (f.fsub ? f.fsub : 32);
     for (int i = 0; mm_paired(f) && i < pairs; i++)
         vp_store(e->pair[i], mm_pair(f, sc, mn, i));
