@@ -16,11 +16,10 @@
 #include "base/clock.h"
 #include "base/cores.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <limits.h>
 #include <linux/futex.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -225,20 +224,11 @@ int slv_team_open(size_t n, struct slv_team **ret) {
     if (!t) return SLV_E_NOMEM;
     *t = (struct slv_team){.n = n};
     measure_relax(t);
-    /* Signals belong to the program's own threads, but for those that a thread's own instruction
-     * raises: blocked, they would end the process past any handler. */
-    static const int own[] = {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP};
-    sigset_t all, old;
-    sigfillset(&all);
-    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
-        sigdelset(&all, own[i]);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     size_t i = 1;
     for (; i < n; i++) {
         t->members[i] = (struct member){.team = t, .ith = i};
-        if (pthread_create(&t->members[i].thread, NULL, worker, &t->members[i])) break;
+        if (slv_thread_start(&t->members[i].thread, worker, &t->members[i])) break;
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (i < n) {
         stop_workers(t, i);
         slv_mem_free(t);
