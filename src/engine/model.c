@@ -79,16 +79,27 @@ static uint32_t threads_or_all(uint32_t n) {
     return n > SLV_TEAM_MAX ? SLV_TEAM_MAX : n;
 }
 
-static int pack(struct slv_model *m, const struct slv_model_opts *o, struct slv_err *err) {
+static int load_words(struct slv_model *m, struct slv_err *err) {
+    int rc = slv_tokenizer_open(m->gguf, &m->tokenizer, err);
+    if (!rc) rc = check_vocabulary(m, err);
+    if (!rc) rc = read_texts(m, err);
+    if (!rc) compile_template(m);
+    return rc;
+}
+
+/* A packed file comes first, because its tiles are checked while words are read; packing is long,
+ * and comes when all the rest is found to be right. */
+static int load_tiles_and_words(struct slv_model *m, const struct slv_model_opts *o,
+                                struct slv_err *err) {
+    const struct slv_repack_model rm = {m->gguf, &m->h, &m->w};
+    const uint32_t n = threads_or_all(o->threads);
     struct slv_team *team;
-    uint32_t n = threads_or_all(o->threads);
     int rc = slv_team_open(n, &team);
     if (rc) return slv_err_set(err, rc, "cannot start %u threads", n);
-    const struct slv_repack_model rm = {m->gguf, &m->h, &m->w};
-    rc = slv_repack_load(&rm, team, o, &m->cached, &m->repack, err);
+    rc = slv_repack_open(&rm, team, o, &m->cached, &m->repack, err);
+    if (!rc) rc = load_words(m, err);
+    if (!rc && !m->cached) rc = slv_repack_pack(&rm, team, o, m->repack, err);
     slv_team_close(team);
-    if (!rc && slv_plan_init(&m->plan, &m->h, &m->w))
-        rc = slv_err_set(err, SLV_E_NOMEM, "out of memory");
     return rc;
 }
 
@@ -96,13 +107,9 @@ static int load(struct slv_model *m, const struct slv_model_opts *o, struct slv_
     int rc = choose_cpu(m, o->cpu, err);
     if (!rc) rc = slv_hparams_read(m->gguf, &m->h, err);
     if (!rc) rc = slv_weights_find(m->gguf, &m->h, &m->w, err);
-    if (!rc) rc = slv_tokenizer_open(m->gguf, &m->tokenizer, err);
-    if (!rc) rc = check_vocabulary(m, err);
-    if (!rc) rc = read_texts(m, err);
+    if (!rc) rc = o->inspect ? load_words(m, err) : load_tiles_and_words(m, o, err);
     if (rc) return rc;
     count_params(m);
-    compile_template(m);
-    if (!o->inspect) return pack(m, o, err);
     if (slv_plan_init(&m->plan, &m->h, &m->w))
         return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     return 0;

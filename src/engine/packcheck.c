@@ -1,8 +1,8 @@
 /* packcheck.c: see packcheck.h. */
 #include "engine/packcheck.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
@@ -15,6 +15,9 @@ struct slv_packcheck {
     slv_packcheck_mend mend;
     void *ctx;
     pthread_mutex_t mending;
+    pthread_t ahead;
+    bool threaded;       /* `ahead` is to be joined */
+    _Atomic bool needed; /* it has to end */
     _Atomic bool bad;
     _Atomic size_t left;     /* pieces that are not RIGHT yet */
     _Atomic uint8_t state[]; /* of each piece */
@@ -41,6 +44,8 @@ int slv_packcheck_new(struct slv_packfile *file, slv_packcheck_mend mend, void *
 
 void slv_packcheck_free(struct slv_packcheck *c) {
     if (!c) return;
+    atomic_store(&c->needed, true);
+    if (c->threaded) pthread_join(c->ahead, NULL);
     slv_packfile_close(&c->file);
     pthread_mutex_destroy(&c->mending);
     slv_mem_free(c);
@@ -59,29 +64,52 @@ static bool mend(struct slv_packcheck *c, size_t from, size_t to) {
 
 /* The piece is BUSY and this thread's. Bad and not mended it is UNKNOWN again: there may be memory
  * another time. */
-static bool check(struct slv_packcheck *c, size_t i) {
+static bool check(struct slv_packcheck *c, size_t i, bool may_mend) {
     const size_t from = i * SLV_PACK_PIECE, left = c->file.tile_bytes - from;
     const size_t to = from + (left < SLV_PACK_PIECE ? left : SLV_PACK_PIECE);
-    bool right = slv_packfile_check(&c->file, i, i + 1) || mend(c, from, to);
+    bool right = slv_packfile_check(&c->file, i, i + 1) || (may_mend && mend(c, from, to));
     atomic_store_explicit(&c->state[i], right ? RIGHT : UNKNOWN, memory_order_release);
     if (right) atomic_fetch_sub_explicit(&c->left, 1, memory_order_release);
     return right;
 }
 
+/* Makes the piece this thread's if it is UNKNOWN; returns what it was. */
+static enum state claim(struct slv_packcheck *c, size_t i) {
+    uint8_t state = UNKNOWN;
+    atomic_compare_exchange_strong_explicit(&c->state[i], &state, BUSY, memory_order_acquire,
+                                            memory_order_acquire);
+    return (enum state)state;
+}
+
 static bool need_piece(struct slv_packcheck *c, size_t i) {
     for (;;) {
-        uint8_t state = UNKNOWN;
-        if (atomic_compare_exchange_strong_explicit(&c->state[i], &state, BUSY,
-                                                    memory_order_acquire, memory_order_acquire))
-            return check(c, i);
-        if (state == RIGHT) return true;
+        enum state was = claim(c, i);
+        if (was == UNKNOWN) return check(c, i, true);
+        if (was == RIGHT) return true;
         sched_yield();
     }
 }
 
+/* Bad pieces are left to those who need them. */
+static void *go_ahead(void *arg) {
+    struct slv_packcheck *c = arg;
+    for (size_t i = 0; i < c->file.n_pieces && !atomic_load(&c->needed); i++)
+        if (claim(c, i) == UNKNOWN) check(c, i, false);
+    return NULL;
+}
+
+void slv_packcheck_ahead(struct slv_packcheck *c) {
+    c->threaded = !slv_thread_start(&c->ahead, go_ahead, c);
+}
+
+size_t slv_packcheck_left(const struct slv_packcheck *c) {
+    return atomic_load_explicit(&c->left, memory_order_acquire);
+}
+
 bool slv_packcheck_need(struct slv_packcheck *c, size_t from, size_t to) {
     bool right = true;
-    if (!atomic_load_explicit(&c->left, memory_order_acquire)) return true;
+    if (!slv_packcheck_left(c)) return true;
+    if (!atomic_load_explicit(&c->needed, memory_order_relaxed)) atomic_store(&c->needed, true);
     for (size_t i = from / SLV_PACK_PIECE; i * SLV_PACK_PIECE < to; i++)
         right &= need_piece(c, i);
     return right;

@@ -4,12 +4,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sum.h"
+#include "base/thread.h"
 #include "engine/packcheck.h"
 #include "engine/packfile.h"
 #include "engine/packfolder.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -212,12 +211,7 @@ static void begin_file(struct slv_repack *r) {
 
 static void start_writing(struct slv_repack *r) {
     begin_file(r);
-    if (!r->begun) return;
-    sigset_t all, old; /* signals belong to the program's own threads */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    r->threaded = !pthread_create(&r->thread, NULL, writer, r);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (r->begun) r->threaded = !slv_thread_start(&r->thread, writer, r);
 }
 
 /* A file of which a piece was bad: the tiles in memory are right again and go into another. */
@@ -272,38 +266,29 @@ static int new_repack(const struct slv_repack_model *m, const struct slv_model_o
     return rc;
 }
 
-static int plain(const struct slv_repack_model *m, struct slv_team *team,
-                 const struct slv_model_opts *o, bool *ret_cached, struct slv_repack **ret,
-                 struct slv_err *err) {
-    int rc = slv_weights_pack(m->w, m->h, team, o, NULL, err);
-    if (rc) return rc;
-    *ret_cached = false;
-    *ret = NULL;
-    return 0;
-}
-
-int slv_repack_load(const struct slv_repack_model *m, struct slv_team *team,
+int slv_repack_open(const struct slv_repack_model *m, struct slv_team *team,
                     const struct slv_model_opts *opts, bool *ret_cached, struct slv_repack **ret,
                     struct slv_err *err) {
     struct slv_repack *r = NULL;
-    if (!opts->packed || !slv_gguf_is_file(m->gguf))
-        return plain(m, team, opts, ret_cached, ret, err);
+    *ret_cached = false;
+    *ret = NULL;
+    if (!opts->packed || !slv_gguf_is_file(m->gguf)) return 0;
     int rc = new_repack(m, opts, &r);
     if (rc) return slv_err_set(err, rc, "packed weights: %s", slv_strerror(rc));
-    rc = slv_packfolder_make(r->folder, &r->err);
-    if (rc) {
+    if (slv_packfolder_make(r->folder, &r->err)) {
         note(opts, &r->err, "packed weights are not kept");
         repack_free(r);
-        return plain(m, team, opts, ret_cached, ret, err);
+        return 0;
     }
-    bool cached = load_file(r, team);
-    if (!cached) rc = slv_weights_pack(m->w, m->h, team, opts, &r->content, err);
-    if (rc) {
-        repack_free(r);
-        return rc;
-    }
-    if (!cached) start_writing(r);
-    *ret_cached = cached;
+    *ret_cached = load_file(r, team);
+    if (*ret_cached && slv_team_size(team) > 1) slv_packcheck_ahead(m->w->check);
     *ret = r;
     return 0;
+}
+
+int slv_repack_pack(const struct slv_repack_model *m, struct slv_team *team,
+                    const struct slv_model_opts *opts, struct slv_repack *r, struct slv_err *err) {
+    int rc = slv_weights_pack(m->w, m->h, team, opts, r ? &r->content : NULL, err);
+    if (!rc && r) start_writing(r);
+    return rc;
 }

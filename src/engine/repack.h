@@ -30,11 +30,16 @@ struct slv_repack_model {
     struct slv_weights *w;
 };
 
-/* Fills in m->w's tiles. opts->packed NULL: packs them. *ret_cached: they came from a file. *ret
+/* Looks for the model's file in opts->packed: *ret_cached, its tiles are m->w's from now on. *ret
  * (NULL without a folder) needs what is in m until slv_repack_finish, and m->w's tiles need it when
  * they are first used. SLV_E_NOMEM. */
-int slv_repack_load(const struct slv_repack_model *m, struct slv_team *team,
+int slv_repack_open(const struct slv_repack_model *m, struct slv_team *team,
                     const struct slv_model_opts *opts, bool *ret_cached, struct slv_repack **ret,
+                    struct slv_err *err) SLV_MUST_USE;
+
+/* Packs m->w's tiles, and begins to write the file if r is not NULL. SLV_E_NOMEM. */
+int slv_repack_pack(const struct slv_repack_model *m, struct slv_team *team,
+                    const struct slv_model_opts *opts, struct slv_repack *r,
                     struct slv_err *err) SLV_MUST_USE;
 
 /* Completes the file, or drops it where opts->keeping says so. NULL is taken. */

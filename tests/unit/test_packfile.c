@@ -20,6 +20,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -450,8 +451,8 @@ static void *use_some(void *arg) {
     return NULL;
 }
 
-/* Pieces of `bad` are damaged in the file; how many were mended. */
-static int used_by_many(const size_t *bad, size_t n_bad) {
+/* Pieces of `bad` are damaged in the file; how many were mended. ahead: one goes before the users. */
+static int used_by_many(const size_t *bad, size_t n_bad, bool ahead) {
     const struct slv_pack_id id = an_id();
     struct slv_packfile f;
     pthread_t t[USERS];
@@ -461,6 +462,7 @@ static int used_by_many(const size_t *bad, size_t n_bad) {
     assert_int_equal(slv_packfile_open(path, &id, &f, &err), 0);
     struct use u = {.mapped = f.tiles};
     assert_int_equal(slv_packcheck_new(&f, mend_from_memory, &u, &u.check), 0);
+    if (ahead) slv_packcheck_ahead(u.check);
     for (size_t i = 0; i < USERS; i++)
         assert_int_equal(pthread_create(&t[i], NULL, use_some, &u), 0);
     for (size_t i = 0; i < USERS; i++)
@@ -479,6 +481,26 @@ static void limit_data(bool on) {
     if (on) assert_int_equal(getrlimit(RLIMIT_DATA, &old), 0);
     const struct rlimit least = {4096, old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_DATA, on ? &least : &old), 0);
+}
+
+static void who_goes_ahead_checks_all_and_mends_nothing(void **state) {
+    const struct slv_pack_id id = an_id();
+    struct slv_packfile f;
+    (void)state;
+    assert_int_equal(write_file(&id), 0);
+    flip(path, TILES_AT + SLV_PACK_PIECE, 1);
+    assert_int_equal(slv_packfile_open(path, &id, &f, &err), 0);
+    struct use u = {.mapped = f.tiles};
+    assert_int_equal(slv_packcheck_new(&f, mend_from_memory, &u, &u.check), 0);
+    assert_int_equal(slv_packcheck_left(u.check), (TILE_BYTES - 1) / SLV_PACK_PIECE + 1);
+    slv_packcheck_ahead(u.check);
+    while (slv_packcheck_left(u.check) != 1)
+        sched_yield();
+    assert_true(!slv_packcheck_bad(u.check) && atomic_load(&u.mended) == 0);
+    assert_true(slv_packcheck_need(u.check, 0, TILE_BYTES));
+    assert_true(slv_packcheck_bad(u.check) && atomic_load(&u.mended) == 1);
+    assert_memory_equal(u.mapped, tiles, TILE_BYTES);
+    slv_packcheck_free(u.check);
 }
 
 static void without_memory_a_bad_piece_stays_unused_until_there_is_some(void **state) {
@@ -503,8 +525,10 @@ static void without_memory_a_bad_piece_stays_unused_until_there_is_some(void **s
 static void a_bad_piece_is_mended_once_whoever_needs_it(void **state) {
     const size_t bad[] = {0, 17, 2 * SLV_PACK_PIECE + 5, TILE_BYTES - 1};
     (void)state;
-    assert_int_equal(used_by_many(bad, 0), 0);
-    assert_int_equal(used_by_many(bad, 4), 3); /* two of them in one piece */
+    for (int ahead = 0; ahead < 2; ahead++) {
+        assert_int_equal(used_by_many(bad, 0, ahead), 0);
+        assert_int_equal(used_by_many(bad, 4, ahead), 3); /* two of them in one piece */
+    }
     const struct slv_pack_id id = an_id();
     assert_int_equal(read_file(&id), SLV_E_FORMAT); /* the file is as it was */
 }
@@ -759,6 +783,7 @@ int main(void) {
         TEST(files_that_others_may_write_are_not_trusted),
         TEST(a_stamp_is_changed_in_place),
         TEST(a_bad_piece_is_mended_once_whoever_needs_it),
+        TEST(who_goes_ahead_checks_all_and_mends_nothing),
         TEST(without_memory_a_bad_piece_stays_unused_until_there_is_some),
         TEST(a_step_without_memory_to_mend_fails_and_the_next_does_not),
         TEST(only_one_writes_and_leftovers_are_begun_anew),
