@@ -30,16 +30,15 @@ static uint32_t get_u32(struct reader *r, const char *name, int64_t missing, uin
                         uint32_t hi) {
     int64_t v = missing;
     const char *key = full_key(r, name);
-    enum slv_gguf_kind kind;
-    size_t n;
-    if (slv_gguf_arr(r->g, key, &kind, &n)) {
-        if (!n || n > SLV_MAX_LAYERS) {
+    struct slv_gguf_array a;
+    if (slv_gguf_arr(r->g, key, &a)) {
+        if (!a.n || a.n > SLV_MAX_LAYERS) {
             fail(r, name, "is not an array of one number a layer");
             return lo;
         }
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < a.n; i++) {
             int64_t e;
-            if (!slv_gguf_arr_i64(r->g, key, i, &e)) fail(r, name, "is not an array of numbers");
+            if (!slv_gguf_arr_i64(&a, i, &e)) fail(r, name, "is not an array of numbers");
             else if (i && e != v && !r->status)
                 r->status = slv_err_set(r->err, SLV_E_UNSUPPORTED, "key '%s': layers differ", key);
             else v = e;
@@ -78,8 +77,7 @@ static double ln(double x) { return slv_log64(x); }
 static float sqrt32(double x) { return (float)slv_exp64(0.5 * ln(x)); }
 
 static void read_shape(struct reader *r, struct slv_hparams *h) {
-    enum slv_gguf_kind kind;
-    size_t n = 0;
+    struct slv_gguf_array tokens;
     h->n_layer = get_u32(r, "block_count", -1, 1, SLV_MAX_LAYERS);
     h->n_embd = get_u32(r, "embedding_length", -1, 1, SLV_MAX_EMBD);
     h->n_head = get_u32(r, "attention.head_count", -1, 1, SLV_MAX_HEADS);
@@ -97,9 +95,9 @@ static void read_shape(struct reader *r, struct slv_hparams *h) {
                    ? 0
                    : get_u32(r, "rope.dimension_count", h->head_k, 2, h->head_k);
     if (h->n_rot % 2) fail(r, "rope.dimension_count", "is odd");
-    if (slv_gguf_arr(r->g, "tokenizer.ggml.tokens", &kind, &n) && n) {
-        if (n > SLV_MAX_VOCAB) fail(r, "vocab_size", "the vocabulary is too large");
-        h->n_vocab = (uint32_t)n;
+    if (slv_gguf_arr(r->g, "tokenizer.ggml.tokens", &tokens) && tokens.n) {
+        if (tokens.n > SLV_MAX_VOCAB) fail(r, "vocab_size", "the vocabulary is too large");
+        h->n_vocab = (uint32_t)tokens.n;
         if (get_u32(r, "vocab_size", h->n_vocab, 1, SLV_MAX_VOCAB) != h->n_vocab)
             fail(r, "vocab_size", "is not the number of tokens");
     } else {
@@ -113,11 +111,10 @@ static void read_windows(struct reader *r, struct slv_hparams *h) {
     h->window = get_u32(r, "attention.sliding_window", f->window_default, 0, UINT32_MAX);
     if (!h->window) return;
     const char *key = full_key(r, "attention.sliding_window_pattern");
-    enum slv_gguf_kind kind;
-    size_t n;
-    if (slv_gguf_arr(r->g, key, &kind, &n)) {
+    struct slv_gguf_array a;
+    if (slv_gguf_arr(r->g, key, &a)) {
         for (size_t i = 0; i < h->n_layer && !r->status; i++)
-            if (!slv_gguf_arr_bool(r->g, key, i, &h->windowed[i]))
+            if (!slv_gguf_arr_bool(&a, i, &h->windowed[i]))
                 fail(r, "attention.sliding_window_pattern", "is not one flag a layer");
         return;
     }

@@ -52,17 +52,17 @@ static int choose_cpu(struct slv_model *m, const char *cap, struct slv_err *err)
 
 /* The vocabulary fits the model, and what nothing here reads does not contradict it. */
 static int check_vocabulary(const struct slv_model *m, struct slv_err *err) {
-    size_t n = slv_tokenizer_size(m->tokenizer), n_scores;
+    const size_t n = slv_tokenizer_size(m->tokenizer);
     static const char pad[] = "tokenizer.ggml.padding_token_id", scores[] = "tokenizer.ggml.scores";
-    enum slv_gguf_kind kind;
+    struct slv_gguf_array a;
     int64_t id = -1;
     if (n != m->h.n_vocab)
         return slv_err_set(err, SLV_E_FORMAT, "the vocabulary has %zu tokens, the model %u", n,
                            m->h.n_vocab);
     if (slv_gguf_i64(m->gguf, pad, &id) && id >= (int64_t)n)
         return slv_err_set(err, SLV_E_FORMAT, "%s: %lld is not a token", pad, (long long)id);
-    if (slv_gguf_arr(m->gguf, scores, &kind, &n_scores) && n_scores != n)
-        return slv_err_set(err, SLV_E_FORMAT, "%s: %zu for %zu tokens", scores, n_scores, n);
+    if (slv_gguf_arr(m->gguf, scores, &a) && a.n != n)
+        return slv_err_set(err, SLV_E_FORMAT, "%s: %zu for %zu tokens", scores, a.n, n);
     return 0;
 }
 

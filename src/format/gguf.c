@@ -302,47 +302,38 @@ bool slv_gguf_str(const struct slv_gguf *g, const char *key, struct slv_str *ret
     return true;
 }
 
-bool slv_gguf_arr(const struct slv_gguf *g, const char *key, enum slv_gguf_kind *ret_kind,
-                  size_t *ret_n) {
+bool slv_gguf_arr(const struct slv_gguf *g, const char *key, struct slv_gguf_array *ret) {
     const struct gguf_kv *kv = gguf_kvs_find(&g->kvs, key);
+    *ret = (struct slv_gguf_array){0};
     if (!kv || kv->kind != SLV_GGUF_ARRAY) return false;
-    *ret_kind = (enum slv_gguf_kind)kv->elem;
-    *ret_n = (size_t)kv->n;
+    *ret = (struct slv_gguf_array){(enum slv_gguf_kind)kv->elem, (size_t)kv->n, kv};
     return true;
 }
 
-/* Element i of an array of numbers or bools, with its kind; NULL if there is none. */
-static const unsigned char *element(const struct slv_gguf *g, const char *key, size_t i,
-                                    unsigned *ret_kind) {
-    const struct gguf_kv *kv = gguf_kvs_find(&g->kvs, key);
-    if (!kv || kv->kind != SLV_GGUF_ARRAY || i >= kv->n) return NULL;
-    size_t size = gguf_kind_size(kv->elem);
-    *ret_kind = kv->elem;
-    return size ? kv->value + i * size : NULL;
+/* Element i of an array of numbers or bools; NULL if there is none. */
+static const unsigned char *element(const struct slv_gguf_array *a, size_t i) {
+    size_t size = i < a->n ? gguf_kind_size(a->kind) : 0;
+    return size ? a->kv->value + i * size : NULL;
 }
 
-bool slv_gguf_arr_i64(const struct slv_gguf *g, const char *key, size_t i, int64_t *ret) {
-    unsigned kind;
-    const unsigned char *p = element(g, key, i, &kind);
-    return p && gguf_load_i64(kind, p, ret);
+bool slv_gguf_arr_i64(const struct slv_gguf_array *a, size_t i, int64_t *ret) {
+    const unsigned char *p = element(a, i);
+    return p && gguf_load_i64(a->kind, p, ret);
 }
 
-bool slv_gguf_arr_f32(const struct slv_gguf *g, const char *key, size_t i, float *ret) {
-    unsigned kind;
-    const unsigned char *p = element(g, key, i, &kind);
-    return p && gguf_load_f32(kind, p, ret);
+bool slv_gguf_arr_f32(const struct slv_gguf_array *a, size_t i, float *ret) {
+    const unsigned char *p = element(a, i);
+    return p && gguf_load_f32(a->kind, p, ret);
 }
 
-bool slv_gguf_arr_bool(const struct slv_gguf *g, const char *key, size_t i, bool *ret) {
-    unsigned kind;
-    const unsigned char *p = element(g, key, i, &kind);
-    return p && to_bool(kind, p, ret);
+bool slv_gguf_arr_bool(const struct slv_gguf_array *a, size_t i, bool *ret) {
+    const unsigned char *p = element(a, i);
+    return p && to_bool(a->kind, p, ret);
 }
 
-bool slv_gguf_arr_str(const struct slv_gguf *g, const char *key, size_t i, struct slv_str *ret) {
-    const struct gguf_kv *kv = gguf_kvs_find(&g->kvs, key);
-    if (!kv || !kv->strings || i >= kv->n) return false;
-    const unsigned char *p = kv->value + kv->strings[i];
+bool slv_gguf_arr_str(const struct slv_gguf_array *a, size_t i, struct slv_str *ret) {
+    if (i >= a->n || !a->kv->strings) return false;
+    const unsigned char *p = a->kv->value + a->kv->strings[i];
     *ret = (struct slv_str){(const char *)p + 8, (size_t)gguf_load_u64(p)};
     return true;
 }

@@ -96,15 +96,22 @@ bool slv_gguf_f32(const struct slv_gguf *g, const char *key, float *ret);
 bool slv_gguf_bool(const struct slv_gguf *g, const char *key, bool *ret);
 bool slv_gguf_str(const struct slv_gguf *g, const char *key, struct slv_str *ret);
 
-/* Arrays: the kind of the elements and their number; false if there is no array of this name. Of an
- * array of arrays the elements cannot be read. Elements convert as above. Out-of-range i or the
- * wrong kind gives false. Element access is O(1), for strings too. */
-bool slv_gguf_arr(const struct slv_gguf *g, const char *key, enum slv_gguf_kind *ret_kind,
-                  size_t *ret_n);
-bool slv_gguf_arr_i64(const struct slv_gguf *g, const char *key, size_t i, int64_t *ret);
-bool slv_gguf_arr_f32(const struct slv_gguf *g, const char *key, size_t i, float *ret);
-bool slv_gguf_arr_bool(const struct slv_gguf *g, const char *key, size_t i, bool *ret);
-bool slv_gguf_arr_str(const struct slv_gguf *g, const char *key, size_t i, struct slv_str *ret);
+/* n elements of a kind; lives as long as the file is open. */
+struct slv_gguf_array {
+    enum slv_gguf_kind kind;
+    size_t n;
+    const struct gguf_kv *kv;
+};
+
+/* False, and an array of no elements, if there is no array of this name. */
+bool slv_gguf_arr(const struct slv_gguf *g, const char *key, struct slv_gguf_array *ret);
+
+/* Element i, converted as above; of an array of arrays none can be read. Out-of-range i or the
+ * wrong kind gives false. O(1), for strings too. */
+bool slv_gguf_arr_i64(const struct slv_gguf_array *a, size_t i, int64_t *ret);
+bool slv_gguf_arr_f32(const struct slv_gguf_array *a, size_t i, float *ret);
+bool slv_gguf_arr_bool(const struct slv_gguf_array *a, size_t i, bool *ret);
+bool slv_gguf_arr_str(const struct slv_gguf_array *a, size_t i, struct slv_str *ret);
 
 /* Metadata by position in the file, for `show`: key and kind of entry i, false past the end. */
 bool slv_gguf_kv_at(const struct slv_gguf *g, size_t i, struct slv_str *ret_key,

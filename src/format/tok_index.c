@@ -120,12 +120,12 @@ static bool cut_merge(struct slv_str row, struct slv_str *ret_left, struct slv_s
 }
 
 /* Reads row i: the ids of both sides and of what they make. */
-static int read_merge(const struct slv_tokenizer *t, const struct slv_gguf *g, size_t i,
+static int read_merge(const struct slv_tokenizer *t, const struct slv_gguf_array *rows, size_t i,
                       struct slv_buf *joined, uint64_t *ret_key, int32_t *ret_id,
                       struct slv_err *err) {
     static const char key[] = "tokenizer.ggml.merges";
     struct slv_str row, a, b;
-    if (!slv_gguf_arr_str(g, key, i, &row) || !cut_merge(row, &a, &b))
+    if (!slv_gguf_arr_str(rows, i, &row) || !cut_merge(row, &a, &b))
         return slv_err_set(err, SLV_E_FORMAT, "%s[%zu] is not two pieces and a space", key, i);
     int32_t left = slv_tokenizer_find(t, a.p, a.n), right = slv_tokenizer_find(t, b.p, b.n);
     slv_buf_clear(joined);
@@ -157,10 +157,10 @@ static int put_merge(struct slv_tokenizer *t, uint64_t key, size_t rank, int32_t
 }
 
 int slv_tok_merges_load(struct slv_tokenizer *t, const struct slv_gguf *g, struct slv_err *err) {
-    enum slv_gguf_kind kind;
-    size_t n;
-    if (!slv_gguf_arr(g, "tokenizer.ggml.merges", &kind, &n) || kind != SLV_GGUF_STR)
+    struct slv_gguf_array rows;
+    if (!slv_gguf_arr(g, "tokenizer.ggml.merges", &rows) || rows.kind != SLV_GGUF_STR)
         return slv_err_set(err, SLV_E_FORMAT, "tokenizer.ggml.merges is not an array of strings");
+    const size_t n = rows.n;
     if (n > 4 * (size_t)SLV_TOK_MAX_PIECES)
         return slv_err_set(err, SLV_E_FORMAT, "tokenizer.ggml.merges: %zu are too many", n);
     t->merge_cap = table_size(n);
@@ -172,7 +172,7 @@ int slv_tok_merges_load(struct slv_tokenizer *t, const struct slv_gguf *g, struc
     for (size_t i = 0; !rc && i < n; i++) {
         uint64_t key = 0;
         int32_t id = 0;
-        rc = read_merge(t, g, i, &joined, &key, &id, err);
+        rc = read_merge(t, &rows, i, &joined, &key, &id, err);
         if (!rc && put_merge(t, key, i, id))
             rc = slv_err_set(err, SLV_E_FORMAT,
                              "tokenizer.ggml.merges[%zu]: the merges collide beyond measure", i);

@@ -176,17 +176,17 @@ int slv_tok_unigram(struct slv_tok_work *w, const char *s, size_t n) {
 
 static int load_charsmap(struct slv_tokenizer *t, const struct slv_gguf *g, struct slv_err *err) {
     static const char key[] = "tokenizer.ggml.precompiled_charsmap";
-    enum slv_gguf_kind kind;
-    size_t n;
+    struct slv_gguf_array a;
     if (!slv_gguf_has(g, key)) return 0;
-    if (!slv_gguf_arr(g, key, &kind, &n) || (kind != SLV_GGUF_U8 && kind != SLV_GGUF_I8))
+    if (!slv_gguf_arr(g, key, &a) || (a.kind != SLV_GGUF_U8 && a.kind != SLV_GGUF_I8))
         return slv_err_set(err, SLV_E_FORMAT, "%s is not an array of bytes", key);
+    const size_t n = a.n;
     if (!n) return 0;
     if (!(t->charsmap = slv_mem_alloc(n)))
         return slv_err_set(err, SLV_E_NOMEM, "out of memory for %s", key);
     for (size_t i = 0; i < n; i++) {
         int64_t v = 0;
-        if (!slv_gguf_arr_i64(g, key, i, &v)) break;
+        if (!slv_gguf_arr_i64(&a, i, &v)) break;
         t->charsmap[i] = (unsigned char)v;
     }
     size_t array = n >= 4 ? load_u32(t->charsmap) : n;

@@ -17,10 +17,10 @@
 
 static int load_pieces(struct slv_tokenizer *t, const struct slv_gguf *g, struct slv_err *err) {
     static const char key[] = "tokenizer.ggml.tokens";
-    enum slv_gguf_kind kind;
-    size_t n;
-    if (!slv_gguf_arr(g, key, &kind, &n) || kind != SLV_GGUF_STR)
+    struct slv_gguf_array a;
+    if (!slv_gguf_arr(g, key, &a) || a.kind != SLV_GGUF_STR)
         return slv_err_set(err, SLV_E_FORMAT, "%s is not an array of strings", key);
+    const size_t n = a.n;
     if (!n || n > SLV_TOK_MAX_PIECES)
         return slv_err_set(err, SLV_E_FORMAT, "%s: %zu pieces, which is not 1 to %u", key, n,
                            SLV_TOK_MAX_PIECES);
@@ -30,7 +30,7 @@ static int load_pieces(struct slv_tokenizer *t, const struct slv_gguf *g, struct
     if (!t->piece || !t->attr)
         return slv_err_set(err, SLV_E_NOMEM, "out of memory for %zu pieces", n);
     for (size_t i = 0; i < n; i++) {
-        if (!slv_gguf_arr_str(g, key, i, &t->piece[i]))
+        if (!slv_gguf_arr_str(&a, i, &t->piece[i]))
             return slv_err_set(err, SLV_E_FORMAT, "%s[%zu] is not a string", key, i);
         if (t->piece[i].n > SLV_TOK_MAX_PIECE)
             return slv_err_set(err, SLV_E_FORMAT, "%s[%zu] has %zu bytes, over %u", key, i,
@@ -40,18 +40,18 @@ static int load_pieces(struct slv_tokenizer *t, const struct slv_gguf *g, struct
     return 0;
 }
 
-/* The length of an array that, if it is there, has one element a piece of the kinds allowed. */
-static int check_array(const struct slv_tokenizer *t, const struct slv_gguf *g, const char *key,
-                       unsigned kinds, bool *ret_there, struct slv_err *err) {
-    enum slv_gguf_kind kind;
-    size_t n;
-    *ret_there = slv_gguf_has(g, key);
-    if (!*ret_there) return 0;
-    if (!slv_gguf_arr(g, key, &kind, &n) || !(kinds >> kind & 1))
+/* An array that, if it is there, has an element for each piece, of the kinds allowed; else one of
+ * no elements. */
+static int find_array(const struct slv_tokenizer *t, const struct slv_gguf *g, const char *key,
+                      unsigned kinds, struct slv_gguf_array *ret, struct slv_err *err) {
+    bool there = slv_gguf_arr(g, key, ret);
+    if (!slv_gguf_has(g, key)) return 0;
+    if (!there || !(kinds >> ret->kind & 1))
         return slv_err_set(err, SLV_E_FORMAT, "%s is not an array of numbers of the right kind",
                            key);
-    if (n < t->n)
-        return slv_err_set(err, SLV_E_FORMAT, "%s has %zu entries for %u pieces", key, n, t->n);
+    if (ret->n < t->n)
+        return slv_err_set(err, SLV_E_FORMAT, "%s has %zu entries for %u pieces", key, ret->n,
+                           t->n);
     return 0;
 }
 
@@ -65,11 +65,11 @@ static int load_kinds(struct slv_tokenizer *t, const struct slv_gguf *g, struct 
     static const char key[] = "tokenizer.ggml.token_type";
     const unsigned ints = 1u << SLV_GGUF_I32 | 1u << SLV_GGUF_U32 | 1u << SLV_GGUF_U8 |
                           1u << SLV_GGUF_I8 | 1u << SLV_GGUF_U16 | 1u << SLV_GGUF_I16;
-    bool there;
-    int rc = check_array(t, g, key, ints, &there, err);
+    struct slv_gguf_array a;
+    int rc = find_array(t, g, key, ints, &a, err);
     for (uint32_t i = 0; !rc && i < t->n; i++) {
         int64_t v = SLV_TOKEN_NORMAL;
-        if (there && (!slv_gguf_arr_i64(g, key, i, &v) || v < 0 || v > SLV_TOKEN_BYTE))
+        if (a.n && (!slv_gguf_arr_i64(&a, i, &v) || v < 0 || v > SLV_TOKEN_BYTE))
             return slv_err_set(err, SLV_E_FORMAT, "%s[%u] is no kind of token", key, i);
         if (v == 0) v = SLV_TOKEN_UNUSED; /* "undefined" */
         t->attr[i] = (uint8_t)v;
@@ -83,19 +83,19 @@ static int load_kinds(struct slv_tokenizer *t, const struct slv_gguf *g, struct 
 
 static int load_scores(struct slv_tokenizer *t, const struct slv_gguf *g, struct slv_err *err) {
     static const char key[] = "tokenizer.ggml.scores";
-    bool there;
+    struct slv_gguf_array a;
     if (t->model != SLV_TOK_SPM && t->model != SLV_TOK_UNIGRAM) return 0;
-    int rc = check_array(t, g, key, 1u << SLV_GGUF_F32 | 1u << SLV_GGUF_I32, &there, err);
+    int rc = find_array(t, g, key, 1u << SLV_GGUF_F32 | 1u << SLV_GGUF_I32, &a, err);
     if (rc) return rc;
-    if (!there) return slv_err_set(err, SLV_E_FORMAT, "%s is missing", key);
+    if (!a.n) return slv_err_set(err, SLV_E_FORMAT, "%s is missing", key);
     t->score = slv_mem_calloc(t->n, sizeof *t->score);
     if (!t->score) return slv_err_set(err, SLV_E_NOMEM, "out of memory for the scores");
     for (uint32_t i = 0; i < t->n; i++) {
         int64_t v;
-        if (slv_gguf_arr_f32(g, key, i, &t->score[i])) {
+        if (slv_gguf_arr_f32(&a, i, &t->score[i])) {
             if (!isfinite(t->score[i]))
                 return slv_err_set(err, SLV_E_FORMAT, "%s[%u] is not a finite number", key, i);
-        } else if (slv_gguf_arr_i64(g, key, i, &v)) {
+        } else if (slv_gguf_arr_i64(&a, i, &v)) {
             t->score[i] = (float)v;
         }
     }

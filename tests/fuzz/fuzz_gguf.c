@@ -19,20 +19,19 @@ static void get(const struct slv_gguf *g, const char *key) {
     float f32;
     bool yes;
     struct slv_str s = {0};
-    enum slv_gguf_kind kind;
-    size_t n;
+    struct slv_gguf_array a;
     if (!slv_gguf_has(g, key)) abort();
     slv_gguf_u32(g, key, &u32);
     slv_gguf_i64(g, key, &i64);
     slv_gguf_f32(g, key, &f32);
     slv_gguf_bool(g, key, &yes);
     if (slv_gguf_str(g, key, &s)) touch(s);
-    if (!slv_gguf_arr(g, key, &kind, &n)) return;
-    for (size_t i = 0; i <= n; i += i < 1000 ? 1 : n / 100 + 1) {
-        slv_gguf_arr_i64(g, key, i, &i64);
-        slv_gguf_arr_f32(g, key, i, &f32);
-        slv_gguf_arr_bool(g, key, i, &yes);
-        if (slv_gguf_arr_str(g, key, i, &s)) touch(s);
+    if (!slv_gguf_arr(g, key, &a)) return;
+    for (size_t i = 0; i <= a.n; i += i < 1000 ? 1 : a.n / 100 + 1) {
+        slv_gguf_arr_i64(&a, i, &i64);
+        slv_gguf_arr_f32(&a, i, &f32);
+        slv_gguf_arr_bool(&a, i, &yes);
+        if (slv_gguf_arr_str(&a, i, &s)) touch(s);
     }
 }
 

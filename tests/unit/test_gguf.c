@@ -172,12 +172,19 @@ static void other_values_convert_as_documented(void **state) {
     assert_false(slv_gguf_str(g, "u8", &s));
     size_t n;
     enum slv_gguf_kind kind;
-    assert_false(slv_gguf_arr(g, "str", &kind, &n));
+    struct slv_gguf_array a;
+    assert_false(slv_gguf_arr(g, "str", &a) || a.n);
     for (n = 0; slv_gguf_kv_at(g, n, &s, &kind); n++)
         if (n == 1) assert_true(str_is(s, "i8") && kind == SLV_GGUF_I8);
     assert_int_equal(n, 14);
     slv_gguf_close(g);
     slv_buf_fini(&b);
+}
+
+static const struct slv_gguf_array *array(const struct slv_gguf *g, const char *key) {
+    static struct slv_gguf_array a;
+    assert_true(slv_gguf_arr(g, key, &a));
+    return &a;
 }
 
 static void arrays_are_read_by_element(void **state) {
@@ -193,33 +200,32 @@ static void arrays_are_read_by_element(void **state) {
     put_u32(&b, SLV_GGUF_STR), put_u64(&b, 1), put_str(&b, "x");
     put_u32(&b, SLV_GGUF_U8), put_u64(&b, 2), put(&b, "yz", 2);
     struct slv_gguf *g = parse(&b);
-    enum slv_gguf_kind kind;
-    size_t n;
+    struct slv_gguf_array a;
     int64_t i;
     float f;
     bool yes;
     struct slv_str s;
-    assert_true(slv_gguf_arr(g, "ints", &kind, &n) && kind == SLV_GGUF_I16 && n == 3);
-    assert_true(slv_gguf_arr_i64(g, "ints", 2, &i) && i == -32768);
-    assert_false(slv_gguf_arr_i64(g, "ints", 3, &i));
-    assert_false(slv_gguf_arr_i64(g, "ints", SIZE_MAX, &i));
-    assert_true(slv_gguf_arr_f32(g, "ints", 1, &f) && f == -1.0f);
-    assert_true(slv_gguf_arr_bool(g, "ints", 0, &yes) && yes);
-    assert_false(slv_gguf_arr_bool(g, "ints", 1, &yes));
-    assert_true(slv_gguf_arr_f32(g, "floats", 1, &f) && f == -2.5f);
-    assert_false(slv_gguf_arr_i64(g, "floats", 0, &i));
-    assert_true(slv_gguf_arr_bool(g, "bools", 1, &yes) && yes);
-    assert_true(slv_gguf_arr_str(g, "words", 0, &s) && str_is(s, "a"));
-    assert_true(slv_gguf_arr_str(g, "words", 1, &s) && str_is(s, ""));
-    assert_true(slv_gguf_arr_str(g, "words", 2, &s) && str_is(s, "ccc"));
-    assert_false(slv_gguf_arr_str(g, "words", 3, &s));
-    assert_false(slv_gguf_arr_i64(g, "words", 0, &i));
-    assert_false(slv_gguf_arr_str(g, "ints", 0, &s));
-    assert_true(slv_gguf_arr(g, "empty", &kind, &n) && n == 0);
-    assert_false(slv_gguf_arr_str(g, "empty", 0, &s));
-    assert_true(slv_gguf_arr(g, "nested", &kind, &n) && kind == SLV_GGUF_ARRAY && n == 2);
-    assert_false(slv_gguf_arr_str(g, "nested", 0, &s));
-    assert_false(slv_gguf_arr_i64(g, "nested", 1, &i));
+    assert_true(array(g, "ints")->kind == SLV_GGUF_I16 && array(g, "ints")->n == 3);
+    assert_true(slv_gguf_arr_i64(array(g, "ints"), 2, &i) && i == -32768);
+    assert_false(slv_gguf_arr_i64(array(g, "ints"), 3, &i));
+    assert_false(slv_gguf_arr_i64(array(g, "ints"), SIZE_MAX, &i));
+    assert_true(slv_gguf_arr_f32(array(g, "ints"), 1, &f) && f == -1.0f);
+    assert_true(slv_gguf_arr_bool(array(g, "ints"), 0, &yes) && yes);
+    assert_false(slv_gguf_arr_bool(array(g, "ints"), 1, &yes));
+    assert_true(slv_gguf_arr_f32(array(g, "floats"), 1, &f) && f == -2.5f);
+    assert_false(slv_gguf_arr_i64(array(g, "floats"), 0, &i));
+    assert_true(slv_gguf_arr_bool(array(g, "bools"), 1, &yes) && yes);
+    assert_true(slv_gguf_arr_str(array(g, "words"), 0, &s) && str_is(s, "a"));
+    assert_true(slv_gguf_arr_str(array(g, "words"), 1, &s) && str_is(s, ""));
+    assert_true(slv_gguf_arr_str(array(g, "words"), 2, &s) && str_is(s, "ccc"));
+    assert_false(slv_gguf_arr_str(array(g, "words"), 3, &s));
+    assert_false(slv_gguf_arr_i64(array(g, "words"), 0, &i));
+    assert_false(slv_gguf_arr_str(array(g, "ints"), 0, &s));
+    assert_true(slv_gguf_arr(g, "empty", &a) && a.n == 0);
+    assert_false(slv_gguf_arr_str(array(g, "empty"), 0, &s));
+    assert_true(array(g, "nested")->kind == SLV_GGUF_ARRAY && array(g, "nested")->n == 2);
+    assert_false(slv_gguf_arr_str(array(g, "nested"), 0, &s));
+    assert_false(slv_gguf_arr_i64(array(g, "nested"), 1, &i));
     assert_false(slv_gguf_i64(g, "ints", &i));
     assert_false(slv_gguf_str(g, "words", &s));
     slv_gguf_close(g);
@@ -357,7 +363,7 @@ static void split_models_open_as_one(void **state) {
     assert_true(*(const float *)slv_gguf_tensor(g, "c")->data == 0.0f);
     assert_true(*(const float *)slv_gguf_tensor(g, "a")->data == 1.0f);
     assert_true(*(const float *)slv_gguf_tensor(g, "b")->data == 2.0f);
-    assert_true(slv_gguf_arr_str(g, "words", 0, &word) && str_is(word, "w"));
+    assert_true(slv_gguf_arr_str(array(g, "words"), 0, &word) && str_is(word, "w"));
     uint64_t bytes = slv_gguf_file_bytes(g);
     slv_gguf_close(g);
     assert_true(bytes > 3 * 32);
