@@ -10,6 +10,7 @@
 #include "kernel/kernels.h"
 
 #define ROWS SLV_TILE_ROWS
+#define STRIP 64 /* columns that go over all tiles of a call before the next do */
 #define INLINE static inline __attribute__((always_inline))
 #ifndef UNROLL /* tests that emulate instructions have no use for straight code */
 #define UNROLL _Pragma("GCC unroll 16")

@@ -8,9 +8,21 @@
 #include "kernel/simd/few_tmpl.h"
 #include "kernel/simd/wide_tmpl.h"
 
+/* How often a tile is unpacked at most before that is done once for all columns; and whether it
+ * costs so little that it is never done for all: 4 or 8 bits of one scale. */
+#ifdef MM_ARRANGED
+#define MM_PASSES 1
+INLINE bool mm_plain(struct mm_form f) { return (void)f, false; }
+#else
+#define MM_PASSES 2
+INLINE bool mm_plain(struct mm_form f) {
+    return (f.bits == 4 || f.bits == 8) && !f.table && !f.sub && !f.fsub;
+}
+#endif
+
 INLINE void mm_int(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, size_t n,
                    size_t tile0, size_t tile1, float *out, size_t ldo) {
-    if (n <= COLS) fw_tiles(f, w, x, n, tile0, tile1, out, ldo);
+    if (mm_plain(f) || n <= COLS * MM_PASSES) fw_tiles(f, w, x, n, tile0, tile1, out, ldo);
     else wd_tiles(f, w, x, n, tile0, tile1, out, ldo);
 }
 

@@ -1,11 +1,8 @@
 /* wide_tmpl.h: a tile times several columns, block by block: each is unpacked once, to bytes, and
  * multiplied with all columns while it is in the nearest cache, so that the storage type is paid
- * for once.
+ * for once. A strip is what sums are held of at once, in that cache; a multiple of SLV_PANEL.
  */
 #include "kernel/simd/block_tmpl.h"
-
-/* Columns whose sums are held at once; a multiple of SLV_PANEL. */
-#define WIDE_STRIP 64
 
 /* What follows a block is asked for while it is unpacked; but a large one is more lines than the
  * first cache has on their way: its are asked for as it is multiplied for the first time. */
@@ -73,7 +70,7 @@ INLINE void wd_strip(struct mm_form f, const struct slv_mat *w, const struct slv
     const struct slv_layout *l = w->layout;
     const size_t block = f.block ? (size_t)f.block : l->block, act = f.fsub ? 32 : block;
     const size_t blocks = w->cols / block, bytes = w->tile_bytes / blocks;
-    vf acc[WIDE_STRIP];
+    vf acc[STRIP];
     for (size_t c = c0; c < c1; c++)
         acc[c - c0] = vf_zero();
     struct mm_open e;
@@ -96,8 +93,8 @@ INLINE void wd_strip(struct mm_form f, const struct slv_mat *w, const struct slv
  * few pages; the tiles, which are less, are unpacked once more for each. */
 INLINE void wd_tiles(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, size_t n,
                      size_t tile0, size_t tile1, float *out, size_t ldo) {
-    for (size_t c0 = 0; c0 < n; c0 += WIDE_STRIP) {
-        const size_t c1 = c0 + WIDE_STRIP < n ? c0 + WIDE_STRIP : n;
+    for (size_t c0 = 0; c0 < n; c0 += STRIP) {
+        const size_t c1 = c0 + STRIP < n ? c0 + STRIP : n;
         for (size_t t = tile0; t < tile1; t++)
             wd_strip(f, w, x, n, c0, c1, w->tiles + t * w->tile_bytes, out + t * ROWS, ldo);
     }
