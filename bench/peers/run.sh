@@ -9,7 +9,8 @@ sizes=$3
 mixes=$4
 shift 4
 peer=$("$here/build.sh" "$folder")
-models=$("$here/../../tools/get-model.sh" "$selvage")
+models=$folder/smollm2-135m-instruct-q4_1.gguf # the published one, by a name that tells
+ln -sf "$("$here/../../tools/get-model.sh" "$selvage")" "$models"
 for size in $sizes; do
     for mix in $mixes; do
         model=$folder/$size-$mix.gguf
