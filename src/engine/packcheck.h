@@ -1,8 +1,8 @@
 /* packcheck.h: the mapped tiles of a packed file (packfile.h), each piece of which is checked when
  * it is first used: so a start reads them once, for the first step, and not once more before.
  *
- * Where there is a thread to spare it may go ahead (slv_packcheck_ahead) while the rest of a model is
- * opened; from the first use on the threads of the step are better at it.
+ * Where there is a thread to spare it may go ahead (slv_packcheck_ahead) while the rest of a model
+ * is opened; from the first use on the threads of the step are better at it.
  *
  * Invariant: bytes that slv_packcheck_need has returned true for are as they were written, or have
  * been packed anew from the model by `mend`. Whoever needs a piece that another thread is checking

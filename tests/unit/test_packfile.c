@@ -451,7 +451,7 @@ static void *use_some(void *arg) {
     return NULL;
 }
 
-/* Pieces of `bad` are damaged in the file; how many were mended. ahead: one goes before the users. */
+/* Pieces of `bad` are damaged in the file; how many were mended. ahead: one goes before. */
 static int used_by_many(const size_t *bad, size_t n_bad, bool ahead) {
     const struct slv_pack_id id = an_id();
     struct slv_packfile f;
@@ -483,15 +483,20 @@ static void limit_data(bool on) {
     assert_int_equal(setrlimit(RLIMIT_DATA, on ? &least : &old), 0);
 }
 
-static void who_goes_ahead_checks_all_and_mends_nothing(void **state) {
+static void with_a_bad_second_piece(struct use *u) {
     const struct slv_pack_id id = an_id();
     struct slv_packfile f;
-    (void)state;
     assert_int_equal(write_file(&id), 0);
     flip(path, TILES_AT + SLV_PACK_PIECE, 1);
     assert_int_equal(slv_packfile_open(path, &id, &f, &err), 0);
-    struct use u = {.mapped = f.tiles};
-    assert_int_equal(slv_packcheck_new(&f, mend_from_memory, &u, &u.check), 0);
+    u->mapped = f.tiles;
+    assert_int_equal(slv_packcheck_new(&f, mend_from_memory, u, &u->check), 0);
+}
+
+static void who_goes_ahead_checks_all_and_mends_nothing(void **state) {
+    struct use u = {0};
+    (void)state;
+    with_a_bad_second_piece(&u);
     assert_int_equal(slv_packcheck_left(u.check), (TILE_BYTES - 1) / SLV_PACK_PIECE + 1);
     slv_packcheck_ahead(u.check);
     while (slv_packcheck_left(u.check) != 1)
@@ -504,14 +509,9 @@ static void who_goes_ahead_checks_all_and_mends_nothing(void **state) {
 }
 
 static void without_memory_a_bad_piece_stays_unused_until_there_is_some(void **state) {
-    const struct slv_pack_id id = an_id();
-    struct slv_packfile f;
+    struct use u = {0};
     (void)state;
-    assert_int_equal(write_file(&id), 0);
-    flip(path, TILES_AT + SLV_PACK_PIECE, 1);
-    assert_int_equal(slv_packfile_open(path, &id, &f, &err), 0);
-    struct use u = {.mapped = f.tiles};
-    assert_int_equal(slv_packcheck_new(&f, mend_from_memory, &u, &u.check), 0);
+    with_a_bad_second_piece(&u);
     limit_data(true);
     bool others = slv_packcheck_need(u.check, 0, SLV_PACK_PIECE);
     bool bad = slv_packcheck_need(u.check, 0, SLV_PACK_PIECE + 1);

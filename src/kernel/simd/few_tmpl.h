@@ -33,7 +33,7 @@ INLINE void fw_cols(struct mm_form f, const struct slv_mat *w, const struct slv_
         vf_store(out + (c + (size_t)k) * ldo + (size_t)t * run * ROWS, acc[t * nc + k]);
 }
 
-/* nt tiles, `run` tiles apart, times columns [c, c1), at most `most`: an instance for each number. */
+/* nt tiles, `run` tiles apart, times columns [c, c1), `most` at most: one instance a number. */
 INLINE void fw_tile(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, size_t n,
                     int nt, int most, size_t c, size_t c1, size_t t, size_t run, float *out,
                     size_t ldo) {

@@ -58,7 +58,7 @@ INLINE void wd_panel(struct mm_form f, const struct slv_layout *l, const uint8_t
         wd_cols(f, l, blk, e, first && c == 0, 1, q + c * 32, d + c, sum + c * 2, w, acc + c);
 }
 
-/* The lines that n columns' sums go to, each in a page of its own: asked for before they are done. */
+/* The lines that n columns' sums go to, each in another page: asked for before they are done. */
 INLINE void wd_ask(float *out, size_t ldo, size_t n) {
     for (size_t c = 0; c < n; c++)
         __builtin_prefetch(out + c * ldo, 1);
