@@ -5,6 +5,8 @@
  */
 #include "kernel/simd/block_tmpl.h"
 
+_Static_assert(SLV_PANEL % COLS == 0 && STRIP % SLV_PANEL == 0, "a group lies in one panel");
+
 /* nt tiles, `run` tiles apart, times columns [c, c + nc) of n, all of one panel; of two tiles these
  * are all columns. Who comes first asks for what follows in memory. */
 INLINE void fw_cols(struct mm_form f, const struct slv_mat *w, const struct slv_acts *x, size_t n,

@@ -1,5 +1,6 @@
-/* matmul_tmpl.h: matrix times columns in sixteen lanes, written once for every instruction set: few
- * columns of quantized weights in few_tmpl.h, several in wide_tmpl.h, floats here for any number.
+/* matmul_tmpl.h: matrix times columns in sixteen lanes, written once for every instruction set:
+ * quantized weights that are unpacked as they are multiplied in few_tmpl.h, those that are unpacked
+ * once for all columns in wide_tmpl.h, floats here.
  *
  * A lane is an output row; every lane does what matmul.c does for that row, in the same order, so
  * results are equal to the bit. The forms (layout.h) are instances of always-inlined bodies whose
