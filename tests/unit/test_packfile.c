@@ -654,6 +654,29 @@ static void a_bad_file_is_told_of_and_made_anew(void **state) {
     expect(MODEL, folder, true, NULL);
 }
 
+/* Its words are read while a thread checks the tiles that others have left for these weights. */
+static void a_model_whose_words_are_bad_leaves_the_file(void **state) {
+    static const char key[] = "tokenizer.ggml.model";
+    char folder[100], model[100];
+    static float none[512];
+    struct slv_buf b;
+    bool cached;
+    (void)state;
+    snprintf(folder, sizeof folder, "%s/packed", dir);
+    snprintf(model, sizeof model, "%s/bad-words.gguf", dir);
+    expect(MODEL, folder, false, NULL);
+    slv_buf_init(&b, (size_t)1 << 24);
+    assert_int_equal(slv_file_read(MODEL, &b, NULL), 0);
+    char *at = memmem(b.data, b.len, key, sizeof key - 1);
+    assert_non_null(at);
+    *at = 'T';
+    assert_int_equal(slv_file_write(model, b.data, b.len, 0644, NULL), 0);
+    slv_buf_fini(&b);
+    assert_int_not_equal(answer(model, folder, &cached, none), 0);
+    assert_non_null(strstr(err.msg, key));
+    expect(MODEL, folder, true, NULL);
+}
+
 static void a_step_without_memory_to_mend_fails_and_the_next_does_not(void **state) {
     char folder[100];
     const struct slv_model_opts o = {.threads = 1, .packed = folder, .note = on_note};
@@ -785,6 +808,7 @@ int main(void) {
         TEST(a_bad_piece_is_mended_once_whoever_needs_it),
         TEST(who_goes_ahead_checks_all_and_mends_nothing),
         TEST(without_memory_a_bad_piece_stays_unused_until_there_is_some),
+        TEST(a_model_whose_words_are_bad_leaves_the_file),
         TEST(a_step_without_memory_to_mend_fails_and_the_next_does_not),
         TEST(only_one_writes_and_leftovers_are_begun_anew),
         TEST(a_full_disk_leaves_nothing),
