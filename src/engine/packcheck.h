@@ -1,5 +1,5 @@
 /* packcheck.h: the mapped tiles of a packed file (packfile.h), each piece of which is checked when
- * it is first used: so a start reads them once, for the first step, and not once more before.
+ * it is first used: so a start does not wait until all of them have been read.
  *
  * Where there is a thread to spare it may go ahead (slv_packcheck_ahead) while the rest of a model
  * is opened; from the first use on the threads of the step are better at it.
