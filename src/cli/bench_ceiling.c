@@ -76,9 +76,8 @@ struct product {
     struct slv_mat mat; /* of a few tiles */
     size_t tiles, n, units, ldo;
     struct slv_acts x;
-    int8_t *q;
-    float *f, *d, *out; /* out: [members][n][ldo] */
-    int16_t *sum;
+    struct slv_codes codes;
+    float *f, *out; /* out: [members][n][ldo] */
 };
 
 static size_t product_units(void *arg, size_t stage) {
@@ -130,30 +129,27 @@ static size_t l2_bytes(void) {
     return n > 0 ? (size_t)n : L2_DEFAULT;
 }
 
-/* Codes that count up, and one scale: any numbers will do, but for those that are slow. */
+/* Numbers that count up: any will do, but for those that are slow. */
 static int fill_columns(struct product *p, size_t members) {
     size_t cols = p->mat.cols, act = p->mat.layout->act, all = p->n * cols;
     p->out = slv_mem_alloc_aligned(64, members * p->n * p->ldo * sizeof *p->out);
     p->f = slv_mem_alloc_aligned(64, all * sizeof *p->f);
-    p->q = slv_mem_alloc_aligned(64, all);
-    p->d = slv_mem_alloc_aligned(64, all / 32 * sizeof *p->d + 64);
-    p->sum = slv_mem_alloc_aligned(64, all / 16 * sizeof *p->sum + 64);
-    if (!p->out || !p->f || !p->q || !p->d || !p->sum) return SLV_E_NOMEM;
-    for (size_t i = 0; i < all; i++) {
-        p->q[i] = (int8_t)(i % 200 - 100);
-        p->f[i] = (float)p->q[i];
-    }
-    for (size_t i = 0; i < all / 32; i++)
-        p->d[i] = 0.01f;
-    for (size_t i = 0; i < all / 16; i++)
-        p->sum[i] = 100;
-    p->x = (struct slv_acts){.ld = cols};
-    if (!act) {
-        p->x.f = p->f;
-    } else {
-        p->x.q = p->q;
-        p->x.d = p->d;
-        p->x.sum = p->sum;
+    struct slv_codes *c = &p->codes;
+    *c = (struct slv_codes){.q = slv_mem_alloc_aligned(64, all),
+                            .d = slv_mem_alloc_aligned(64, all / 32 * sizeof *c->d + 64),
+                            .m = slv_mem_alloc_aligned(64, all / 32 * sizeof *c->m + 64),
+                            .less = slv_mem_alloc_aligned(64, all / 32 * sizeof *c->less + 64),
+                            .sum = slv_mem_alloc_aligned(64, all / 16 * sizeof *c->sum + 64)};
+    if (!p->out || !p->f || !c->q || !c->d || !c->m || !c->less || !c->sum) return SLV_E_NOMEM;
+    for (size_t i = 0; i < all; i++)
+        p->f[i] = (float)(i % 200) - 100.0f;
+    p->x = (struct slv_acts){.f = p->f, .ld = cols};
+    if (!act) return 0;
+    p->x = slv_acts_of(c, cols);
+    for (size_t i = 0; i < p->n; i++) {
+        const struct slv_panel to = slv_panel_of(i, p->n, cols);
+        const struct slv_codes column = slv_codes_at(c, to.at, act, to.c);
+        p->kern->quantize(p->f + i * cols, cols, act, to.w, &column);
     }
     return 0;
 }
@@ -182,8 +178,10 @@ int slv_bench_product(struct slv_model *m, size_t threads, size_t columns,
     slv_team_close(team);
     slv_mem_free(p.out);
     slv_mem_free(p.f);
-    slv_mem_free(p.q);
-    slv_mem_free(p.d);
-    slv_mem_free(p.sum);
+    slv_mem_free(p.codes.q);
+    slv_mem_free(p.codes.d);
+    slv_mem_free(p.codes.m);
+    slv_mem_free(p.codes.less);
+    slv_mem_free(p.codes.sum);
     return rc;
 }

@@ -72,6 +72,7 @@ struct work {
     struct state state[QUERIES];
     int8_t q8[ROOM];
     float q8_scale[ROOM / 32];
+    int32_t q8_less[ROOM / 32];
     _Alignas(64) float q[ROOM], block[ROOM], span[ROOM], all[ROOM];
 };
 
@@ -79,14 +80,14 @@ static void put_query(const struct slv_attend *a, struct work *w, size_t i, size
     const struct slv_hparams *h = a->h;
     const struct slv_kv *kv = a->tok[i].kv;
     size_t c = w->n++;
-    int16_t sums[SLV_MAX_HEAD_DIM / 16];
+    const size_t part = c * w->dk / 32;
+    const struct slv_codes q8 = {
+        .q = w->q8 + c * w->dk, .d = w->q8_scale + part, .less = w->q8_less + part};
     float *q = w->q + c * w->dk;
     memcpy(q, a->q + i * a->ldq + head * h->head_k, h->head_k * sizeof *q);
     memset(q + h->head_k, 0, (w->dk - h->head_k) * sizeof *q);
-    w->query[c] = (struct slv_attn_query){
-        .q = q, .q8 = w->q8 + c * w->dk, .q8_scale = w->q8_scale + c * w->dk / 32};
-    if (kv->type == SLV_KV_Q8)
-        a->kern->quantize(q, w->dk, 32, 1, w->q8 + c * w->dk, w->q8_scale + c * w->dk / 32, sums);
+    w->query[c] = (struct slv_attn_query){.q = q, .q8 = q8.q, .q8_scale = q8.d, .q8_less = q8.less};
+    if (kv->type == SLV_KV_Q8) a->kern->quantize(q, w->dk, 32, 1, &q8);
     w->state[c] = (struct state){.first = seen_first(a, i),
                                  .end = a->tok[i].pos + 1,
                                  .block.o = w->block + c * w->dv,

@@ -216,17 +216,17 @@ static void store_q8(const struct slv_kv *kv, const struct slv_kernels *kern, un
                      uint32_t pos, const float *k, const float *v) {
     int8_t q[SLV_MAX_HEAD_DIM];
     float d[SLV_MAX_HEAD_DIM / 32];
-    int16_t sum[SLV_MAX_HEAD_DIM / LANES];
     size_t in = pos % BLOCK, tile = in / LANES, lane = in % LANES;
-    kern->quantize(k, kv->dk, 32, 1, q, d, sum);
+    kern->quantize(k, kv->dk, 32, 1, &(struct slv_codes){.q = q, .d = d});
     int8_t *kq = (int8_t *)blk + tile * kv->dk * LANES;
     float *ks = (float *)(void *)(blk + kv->ks_at) + tile * (kv->dk / 32) * LANES;
     for (size_t i = 0; i < kv->dk; i++)
         kq[(i / 4 * LANES + lane) * 4 + i % 4] = q[i];
     for (size_t b = 0; b < kv->dk / 32; b++)
         ks[b * LANES + lane] = d[b];
-    kern->quantize(v, kv->dv, 32, 1, (int8_t *)blk + kv->v_at + in * kv->dv,
-                   (float *)(void *)(blk + kv->vs_at) + in * (kv->dv / 32), sum);
+    const struct slv_codes to = {.q = (int8_t *)blk + kv->v_at + in * kv->dv,
+                                 .d = (float *)(void *)(blk + kv->vs_at) + in * (kv->dv / 32)};
+    kern->quantize(v, kv->dv, 32, 1, &to);
 }
 
 static void store_floats(const struct slv_kv *kv, const struct slv_kernels *kern,

@@ -30,7 +30,7 @@
 #include <string.h>
 
 #define VERSION 1u
-#define ARITHMETIC 1u /* another number whenever keys or values come out with other bits */
+#define ARITHMETIC 2u /* another number whenever keys or values come out with other bits */
 #define HEADER 4096u
 #define BLOCK SLV_KV_BLOCK
 

@@ -14,20 +14,13 @@
 
 #define ALIGN 64
 
-/* One quantized copy of a buffer: rows of cols codes. */
-struct act_copy {
-    int8_t *q;
-    float *d;
-    int16_t *sum;
-};
-
 struct slv_runner {
     struct slv_runner_model m;
     struct slv_team *team;
     struct slv_team *few; /* its own, for steps of few tokens, or NULL */
     uint32_t n_batch, n_out;
     float *buf[SLV_B_COUNT];
-    struct act_copy act[SLV_A_COUNT][SLV_ACT_KINDS];
+    struct slv_codes act[SLV_A_COUNT][SLV_ACT_KINDS];
     float *part;        /* attention's spans */
     float *cs, *cs_swa; /* RoPE: [n_batch][n_rot] */
     double *freq[3];    /* plain or short, long, windowed: [n_rot / 2] */
@@ -66,7 +59,10 @@ static bool carve(const struct slv_plan *p, uint32_t n_batch, uint32_t n_out, st
         for (size_t k = 0; k < SLV_ACT_KINDS; k++) {
             if (!(p->act_mask[a] >> k & 1)) continue;
             TAKE(to->act[a][k].q, int8_t, (size_t)n_batch, p->act_cols[a]);
-            TAKE(to->act[a][k].d, float, (size_t)n_batch, p->act_cols[a] / ((size_t)32 << k));
+            const size_t blocks = p->act_cols[a] / ((size_t)32 << k);
+            TAKE(to->act[a][k].d, float, (size_t)n_batch, blocks);
+            TAKE(to->act[a][k].m, float, (size_t)n_batch, blocks);
+            TAKE(to->act[a][k].less, int32_t, (size_t)n_batch, blocks);
             TAKE(to->act[a][k].sum, int16_t, (size_t)n_batch, p->act_cols[a] / 16);
         }
     TAKE(to->part, float, (size_t)1, slv_attend_part_floats(p->h));
@@ -159,10 +155,10 @@ static void quantize(const struct slv_runner *r, enum slv_act_id act, const floa
     struct slv_panel to = slv_panel_of(i, n, p->act_cols[act]);
     for (size_t k = 0; k < SLV_ACT_KINDS; k++) {
         if (!(p->act_mask[act] >> k & 1)) continue;
-        size_t block = (size_t)32 << k, at = to.at + c0 * to.w;
-        const struct act_copy *c = &r->act[act][k];
-        r->m.kern->quantize(x + c0, c1 - c0, block, to.w, c->q + at + to.c * 32,
-                            c->d + at / block + to.c, c->sum + at / 16 + to.c * 2);
+        const size_t block = (size_t)32 << k;
+        const struct slv_codes column =
+            slv_codes_at(&r->act[act][k], to.at + c0 * to.w, block, to.c);
+        r->m.kern->quantize(x + c0, c1 - c0, block, to.w, &column);
     }
 }
 
@@ -266,10 +262,7 @@ static void product(struct slv_runner *r, const struct slv_op *op, size_t part, 
     float *out = r->buf[op->part[part].out];
     struct slv_acts x = {.f = r->buf[op->in], .ld = p->width[op->in]};
     for (size_t k = 0; l->act && k < SLV_ACT_KINDS; k++)
-        if (l->act == (size_t)32 << k) {
-            const struct act_copy *c = &r->act[op->act][k];
-            x = (struct slv_acts){.q = c->q, .d = c->d, .sum = c->sum, .ld = p->act_cols[op->act]};
-        }
+        if (l->act == (size_t)32 << k) x = slv_acts_of(&r->act[op->act][k], p->act_cols[op->act]);
     if (!slv_weights_ready(r->m.w, lin, t0, t1))
         atomic_store_explicit(&r->lost, true, memory_order_relaxed);
     r->m.kern->matmul[l->form](&lin->mat, &x, n, t0, t1, out, ldo);

@@ -30,16 +30,28 @@ struct slv_mat {
  *
  *     codes  q[panel + (k / 32 * w + c) * 32 + k % 32]
  *     scales d[panel / act + k / act * w + c]
+ *     m      like d: the scale times the sum of its codes, which a minimum is multiplied by
+ *     less   like d: minus that sum, which is what a bias of -1 adds to a product
  *     sums   sum[panel / 16 + (k / 32 * w + c) * 2 + k / 16 % 2]   of 16 codes, in pairs
  *
  * One column alone (w = 1) is simply contiguous. */
 #define SLV_PANEL 8
 struct slv_acts {
-    const float *f;     /* [n][ld] f32, for float layouts */
-    const int8_t *q;    /* codes, -127..127 */
-    const float *d;     /* scales */
-    const int16_t *sum; /* sums of 16 codes */
-    size_t ld;          /* elements of a column; quantized: a multiple of 32 */
+    const float *f;      /* [n][ld] f32, for float layouts */
+    const int8_t *q;     /* codes, -127..127 */
+    const float *d;      /* scales */
+    const float *m;      /* scales times sums */
+    const int32_t *less; /* minus the sums under a scale */
+    const int16_t *sum;  /* sums of 16 codes */
+    size_t ld;           /* elements of a column; quantized: a multiple of 32 */
+};
+
+/* Where those of one column go: its first of each. The last three may be NULL: not wanted. */
+struct slv_codes {
+    int8_t *q;
+    float *d, *m;
+    int32_t *less;
+    int16_t *sum;
 };
 
 /* Where column `col` of n lies: element `at` begins its panel, it is number `c` of `w` there. */
@@ -53,22 +65,48 @@ static inline struct slv_panel slv_panel_of(size_t col, size_t n, size_t ld) {
                               n - first < SLV_PANEL ? n - first : SLV_PANEL};
 }
 
+/* Quantized columns from element `at` and its panel's column c on; `act`: codes of a scale. */
+static inline struct slv_acts slv_acts_at(const struct slv_acts *x, size_t at, size_t act,
+                                          size_t c) {
+    return (struct slv_acts){.q = x->q + at + c * 32,
+                             .d = x->d + at / act + c,
+                             .m = x->m + at / act + c,
+                             .less = x->less + at / act + c,
+                             .sum = x->sum + at / 16 + c * 2,
+                             .ld = x->ld};
+}
+
+static inline struct slv_codes slv_codes_at(const struct slv_codes *x, size_t at, size_t act,
+                                            size_t c) {
+    return (struct slv_codes){.q = x->q + at + c * 32,
+                              .d = x->d + at / act + c,
+                              .m = x->m + at / act + c,
+                              .less = x->less + at / act + c,
+                              .sum = x->sum + at / 16 + c * 2};
+}
+
+static inline struct slv_acts slv_acts_of(const struct slv_codes *x, size_t ld) {
+    return (struct slv_acts){
+        .q = x->q, .d = x->d, .m = x->m, .less = x->less, .sum = x->sum, .ld = ld};
+}
+
 /* out[c * ldo + r] for all rows r of tiles [tile0, tile1) and columns [0, n). Rows past w->rows in
  * the last tile are written too: outputs are padded to 16. One chain of fma for each output:
  *   float layouts:   acc = fma(w[r][k], x[c][k], acc), k ascending
- *   integer layouts: for each block ascending: acc = fma((float)dot, d_w * d_x, acc), then with a
- *                    minimum acc = fma((float)min, m_w * d_x, acc); dot and min are exact int32. */
+ *   integer layouts: for each block ascending: acc = fma((float)dot, d_w * d_x, acc), then with
+ *                    minimums acc = fma((float)min, m_w * d_x, acc), with one only
+ *                    acc = fma(m_w, m_x, acc); dot and min are exact int32. */
 typedef void (*slv_matmul_fn)(const struct slv_mat *w, const struct slv_acts *x, size_t n,
                               size_t tile0, size_t tile1, float *out, size_t ldo);
 
 /* --- rows of floats --------------------------------------------------------------------------- */
 
 /* Codes, scales and sums of x[n], as one column of a panel of w: 32 codes every 32 * w, scales and
- * pairs of sums w apart; q, d and sum point at the column's first. n and block are multiples of 32,
- * block divides n. d = amax / 127, q = rne(x * (127 / amax)). A block with a NaN or an infinity
- * gets d = NaN; one whose 127 / amax overflows (amax < 2^-121) counts as zeros. */
-typedef void (*slv_quantize_fn)(const float *x, size_t n, size_t block, size_t w, int8_t *q,
-                                float *d, int16_t *sum);
+ * pairs of sums w apart. n and block are multiples of 32, block divides n. d = amax / 127,
+ * q = rne(x * (127 / amax)). A block with a NaN or an infinity gets d = NaN; one whose 127 / amax
+ * overflows (amax < 2^-121) counts as zeros. */
+typedef void (*slv_quantize_fn)(const float *x, size_t n, size_t block, size_t w,
+                                const struct slv_codes *to);
 
 /* out = x * (1 / sqrt(mean(x^2) + eps)) * w. w may be NULL: ones. out may be x. Sums run in sixteen
  * partial sums by index mod 16, joined as a binary tree (8, 4, 2, 1). */
@@ -110,7 +148,8 @@ struct slv_attn_block {
 struct slv_attn_query {
     const float *q;        /* [dk] */
     const int8_t *q8;      /* Q8 only: codes [dk] */
-    const float *q8_scale; /* [dk / 32] */
+    const float *q8_scale; /* [dk / 32], and minus the sum of the codes under each */
+    const int32_t *q8_less;
     size_t first, last;
     float *out; /* [dv], and the block's own maximum and sum: results */
     float max, sum;

@@ -56,24 +56,24 @@ static void unpack(const struct slv_layout *l, const uint8_t *blk, size_t r,
 }
 
 /* Adds the product of one unpacked block with its part of a column, whose panel has w, to acc. */
-static float block_dot(const struct row_block *w, bool has_min, size_t act, size_t panel_w,
-                       const int8_t *q, const float *d, const int16_t *sum, float acc) {
+static float block_dot(const struct row_block *w, int mins, size_t act, size_t panel_w,
+                       const struct slv_acts *x, float acc) {
     for (size_t i = 0; i < w->n_scales; i++) {
         int32_t dot = 0, min = 0;
         for (size_t at = i * w->per; at < (i + 1) * w->per; at += w->sub) {
             int32_t part = 0, total = 0;
             for (size_t k = at; k < at + w->sub; k++)
-                part += w->code[k] * q[k / 32 * panel_w * 32 + k % 32];
+                part += w->code[k] * x->q[k / 32 * panel_w * 32 + k % 32];
             for (size_t k = at; k < at + w->sub; k += 16)
-                total += sum[k / 32 * panel_w * 2 + k / 16 % 2];
+                total += x->sum[k / 32 * panel_w * 2 + k / 16 % 2];
             dot += w->sc[at / w->sub] * part;
             min += w->mn[at / w->sub] * total;
         }
-        float dx = d[i * w->per / act * panel_w];
+        float dx = x->d[i * w->per / act * panel_w];
         acc = slv_fma((float)dot, w->d[i] * dx, acc);
-        if (has_min) acc = slv_fma((float)min, w->m * dx, acc);
+        if (mins == 2) acc = slv_fma((float)min, w->m * dx, acc);
     }
-    return acc;
+    return mins == 1 ? slv_fma(w->m, *x->m, acc) : acc;
 }
 
 #define COLS 16 /* columns that share one unpacking */
@@ -83,17 +83,15 @@ static void row_int(const struct slv_mat *w, const struct slv_acts *x, size_t n,
                     size_t c1, const uint8_t *tile, size_t r, float *out, size_t ldo) {
     const struct slv_layout *l = w->layout;
     size_t blocks = w->cols / l->block, bytes = w->tile_bytes / blocks;
-    bool has_min = slv_form_parts[l->form].min;
+    const int mins = slv_form_parts[l->form].min;
     float acc[COLS] = {0};
     struct row_block unpacked;
     for (size_t b = 0; b < blocks; b++) {
         unpack(l, tile + b * bytes, r, &unpacked);
         for (size_t c = c0; c < c1; c++) {
             struct slv_panel p = slv_panel_of(c, n, x->ld);
-            size_t at = p.at + b * l->block * p.w;
-            acc[c - c0] =
-                block_dot(&unpacked, has_min, l->act, p.w, x->q + at + p.c * 32,
-                          x->d + at / l->act + p.c, x->sum + at / 16 + p.c * 2, acc[c - c0]);
+            const struct slv_acts at = slv_acts_at(x, p.at + b * l->block * p.w, l->act, p.c);
+            acc[c - c0] = block_dot(&unpacked, mins, l->act, p.w, &at, acc[c - c0]);
         }
     }
     for (size_t c = c0; c < c1; c++)

@@ -26,9 +26,10 @@ static float sqrt_f(float x) {
 #endif
 }
 
-static void quantize(const float *x, size_t n, size_t block, size_t w, int8_t *q, float *d,
-                     int16_t *sum) {
+static void quantize(const float *x, size_t n, size_t block, size_t w, const struct slv_codes *to) {
     for (size_t b = 0; b < n; b += block) {
+        const size_t at = b / block * w;
+        int all = 0;
         uint32_t top = 0;
         for (size_t i = b; i < b + block; i++) {
             uint32_t u = slv_f32_bits(x[i]) & 0x7fffffffu;
@@ -37,18 +38,21 @@ static void quantize(const float *x, size_t n, size_t block, size_t w, int8_t *q
         float amax = slv_f32_from_bits(top);
         bool sane = top >= SLV_QUANT_MIN_BITS && top < 0x7f800000u;
         float inv = sane ? 127.0f / amax : 0.0f;
-        d[b / block * w] = sane                ? amax / 127.0f
-                           : top < 0x7f800000u ? 0.0f
-                                               : slv_f32_from_bits(0x7fc00000u);
+        to->d[at] = sane                ? amax / 127.0f
+                    : top < 0x7f800000u ? 0.0f
+                                        : slv_f32_from_bits(0x7fc00000u);
         for (size_t i = b; i < b + block; i += 16) {
             int s = 0;
-            int8_t *to = q + i / 32 * w * 32 + i % 32;
+            int8_t *q = to->q + i / 32 * w * 32 + i % 32;
             for (size_t j = 0; j < 16; j++) {
-                to[j] = sane ? (int8_t)slv_rnef(x[i + j] * inv) : 0;
-                s += to[j];
+                q[j] = sane ? (int8_t)slv_rnef(x[i + j] * inv) : 0;
+                s += q[j];
             }
-            sum[i / 32 * w * 2 + i / 16 % 2] = (int16_t)s;
+            if (to->sum) to->sum[i / 32 * w * 2 + i / 16 % 2] = (int16_t)s;
+            all += s;
         }
+        if (to->m) to->m[at] = to->d[at] * (float)all;
+        if (to->less) to->less[at] = -all;
     }
 }
 

@@ -96,7 +96,7 @@ static void report(bool ok, const char *level, const char *what) {
 struct mm_case {
     struct slv_mat w;
     struct slv_acts x;
-    struct space tiles, f, q, d, sum;
+    struct space tiles, f, q, d, m, less, sum;
     size_t n;
 };
 
@@ -136,28 +136,43 @@ static void mm_init(struct mm_case *m, const struct slv_layout *l, size_t rows, 
     m->f = space_new(n * ld * 4);
     m->q = space_new(n * ld);
     m->d = space_new(n * ld * 4 / (l->act ? l->act : 1));
+    m->m = space_new(m->d.n);
+    m->less = space_new(m->d.n);
     m->sum = space_new((n * ld / 16 + 1) * 2);
     float *f = (float *)(void *)m->f.p, *d = (float *)(void *)m->d.p;
+    float *mx = (float *)(void *)m->m.p;
+    int32_t *less = (int32_t *)(void *)m->less.p;
     int8_t *q = (int8_t *)m->q.p;
     int16_t *sum = (int16_t *)(void *)m->sum.p;
     for (size_t i = 0; i < n * ld; i++) {
         f[i] = rnd_value(wild);
         q[i] = rnd() % 8 ? (int8_t)((int)rnd_below(255) - 127) : rnd() % 2 ? 127 : -127;
     }
-    for (size_t i = 0; i < m->d.n / 4; i++)
+    for (size_t i = 0; i < m->d.n / 4; i++) {
         d[i] = rnd_value(wild);
+        mx[i] = rnd_value(wild); /* whatever it is made of: the reference takes it as it is */
+    }
     for (size_t i = 0; i < n * ld / 16; i++) { /* pairs of sums lie as their codes do */
         int s = 0;
         for (size_t j = 0; j < 16; j++)
             s += q[i * 16 + j];
         sum[i] = (int16_t)s;
     }
-    m->x = (struct slv_acts){f, q, d, sum, ld};
+    for (size_t c = 0; l->act && c < n; c++) {
+        struct slv_panel p = slv_panel_of(c, n, ld);
+        for (size_t b = 0; b < ld / l->act; b++) {
+            int s = 0;
+            for (size_t k = b * l->act; k < (b + 1) * l->act; k++)
+                s += q[p.at + (k / 32 * p.w + p.c) * 32 + k % 32];
+            less[p.at / l->act + b * p.w + p.c] = -s;
+        }
+    }
+    m->x = (struct slv_acts){f, q, d, mx, less, sum, ld};
 }
 
 static void mm_free(struct mm_case *m) {
-    struct space *all[] = {&m->tiles, &m->f, &m->q, &m->d, &m->sum};
-    for (size_t i = 0; i < 5; i++)
+    struct space *all[] = {&m->tiles, &m->f, &m->q, &m->d, &m->m, &m->less, &m->sum};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         space_free(all[i]);
 }
 
@@ -279,21 +294,32 @@ static bool check_quantize(const struct slv_kernels *ref, const struct slv_kerne
         float x[1280], span = turn % 3 ? 1.0f : slv_pow2i((int)rnd_below(250) - 125);
         for (size_t i = 0; i < n; i++)
             x[i] = (turn % 7 == 6 && i < block) ? 0.0f : rnd_value(turn % 4 == 3) * span;
-        struct space q[2], d[2], s[2];
+        const bool sums = turn % 5; /* or codes and scales alone */
+        struct space q[2], d[2], m[2], less[2], s[2];
         for (int i = 0; i < 2; i++) {
             q[i] = space_new(n * w);
             d[i] = space_new(n / block * 4 * w);
+            m[i] = space_new(n / block * 4 * w);
+            less[i] = space_new(n / block * 4 * w);
             s[i] = space_new(n / 16 * 2 * w);
             memset(q[i].p, 0, q[i].n); /* the other columns must stay so */
             memset(d[i].p, 0, d[i].n);
+            memset(m[i].p, 0, m[i].n);
+            memset(less[i].p, 0, less[i].n);
             memset(s[i].p, 0, s[i].n);
-            (i ? k : ref)
-                ->quantize(x, n, block, w, (int8_t *)q[i].p + c * 32, (float *)(void *)d[i].p + c,
-                           (int16_t *)(void *)s[i].p + c * 2);
+            struct slv_codes all = {(int8_t *)q[i].p, (float *)(void *)d[i].p,
+                                    (float *)(void *)m[i].p, (int32_t *)(void *)less[i].p,
+                                    (int16_t *)(void *)s[i].p};
+            struct slv_codes to = slv_codes_at(&all, 0, block, c);
+            if (!sums) to.m = NULL, to.less = NULL, to.sum = NULL;
+            (i ? k : ref)->quantize(x, n, block, w, &to);
         }
         ok = !memcmp(q[0].p, q[1].p, q[0].n) && !memcmp(s[0].p, s[1].p, s[0].n) &&
+             !memcmp(less[0].p, less[1].p, less[0].n) &&
              same_floats((float *)(void *)d[0].p, (float *)(void *)d[1].p, n / block * w) &&
-             space_intact(&q[1]) && space_intact(&d[1]) && space_intact(&s[1]);
+             same_floats((float *)(void *)m[0].p, (float *)(void *)m[1].p, n / block * w) &&
+             space_intact(&q[1]) && space_intact(&d[1]) && space_intact(&m[1]) &&
+             space_intact(&less[1]) && space_intact(&s[1]);
         for (size_t i = 0; ok && i < q[0].n; i++) {
             ok = ((int8_t *)q[0].p)[i] >= -127 && (i / 32 % w == c || !q[0].p[i]);
             add_to_digest(q[0].p[i]);
@@ -301,6 +327,8 @@ static bool check_quantize(const struct slv_kernels *ref, const struct slv_kerne
         for (int i = 0; i < 2; i++) {
             space_free(&q[i]);
             space_free(&d[i]);
+            space_free(&m[i]);
+            space_free(&less[i]);
             space_free(&s[i]);
         }
     }
@@ -340,6 +368,7 @@ struct attn_case {
     struct slv_attn_query q[QUERIES_MAX];
     float qf[QUERIES_MAX][HEAD_MAX], q8_scale[QUERIES_MAX][HEAD_MAX / 32 + 1];
     int8_t q8[QUERIES_MAX][HEAD_MAX];
+    int32_t q8_less[QUERIES_MAX][HEAD_MAX / 32 + 1];
 };
 
 static void attn_queries(struct attn_case *t, bool wild, int turn) {
@@ -351,12 +380,14 @@ static void attn_queries(struct attn_case *t, bool wild, int turn) {
         t->q[c] = (struct slv_attn_query){.q = t->qf[c],
                                           .q8 = t->q8[c],
                                           .q8_scale = t->q8_scale[c],
+                                          .q8_less = t->q8_less[c],
                                           .first = first,
                                           .last = last};
         for (size_t i = 0; i < t->b.dk; i++) {
             t->qf[c][i] = rnd_value(wild) * 2;
             t->q8[c][i] = (int8_t)((int)rnd_below(255) - 127);
             t->q8_scale[c][i / 32] = rnd_float() * 0.01f;
+            t->q8_less[c][i / 32] = (i % 32 ? t->q8_less[c][i / 32] : 0) - t->q8[c][i];
         }
     }
 }

@@ -95,9 +95,9 @@ static void plainly(const struct setting *t, const struct slv_step_token *tok, c
     float q[SLV_MAX_HEAD_DIM] = {0}, o[SLV_MAX_HEAD_DIM], span[SLV_MAX_HEAD_DIM];
     float all[SLV_MAX_HEAD_DIM], scale[SLV_MAX_HEAD_DIM / 32], sm = 0, sl = 0, am = 0, al = 0;
     int8_t q8[SLV_MAX_HEAD_DIM];
-    int16_t sums[SLV_MAX_HEAD_DIM / 16];
     memcpy(q, q_row + (size_t)head * t->h.head_k, t->h.head_k * sizeof *q);
-    if (kv->type == SLV_KV_Q8) t->plain.quantize(q, kv->dk, 32, 1, q8, scale, sums);
+    if (kv->type == SLV_KV_Q8)
+        t->plain.quantize(q, kv->dk, 32, 1, &(struct slv_codes){.q = q8, .d = scale});
     uint32_t end = tok->pos + 1;
     uint32_t first = t->h.window && end > t->h.window ? end - t->h.window : 0;
     bool any = false, in_span = false;

@@ -56,14 +56,17 @@ static void check_type(uint32_t id) {
     struct slv_kernels k;
     slv_kernels_init(&k, SLV_CPU_SCALAR);
     struct slv_mat w = {l, tiles, ROWS, COLS, bytes / 2};
-    float x[COLS], d[COLS], out[32];
+    float x[COLS], d[COLS], m[COLS], out[32];
+    int32_t less[COLS];
     int8_t q[COLS];
     int16_t sum[COLS / 16];
+    const struct slv_codes codes = {q, d, m, less, sum};
     for (size_t c = 0; c < COLS; c += 37) {
         memset(x, 0, sizeof x);
         x[c] = 127.0f;
-        if (l->act) k.quantize(x, COLS, l->act, 1, q, d, sum);
-        struct slv_acts a = {x, q, d, sum, COLS};
+        if (l->act) k.quantize(x, COLS, l->act, 1, &codes);
+        struct slv_acts a = slv_acts_of(&codes, COLS);
+        if (!l->act) a.f = x;
         k.matmul[l->form](&w, &a, 1, 0, 2, out, 32);
         for (size_t r = 0; r < 32; r++) {
             float v = r < ROWS ? want[r * COLS + c] : 0.0f, got = out[r] / 127.0f;

@@ -61,18 +61,9 @@ OP void at_scores_q8(const struct slv_attn_block *b, const struct slv_attn_query
     const float *ks = b->k_scale + tile * (b->dk / 32) * LANES;
     vf acc = vf_zero();
     for (size_t j = 0; j < b->dk / 32; j++) {
-        vi dot = vi_zero();
-        int32_t sum = 0;
-        UNROLL for (int g = 0; g < 8; g++) {
-            int32_t x;
-            memcpy(&x, q->q8 + j * 32 + 4 * (size_t)g, 4);
-            dot = vi_dot_s(dot, vb_load(k + (j * 8 + (size_t)g) * 64), x);
-        }
-        if (SIGNED_BIAS) {
-            for (size_t i = 0; i < 32; i++)
-                sum += q->q8[j * 32 + i];
-            dot = vi_add(dot, vi_set1(SIGNED_BIAS * sum));
-        }
+        vi dot = SIGNED_BIAS ? vi_set1(-SIGNED_BIAS * q->q8_less[j]) : vi_zero();
+        UNROLL for (int g = 0; g < 8; g++) dot =
+            vi_dot_s(dot, vb_load(k + (j * 8 + (size_t)g) * 64), q->q8 + j * 32 + 4 * (size_t)g);
         vf scale = vf_mul(vf_load(ks + j * LANES), vf_set1(q->q8_scale[j]));
         acc = vf_fma(vi_to_vf(dot), scale, acc);
     }

@@ -5,7 +5,8 @@
  *
  *     COLS           columns multiplied at once, as many as there are registers for: 8, 4 or 2
  *     vi_dot_s(acc, s, x)   acc + for each row the sum of 4 products of its signed codes with the
- *                    bytes of x, each s taken as s - SIGNED_BIAS: pairs of sums make up for it
+ *                    bytes at x, each s taken as s - SIGNED_BIAS: the caller makes up for it
+ *     vi_each(x), vf_each(x)   the number at x in all rows
  *     vm             what a dot is multiplied by, 16 rows: vm_ones(), vm_from_i8(p), vm_load,
  *                    vm_store (64 bytes)
  *     va             sums of products that are not multiplied yet
@@ -34,20 +35,28 @@ struct mm_open {
     uint8_t pair[SLV_QBLOCK_MAX / 32][64];
 };
 
-/* Pairs of sums of 16 codes are multiplied by the minimums, or by the bias of codes with its
- * sub-scale (no form has both). */
+/* What is in a code beside its number: a minus power of two, or 0. */
 INLINE int mm_bias(struct mm_form f) { return mm_signed(f) ? SIGNED_BIAS : f.bias; }
-INLINE bool mm_paired(struct mm_form f) { return f.min || mm_bias(f); }
 
-/* Whether that differs between rows or between the halves of a chunk: else it is one number. */
-INLINE bool mm_pairs_differ(struct mm_form f) { return f.sub || f.fsub; }
+/* Where the parts of a block have factors, pairs of sums of 16 codes are multiplied by the
+ * minimums, or by the bias with its sub-scale (no form has both). Else the sum of all is enough. */
+INLINE bool mm_parted(struct mm_form f) { return f.sub || f.fsub; }
+INLINE bool mm_paired(struct mm_form f) { return mm_parted(f) && (f.min || mm_bias(f)); }
+
+/* Nothing; but a compiler that knows how the pointers that a form uses move keeps one for each place
+ * that is read from them, and has no registers for so many. */
+INLINE void mm_hold_acts(struct mm_form f, struct slv_acts *x) {
+    __asm__("" : "+r"(x->q), "+r"(x->d));
+    if (mm_paired(f)) __asm__("" : "+r"(x->sum));
+    if (!mm_parted(f) && mm_bias(f)) __asm__("" : "+r"(x->less));
+    if (f.min == 1) __asm__("" : "+r"(x->m));
+}
 
 /* What the pair of sums of chunk i is multiplied by; with a float scale for each 16, of half i % 2
  * of chunk i / 2. `sc` and `mn` are the block's. */
 INLINE vp mm_pair(struct mm_form f, const int8_t *sc, const int8_t *mn, int i) {
     static const int8_t none[ROWS], one[ROWS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const int times = f.min ? 1 : mm_bias(f);
-    if (!mm_pairs_differ(f)) return vp_repeat((int32_t)((uint16_t)times * 0x10001u));
     if (f.fsub) return vp_pairs(i % 2 ? none : one, i % 2 ? one : none, times);
     const int8_t *by = f.min ? mn : sc;
     return vp_pairs(by + 32 * i / f.sub * ROWS, by + (32 * i + 16) / f.sub * ROWS, times);
@@ -67,7 +76,7 @@ INLINE vb mm_get_code(struct mm_form f, const struct mm_from *b, int i, int g) {
 }
 
 INLINE vp mm_get_pair(struct mm_form f, const struct mm_from *b, int i) {
-    return b->open && mm_pairs_differ(f) ? vp_load(b->open->pair[i]) : mm_pair(f, b->sc, b->mn, i);
+    return b->open ? vp_load(b->open->pair[i]) : mm_pair(f, b->sc, b->mn, i);
 }
 
 /* Of the groups [g0, g0 + ng) the i-th to be multiplied: those that lie in one vector follow each
@@ -97,7 +106,7 @@ INLINE void mm_dot(struct mm_form f, const struct mm_from b[], int nt, int i, in
                 const vb s = mm_get_code(f, &b[t], i, g);
                 UNROLL for (int c = 0; c < nc; c++) {
                     vi *to = &part[t * nc + c];
-                    *to = vi_dot_s(*to, s, mm_load4(q + 32 * c + 4 * g));
+                    *to = vi_dot_s(*to, s, q + 32 * c + 4 * g);
                     vi_hold(to);
                 }
             }
@@ -131,6 +140,12 @@ INLINE void mm_add_pairs(struct mm_form f, const struct mm_from b[], int nt, int
     }
 }
 
+/* What a dot begins with where there are no parts: what the bias adds. */
+INLINE vi mm_begin(struct mm_form f, const int32_t *less) {
+    const int bias = mm_parted(f) ? 0 : -mm_bias(f);
+    return bias ? vi_sll(vi_each(less), __builtin_ctz((unsigned)bias)) : vi_zero();
+}
+
 /* The scales at `at` of the tiles' blocks cover what dot[] has: acc[] grows. */
 INLINE void mm_scaled(const struct mm_from b[], int nt, bool f32, int at, const float *d, int nc,
                       const vi dot[], vf acc[]) {
@@ -138,8 +153,18 @@ INLINE void mm_scaled(const struct mm_from b[], int nt, bool f32, int at, const 
         const vf dw = mm_scale(f32, b[t].blk + at);
         UNROLL for (int c = 0; c < nc; c++) {
             vf *to = &acc[t * nc + c];
-            *to = vf_fma(vi_to_vf(dot[t * nc + c]), vf_mul(dw, vf_set1(d[c])), *to);
+            *to = vf_fma(vi_to_vf(dot[t * nc + c]), vf_mul(dw, vf_each(d + c)), *to);
         }
+    }
+}
+
+/* One minimum a block: those at `at`. */
+INLINE void mm_least(const struct mm_from b[], int nt, bool f32, int at, const float *m, int nc,
+                     vf acc[]) {
+    UNROLL for (int t = 0; t < nt; t++) {
+        const vf mw = mm_scale(f32, b[t].blk + at);
+        UNROLL for (int c = 0; c < nc; c++) acc[t * nc + c] =
+            vf_fma(mw, vf_each(m + c), acc[t * nc + c]);
     }
 }
 
@@ -147,35 +172,39 @@ INLINE void mm_ahead_of(const struct mm_from b[], int nt, int at, int bytes) {
     UNROLL for (int t = 0; t < nt; t++) mm_ahead(b[t].blk + at, bytes, nt);
 }
 
-/* The same block of nt tiles, `far` bytes apart, times nc columns of a panel of w; q, d and sum are
- * the first's. `open`: what it has been unpacked to, of one tile; or NULL. `ahead`: what follows in
- * memory is asked for. */
+/* The same block of nt tiles, `far` bytes apart, times nc columns of a panel of w, x the first.
+ * `open`: what it has been unpacked to, of one tile; or NULL. `ahead`: what follows in memory is
+ * asked for. */
 INLINE void mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *blk, size_t far,
-                     const struct mm_open *open, bool ahead, int nt, int nc, const int8_t *q,
-                     const float *d, const int16_t *sum, size_t w, vf acc[]) {
+                     const struct mm_open *open, bool ahead, int nt, int nc, struct slv_acts x,
+                     size_t w, vf acc[]) {
     const struct mm_block_at at = mm_locate(f, l);
     const int halves = f.sub == 16 || f.fsub == 16 ? 2 : 1, ng = 8 / halves;
     struct mm_from b[COLS];
     vi dot[COLS], min[COLS];
     UNROLL for (int t = 0; t < nt; t++, blk += far) b[t] = (struct mm_from){
         blk, (const int8_t *)blk + at.sc, (const int8_t *)blk + at.mn, l->table, at, open};
-    UNROLL for (int c = 0; c < nt * nc; c++) dot[c] = min[c] = vi_zero();
+    UNROLL for (int c = 0; c < nt * nc; c++) {
+        dot[c] = mm_begin(f, x.less + c % nc);
+        min[c] = vi_zero();
+    }
     if (ahead) mm_ahead_of(b, nt, 0, at.codes);
-    for (int i = 0; i < at.block / 32; i++, q += 32 * w, sum += 2 * w) {
+    for (int i = 0; i < at.block / 32; i++, x.q += 32 * w, x.sum += 2 * w) {
         if (ahead) mm_ahead_of(b, nt, at.codes + i * 64 * f.bits, 64 * f.bits);
         UNROLL for (int half = 0; half < halves; half++) {
             const int sub = f.sub ? (32 * i + 16 * half) / f.sub : 0;
-            mm_dot(f, b, nt, i, half * ng, ng, sub, q, nc, dot);
+            mm_dot(f, b, nt, i, half * ng, ng, sub, x.q, nc, dot);
             if (!f.fsub) continue;
-            if (mm_paired(f)) mm_add_pairs(f, b, nt, 2 * i + half, sum, nc, dot);
-            mm_scaled(b, nt, l->d_f32, at.line * (2 * i + half), d + (size_t)i * w, nc, dot, acc);
+            if (mm_paired(f)) mm_add_pairs(f, b, nt, 2 * i + half, x.sum, nc, dot);
+            mm_scaled(b, nt, l->d_f32, at.line * (2 * i + half), x.d + (size_t)i * w, nc, dot, acc);
             UNROLL for (int c = 0; c < nt * nc; c++) dot[c] = vi_zero();
         }
-        if (mm_paired(f) && !f.fsub) mm_add_pairs(f, b, nt, i, sum, nc, f.min ? min : dot);
+        if (mm_paired(f) && !f.fsub) mm_add_pairs(f, b, nt, i, x.sum, nc, f.min ? min : dot);
     }
     if (f.fsub) return;
-    mm_scaled(b, nt, l->d_f32, 0, d, nc, dot, acc);
-    if (f.min) mm_scaled(b, nt, l->d_f32, at.m, d, nc, min, acc);
+    mm_scaled(b, nt, l->d_f32, 0, x.d, nc, dot, acc);
+    if (f.min == 2) mm_scaled(b, nt, l->d_f32, at.m, x.d, nc, min, acc);
+    if (f.min == 1) mm_least(b, nt, l->d_f32, at.m, x.m, nc, acc);
 }
 
 #endif

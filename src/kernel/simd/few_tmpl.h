@@ -19,17 +19,13 @@ INLINE void fw_cols(struct mm_form f, const struct slv_mat *w, const struct slv_
     const struct slv_panel p = slv_panel_of(c, n, x->ld);
     const size_t pan = nt > 1 ? (size_t)nc : p.w;
     const bool ahead = nt > 1 || c == 0;
-    const int8_t *q = x->q + p.at + p.c * 32;
-    const float *d = x->d + p.at / act + p.c;
-    const int16_t *sum = x->sum + p.at / 16 + p.c * 2;
     vf acc[COLS];
     UNROLL for (int k = 0; k < nt * nc; k++) acc[k] = vf_zero();
+    struct slv_acts at = slv_acts_at(x, p.at, act, p.c);
     for (size_t b = 0; b < blocks; b++) {
-        mm_block(f, l, tile, far, NULL, ahead, nt, nc, q, d, sum, pan, acc);
-        tile += bytes;
-        q += block * pan;
-        d += block / act * pan;
-        sum += block / 16 * pan;
+        mm_hold_acts(f, &at);
+        mm_block(f, l, tile + b * bytes, far, NULL, ahead, nt, nc, at, pan, acc);
+        at = slv_acts_at(&at, block * pan, act, 0);
     }
     UNROLL for (int t = 0; t < nt; t++) UNROLL for (int k = 0; k < nc; k++)
         vf_store(out + (c + (size_t)k) * ldo + (size_t)t * run * ROWS, acc[t * nc + k]);

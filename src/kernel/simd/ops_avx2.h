@@ -142,24 +142,29 @@ OP vb vb_table(const int8_t *table, vb idx) {
     return (vb){_mm256_shuffle_epi8(t, idx.a), _mm256_shuffle_epi8(t, idx.b)};
 }
 
+OP vi vi_each(const void *x) {
+    int32_t four;
+    __builtin_memcpy(&four, x, 4);
+    return vi_set1(four);
+}
+OP vf vf_each(const float *x) { return vf_set1(*x); }
+
 #ifdef __AVXVNNI__
-OP vi vi_dot_u(vi acc, vb u, int32_t x) {
-    const __m256i v = _mm256_set1_epi32(x);
+OP vi vi_dot_u(vi acc, vb u, const int8_t *x) {
+    const __m256i v = vi_each(x).a;
     return (vi){_mm256_dpbusd_avx_epi32(acc.a, u.a, v), _mm256_dpbusd_avx_epi32(acc.b, u.b, v)};
 }
 /* As in ops_avx512.h: s + 128 is unsigned, and 128 times the sum of x comes off in the caller. */
 #define SIGNED_BIAS (-128)
-OP vi vi_dot_s(vi acc, vb s, int32_t x) { return vi_dot_u(acc, vb_flip(s), x); }
+OP vi vi_dot_s(vi acc, vb s, const int8_t *x) { return vi_dot_u(acc, vb_flip(s), x); }
 #else
 /* Sums of 4 products of unsigned bytes, at most 128, so that a pair's sum stays below 2^15. */
 OP __m256i dot_u_half(__m256i u, __m256i x) {
     return _mm256_madd_epi16(_mm256_maddubs_epi16(u, x), _mm256_set1_epi16(1));
 }
-/* acc + for each lane the sum of 4 products of its bytes with the 4 bytes of x, each s taken as
- * s - SIGNED_BIAS: the caller adds SIGNED_BIAS times the sum of x. Here |s| is multiplied by x with
- * s's sign, and nothing is left to add. */
-OP vi vi_dot_s(vi acc, vb s, int32_t x) {
-    __m256i v = _mm256_set1_epi32(x);
+/* |s| is multiplied by x with s's sign, and nothing is left to add. */
+OP vi vi_dot_s(vi acc, vb s, const int8_t *x) {
+    __m256i v = vi_each(x).a;
     return (vi){
         _mm256_add_epi32(acc.a, dot_u_half(_mm256_abs_epi8(s.a), _mm256_sign_epi8(v, s.a))),
         _mm256_add_epi32(acc.b, dot_u_half(_mm256_abs_epi8(s.b), _mm256_sign_epi8(v, s.b)))};

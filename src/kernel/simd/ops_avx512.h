@@ -93,9 +93,25 @@ OP vb vb_table(const int8_t *table, vb idx) {
 typedef vb vp;
 #ifdef __AVX512F__
 #define HOLD(x) __asm__ volatile("" : "+v"(x))
+struct four_bytes {
+    int32_t x;
+} __attribute__((packed, may_alias));
+#define FOUR(p) "m"(*(const struct four_bytes *)(const void *)(p))
+/* Loaded and repeated in one step: compilers make two of it. */
+OP vi vi_each(const void *x) {
+    vi r;
+    __asm__("vpbroadcastd %1, %0" : "=v"(r) : FOUR(x));
+    return r;
+}
 #else /* over an emulation there are no such registers */
 #define HOLD(x) ((void)(x))
+OP vi vi_each(const void *x) {
+    int32_t four;
+    __builtin_memcpy(&four, x, 4);
+    return vi_set1(four);
+}
 #endif
+OP vf vf_each(const float *x) { return vi_float_bits(vi_each(x)); }
 OP void vi_hold(vi *p) { HOLD(*p); }
 OP void vp_hold(vp *p) { HOLD(p->v); }
 #define vp_load vb_load
@@ -110,21 +126,29 @@ OP vp vp_pairs(const int8_t *lo, const int8_t *hi, int times) {
 }
 
 #ifdef __AVX512VNNI__
-OP vi vi_dot_u(vi acc, vb u, int32_t x) {
-    return _mm512_dpbusd_epi32(acc, u.v, _mm512_set1_epi32(x));
+/* The bytes at x as a part of the instruction: compilers prefer to load and repeat them first. */
+OP vi vi_dot_u(vi acc, vb u, const int8_t *x) {
+#ifdef __AVX512F__
+    __asm__ volatile("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(u.v), FOUR(x));
+    return acc;
+#else
+    int32_t four;
+    __builtin_memcpy(&four, x, 4);
+    return _mm512_dpbusd_epi32(acc, u.v, _mm512_set1_epi32(four));
+#endif
 }
 /* There is no signed form: s + 128 is unsigned, and 128 times the sum of x comes off in the caller.
  */
 #define SIGNED_BIAS (-128)
-OP vi vi_dot_s(vi acc, vb s, int32_t x) { return vi_dot_u(acc, vb_flip(s), x); }
+OP vi vi_dot_s(vi acc, vb s, const int8_t *x) { return vi_dot_u(acc, vb_flip(s), x); }
 OP vi vi_add_pairs(vi acc, vp p, int32_t x) {
     return _mm512_dpwssd_epi32(acc, p.v, _mm512_set1_epi32(x));
 }
 OP vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 #include "kernel/simd/ops_sum32.h"
 #else
-OP vi vi_dot_s(vi acc, vb s, int32_t x) {
-    __m512i v = _mm512_set1_epi32(x);
+OP vi vi_dot_s(vi acc, vb s, const int8_t *x) {
+    __m512i v = vi_each(x);
     __m512i signed_x = _mm512_mask_sub_epi8(v, _mm512_movepi8_mask(s.v), _mm512_setzero_si512(), v);
     __m512i pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(s.v), signed_x);
     return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));

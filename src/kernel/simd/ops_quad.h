@@ -112,10 +112,18 @@ OP vb vb_table(const int8_t *table, vb x) {
         {b16_pick(t, x.r[0]), b16_pick(t, x.r[1]), b16_pick(t, x.r[2]), b16_pick(t, x.r[3])}};
 }
 
-/* acc + for each lane the sum of 4 products of its bytes with the 4 bytes of x. */
+OP int32_t four_bytes(const void *x) {
+    int32_t four;
+    __builtin_memcpy(&four, x, 4);
+    return four;
+}
+OP vi vi_each(const void *x) { return vi_set1(four_bytes(x)); }
+OP vf vf_each(const float *x) { return vf_set1(*x); }
+
+/* acc + for each lane the sum of 4 products of its bytes with the 4 bytes at x. */
 #define QUAD_DOT(name, one)                                                                        \
-    OP vi name(vi acc, vb codes, int32_t x) {                                                      \
-        const b16 v = b16_repeat(x);                                                               \
+    OP vi name(vi acc, vb codes, const int8_t *x) {                                                \
+        const b16 v = b16_repeat(four_bytes(x));                                                   \
         return (vi){{one(acc.r[0], codes.r[0], v), one(acc.r[1], codes.r[1], v),                   \
                      one(acc.r[2], codes.r[2], v), one(acc.r[3], codes.r[3], v)}};                 \
     }

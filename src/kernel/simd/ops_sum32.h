@@ -1,6 +1,6 @@
 /* ops_sum32.h: block_tmpl.h's vocabulary for instruction sets that add four products of bytes to an
  * int32 in one step. The including ops_<isa>.h has first defined vi_dot_u (acc + products of
- * unsigned codes and the four bytes of x) and vi_load. */
+ * unsigned codes and the four bytes at x) and vi_load. */
 #ifndef SLV_OPS_SUM32_H
 #define SLV_OPS_SUM32_H
 
@@ -16,10 +16,8 @@ OP void vi_dot_group(int bits, int i, int ng, vb u, const int8_t *x, int nc, boo
                      va part[], vi dot[]) {
     (void)bits;
     _Pragma("GCC unroll 8") for (int c = 0; c < nc; c++) {
-        int32_t four;
-        __builtin_memcpy(&four, x + 32 * c, 4);
         if (i == 0) part[c] = ones ? dot[c] : vi_zero();
-        part[c] = vi_dot_u(part[c], u, four);
+        part[c] = vi_dot_u(part[c], u, x + 32 * c);
         if (i == ng - 1) dot[c] = ones ? part[c] : vi_add(dot[c], vi_mul(part[c], mult));
     }
 }

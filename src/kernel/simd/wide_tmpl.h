@@ -26,36 +26,37 @@ INLINE void wd_open(struct mm_form f, const struct slv_layout *l, const uint8_t 
             vb_store(e->u[i] + 64 * (g + 1), v);
         }
     }
-    if (!mm_pairs_differ(f)) return;
-    const int pairs = at.block / (f.fsub ? f.fsub : 32);
-    for (int i = 0; mm_paired(f) && i < pairs; i++)
+    const int pairs = mm_paired(f) ? at.block / (f.fsub ? f.fsub : 32) : 0;
+    for (int i = 0; i < pairs; i++)
         vp_store(e->pair[i], mm_pair(f, sc, mn, i));
 }
 
-/* A tile block times nc columns of a panel of w: q, d and sum are the first's; acc[nc] goes on.
+/* A tile block times columns [c, c + nc) of a panel of w, which x begins; acc[nc] goes on.
  * `first`: of the block. */
 INLINE void wd_cols(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
-                    const struct mm_open *e, bool first, int nc, const int8_t *q, const float *d,
-                    const int16_t *sum, size_t w, vf *acc) {
+                    const struct mm_open *e, bool first, int nc, const struct slv_acts *x, size_t c,
+                    size_t w, vf *acc) {
+    struct slv_acts at = slv_acts_at(x, 0, 1, c);
     /* The block stays where it is: a compiler that sees all of it would carry it from stack to
      * stack; and no registers are left for what was read of it before. */
     __asm__ volatile("" : : "r"(e) : "memory");
-    mm_block(f, l, blk, 0, e, wd_large(f) && first, 1, nc, q, d, sum, w, acc);
+    mm_hold_acts(f, &at);
+    mm_block(f, l, blk, 0, e, wd_large(f) && first && c == 0, 1, nc, at, w, acc + c);
 }
 
 /* The same for a whole panel. */
 INLINE void wd_panel(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
-                     const struct mm_open *e, bool first, const int8_t *q, const float *d,
-                     const int16_t *sum, size_t w, vf *acc) {
+                     const struct mm_open *e, bool first, const struct slv_acts *x, size_t w,
+                     vf *acc) {
     size_t c = 0;
     for (; c + COLS <= w; c += COLS)
-        wd_cols(f, l, blk, e, first && c == 0, COLS, q + c * 32, d + c, sum + c * 2, w, acc + c);
+        wd_cols(f, l, blk, e, first, COLS, x, c, w, acc);
     for (; COLS > 4 && c + 4 <= w; c += 4)
-        wd_cols(f, l, blk, e, first && c == 0, 4, q + c * 32, d + c, sum + c * 2, w, acc + c);
+        wd_cols(f, l, blk, e, first, 4, x, c, w, acc);
     for (; COLS > 2 && c + 2 <= w; c += 2)
-        wd_cols(f, l, blk, e, first && c == 0, 2, q + c * 32, d + c, sum + c * 2, w, acc + c);
+        wd_cols(f, l, blk, e, first, 2, x, c, w, acc);
     for (; c < w; c++)
-        wd_cols(f, l, blk, e, first && c == 0, 1, q + c * 32, d + c, sum + c * 2, w, acc + c);
+        wd_cols(f, l, blk, e, first, 1, x, c, w, acc);
 }
 
 /* The lines that n columns' sums go to, each in another page: asked for before they are done. */
@@ -79,10 +80,9 @@ INLINE void wd_strip(struct mm_form f, const struct slv_mat *w, const struct slv
         wd_open(f, l, blk, &e);
         for (size_t c = c0; c < c1; c += SLV_PANEL) {
             const struct slv_panel p = slv_panel_of(c, n, x->ld);
-            const size_t at = p.at + b * block * p.w;
+            const struct slv_acts at = slv_acts_at(x, p.at + b * block * p.w, act, 0);
             if (b + 1 == blocks) wd_ask(out + c * ldo, ldo, p.w);
-            wd_panel(f, l, blk, &e, c == c0, x->q + at, x->d + at / act, x->sum + at / 16, p.w,
-                     acc + (c - c0));
+            wd_panel(f, l, blk, &e, c == c0, &at, p.w, acc + (c - c0));
         }
     }
     for (size_t c = c0; c < c1; c++)

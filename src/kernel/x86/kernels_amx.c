@@ -173,7 +173,7 @@ INLINE void am_expand(struct mm_form f, const struct slv_layout *l, const uint8_
                 UNROLL for (int g = 0; g < 8; g++)
                     vb_store(e->b[0][8 * chunk + g], (vb){am_code(f, u[g])});
             }
-            if (f.min) vp_store(e->pair[chunk], mm_pair(f, sc, mn, i));
+            if (f.min == 2) vp_store(e->pair[chunk], mm_pair(f, sc, mn, i));
         }
     }
 }
@@ -229,22 +229,23 @@ INLINE void am_keep(struct mm_form f, struct am_job job, int32_t c[2][2 * AM_GRO
     if (both && two) _tile_stored(C_11, c[1][AM_GROUP], 64);
 }
 
-/* Column i of a job, which lies in a panel of w: its scales and sums over the span begin at d and
- * sum. */
+/* Column i of a job, which lies in a panel of w: x begins with it where the span does. */
 INLINE vf am_column(struct mm_form f, struct am_shape s, const struct am_weights *e,
                     const int32_t c[2][2 * AM_GROUP][ROWS], struct am_job job, int i,
-                    const float *d, const int16_t *sum, size_t w, vf acc) {
+                    const struct slv_acts *x, size_t w, vf acc) {
     const int act = f.fsub ? 32 : s.unit;
     for (int j = 0; j < job.nj; j++) {
         const int u = job.u + j, k = u * s.unit;
         vi dot = vi_load(c[f.sub ? 0 : j][i]);
         if (f.sub) dot = vi_add(dot, vi_sll(vi_load(c[1][i]), 8));
-        const vf dx = vf_set1(d[(size_t)(k / act) * w]);
+        const size_t at = (size_t)(k / act) * w;
+        const vf dx = vf_each(x->d + at);
         acc = vf_fma(vi_to_vf(dot), vf_mul(vf_load(e->d[u]), dx), acc);
-        if (!f.min) continue;
+        if (f.min == 1) acc = vf_fma(vf_load(e->m[u]), vf_each(x->m + at), acc);
+        if (f.min < 2) continue;
         vi min = vi_zero();
         UNROLL for (int p = k / 32; p < (k + s.unit) / 32; p++) min =
-            vi_add_pairs(min, vp_load(e->pair[p]), mm_load4(sum + (size_t)p * w * 2));
+            vi_add_pairs(min, vp_load(e->pair[p]), mm_load4(x->sum + (size_t)p * w * 2));
         acc = vf_fma(vi_to_vf(min), vf_mul(vf_load(e->m[u]), dx), acc);
     }
     return acc;
@@ -257,12 +258,10 @@ INLINE void am_finish(struct mm_form f, struct am_shape s, const struct am_weigh
     const size_t act = f.fsub ? 32 : (size_t)s.unit;
     for (int i = 0; i < job.nc; i += SLV_PANEL) {
         const struct slv_panel p = slv_panel_of(job.c + (size_t)i, n, x->ld);
-        const size_t at = p.at + k * p.w;
         for (int j = i; j < i + SLV_PANEL && j < job.nc; j++) {
-            const size_t col = (size_t)(j - i);
+            const struct slv_acts at = slv_acts_at(x, p.at + k * p.w, act, (size_t)(j - i));
             vf_store(acc + j * ROWS,
-                     am_column(f, s, e, c, job, j, x->d + at / act + col,
-                               x->sum + at / 16 + 2 * col, p.w, vf_load(acc + j * ROWS)));
+                     am_column(f, s, e, c, job, j, &at, p.w, vf_load(acc + j * ROWS)));
         }
     }
 }
