@@ -139,8 +139,10 @@ static int fill_columns(struct product *p, size_t members) {
                             .d = slv_mem_alloc_aligned(64, all / 32 * sizeof *c->d + 64),
                             .m = slv_mem_alloc_aligned(64, all / 32 * sizeof *c->m + 64),
                             .less = slv_mem_alloc_aligned(64, all / 32 * sizeof *c->less + 64),
-                            .sum = slv_mem_alloc_aligned(64, all / 16 * sizeof *c->sum + 64)};
-    if (!p->out || !p->f || !c->q || !c->d || !c->m || !c->less || !c->sum) return SLV_E_NOMEM;
+                            .sum = slv_mem_alloc_aligned(64, all / 16 * sizeof *c->sum + 64),
+                            .sum32 = slv_mem_alloc_aligned(64, all / 32 * sizeof *c->sum + 64)};
+    if (!p->out || !p->f || !c->q || !c->d || !c->m || !c->less || !c->sum || !c->sum32)
+        return SLV_E_NOMEM;
     for (size_t i = 0; i < all; i++)
         p->f[i] = (float)(i % 200) - 100.0f;
     p->x = (struct slv_acts){.f = p->f, .ld = cols};
@@ -183,5 +185,6 @@ int slv_bench_product(struct slv_model *m, size_t threads, size_t columns,
     slv_mem_free(p.codes.m);
     slv_mem_free(p.codes.less);
     slv_mem_free(p.codes.sum);
+    slv_mem_free(p.codes.sum32);
     return rc;
 }

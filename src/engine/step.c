@@ -64,6 +64,7 @@ static bool carve(const struct slv_plan *p, uint32_t n_batch, uint32_t n_out, st
             TAKE(to->act[a][k].m, float, (size_t)n_batch, blocks);
             TAKE(to->act[a][k].less, int32_t, (size_t)n_batch, blocks);
             TAKE(to->act[a][k].sum, int16_t, (size_t)n_batch, p->act_cols[a] / 16);
+            if (k > 0) TAKE(to->act[a][k].sum32, int16_t, (size_t)n_batch, p->act_cols[a] / 32);
         }
     TAKE(to->part, float, (size_t)1, slv_attend_part_floats(p->h));
     TAKE(to->cs, float, (size_t)n_batch, p->h->n_rot);

@@ -33,6 +33,7 @@ struct slv_mat {
  *     m      like d: the scale times the sum of its codes, which a minimum is multiplied by
  *     less   like d: minus that sum, which is what a bias of -1 adds to a product
  *     sums   sum[panel / 16 + (k / 32 * w + c) * 2 + k / 16 % 2]   of 16 codes, in pairs
+ *            sum32[panel / 32 + (k / 64 * w + c) * 2 + k / 32 % 2]   of 32, where act is 64 or more
  *
  * One column alone (w = 1) is simply contiguous. */
 #define SLV_PANEL 8
@@ -42,16 +43,17 @@ struct slv_acts {
     const float *d;      /* scales */
     const float *m;      /* scales times sums */
     const int32_t *less; /* minus the sums under a scale */
-    const int16_t *sum;  /* sums of 16 codes */
-    size_t ld;           /* elements of a column; quantized: a multiple of 32 */
+    const int16_t *sum, *sum32;
+    size_t ld; /* elements of a column; quantized: a multiple of 32 */
 };
 
-/* Where those of one column go: its first of each. The last three may be NULL: not wanted. */
+/* Where those of one column go: its first of each. All but codes and scales may be NULL: not
+ * wanted. */
 struct slv_codes {
     int8_t *q;
     float *d, *m;
     int32_t *less;
-    int16_t *sum;
+    int16_t *sum, *sum32;
 };
 
 /* Where column `col` of n lies: element `at` begins its panel, it is number `c` of `w` there. */
@@ -73,6 +75,7 @@ static inline struct slv_acts slv_acts_at(const struct slv_acts *x, size_t at, s
                              .m = x->m + at / act + c,
                              .less = x->less + at / act + c,
                              .sum = x->sum + at / 16 + c * 2,
+                             .sum32 = act < 64 ? NULL : x->sum32 + at / 32 + c * 2,
                              .ld = x->ld};
 }
 
@@ -82,12 +85,18 @@ static inline struct slv_codes slv_codes_at(const struct slv_codes *x, size_t at
                               .d = x->d + at / act + c,
                               .m = x->m + at / act + c,
                               .less = x->less + at / act + c,
-                              .sum = x->sum + at / 16 + c * 2};
+                              .sum = x->sum + at / 16 + c * 2,
+                              .sum32 = act < 64 ? NULL : x->sum32 + at / 32 + c * 2};
 }
 
 static inline struct slv_acts slv_acts_of(const struct slv_codes *x, size_t ld) {
-    return (struct slv_acts){
-        .q = x->q, .d = x->d, .m = x->m, .less = x->less, .sum = x->sum, .ld = ld};
+    return (struct slv_acts){.q = x->q,
+                             .d = x->d,
+                             .m = x->m,
+                             .less = x->less,
+                             .sum = x->sum,
+                             .sum32 = x->sum32,
+                             .ld = ld};
 }
 
 /* out[c * ldo + r] for all rows r of tiles [tile0, tile1) and columns [0, n). Rows past w->rows in

@@ -29,7 +29,7 @@ static float sqrt_f(float x) {
 static void quantize(const float *x, size_t n, size_t block, size_t w, const struct slv_codes *to) {
     for (size_t b = 0; b < n; b += block) {
         const size_t at = b / block * w;
-        int all = 0;
+        int all = 0, half = 0;
         uint32_t top = 0;
         for (size_t i = b; i < b + block; i++) {
             uint32_t u = slv_f32_bits(x[i]) & 0x7fffffffu;
@@ -50,6 +50,8 @@ static void quantize(const float *x, size_t n, size_t block, size_t w, const str
             }
             if (to->sum) to->sum[i / 32 * w * 2 + i / 16 % 2] = (int16_t)s;
             all += s;
+            half = i % 32 ? half + s : s;
+            if (to->sum32 && i % 32) to->sum32[i / 64 * w * 2 + i / 32 % 2] = (int16_t)half;
         }
         if (to->m) to->m[at] = to->d[at] * (float)all;
         if (to->less) to->less[at] = -all;

@@ -96,7 +96,7 @@ static void report(bool ok, const char *level, const char *what) {
 struct mm_case {
     struct slv_mat w;
     struct slv_acts x;
-    struct space tiles, f, q, d, m, less, sum;
+    struct space tiles, f, q, d, m, less, sum, sum32;
     size_t n;
 };
 
@@ -139,11 +139,12 @@ static void mm_init(struct mm_case *m, const struct slv_layout *l, size_t rows, 
     m->m = space_new(m->d.n);
     m->less = space_new(m->d.n);
     m->sum = space_new((n * ld / 16 + 1) * 2);
+    m->sum32 = space_new((n * ld / 32 + 1) * 2);
     float *f = (float *)(void *)m->f.p, *d = (float *)(void *)m->d.p;
     float *mx = (float *)(void *)m->m.p;
     int32_t *less = (int32_t *)(void *)m->less.p;
     int8_t *q = (int8_t *)m->q.p;
-    int16_t *sum = (int16_t *)(void *)m->sum.p;
+    int16_t *sum = (int16_t *)(void *)m->sum.p, *sum32 = (int16_t *)(void *)m->sum32.p;
     for (size_t i = 0; i < n * ld; i++) {
         f[i] = rnd_value(wild);
         q[i] = rnd() % 8 ? (int8_t)((int)rnd_below(255) - 127) : rnd() % 2 ? 127 : -127;
@@ -162,16 +163,22 @@ static void mm_init(struct mm_case *m, const struct slv_layout *l, size_t rows, 
         struct slv_panel p = slv_panel_of(c, n, ld);
         for (size_t b = 0; b < ld / l->act; b++) {
             int s = 0;
-            for (size_t k = b * l->act; k < (b + 1) * l->act; k++)
-                s += q[p.at + (k / 32 * p.w + p.c) * 32 + k % 32];
+            for (size_t k = b * l->act; k < (b + 1) * l->act; k += 32) {
+                int s32 = 0;
+                for (size_t j = 0; j < 32; j++)
+                    s32 += q[p.at + (k / 32 * p.w + p.c) * 32 + j];
+                if (l->act >= 64)
+                    sum32[p.at / 32 + (k / 64 * p.w + p.c) * 2 + k / 32 % 2] = (int16_t)s32;
+                s += s32;
+            }
             less[p.at / l->act + b * p.w + p.c] = -s;
         }
     }
-    m->x = (struct slv_acts){f, q, d, mx, less, sum, ld};
+    m->x = (struct slv_acts){f, q, d, mx, less, sum, sum32, ld};
 }
 
 static void mm_free(struct mm_case *m) {
-    struct space *all[] = {&m->tiles, &m->f, &m->q, &m->d, &m->m, &m->less, &m->sum};
+    struct space *all[] = {&m->tiles, &m->f, &m->q, &m->d, &m->m, &m->less, &m->sum, &m->sum32};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         space_free(all[i]);
 }
@@ -295,31 +302,33 @@ static bool check_quantize(const struct slv_kernels *ref, const struct slv_kerne
         for (size_t i = 0; i < n; i++)
             x[i] = (turn % 7 == 6 && i < block) ? 0.0f : rnd_value(turn % 4 == 3) * span;
         const bool sums = turn % 5; /* or codes and scales alone */
-        struct space q[2], d[2], m[2], less[2], s[2];
+        struct space q[2], d[2], m[2], less[2], s[2], s32[2];
         for (int i = 0; i < 2; i++) {
             q[i] = space_new(n * w);
             d[i] = space_new(n / block * 4 * w);
             m[i] = space_new(n / block * 4 * w);
             less[i] = space_new(n / block * 4 * w);
             s[i] = space_new(n / 16 * 2 * w);
+            s32[i] = space_new(n / 32 * 2 * w);
             memset(q[i].p, 0, q[i].n); /* the other columns must stay so */
             memset(d[i].p, 0, d[i].n);
             memset(m[i].p, 0, m[i].n);
             memset(less[i].p, 0, less[i].n);
             memset(s[i].p, 0, s[i].n);
-            struct slv_codes all = {(int8_t *)q[i].p, (float *)(void *)d[i].p,
-                                    (float *)(void *)m[i].p, (int32_t *)(void *)less[i].p,
-                                    (int16_t *)(void *)s[i].p};
+            memset(s32[i].p, 0, s32[i].n);
+            struct slv_codes all = {(int8_t *)q[i].p,          (float *)(void *)d[i].p,
+                                    (float *)(void *)m[i].p,   (int32_t *)(void *)less[i].p,
+                                    (int16_t *)(void *)s[i].p, (int16_t *)(void *)s32[i].p};
             struct slv_codes to = slv_codes_at(&all, 0, block, c);
-            if (!sums) to.m = NULL, to.less = NULL, to.sum = NULL;
+            if (!sums) to.m = NULL, to.less = NULL, to.sum = to.sum32 = NULL;
             (i ? k : ref)->quantize(x, n, block, w, &to);
         }
         ok = !memcmp(q[0].p, q[1].p, q[0].n) && !memcmp(s[0].p, s[1].p, s[0].n) &&
-             !memcmp(less[0].p, less[1].p, less[0].n) &&
+             !memcmp(less[0].p, less[1].p, less[0].n) && !memcmp(s32[0].p, s32[1].p, s32[0].n) &&
              same_floats((float *)(void *)d[0].p, (float *)(void *)d[1].p, n / block * w) &&
              same_floats((float *)(void *)m[0].p, (float *)(void *)m[1].p, n / block * w) &&
              space_intact(&q[1]) && space_intact(&d[1]) && space_intact(&m[1]) &&
-             space_intact(&less[1]) && space_intact(&s[1]);
+             space_intact(&less[1]) && space_intact(&s[1]) && space_intact(&s32[1]);
         for (size_t i = 0; ok && i < q[0].n; i++) {
             ok = ((int8_t *)q[0].p)[i] >= -127 && (i / 32 % w == c || !q[0].p[i]);
             add_to_digest(q[0].p[i]);
@@ -330,6 +339,7 @@ static bool check_quantize(const struct slv_kernels *ref, const struct slv_kerne
             space_free(&m[i]);
             space_free(&less[i]);
             space_free(&s[i]);
+            space_free(&s32[i]);
         }
     }
     return ok;

@@ -59,8 +59,8 @@ static void check_type(uint32_t id) {
     float x[COLS], d[COLS], m[COLS], out[32];
     int32_t less[COLS];
     int8_t q[COLS];
-    int16_t sum[COLS / 16];
-    const struct slv_codes codes = {q, d, m, less, sum};
+    int16_t sum[COLS / 16], sum32[COLS / 32];
+    const struct slv_codes codes = {q, d, m, less, sum, sum32};
     for (size_t c = 0; c < COLS; c += 37) {
         memset(x, 0, sizeof x);
         x[c] = 127.0f;

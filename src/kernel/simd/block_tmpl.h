@@ -38,28 +38,39 @@ struct mm_open {
 /* What is in a code beside its number: a minus power of two, or 0. */
 INLINE int mm_bias(struct mm_form f) { return mm_signed(f) ? SIGNED_BIAS : f.bias; }
 
-/* Where the parts of a block have factors, pairs of sums of 16 codes are multiplied by the
- * minimums, or by the bias with its sub-scale (no form has both). Else the sum of all is enough. */
+/* Where the parts of a block have factors, pairs of their sums are multiplied by the minimums, or
+ * by the bias with its sub-scale (no form has both). Else the sum of all is enough. */
 INLINE bool mm_parted(struct mm_form f) { return f.sub || f.fsub; }
 INLINE bool mm_paired(struct mm_form f) { return mm_parted(f) && (f.min || mm_bias(f)); }
+
+/* How many pairs: one for two parts, and with a float scale for each 16 one for each. */
+INLINE int mm_pairs(struct mm_form f, int block) {
+    return !mm_paired(f) ? 0 : f.fsub ? block / f.fsub : block / (2 * f.sub);
+}
+
+/* The sums that they are multiplied with: a pair every 2 * w. */
+INLINE const int16_t *mm_sums(struct mm_form f, const struct slv_acts *x) {
+    return f.sub == 32 ? x->sum32 : x->sum;
+}
 
 /* Nothing; but a compiler that knows how the pointers that a form uses move keeps one for each place
  * that is read from them, and has no registers for so many. */
 INLINE void mm_hold_acts(struct mm_form f, struct slv_acts *x) {
     __asm__("" : "+r"(x->q), "+r"(x->d));
-    if (mm_paired(f)) __asm__("" : "+r"(x->sum));
+    if (mm_paired(f) && f.sub != 32) __asm__("" : "+r"(x->sum));
+    if (mm_paired(f) && f.sub == 32) __asm__("" : "+r"(x->sum32));
     if (!mm_parted(f) && mm_bias(f)) __asm__("" : "+r"(x->less));
     if (f.min == 1) __asm__("" : "+r"(x->m));
 }
 
-/* What the pair of sums of chunk i is multiplied by; with a float scale for each 16, of half i % 2
- * of chunk i / 2. `sc` and `mn` are the block's. */
+/* What pair i of sums is multiplied by; with a float scale for each 16, half i % 2 of pair i / 2.
+ * `sc` and `mn` are the block's. */
 INLINE vp mm_pair(struct mm_form f, const int8_t *sc, const int8_t *mn, int i) {
     static const int8_t none[ROWS], one[ROWS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     const int times = f.min ? 1 : mm_bias(f);
     if (f.fsub) return vp_pairs(i % 2 ? none : one, i % 2 ? one : none, times);
     const int8_t *by = f.min ? mn : sc;
-    return vp_pairs(by + 32 * i / f.sub * ROWS, by + (32 * i + 16) / f.sub * ROWS, times);
+    return vp_pairs(by + 2 * i * ROWS, by + (2 * i + 1) * ROWS, times);
 }
 
 /* What the parts of a tile block are read from: as it is stored, or open. */
@@ -131,6 +142,7 @@ INLINE void mm_dot(struct mm_form f, const struct mm_from b[], int nt, int i, in
     }
 }
 
+/* Pair i, and the sums of nc columns: to[] grows. */
 INLINE void mm_add_pairs(struct mm_form f, const struct mm_from b[], int nt, int i,
                          const int16_t *sum, int nc, vi to[]) {
     UNROLL for (int t = 0; t < nt; t++) {
@@ -189,6 +201,8 @@ INLINE void mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t
         min[c] = vi_zero();
     }
     if (ahead) mm_ahead_of(b, nt, 0, at.codes);
+    for (int i = 0; !f.fsub && i < mm_pairs(f, at.block); i++)
+        mm_add_pairs(f, b, nt, i, mm_sums(f, &x) + 2 * w * (size_t)i, nc, f.min ? min : dot);
     for (int i = 0; i < at.block / 32; i++, x.q += 32 * w, x.sum += 2 * w) {
         if (ahead) mm_ahead_of(b, nt, at.codes + i * 64 * f.bits, 64 * f.bits);
         UNROLL for (int half = 0; half < halves; half++) {
@@ -199,7 +213,6 @@ INLINE void mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t
             mm_scaled(b, nt, l->d_f32, at.line * (2 * i + half), x.d + (size_t)i * w, nc, dot, acc);
             UNROLL for (int c = 0; c < nt * nc; c++) dot[c] = vi_zero();
         }
-        if (mm_paired(f) && !f.fsub) mm_add_pairs(f, b, nt, i, x.sum, nc, f.min ? min : dot);
     }
     if (f.fsub) return;
     mm_scaled(b, nt, l->d_f32, 0, x.d, nc, dot, acc);

@@ -73,30 +73,34 @@ OP uint32_t rw_top(const float *x, size_t block) {
     return vi_maxu_of(top);
 }
 
-/* Codes of a block, and the sum of all; `sum` may be NULL. */
-OP int32_t rw_quantize_block(const float *x, size_t block, size_t w, vf by, int8_t *q,
-                             int16_t *sum) {
+/* Codes of the block at b, and the sum of all. */
+OP int32_t rw_quantize_block(const float *x, size_t b, size_t block, size_t w, vf by,
+                             const struct slv_codes *to) {
     const vf magic = vf_set1(SLV_RNE_MAGIC);
     int32_t all = 0;
-    for (size_t i = 0; i < block; i += 32, q += 32 * w) {
+    for (size_t i = b; i < b + block; i += 32) {
+        int8_t *q = to->q + i * w;
+        int32_t s[2];
         for (size_t half = 0; half < 2; half++) {
             /* magic plus an integer is that integer's bits above magic's own */
             const vf y = vf_add(vf_mul(vf_load(x + i + half * LANES), by), magic);
             const vi codes = vi_sub(vf_bits(y), vf_bits(magic));
-            const int32_t s = vi_sum_of(codes);
+            s[half] = vi_sum_of(codes);
             vi_store_i8(q + half * LANES, codes);
-            if (sum) sum[i / 32 * w * 2 + half] = (int16_t)s;
-            all += s;
+            if (to->sum) to->sum[i / 32 * w * 2 + half] = (int16_t)s[half];
         }
+        if (to->sum32) to->sum32[i / 64 * w * 2 + i / 32 % 2] = (int16_t)(s[0] + s[1]);
+        all += s[0] + s[1];
     }
     return all;
 }
 
 /* A block of which nothing can be kept: too small, or with an infinity or a NaN in it. */
-static void rw_quantize_none(size_t block, size_t w, int8_t *q, int16_t *sum) {
-    for (size_t i = 0; i < block / 32; i++) {
-        memset(q + i * 32 * w, 0, 32);
-        if (sum) memset(sum + i * 2 * w, 0, 2 * sizeof *sum);
+static void rw_quantize_none(size_t b, size_t block, size_t w, const struct slv_codes *to) {
+    for (size_t i = b / 32; i < (b + block) / 32; i++) {
+        memset(to->q + i * 32 * w, 0, 32);
+        if (to->sum) memset(to->sum + i * 2 * w, 0, 2 * sizeof *to->sum);
+        if (to->sum32) to->sum32[i / 2 * w * 2 + i % 2] = 0;
     }
 }
 
@@ -106,15 +110,13 @@ static void rw_quantize(const float *x, size_t n, size_t block, size_t w,
         const uint32_t top = rw_top(x + b, block);
         const float amax = slv_f32_from_bits(top);
         const size_t at = b / block * w;
-        int8_t *q = to->q + b * w;
-        int16_t *sum = to->sum ? to->sum + b / 16 * w : NULL;
         int32_t all = 0;
         if (top >= SLV_QUANT_MIN_BITS && top < 0x7f800000u) {
             to->d[at] = amax / 127.0f;
-            all = rw_quantize_block(x + b, block, w, vf_set1(127.0f / amax), q, sum);
+            all = rw_quantize_block(x, b, block, w, vf_set1(127.0f / amax), to);
         } else {
             to->d[at] = slv_f32_from_bits(top < 0x7f800000u ? 0 : 0x7fc00000u);
-            rw_quantize_none(block, w, q, sum);
+            rw_quantize_none(b, block, w, to);
         }
         if (to->m) to->m[at] = to->d[at] * (float)all;
         if (to->less) to->less[at] = -all;

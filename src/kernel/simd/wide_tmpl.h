@@ -26,8 +26,7 @@ INLINE void wd_open(struct mm_form f, const struct slv_layout *l, const uint8_t 
             vb_store(e->u[i] + 64 * (g + 1), v);
         }
     }
-    const int pairs = mm_paired(f) ? at.block / (f.fsub ? f.fsub : 32) : 0;
-    for (int i = 0; i < pairs; i++)
+    for (int i = 0; i < mm_pairs(f, at.block); i++)
         vp_store(e->pair[i], mm_pair(f, sc, mn, i));
 }
 
@@ -36,7 +35,7 @@ INLINE void wd_open(struct mm_form f, const struct slv_layout *l, const uint8_t 
 INLINE void wd_cols(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
                     const struct mm_open *e, bool first, int nc, const struct slv_acts *x, size_t c,
                     size_t w, vf *acc) {
-    struct slv_acts at = slv_acts_at(x, 0, 1, c);
+    struct slv_acts at = slv_acts_at(x, 0, l->act, c);
     /* The block stays where it is: a compiler that sees all of it would carry it from stack to
      * stack; and no registers are left for what was read of it before. */
     __asm__ volatile("" : : "r"(e) : "memory");

@@ -83,7 +83,7 @@ struct am_columns {
 };
 
 /* A row tile over the span: digits (or codes in the first) by groups of 4 columns of k; what pairs
- * of sums are multiplied by for minimums, a chunk; scales a unit; scales of minimums a block. */
+ * of sums are multiplied by for minimums; scales a unit; scales of minimums a block. */
 struct am_weights {
     _Alignas(64) uint8_t b[2][AM_SPAN / 4][64];
     uint8_t pair[AM_SPAN / 32][64];
@@ -173,8 +173,10 @@ INLINE void am_expand(struct mm_form f, const struct slv_layout *l, const uint8_
                 UNROLL for (int g = 0; g < 8; g++)
                     vb_store(e->b[0][8 * chunk + g], (vb){am_code(f, u[g])});
             }
-            if (f.min == 2) vp_store(e->pair[chunk], mm_pair(f, sc, mn, i));
         }
+        const int pairs = f.min == 2 ? mm_pairs(f, at.block) : 0;
+        for (int i = 0; i < pairs; i++)
+            vp_store(e->pair[b * pairs + i], mm_pair(f, sc, mn, i));
     }
 }
 
@@ -243,9 +245,10 @@ INLINE vf am_column(struct mm_form f, struct am_shape s, const struct am_weights
         acc = vf_fma(vi_to_vf(dot), vf_mul(vf_load(e->d[u]), dx), acc);
         if (f.min == 1) acc = vf_fma(vf_load(e->m[u]), vf_each(x->m + at), acc);
         if (f.min < 2) continue;
+        const int pairs = mm_pairs(f, s.block);
         vi min = vi_zero();
-        UNROLL for (int p = k / 32; p < (k + s.unit) / 32; p++) min =
-            vi_add_pairs(min, vp_load(e->pair[p]), mm_load4(x->sum + (size_t)p * w * 2));
+        UNROLL for (int p = u * pairs; p < (u + 1) * pairs; p++) min =
+            vi_add_pairs(min, vp_load(e->pair[p]), mm_load4(mm_sums(f, x) + (size_t)p * w * 2));
         acc = vf_fma(vi_to_vf(min), vf_mul(vf_load(e->m[u]), dx), acc);
     }
     return acc;
