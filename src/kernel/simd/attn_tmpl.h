@@ -3,7 +3,7 @@
  * the fixed tree. Several queries share what is read and converted of K and V; each gets what it
  * would get alone. Includes rows_tmpl.h's exp and tanh.
  *
- * An ops_<isa>.h gives AT_CHAINS, the vectors of sums that registers hold: 8, 6, 4 or 2.
+ * An ops_<isa>.h gives AT_CHAINS, the vectors of sums that registers hold: 12, 6, 4 or 2.
  */
 
 #define AT_TILES (SLV_KV_BLOCK / LANES)
@@ -23,7 +23,8 @@ OP size_t at_bytes(enum slv_kv_type type) {
  * elements are done, so much of both halves is asked for: memory answers two pages in turn faster
  * than one. */
 OP void at_fetch(enum slv_kv_type type, const void *p, size_t at, size_t all) {
-    const char *half = (const char *)p + at * at_bytes(type) / 2;
+    const size_t bytes = at_bytes(type); /* in this order a compiler sees a constant factor */
+    const char *half = (const char *)p + (bytes > 1 ? at * (bytes / 2) : at / 2);
     __builtin_prefetch(half);
     __builtin_prefetch(half + all * at_bytes(type) / 2);
 }
@@ -34,6 +35,9 @@ OP size_t at_again(size_t i) {
     __asm__ volatile("" : "+r"(i));
     return i;
 }
+
+/* Vectors beside each other for each of nq queries. */
+OP int at_beside(int nq) { return AT_CHAINS / nq >= 4 ? 4 : AT_CHAINS / nq >= 2 ? 2 : 1; }
 
 /* Scores of nq queries for nt tiles from t0 on, before scaling: nq * nt independent chains. */
 OP void at_scores_float(enum slv_kv_type type, const struct slv_attn_block *b,
@@ -102,7 +106,7 @@ OP void at_values(enum slv_kv_type type, const struct slv_attn_block *b,
 OP void at_values_all(enum slv_kv_type type, const struct slv_attn_block *b,
                       const struct slv_attn_query *q, int nq, size_t j0, size_t j1,
                       float p[][SLV_KV_BLOCK]) {
-    const int nv = AT_CHAINS / nq > 4 ? 4 : AT_CHAINS / nq;
+    const int nv = at_beside(nq);
     size_t i = 0;
     if (j0 >= j1) return;
     for (; nv > 1 && i + (size_t)nv * LANES <= b->dv; i += (size_t)nv * LANES)
@@ -153,7 +157,7 @@ OP void at_block(enum slv_kv_type type, const struct slv_attn_block *b, struct s
         if (q[c].last < j1) j1 = q[c].last;
     }
     const size_t t1 = (high + LANES - 1) / LANES;
-    const int nt = AT_CHAINS / nq > 4 ? 4 : AT_CHAINS / nq;
+    const int nt = at_beside(nq);
     size_t t = low / LANES;
     for (; type == SLV_KV_Q8 && t < t1; t++)
         for (int c = 0; c < nq; c++)
@@ -187,6 +191,8 @@ OP void at_all(enum slv_kv_type type, const struct slv_attn_block *b, struct slv
     size_t i = 0;
     for (; AT_CHAINS > 4 && i + AT_CHAINS <= n; i += AT_CHAINS)
         at_block(type, b, q + i, AT_CHAINS);
+    for (; AT_CHAINS > 6 && AT_CHAINS % 6 == 0 && i + 6 <= n; i += 6)
+        at_block(type, b, q + i, 6);
     for (; AT_CHAINS >= 4 && AT_CHAINS != 6 && i + 4 <= n; i += 4)
         at_block(type, b, q + i, 4);
     for (; AT_CHAINS >= 4 && i + 3 <= n; i += 3)
