@@ -20,13 +20,13 @@ OP size_t at_bytes(enum slv_kv_type type) {
 
 /* Few queries wait for memory, and the hardware does not guess where the next block lies: scores
  * ask for V, weights for the first lines of the next K, values for all of it. When `at` of `all`
- * elements are done, so much of both halves is asked for: memory answers two pages in turn faster
- * than one. */
+ * elements are done, so much of both halves is asked for, into the second cache: memory answers two
+ * pages in turn faster than one, and the first cache is full of what is read now. */
 OP void at_fetch(enum slv_kv_type type, const void *p, size_t at, size_t all) {
     const size_t bytes = at_bytes(type); /* in this order a compiler sees a constant factor */
     const char *half = (const char *)p + (bytes > 1 ? at * (bytes / 2) : at / 2);
-    __builtin_prefetch(half);
-    __builtin_prefetch(half + all * at_bytes(type) / 2);
+    __builtin_prefetch(half, 0, 2);
+    __builtin_prefetch(half + all * at_bytes(type) / 2, 0, 2);
 }
 
 /* The same number, which the compiler takes for another: what is read at it is read again for each

@@ -20,7 +20,7 @@
  * between the products, half as far where two tiles are read in turn. The hardware alone stops at a
  * page's end; all of a block at once fills what the first cache has for lines on their way. */
 #ifndef PREFETCH_AHEAD
-#define PREFETCH_AHEAD 2048
+#define PREFETCH_AHEAD 4096
 #endif
 
 INLINE void mm_ahead(const uint8_t *p, int bytes, int tiles) {
