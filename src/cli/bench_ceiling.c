@@ -76,7 +76,6 @@ struct product {
     struct slv_mat mat; /* of a few tiles */
     size_t tiles, n, units, ldo;
     struct slv_acts x;
-    struct slv_codes codes;
     float *f, *out; /* out: [members][n][ldo] */
 };
 
@@ -134,7 +133,7 @@ static int fill_columns(struct product *p, size_t members) {
     size_t cols = p->mat.cols, act = p->mat.layout->act, all = p->n * cols;
     p->out = slv_mem_alloc_aligned(64, members * p->n * p->ldo * sizeof *p->out);
     p->f = slv_mem_alloc_aligned(64, all * sizeof *p->f);
-    struct slv_codes *c = &p->codes;
+    struct slv_codes *c = &p->x.codes;
     *c = (struct slv_codes){.q = slv_mem_alloc_aligned(64, all),
                             .d = slv_mem_alloc_aligned(64, all / 32 * sizeof *c->d + 64),
                             .m = slv_mem_alloc_aligned(64, all / 32 * sizeof *c->m + 64),
@@ -145,10 +144,9 @@ static int fill_columns(struct product *p, size_t members) {
         return SLV_E_NOMEM;
     for (size_t i = 0; i < all; i++)
         p->f[i] = (float)(i % 200) - 100.0f;
-    p->x = (struct slv_acts){.f = p->f, .ld = cols};
-    if (!act) return 0;
-    p->x = slv_acts_of(c, cols);
-    for (size_t i = 0; i < p->n; i++) {
+    p->x.f = p->f;
+    p->x.ld = cols;
+    for (size_t i = 0; act && i < p->n; i++) {
         const struct slv_panel to = slv_panel_of(i, p->n, cols);
         const struct slv_codes column = slv_codes_at(c, to.at, act, to.c);
         p->kern->quantize(p->f + i * cols, cols, act, to.w, &column);
@@ -180,11 +178,11 @@ int slv_bench_product(struct slv_model *m, size_t threads, size_t columns,
     slv_team_close(team);
     slv_mem_free(p.out);
     slv_mem_free(p.f);
-    slv_mem_free(p.codes.q);
-    slv_mem_free(p.codes.d);
-    slv_mem_free(p.codes.m);
-    slv_mem_free(p.codes.less);
-    slv_mem_free(p.codes.sum);
-    slv_mem_free(p.codes.sum32);
+    slv_mem_free(p.x.codes.q);
+    slv_mem_free(p.x.codes.d);
+    slv_mem_free(p.x.codes.m);
+    slv_mem_free(p.x.codes.less);
+    slv_mem_free(p.x.codes.sum);
+    slv_mem_free(p.x.codes.sum32);
     return rc;
 }

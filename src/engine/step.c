@@ -263,7 +263,8 @@ static void product(struct slv_runner *r, const struct slv_op *op, size_t part, 
     float *out = r->buf[op->part[part].out];
     struct slv_acts x = {.f = r->buf[op->in], .ld = p->width[op->in]};
     for (size_t k = 0; l->act && k < SLV_ACT_KINDS; k++)
-        if (l->act == (size_t)32 << k) x = slv_acts_of(&r->act[op->act][k], p->act_cols[op->act]);
+        if (l->act == (size_t)32 << k)
+            x = (struct slv_acts){.codes = r->act[op->act][k], .ld = p->act_cols[op->act]};
     if (!slv_weights_ready(r->m.w, lin, t0, t1))
         atomic_store_explicit(&r->lost, true, memory_order_relaxed);
     r->m.kern->matmul[l->form](&lin->mat, &x, n, t0, t1, out, ldo);

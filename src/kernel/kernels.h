@@ -22,38 +22,42 @@ struct slv_mat {
     size_t tile_bytes;    /* bytes from one tile to the next */
 };
 
-/* Input columns, quantized for a layout's `act`, or plain floats where act is 0.
- *
- * Quantized columns lie in panels of SLV_PANEL side by side, so that a kernel reads several of them
+/* Quantized columns lie in panels of SLV_PANEL side by side, so that a kernel reads several of them
  * from one pointer. Panel p begins at element p * SLV_PANEL * ld and holds w columns: SLV_PANEL,
  * or what is left of n for the last one. Column c of a panel has
  *
- *     codes  q[panel + (k / 32 * w + c) * 32 + k % 32]
- *     scales d[panel / act + k / act * w + c]
+ *     q      codes, -127..127: [panel + (k / 32 * w + c) * 32 + k % 32]
+ *     d      scales: [panel / act + k / act * w + c]
  *     m      like d: the scale times the sum of its codes, which a minimum is multiplied by
  *     less   like d: minus that sum, which is what a bias of -1 adds to a product
- *     sums   sum[panel / 16 + (k / 32 * w + c) * 2 + k / 16 % 2]   of 16 codes, in pairs
- *            sum32[panel / 32 + (k / 64 * w + c) * 2 + k / 32 % 2]   of 32, where act is 64 or more
+ *     sum    sums of 16 codes, in pairs: [panel / 16 + (k / 32 * w + c) * 2 + k / 16 % 2]
+ *     sum32  of 32, where act is 64 or more: [panel / 32 + (k / 64 * w + c) * 2 + k / 32 % 2]
  *
  * One column alone (w = 1) is simply contiguous. */
 #define SLV_PANEL 8
-struct slv_acts {
-    const float *f;      /* [n][ld] f32, for float layouts */
-    const int8_t *q;     /* codes, -127..127 */
-    const float *d;      /* scales */
-    const float *m;      /* scales times sums */
-    const int32_t *less; /* minus the sums under a scale */
-    const int16_t *sum, *sum32;
-    size_t ld; /* elements of a column; quantized: a multiple of 32 */
-};
-
-/* Where those of one column go: its first of each. All but codes and scales may be NULL: not
- * wanted. */
 struct slv_codes {
     int8_t *q;
     float *d, *m;
     int32_t *less;
     int16_t *sum, *sum32;
+};
+
+/* The same from element `at` of the panel and column c on; `act`: codes of a scale. */
+static inline struct slv_codes slv_codes_at(const struct slv_codes *x, size_t at, size_t act,
+                                            size_t c) {
+    return (struct slv_codes){.q = x->q + at + c * 32,
+                              .d = x->d + at / act + c,
+                              .m = x->m + at / act + c,
+                              .less = x->less + at / act + c,
+                              .sum = x->sum + at / 16 + c * 2,
+                              .sum32 = act < 64 ? NULL : x->sum32 + at / 32 + c * 2};
+}
+
+/* Input columns, quantized for a layout's `act`, or plain floats where act is 0. */
+struct slv_acts {
+    const float *f; /* [n][ld] */
+    struct slv_codes codes;
+    size_t ld; /* elements of a column; quantized: a multiple of 32 */
 };
 
 /* Where column `col` of n lies: element `at` begins its panel, it is number `c` of `w` there. */
@@ -67,38 +71,6 @@ static inline struct slv_panel slv_panel_of(size_t col, size_t n, size_t ld) {
                               n - first < SLV_PANEL ? n - first : SLV_PANEL};
 }
 
-/* Quantized columns from element `at` and its panel's column c on; `act`: codes of a scale. */
-static inline struct slv_acts slv_acts_at(const struct slv_acts *x, size_t at, size_t act,
-                                          size_t c) {
-    return (struct slv_acts){.q = x->q + at + c * 32,
-                             .d = x->d + at / act + c,
-                             .m = x->m + at / act + c,
-                             .less = x->less + at / act + c,
-                             .sum = x->sum + at / 16 + c * 2,
-                             .sum32 = act < 64 ? NULL : x->sum32 + at / 32 + c * 2,
-                             .ld = x->ld};
-}
-
-static inline struct slv_codes slv_codes_at(const struct slv_codes *x, size_t at, size_t act,
-                                            size_t c) {
-    return (struct slv_codes){.q = x->q + at + c * 32,
-                              .d = x->d + at / act + c,
-                              .m = x->m + at / act + c,
-                              .less = x->less + at / act + c,
-                              .sum = x->sum + at / 16 + c * 2,
-                              .sum32 = act < 64 ? NULL : x->sum32 + at / 32 + c * 2};
-}
-
-static inline struct slv_acts slv_acts_of(const struct slv_codes *x, size_t ld) {
-    return (struct slv_acts){.q = x->q,
-                             .d = x->d,
-                             .m = x->m,
-                             .less = x->less,
-                             .sum = x->sum,
-                             .sum32 = x->sum32,
-                             .ld = ld};
-}
-
 /* out[c * ldo + r] for all rows r of tiles [tile0, tile1) and columns [0, n). Rows past w->rows in
  * the last tile are written too: outputs are padded to 16. One chain of fma for each output:
  *   float layouts:   acc = fma(w[r][k], x[c][k], acc), k ascending
@@ -110,8 +82,8 @@ typedef void (*slv_matmul_fn)(const struct slv_mat *w, const struct slv_acts *x,
 
 /* --- rows of floats --------------------------------------------------------------------------- */
 
-/* Codes, scales and sums of x[n], as one column of a panel of w: 32 codes every 32 * w, scales and
- * pairs of sums w apart. n and block are multiples of 32, block divides n. d = amax / 127,
+/* Codes, scales and sums of x[n], as one column of a panel of w, of which `to` has the places; but
+ * for codes and scales they may be NULL: not wanted. n and block are multiples of 32, block divides n. d = amax / 127,
  * q = rne(x * (127 / amax)). A block with a NaN or an infinity gets d = NaN; one whose 127 / amax
  * overflows (amax < 2^-121) counts as zeros. */
 typedef void (*slv_quantize_fn)(const float *x, size_t n, size_t block, size_t w,
@@ -155,10 +127,10 @@ struct slv_attn_block {
 
 /* One query head, which sees the positions [first, last) of the block, 0 <= first < last <= 64. */
 struct slv_attn_query {
-    const float *q;        /* [dk] */
-    const int8_t *q8;      /* Q8 only: codes [dk] */
-    const float *q8_scale; /* [dk / 32], and minus the sum of the codes under each */
-    const int32_t *q8_less;
+    const float *q;         /* [dk] */
+    const int8_t *q8;       /* Q8 only: codes [dk] */
+    const float *q8_scale;  /* [dk / 32] */
+    const int32_t *q8_less; /* [dk / 32]: minus the sum of the codes under each */
     size_t first, last;
     float *out; /* [dv], and the block's own maximum and sum: results */
     float max, sum;

@@ -57,7 +57,7 @@ static void unpack(const struct slv_layout *l, const uint8_t *blk, size_t r,
 
 /* Adds the product of one unpacked block with its part of a column, whose panel has w, to acc. */
 static float block_dot(const struct row_block *w, int mins, size_t act, size_t panel_w,
-                       const struct slv_acts *x, float acc) {
+                       const struct slv_codes *x, float acc) {
     for (size_t i = 0; i < w->n_scales; i++) {
         int32_t dot = 0, min = 0;
         for (size_t at = i * w->per; at < (i + 1) * w->per; at += w->sub) {
@@ -90,7 +90,8 @@ static void row_int(const struct slv_mat *w, const struct slv_acts *x, size_t n,
         unpack(l, tile + b * bytes, r, &unpacked);
         for (size_t c = c0; c < c1; c++) {
             struct slv_panel p = slv_panel_of(c, n, x->ld);
-            const struct slv_acts at = slv_acts_at(x, p.at + b * l->block * p.w, l->act, p.c);
+            const struct slv_codes at =
+                slv_codes_at(&x->codes, p.at + b * l->block * p.w, l->act, p.c);
             acc[c - c0] = block_dot(&unpacked, mins, l->act, p.w, &at, acc[c - c0]);
         }
     }

@@ -174,7 +174,7 @@ static void mm_init(struct mm_case *m, const struct slv_layout *l, size_t rows, 
             less[p.at / l->act + b * p.w + p.c] = -s;
         }
     }
-    m->x = (struct slv_acts){f, q, d, mx, less, sum, sum32, ld};
+    m->x = (struct slv_acts){f, {q, d, mx, less, sum, sum32}, ld};
 }
 
 static void mm_free(struct mm_case *m) {

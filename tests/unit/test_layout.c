@@ -65,8 +65,7 @@ static void check_type(uint32_t id) {
         memset(x, 0, sizeof x);
         x[c] = 127.0f;
         if (l->act) k.quantize(x, COLS, l->act, 1, &codes);
-        struct slv_acts a = slv_acts_of(&codes, COLS);
-        if (!l->act) a.f = x;
+        struct slv_acts a = {x, codes, COLS};
         k.matmul[l->form](&w, &a, 1, 0, 2, out, 32);
         for (size_t r = 0; r < 32; r++) {
             float v = r < ROWS ? want[r * COLS + c] : 0.0f, got = out[r] / 127.0f;

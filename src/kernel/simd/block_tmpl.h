@@ -49,13 +49,13 @@ INLINE int mm_pairs(struct mm_form f, int block) {
 }
 
 /* The sums that they are multiplied with: a pair every 2 * w. */
-INLINE const int16_t *mm_sums(struct mm_form f, const struct slv_acts *x) {
+INLINE const int16_t *mm_sums(struct mm_form f, const struct slv_codes *x) {
     return f.sub == 32 ? x->sum32 : x->sum;
 }
 
 /* Nothing; but a compiler that knows how the pointers that a form uses move keeps one for each place
  * that is read from them, and has no registers for so many. */
-INLINE void mm_hold_acts(struct mm_form f, struct slv_acts *x) {
+INLINE void mm_hold_codes(struct mm_form f, struct slv_codes *x) {
     __asm__("" : "+r"(x->q), "+r"(x->d));
     if (mm_paired(f) && f.sub != 32) __asm__("" : "+r"(x->sum));
     if (mm_paired(f) && f.sub == 32) __asm__("" : "+r"(x->sum32));
@@ -188,7 +188,7 @@ INLINE void mm_ahead_of(const struct mm_from b[], int nt, int at, int bytes) {
  * `open`: what it has been unpacked to, of one tile; or NULL. `ahead`: what follows in memory is
  * asked for. */
 INLINE void mm_block(struct mm_form f, const struct slv_layout *l, const uint8_t *blk, size_t far,
-                     const struct mm_open *open, bool ahead, int nt, int nc, struct slv_acts x,
+                     const struct mm_open *open, bool ahead, int nt, int nc, struct slv_codes x,
                      size_t w, vf acc[]) {
     const struct mm_block_at at = mm_locate(f, l);
     const int halves = f.sub == 16 || f.fsub == 16 ? 2 : 1, ng = 8 / halves;

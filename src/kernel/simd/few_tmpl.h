@@ -21,11 +21,11 @@ INLINE void fw_cols(struct mm_form f, const struct slv_mat *w, const struct slv_
     const bool ahead = nt > 1 || c == 0;
     vf acc[COLS];
     UNROLL for (int k = 0; k < nt * nc; k++) acc[k] = vf_zero();
-    struct slv_acts at = slv_acts_at(x, p.at, act, p.c);
+    struct slv_codes at = slv_codes_at(&x->codes, p.at, act, p.c);
     for (size_t b = 0; b < blocks; b++) {
-        mm_hold_acts(f, &at);
+        mm_hold_codes(f, &at);
         mm_block(f, l, tile + b * bytes, far, NULL, ahead, nt, nc, at, pan, acc);
-        at = slv_acts_at(&at, block * pan, act, 0);
+        at = slv_codes_at(&at, block * pan, act, 0);
     }
     UNROLL for (int t = 0; t < nt; t++) UNROLL for (int k = 0; k < nc; k++)
         vf_store(out + (c + (size_t)k) * ldo + (size_t)t * run * ROWS, acc[t * nc + k]);

@@ -172,7 +172,7 @@ OP float vf_max_of(vf x) { return _mm512_reduce_max_ps(x); }
 OP float scalar_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
 #define TILES_FLOAT 4
-#define AT_CHAINS 12/* vectors of sums in attention */
+#define AT_CHAINS 12 /* vectors of sums in attention */
 #define COLS_FLOAT 8
 
 #endif

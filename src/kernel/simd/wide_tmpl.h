@@ -33,19 +33,19 @@ INLINE void wd_open(struct mm_form f, const struct slv_layout *l, const uint8_t 
 /* A tile block times columns [c, c + nc) of a panel of w, which x begins; acc[nc] goes on.
  * `first`: of the block. */
 INLINE void wd_cols(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
-                    const struct mm_open *e, bool first, int nc, const struct slv_acts *x, size_t c,
-                    size_t w, vf *acc) {
-    struct slv_acts at = slv_acts_at(x, 0, l->act, c);
+                    const struct mm_open *e, bool first, int nc, const struct slv_codes *x,
+                    size_t c, size_t w, vf *acc) {
+    struct slv_codes at = slv_codes_at(x, 0, l->act, c);
     /* The block stays where it is: a compiler that sees all of it would carry it from stack to
      * stack; and no registers are left for what was read of it before. */
     __asm__ volatile("" : : "r"(e) : "memory");
-    mm_hold_acts(f, &at);
+    mm_hold_codes(f, &at);
     mm_block(f, l, blk, 0, e, wd_large(f) && first && c == 0, 1, nc, at, w, acc + c);
 }
 
 /* The same for a whole panel. */
 INLINE void wd_panel(struct mm_form f, const struct slv_layout *l, const uint8_t *blk,
-                     const struct mm_open *e, bool first, const struct slv_acts *x, size_t w,
+                     const struct mm_open *e, bool first, const struct slv_codes *x, size_t w,
                      vf *acc) {
     size_t c = 0;
     for (; c + COLS <= w; c += COLS)
@@ -79,7 +79,7 @@ INLINE void wd_strip(struct mm_form f, const struct slv_mat *w, const struct slv
         wd_open(f, l, blk, &e);
         for (size_t c = c0; c < c1; c += SLV_PANEL) {
             const struct slv_panel p = slv_panel_of(c, n, x->ld);
-            const struct slv_acts at = slv_acts_at(x, p.at + b * block * p.w, act, 0);
+            const struct slv_codes at = slv_codes_at(&x->codes, p.at + b * block * p.w, act, 0);
             if (b + 1 == blocks) wd_ask(out + c * ldo, ldo, p.w);
             wd_panel(f, l, blk, &e, c == c0, &at, p.w, acc + (c - c0));
         }

@@ -115,7 +115,8 @@ static void am_copy(const struct slv_acts *x, size_t n, size_t c0, size_t c1, si
         const struct slv_panel p = slv_panel_of(c < c1 ? c : c0, n, x->ld);
         for (size_t i = 0; i < len / 32; i++)
             for (size_t j = 0; j < SLV_PANEL; j++) {
-                const int8_t *from = c + j < c1 ? x->q + p.at + (k + i * 32) * p.w + j * 32 : none;
+                const int8_t *from =
+                    c + j < c1 ? x->codes.q + p.at + (k + i * 32) * p.w + j * 32 : none;
                 const size_t row = (c - c0) % AM_GROUP + j;
                 int8_t *to = ret->q[(c - c0) / AM_GROUP][i / 2][row] + i % 2 * 32;
                 __builtin_memcpy(to, from, 32);
@@ -234,7 +235,7 @@ INLINE void am_keep(struct mm_form f, struct am_job job, int32_t c[2][2 * AM_GRO
 /* Column i of a job, which lies in a panel of w: x begins with it where the span does. */
 INLINE vf am_column(struct mm_form f, struct am_shape s, const struct am_weights *e,
                     const int32_t c[2][2 * AM_GROUP][ROWS], struct am_job job, int i,
-                    const struct slv_acts *x, size_t w, vf acc) {
+                    const struct slv_codes *x, size_t w, vf acc) {
     const int act = f.fsub ? 32 : s.unit;
     for (int j = 0; j < job.nj; j++) {
         const int u = job.u + j, k = u * s.unit;
@@ -262,7 +263,8 @@ INLINE void am_finish(struct mm_form f, struct am_shape s, const struct am_weigh
     for (int i = 0; i < job.nc; i += SLV_PANEL) {
         const struct slv_panel p = slv_panel_of(job.c + (size_t)i, n, x->ld);
         for (int j = i; j < i + SLV_PANEL && j < job.nc; j++) {
-            const struct slv_acts at = slv_acts_at(x, p.at + k * p.w, act, (size_t)(j - i));
+            const struct slv_codes at =
+                slv_codes_at(&x->codes, p.at + k * p.w, act, (size_t)(j - i));
             vf_store(acc + j * ROWS,
                      am_column(f, s, e, c, job, j, &at, p.w, vf_load(acc + j * ROWS)));
         }
