@@ -83,9 +83,9 @@ typedef void (*slv_matmul_fn)(const struct slv_mat *w, const struct slv_acts *x,
 /* --- rows of floats --------------------------------------------------------------------------- */
 
 /* Codes, scales and sums of x[n], as one column of a panel of w, of which `to` has the places; but
- * for codes and scales they may be NULL: not wanted. n and block are multiples of 32, block divides n. d = amax / 127,
- * q = rne(x * (127 / amax)). A block with a NaN or an infinity gets d = NaN; one whose 127 / amax
- * overflows (amax < 2^-121) counts as zeros. */
+ * for codes and scales they may be NULL: not wanted. n and block are multiples of 32, block divides
+ * n. d = amax / 127, q = rne(x * (127 / amax)). A block with a NaN or an infinity gets d = NaN; one
+ * whose 127 / amax overflows (amax < 2^-121) counts as zeros. */
 typedef void (*slv_quantize_fn)(const float *x, size_t n, size_t block, size_t w,
                                 const struct slv_codes *to);
 

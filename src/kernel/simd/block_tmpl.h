@@ -53,8 +53,8 @@ INLINE const int16_t *mm_sums(struct mm_form f, const struct slv_codes *x) {
     return f.sub == 32 ? x->sum32 : x->sum;
 }
 
-/* Nothing; but a compiler that knows how the pointers that a form uses move keeps one for each place
- * that is read from them, and has no registers for so many. */
+/* Nothing; but a compiler that knows how the pointers that a form uses move keeps one for each
+ * place that is read from them, and has no registers for so many. */
 INLINE void mm_hold_codes(struct mm_form f, struct slv_codes *x) {
     __asm__("" : "+r"(x->q), "+r"(x->d));
     if (mm_paired(f) && f.sub != 32) __asm__("" : "+r"(x->sum));
