@@ -27,7 +27,7 @@ same() { # NAME PROGRAM [ARGUMENT...]: prints the same here and there
         result "" "$name: the same on an old processor"
     else
         result "not " "$name: not the same on an old processor"
-        tail -3 "$out/there" "$out/there.err" | sed 's/^/# /'
+        cat "$out/there" "$out/there.err" | tail -n 6 | sed 's/^/# /'
     fi
 }
 
