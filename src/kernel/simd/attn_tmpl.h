@@ -3,7 +3,8 @@
  * the fixed tree. Several queries share what is read and converted of K and V; each gets what it
  * would get alone. Includes rows_tmpl.h's exp and tanh.
  *
- * An ops_<isa>.h gives AT_CHAINS, the vectors of sums that registers hold: 12, 6, 4 or 2.
+ * An ops_<isa>.h gives AT_CHAINS, the vectors of sums that registers hold: 12, 6, 4 or 2, and
+ * AT_LOTS, the numbers of queries that share a reading, the most first, at most AT_CHAINS.
  */
 
 #define AT_TILES (SLV_KV_BLOCK / LANES)
@@ -189,18 +190,11 @@ OP void at_block(enum slv_kv_type type, const struct slv_attn_block *b, struct s
 OP void at_all(enum slv_kv_type type, const struct slv_attn_block *b, struct slv_attn_query *q,
                size_t n) {
     size_t i = 0;
-    for (; AT_CHAINS > 4 && i + AT_CHAINS <= n; i += AT_CHAINS)
-        at_block(type, b, q + i, AT_CHAINS);
-    for (; AT_CHAINS > 6 && AT_CHAINS % 6 == 0 && i + 6 <= n; i += 6)
-        at_block(type, b, q + i, 6);
-    for (; AT_CHAINS >= 4 && AT_CHAINS != 6 && i + 4 <= n; i += 4)
-        at_block(type, b, q + i, 4);
-    for (; AT_CHAINS >= 4 && i + 3 <= n; i += 3)
-        at_block(type, b, q + i, 3);
-    for (; i + 2 <= n; i += 2)
-        at_block(type, b, q + i, 2);
-    for (; i < n; i++)
-        at_block(type, b, q + i, 1);
+#define AT_LOT(nq)                                                                                 \
+    for (; i + nq <= n; i += nq)                                                                   \
+        at_block(type, b, q + i, nq);
+    AT_LOTS(AT_LOT)
+#undef AT_LOT
 }
 
 static void at_f32(const struct slv_attn_block *b, struct slv_attn_query *q, size_t n) {

@@ -231,6 +231,7 @@ OP float scalar_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)))
 
 #define TILES_FLOAT 4 /* row tiles multiplied at once with one column */
 #define AT_CHAINS 6   /* vectors of sums in attention */
-#define COLS_FLOAT 4  /* columns multiplied at once with one row tile */
+#define AT_LOTS(lot) lot(6) lot(3) lot(2) lot(1)
+#define COLS_FLOAT 4 /* columns multiplied at once with one row tile */
 
 #endif

@@ -173,6 +173,7 @@ OP float scalar_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)))
 
 #define TILES_FLOAT 4
 #define AT_CHAINS 12 /* vectors of sums in attention */
+#define AT_LOTS(lot) lot(12) lot(6) lot(4) lot(3) lot(2) lot(1)
 #define COLS_FLOAT 8
 
 #endif

@@ -136,6 +136,7 @@ OP float scalar_sqrt(float x) { return vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0
 
 #define TILES_FLOAT 4
 #define AT_CHAINS 4 /* vectors of sums in attention */
+#define AT_LOTS(lot) lot(4) lot(3) lot(2) lot(1)
 #define COLS_FLOAT 4
 
 #endif

@@ -152,6 +152,7 @@ OP float scalar_sqrt(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)))
 
 #define TILES_FLOAT 2
 #define AT_CHAINS 2 /* vectors of sums in attention */
+#define AT_LOTS(lot) lot(2) lot(1)
 #define COLS_FLOAT 2
 
 #endif
