@@ -58,6 +58,7 @@ extern const struct slv_cmd slv_cmd_list;
 extern const struct slv_cmd slv_cmd_pull;
 extern const struct slv_cmd slv_cmd_rm;
 extern const struct slv_cmd slv_cmd_run;
+extern const struct slv_cmd slv_cmd_schema_check;
 extern const struct slv_cmd slv_cmd_show;
 extern const struct slv_cmd slv_cmd_tokenize;
 

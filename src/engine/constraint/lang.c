@@ -1,0 +1,1067 @@
+/* lang.c: see lang.h.
+ *
+ * A node's derivatives are kept as spans: ranges of code points that cover all of them, each with the
+ * node it leads to. These may be empty languages that do not look it (an intersection, say); what
+ * leaves this file has been through `alive`, which looks for a string once and remembers.
+ *
+ * Normal form: concatenations lean to the right; unions and intersections are flat, sorted and
+ * without repetition, sets of single code points in them are joined; complements are not doubled.
+ * Finite sets of words are tables, and a node of such a set is a part of the sorted table: the words
+ * that begin alike. */
+#include "engine/constraint/lang.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_BYTES ((size_t)256 << 20)
+#define ASCII 128u
+#define WORDS_JOINED 4096u /* words of two tables that a union puts into one */
+#define WORDS_SIEVED 65536u
+
+enum kind {
+    K_NONE,
+    K_EMPTY,
+    K_ANY,
+    K_FAIL,
+    K_SET,
+    K_CONCAT,
+    K_REPEAT,
+    K_OR,
+    K_AND,
+    K_NOT,
+    K_WORDS
+};
+enum life { L_UNKNOWN, L_ALIVE, L_DEAD };
+
+struct span {
+    uint32_t hi; /* last code point; the first is after the span before */
+    slv_lang to;
+};
+
+struct table {
+    const struct slv_word *w; /* sorted, each once */
+    size_t n;
+};
+
+struct node {
+    uint8_t kind, life;
+    bool nullable;
+    struct slv_lengths len; /* dense: of this node alone */
+    union {
+        struct {
+            slv_lang a, b;
+        } concat;
+        struct {
+            slv_lang a;
+            uint32_t lo, hi;
+        } repeat;
+        struct {
+            const slv_lang *v;
+            uint32_t n;
+        } kids; /* OR, AND */
+        struct {
+            const struct slv_range *v;
+            uint32_t n;
+        } set;
+        slv_lang inner; /* NOT */
+        struct {
+            const struct table *t;
+            uint32_t lo, hi, depth; /* words [lo, hi) from byte `depth` on */
+        } words;
+    };
+    const struct span *spans; /* NULL: not derived yet */
+    uint32_t n_spans;
+    const slv_lang *ascii;
+    uint32_t seen; /* the search that queued it last */
+};
+
+struct slv_langs {
+    struct slv_arena mem;
+    struct node *v;
+    size_t n, cap;
+    uint32_t *slots; /* node + 1, by hash; 0: free */
+    size_t n_slots;  /* a power of two */
+    uint32_t n_searches;
+    int status;
+};
+
+/* --- making nodes ----------------------------------------------------------------------------- */
+
+static slv_lang fail(struct slv_langs *p, int code) {
+    if (!p->status) p->status = code;
+    return SLV_LANG_FAIL;
+}
+
+static void *take(struct slv_langs *p, size_t n, size_t size) {
+    void *r = slv_arena_calloc(&p->mem, n ? n : 1, size);
+    if (!r) (void)fail(p, SLV_E_LIMIT);
+    return r;
+}
+
+static uint64_t mix(uint64_t h, uint64_t x) {
+    h = (h ^ x) * 0x9e3779b97f4a7c15u;
+    return h ^ (h >> 29);
+}
+
+static uint64_t hash_of(const struct node *k) {
+    uint64_t h = mix(0, k->kind);
+    switch ((enum kind)k->kind) {
+    case K_CONCAT:
+        return mix(mix(h, k->concat.a), k->concat.b);
+    case K_REPEAT:
+        return mix(mix(mix(h, k->repeat.a), k->repeat.lo), k->repeat.hi);
+    case K_NOT:
+        return mix(h, k->inner);
+    case K_WORDS:
+        return mix(mix(mix(mix(h, (uintptr_t)k->words.t), k->words.lo), k->words.hi),
+                   k->words.depth);
+    case K_SET:
+        for (uint32_t i = 0; i < k->set.n; i++)
+            h = mix(mix(h, k->set.v[i].lo), k->set.v[i].hi);
+        return h;
+    case K_OR:
+    case K_AND:
+        for (uint32_t i = 0; i < k->kids.n; i++)
+            h = mix(h, k->kids.v[i]);
+        return h;
+    case K_NONE:
+    case K_EMPTY:
+    case K_ANY:
+    case K_FAIL:
+        break;
+    }
+    return h;
+}
+
+static bool same(const struct node *x, const struct node *y) {
+    if (x->kind != y->kind) return false;
+    switch ((enum kind)x->kind) {
+    case K_CONCAT:
+        return x->concat.a == y->concat.a && x->concat.b == y->concat.b;
+    case K_REPEAT:
+        return x->repeat.a == y->repeat.a && x->repeat.lo == y->repeat.lo &&
+               x->repeat.hi == y->repeat.hi;
+    case K_NOT:
+        return x->inner == y->inner;
+    case K_WORDS:
+        return x->words.t == y->words.t && x->words.lo == y->words.lo &&
+               x->words.hi == y->words.hi && x->words.depth == y->words.depth;
+    case K_SET:
+        return x->set.n == y->set.n && !memcmp(x->set.v, y->set.v, x->set.n * sizeof x->set.v[0]);
+    case K_OR:
+    case K_AND:
+        return x->kids.n == y->kids.n &&
+               !memcmp(x->kids.v, y->kids.v, x->kids.n * sizeof x->kids.v[0]);
+    case K_NONE:
+    case K_EMPTY:
+    case K_ANY:
+    case K_FAIL:
+        break;
+    }
+    return true;
+}
+
+static bool rehash(struct slv_langs *p, size_t n_slots) {
+    uint32_t *s = slv_mem_calloc(n_slots, sizeof *s);
+    if (!s) return false;
+    for (size_t i = 0; i < p->n; i++) {
+        size_t at = hash_of(&p->v[i]) & (n_slots - 1);
+        while (s[at])
+            at = (at + 1) & (n_slots - 1);
+        s[at] = (uint32_t)i + 1;
+    }
+    slv_mem_free(p->slots);
+    p->slots = s;
+    p->n_slots = n_slots;
+    return true;
+}
+
+static uint32_t plus(uint32_t a, uint32_t b) {
+    return a == SLV_LANG_INF || b == SLV_LANG_INF || a > SLV_LANG_INF - 1 - b ? SLV_LANG_INF
+                                                                              : a + b;
+}
+
+static uint32_t times(uint32_t a, uint32_t b) {
+    if (!a || !b) return 0;
+    if (a == SLV_LANG_INF || b == SLV_LANG_INF) return SLV_LANG_INF;
+    return (uint64_t)a * b < SLV_LANG_INF ? a * b : SLV_LANG_INF;
+}
+
+static uint32_t letters(const struct slv_word *w, uint32_t from) {
+    uint32_t n = 0;
+    for (size_t i = from; i < w->n; i++)
+        n += ((unsigned char)w->s[i] & 0xc0u) != 0x80u;
+    return n;
+}
+
+static struct slv_lengths words_lengths(const struct node *k) {
+    struct slv_lengths r = {SLV_LANG_INF, 0, false};
+    uint64_t seen = 0;
+    for (uint32_t i = k->words.lo; i < k->words.hi; i++) {
+        const uint32_t n = letters(&k->words.t->w[i], k->words.depth);
+        r.min = n < r.min ? n : r.min;
+        r.max = n > r.max ? n : r.max;
+        if (n < 64) seen |= (uint64_t)1 << n;
+    }
+    if (r.max < 64) {
+        const uint64_t run = (seen >> r.min) + 1;
+        r.dense = (run & (run - 1)) == 0;
+    }
+    return r;
+}
+
+static struct slv_lengths or_lengths(const struct slv_langs *p, const struct node *k) {
+    struct slv_lengths r = p->v[k->kids.v[0]].len;
+    for (bool joined = true; joined && r.dense;) {
+        joined = false;
+        for (uint32_t i = 0; i < k->kids.n; i++) {
+            const struct slv_lengths x = p->v[k->kids.v[i]].len;
+            if (!x.dense) r.dense = false;
+            if (x.min >= r.min && x.max <= r.max) continue;
+            if (x.min > plus(r.max, 1) || r.min > plus(x.max, 1)) continue;
+            r.min = x.min < r.min ? x.min : r.min;
+            r.max = x.max > r.max ? x.max : r.max;
+            joined = true;
+        }
+    }
+    for (uint32_t i = 0; i < k->kids.n; i++) {
+        const struct slv_lengths x = p->v[k->kids.v[i]].len;
+        if (x.min < r.min || x.max > r.max) r.dense = false;
+        r.min = x.min < r.min ? x.min : r.min;
+        r.max = x.max > r.max ? x.max : r.max;
+    }
+    return r;
+}
+
+static struct slv_lengths lengths_of(const struct slv_langs *p, const struct node *k) {
+    struct slv_lengths r = {0, SLV_LANG_INF, false};
+    switch ((enum kind)k->kind) {
+    case K_NONE:
+        return (struct slv_lengths){SLV_LANG_INF, 0, true};
+    case K_EMPTY:
+        return (struct slv_lengths){0, 0, true};
+    case K_ANY:
+        return (struct slv_lengths){0, SLV_LANG_INF, true};
+    case K_SET:
+        return (struct slv_lengths){1, 1, true};
+    case K_WORDS:
+        return words_lengths(k);
+    case K_OR:
+        return or_lengths(p, k);
+    case K_CONCAT: {
+        const struct slv_lengths a = p->v[k->concat.a].len, b = p->v[k->concat.b].len;
+        return (struct slv_lengths){plus(a.min, b.min), plus(a.max, b.max), a.dense && b.dense};
+    }
+    case K_REPEAT: {
+        const struct slv_lengths a = p->v[k->repeat.a].len;
+        const uint32_t lo = k->repeat.lo, hi = k->repeat.hi;
+        r.min = times(lo, a.min);
+        r.max = times(hi, a.max);
+        r.dense = a.dense && (lo == hi || times(lo + 1, a.min) <= plus(times(lo, a.max), 1));
+        return r;
+    }
+    case K_AND: /* a word has a length that all of them have */
+        for (uint32_t i = 0; i < k->kids.n; i++) {
+            const struct slv_lengths x = p->v[k->kids.v[i]].len;
+            r.min = x.min > r.min ? x.min : r.min;
+            r.max = x.max < r.max ? x.max : r.max;
+        }
+        return r;
+    case K_NOT:
+    case K_FAIL:
+        break;
+    }
+    return r;
+}
+
+static bool nullable_of(const struct slv_langs *p, const struct node *k) {
+    switch ((enum kind)k->kind) {
+    case K_EMPTY:
+    case K_ANY:
+        return true;
+    case K_NONE:
+    case K_FAIL:
+    case K_SET:
+        return false;
+    case K_CONCAT:
+        return p->v[k->concat.a].nullable && p->v[k->concat.b].nullable;
+    case K_REPEAT:
+        return k->repeat.lo == 0 || p->v[k->repeat.a].nullable;
+    case K_NOT:
+        return !p->v[k->inner].nullable;
+    case K_WORDS:
+        return k->words.t->w[k->words.lo].n == k->words.depth;
+    case K_OR:
+        for (uint32_t i = 0; i < k->kids.n; i++)
+            if (p->v[k->kids.v[i]].nullable) return true;
+        return false;
+    case K_AND:
+        for (uint32_t i = 0; i < k->kids.n; i++)
+            if (!p->v[k->kids.v[i]].nullable) return false;
+        return true;
+    }
+    return false;
+}
+
+/* The node that looks like k; its arrays are the pool's already. */
+static slv_lang intern(struct slv_langs *p, struct node k) {
+    if (p->status) return SLV_LANG_FAIL;
+    size_t at = hash_of(&k) & (p->n_slots - 1);
+    for (; p->slots[at]; at = (at + 1) & (p->n_slots - 1))
+        if (same(&p->v[p->slots[at] - 1], &k)) return p->slots[at] - 1;
+    const int rc = slv_mem_grow((void **)&p->v, p->n, &p->cap, sizeof *p->v, SLV_LANG_MAX_NODES);
+    if (rc) return fail(p, rc);
+    k.nullable = nullable_of(p, &k);
+    k.len = lengths_of(p, &k);
+    k.life = k.nullable ? L_ALIVE : L_UNKNOWN;
+    p->v[p->n] = k;
+    p->slots[at] = (uint32_t)++p->n;
+    const slv_lang id = (slv_lang)p->n - 1; /* before the table is made anew */
+    if (p->n * 2 > p->n_slots && !rehash(p, p->n_slots * 2)) return fail(p, SLV_E_NOMEM);
+    return id;
+}
+
+int slv_langs_open(struct slv_langs **ret) {
+    struct slv_langs *p = slv_mem_calloc(1, sizeof *p);
+    if (!p) return SLV_E_NOMEM;
+    slv_arena_init(&p->mem, MAX_BYTES);
+    if (!rehash(p, 256)) p->status = SLV_E_NOMEM;
+    for (unsigned k = K_NONE; k <= K_FAIL; k++)
+        (void)intern(p, (struct node){.kind = (uint8_t)k});
+    if (p->status) {
+        slv_langs_close(p);
+        return SLV_E_NOMEM;
+    }
+    *ret = p;
+    return 0;
+}
+
+void slv_langs_close(struct slv_langs *p) {
+    if (!p) return;
+    slv_arena_fini(&p->mem);
+    slv_mem_free(p->v);
+    slv_mem_free(p->slots);
+    slv_mem_free(p);
+}
+
+int slv_langs_status(const struct slv_langs *p) { return p->status; }
+
+/* --- sets of code points ---------------------------------------------------------------------- */
+
+static int by_lo(const void *a, const void *b) {
+    const struct slv_range *x = a, *y = b;
+    return x->lo < y->lo ? -1 : x->lo > y->lo;
+}
+
+/* Sorted in place and joined; the number left. */
+static size_t tidy(struct slv_range *r, size_t n) {
+    size_t out = 0;
+    qsort(r, n, sizeof *r, by_lo);
+    for (size_t i = 0; i < n; i++) {
+        if (out && r[i].lo <= r[out - 1].hi + 1) {
+            if (r[i].hi > r[out - 1].hi) r[out - 1].hi = r[i].hi;
+        } else r[out++] = r[i];
+    }
+    return out;
+}
+
+slv_lang slv_lang_set(struct slv_langs *p, const struct slv_range *r, size_t n) {
+    if (!n) return SLV_LANG_NONE;
+    struct slv_range *v = take(p, n, sizeof *v);
+    if (!v) return SLV_LANG_FAIL;
+    memcpy(v, r, n * sizeof *v);
+    n = tidy(v, n);
+    return intern(p, (struct node){.kind = K_SET, .set = {v, (uint32_t)n}});
+}
+
+slv_lang slv_lang_set_not(struct slv_langs *p, const struct slv_range *r, size_t n) {
+    struct slv_range *v = take(p, 2 * n + 1, sizeof *v), *in = v + n + 1;
+    size_t out = 0;
+    uint32_t from = 0;
+    if (!v) return SLV_LANG_FAIL;
+    if (n) memcpy(in, r, n * sizeof *in);
+    n = tidy(in, n);
+    for (size_t i = 0; i < n; i++) {
+        if (in[i].lo > from) v[out++] = (struct slv_range){from, in[i].lo - 1};
+        from = in[i].hi + 1;
+    }
+    if (from <= SLV_CODE_POINT_MAX) v[out++] = (struct slv_range){from, SLV_CODE_POINT_MAX};
+    if (!out) return SLV_LANG_NONE;
+    return intern(p, (struct node){.kind = K_SET, .set = {v, (uint32_t)out}});
+}
+
+static slv_lang set_or(struct slv_langs *p, const struct node *a, const struct node *b) {
+    struct slv_range *v = take(p, (size_t)a->set.n + b->set.n, sizeof *v);
+    if (!v) return SLV_LANG_FAIL;
+    memcpy(v, a->set.v, a->set.n * sizeof *v);
+    memcpy(v + a->set.n, b->set.v, b->set.n * sizeof *v);
+    const size_t n = tidy(v, (size_t)a->set.n + b->set.n);
+    return intern(p, (struct node){.kind = K_SET, .set = {v, (uint32_t)n}});
+}
+
+static slv_lang set_and(struct slv_langs *p, const struct node *a, const struct node *b) {
+    struct slv_range *v = take(p, (size_t)a->set.n + b->set.n, sizeof *v);
+    uint32_t n = 0;
+    if (!v) return SLV_LANG_FAIL;
+    for (uint32_t i = 0, j = 0; i < a->set.n && j < b->set.n;) {
+        const struct slv_range x = a->set.v[i], y = b->set.v[j];
+        const struct slv_range z = {x.lo > y.lo ? x.lo : y.lo, x.hi < y.hi ? x.hi : y.hi};
+        if (z.lo <= z.hi) v[n++] = z;
+        if (x.hi < y.hi) i++;
+        else j++;
+    }
+    if (!n) return SLV_LANG_NONE;
+    return intern(p, (struct node){.kind = K_SET, .set = {v, n}});
+}
+
+/* --- words ------------------------------------------------------------------------------------ */
+
+static int word_cmp(const void *a, const void *b) {
+    const struct slv_word *x = a, *y = b;
+    const int c = memcmp(x->s, y->s, x->n < y->n ? x->n : y->n);
+    return c ? c : x->n < y->n ? -1 : x->n > y->n;
+}
+
+/* v is the pool's, and sorted here. */
+static slv_lang words_from(struct slv_langs *p, struct slv_word *v, size_t n) {
+    size_t out = 0;
+    if (!n) return SLV_LANG_NONE;
+    qsort(v, n, sizeof *v, word_cmp);
+    for (size_t i = 0; i < n; i++)
+        if (!out || word_cmp(&v[out - 1], &v[i]) != 0) v[out++] = v[i];
+    if (out == 1 && v[0].n == 0) return SLV_LANG_EMPTY;
+    struct table *t = take(p, 1, sizeof *t);
+    if (!t) return SLV_LANG_FAIL;
+    *t = (struct table){v, out};
+    return intern(p, (struct node){.kind = K_WORDS, .words = {t, 0, (uint32_t)out, 0}});
+}
+
+slv_lang slv_lang_words(struct slv_langs *p, const struct slv_word *w, size_t n) {
+    if (n > UINT32_MAX - 1) return fail(p, SLV_E_LIMIT);
+    struct slv_word *v = take(p, n, sizeof *v);
+    if (!v) return SLV_LANG_FAIL;
+    for (size_t i = 0; i < n; i++) {
+        v[i] = (struct slv_word){slv_arena_strndup(&p->mem, w[i].s, w[i].n), w[i].n};
+        if (!v[i].s) return fail(p, SLV_E_LIMIT);
+    }
+    return words_from(p, v, n);
+}
+
+static struct slv_word rest_of(const struct node *k, uint32_t i) {
+    const struct slv_word *w = &k->words.t->w[i];
+    return (struct slv_word){w->s + k->words.depth, w->n - k->words.depth};
+}
+
+static slv_lang words_or(struct slv_langs *p, struct node a, struct node b) {
+    const uint32_t na = a.words.hi - a.words.lo, nb = b.words.hi - b.words.lo;
+    struct slv_word *v = take(p, (size_t)na + nb, sizeof *v);
+    if (!v) return SLV_LANG_FAIL;
+    for (uint32_t i = 0; i < na; i++)
+        v[i] = rest_of(&a, a.words.lo + i);
+    for (uint32_t i = 0; i < nb; i++)
+        v[na + i] = rest_of(&b, b.words.lo + i);
+    return words_from(p, v, (size_t)na + nb);
+}
+
+/* Those words of k that belong to b. */
+static slv_lang words_and(struct slv_langs *p, struct node k, slv_lang b) {
+    const uint32_t n = k.words.hi - k.words.lo;
+    struct slv_word *v = take(p, n, sizeof *v);
+    size_t out = 0;
+    if (!v) return SLV_LANG_FAIL;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct slv_word w = rest_of(&k, k.words.lo + i);
+        if (slv_lang_has(p, b, w.s, w.n)) v[out++] = w;
+    }
+    if (p->status) return SLV_LANG_FAIL;
+    return words_from(p, v, out);
+}
+
+/* The code point of word i at `depth`; false at its end. */
+static bool letter_at(const struct table *t, uint32_t i, uint32_t depth, uint32_t *ret) {
+    if (t->w[i].n <= depth) return false;
+    (void)slv_utf8_decode(t->w[i].s + depth, t->w[i].n - depth, ret);
+    return true;
+}
+
+/* The first word of [lo, hi) whose letter at depth is at least c; those that end there come before. */
+static uint32_t words_from_letter(const struct node *k, uint32_t c) {
+    uint32_t lo = k->words.lo, hi = k->words.hi;
+    while (lo < hi) {
+        const uint32_t mid = lo + (hi - lo) / 2;
+        uint32_t x;
+        if (!letter_at(k->words.t, mid, k->words.depth, &x) || x < c) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+static slv_lang words_next(struct slv_langs *p, struct node k, uint32_t c,
+                           struct slv_range *same_to) {
+    const uint32_t from = words_from_letter(&k, c), to = words_from_letter(&k, c + 1);
+    uint32_t x;
+    if (from == to) { /* the gap between two letters that occur */
+        if (to < k.words.hi && letter_at(k.words.t, to, k.words.depth, &x) && x - 1 < same_to->hi)
+            same_to->hi = x - 1;
+        if (from > k.words.lo && letter_at(k.words.t, from - 1, k.words.depth, &x) &&
+            x + 1 > same_to->lo)
+            same_to->lo = x + 1;
+        return SLV_LANG_NONE;
+    }
+    char utf8[SLV_UTF8_MAX];
+    *same_to = (struct slv_range){c, c};
+    const uint32_t depth = k.words.depth + (uint32_t)slv_utf8_encode(c, utf8);
+    if (to - from == 1 && k.words.t->w[from].n == depth) return SLV_LANG_EMPTY;
+    return intern(p, (struct node){.kind = K_WORDS, .words = {k.words.t, from, to, depth}});
+}
+
+/* --- the operations --------------------------------------------------------------------------- */
+
+slv_lang slv_lang_concat(struct slv_langs *p, slv_lang a, slv_lang b) {
+    if (a == SLV_LANG_FAIL || b == SLV_LANG_FAIL) return SLV_LANG_FAIL;
+    if (a == SLV_LANG_NONE || b == SLV_LANG_NONE) return SLV_LANG_NONE;
+    if (a == SLV_LANG_EMPTY) return b;
+    if (b == SLV_LANG_EMPTY) return a;
+    if (p->v[a].kind == K_CONCAT) {
+        const slv_lang tail = slv_lang_concat(p, p->v[a].concat.b, b);
+        return slv_lang_concat(p, p->v[a].concat.a, tail);
+    }
+    /* x* x* = x*, also where more follows. */
+    const slv_lang head = p->v[b].kind == K_CONCAT ? p->v[b].concat.a : b;
+    const bool star = a == SLV_LANG_ANY || (p->v[a].kind == K_REPEAT && p->v[a].repeat.lo == 0 &&
+                                            p->v[a].repeat.hi == SLV_LANG_INF);
+    if (star && head == a) return b;
+    return intern(p, (struct node){.kind = K_CONCAT, .concat = {a, b}});
+}
+
+slv_lang slv_lang_repeat(struct slv_langs *p, slv_lang a, uint32_t lo, uint32_t hi) {
+    if (a == SLV_LANG_FAIL || lo > hi) return fail(p, SLV_E_LIMIT);
+    if (hi == 0 || a == SLV_LANG_EMPTY) return SLV_LANG_EMPTY;
+    if (a == SLV_LANG_NONE) return lo ? SLV_LANG_NONE : SLV_LANG_EMPTY;
+    if (a == SLV_LANG_ANY || (lo == 1 && hi == 1)) return a;
+    const struct node k = p->v[a];
+    if (k.nullable) lo = 0;
+    if (k.kind == K_SET && lo == 0 && hi == SLV_LANG_INF && k.set.n == 1 && k.set.v[0].lo == 0 &&
+        k.set.v[0].hi == SLV_CODE_POINT_MAX)
+        return SLV_LANG_ANY;
+    if (k.kind == K_REPEAT && k.repeat.hi == SLV_LANG_INF && k.repeat.lo <= 1 && hi == SLV_LANG_INF)
+        return slv_lang_repeat(p, k.repeat.a, k.repeat.lo < lo ? k.repeat.lo : lo, hi);
+    return intern(p, (struct node){.kind = K_REPEAT, .repeat = {a, lo, hi}});
+}
+
+slv_lang slv_lang_not(struct slv_langs *p, slv_lang a) {
+    if (a == SLV_LANG_FAIL) return a;
+    if (a == SLV_LANG_NONE) return SLV_LANG_ANY;
+    if (a == SLV_LANG_ANY) return SLV_LANG_NONE;
+    if (p->v[a].kind == K_NOT) return p->v[a].inner;
+    return intern(p, (struct node){.kind = K_NOT, .inner = a});
+}
+
+static int id_cmp(const void *a, const void *b) {
+    const slv_lang x = *(const slv_lang *)a, y = *(const slv_lang *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The kids of a and b in one array, if they are of that kind; else themselves. */
+static slv_lang *together(struct slv_langs *p, enum kind kind, slv_lang a, slv_lang b, size_t *n) {
+    const struct node *x = &p->v[a], *y = &p->v[b];
+    const size_t na = x->kind == kind ? x->kids.n : 1, nb = y->kind == kind ? y->kids.n : 1;
+    slv_lang *v = take(p, na + nb, sizeof *v);
+    if (!v) return NULL;
+    memcpy(v, x->kind == kind ? x->kids.v : &a, na * sizeof *v);
+    memcpy(v + na, y->kind == kind ? y->kids.v : &b, nb * sizeof *v);
+    *n = na + nb;
+    return v;
+}
+
+/* Whether v, sorted, holds a node and its complement. */
+static bool opposed(const struct slv_langs *p, const slv_lang *v, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (p->v[v[i]].kind == K_NOT && bsearch(&p->v[v[i]].inner, v, n, sizeof *v, id_cmp))
+            return true;
+    return false;
+}
+
+/* Joins the last kid that `is` a kind with those of its kind before it, by `join`. */
+static bool joined(struct slv_langs *p, slv_lang *v, size_t *n, enum kind kind,
+                   slv_lang (*join)(struct slv_langs *p, const struct node *a,
+                                    const struct node *b)) {
+    size_t first = *n;
+    for (size_t i = 0; i < *n; i++) {
+        if (p->v[v[i]].kind != kind) continue;
+        if (first == *n) {
+            first = i;
+            continue;
+        }
+        const struct node a = p->v[v[first]], b = p->v[v[i]];
+        const slv_lang to = join(p, &a, &b);
+        if (to == SLV_LANG_FAIL) return false;
+        v[first] = to;
+        v[i--] = v[--*n];
+    }
+    return true;
+}
+
+static slv_lang of_kids(struct slv_langs *p, enum kind kind, slv_lang *v, size_t n) {
+    size_t out = 0;
+    qsort(v, n, sizeof *v, id_cmp);
+    for (size_t i = 0; i < n; i++)
+        if (!out || v[out - 1] != v[i]) v[out++] = v[i];
+    if (opposed(p, v, out)) return kind == K_OR ? SLV_LANG_ANY : SLV_LANG_NONE;
+    if (out == 1) return v[0];
+    return intern(p, (struct node){.kind = (uint8_t)kind, .kids = {v, (uint32_t)out}});
+}
+
+static slv_lang words_join(struct slv_langs *p, const struct node *a, const struct node *b) {
+    return words_or(p, *a, *b);
+}
+
+static size_t words_in(const struct slv_langs *p, const slv_lang *v, size_t n) {
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        if (p->v[v[i]].kind == K_WORDS && p->v[v[i]].words.depth == 0)
+            sum += p->v[v[i]].words.hi - p->v[v[i]].words.lo;
+        else if (p->v[v[i]].kind == K_WORDS) sum += WORDS_JOINED;
+    return sum;
+}
+
+slv_lang slv_lang_or(struct slv_langs *p, slv_lang a, slv_lang b) {
+    size_t n = 0;
+    if (a == SLV_LANG_FAIL || b == SLV_LANG_FAIL) return SLV_LANG_FAIL;
+    if (a == b || b == SLV_LANG_NONE || a == SLV_LANG_ANY) return a;
+    if (a == SLV_LANG_NONE || b == SLV_LANG_ANY) return b;
+    if (a == SLV_LANG_EMPTY && p->v[b].nullable) return b;
+    if (b == SLV_LANG_EMPTY && p->v[a].nullable) return a;
+    slv_lang *v = together(p, K_OR, a, b, &n);
+    if (!v || !joined(p, v, &n, K_SET, set_or)) return SLV_LANG_FAIL;
+    if (words_in(p, v, n) <= WORDS_JOINED && !joined(p, v, &n, K_WORDS, words_join))
+        return SLV_LANG_FAIL;
+    return of_kids(p, K_OR, v, n);
+}
+
+slv_lang slv_lang_and(struct slv_langs *p, slv_lang a, slv_lang b) {
+    size_t n = 0;
+    if (a == SLV_LANG_FAIL || b == SLV_LANG_FAIL) return SLV_LANG_FAIL;
+    if (a == b || b == SLV_LANG_ANY || a == SLV_LANG_NONE) return a;
+    if (a == SLV_LANG_ANY || b == SLV_LANG_NONE) return b;
+    if (a == SLV_LANG_EMPTY) return p->v[b].nullable ? a : SLV_LANG_NONE;
+    if (b == SLV_LANG_EMPTY) return p->v[a].nullable ? b : SLV_LANG_NONE;
+    if (p->v[b].kind == K_WORDS && p->v[a].kind != K_WORDS) return slv_lang_and(p, b, a);
+    if (p->v[a].kind == K_WORDS && p->v[a].words.hi - p->v[a].words.lo <= WORDS_SIEVED)
+        return words_and(p, p->v[a], b);
+    slv_lang *v = together(p, K_AND, a, b, &n);
+    if (!v || !joined(p, v, &n, K_SET, set_and)) return SLV_LANG_FAIL;
+    for (size_t i = 0; i < n; i++)
+        if (v[i] == SLV_LANG_NONE) return SLV_LANG_NONE;
+    return of_kids(p, K_AND, v, n);
+}
+
+/* --- derivatives ------------------------------------------------------------------------------ */
+
+static slv_lang set_next(const struct node *k, uint32_t c, struct slv_range *same_to) {
+    uint32_t lo = 0, hi = k->set.n; /* the first range that ends at c or after */
+    while (lo < hi) {
+        const uint32_t mid = lo + (hi - lo) / 2;
+        if (k->set.v[mid].hi < c) lo = mid + 1;
+        else hi = mid;
+    }
+    const bool in = lo < k->set.n && k->set.v[lo].lo <= c;
+    const uint32_t from = in ? k->set.v[lo].lo : lo ? k->set.v[lo - 1].hi + 1 : 0;
+    const uint32_t to = in              ? k->set.v[lo].hi
+                        : lo < k->set.n ? k->set.v[lo].lo - 1
+                                        : SLV_CODE_POINT_MAX;
+    if (from > same_to->lo) same_to->lo = from;
+    if (to < same_to->hi) same_to->hi = to;
+    return in ? SLV_LANG_EMPTY : SLV_LANG_NONE;
+}
+
+/* The derivative of a by c; *same_to shrinks to code points around c that have the same one. */
+static slv_lang derive(struct slv_langs *p, slv_lang a, uint32_t c, struct slv_range *same_to) {
+    const struct node k = p->v[a]; /* a copy: the pool moves */
+    slv_lang r;
+    switch ((enum kind)k.kind) {
+    case K_NONE:
+    case K_EMPTY:
+        return SLV_LANG_NONE;
+    case K_ANY:
+    case K_FAIL:
+        return a;
+    case K_SET:
+        return set_next(&k, c, same_to);
+    case K_WORDS:
+        return words_next(p, k, c, same_to);
+    case K_NOT:
+        return slv_lang_not(p, derive(p, k.inner, c, same_to));
+    case K_CONCAT:
+        r = slv_lang_concat(p, derive(p, k.concat.a, c, same_to), k.concat.b);
+        if (!p->v[k.concat.a].nullable) return r;
+        return slv_lang_or(p, r, derive(p, k.concat.b, c, same_to));
+    case K_REPEAT:
+        r = derive(p, k.repeat.a, c, same_to);
+        if (r == SLV_LANG_NONE || r == SLV_LANG_FAIL) return r;
+        return slv_lang_concat(
+            p, r,
+            slv_lang_repeat(p, k.repeat.a, k.repeat.lo ? k.repeat.lo - 1 : 0,
+                            k.repeat.hi == SLV_LANG_INF ? SLV_LANG_INF : k.repeat.hi - 1));
+    case K_OR:
+        r = SLV_LANG_NONE;
+        for (uint32_t i = 0; i < k.kids.n && r != SLV_LANG_ANY; i++)
+            r = slv_lang_or(p, r, derive(p, k.kids.v[i], c, same_to));
+        return r;
+    case K_AND:
+        r = SLV_LANG_ANY;
+        for (uint32_t i = 0; i < k.kids.n && r != SLV_LANG_NONE; i++)
+            r = slv_lang_and(p, r, derive(p, k.kids.v[i], c, same_to));
+        return r;
+    }
+    return SLV_LANG_FAIL;
+}
+
+/* Makes the spans of a. */
+static bool spread(struct slv_langs *p, slv_lang a) {
+    struct span few[64], *v = few;
+    size_t n = 0, cap = 64;
+    if (p->v[a].spans) return true;
+    for (uint32_t c = 0; c <= SLV_CODE_POINT_MAX;) {
+        struct slv_range r = {0, SLV_CODE_POINT_MAX};
+        const slv_lang to = derive(p, a, c, &r);
+        if (to == SLV_LANG_FAIL) return false;
+        if (n && v[n - 1].to == to) v[n - 1].hi = r.hi;
+        else {
+            if (n == cap) {
+                struct span *more = take(p, cap * 4, sizeof *more);
+                if (!more) return false;
+                memcpy(more, v, n * sizeof *v);
+                v = more;
+                cap *= 4;
+            }
+            v[n++] = (struct span){r.hi, to};
+        }
+        c = r.hi + 1;
+    }
+    struct span *keep = take(p, n, sizeof *keep);
+    if (!keep) return false;
+    memcpy(keep, v, n * sizeof *v);
+    p->v[a].spans = keep;
+    p->v[a].n_spans = (uint32_t)n;
+    return true;
+}
+
+/* --- emptiness -------------------------------------------------------------------------------- */
+
+static bool alive(struct slv_langs *p, slv_lang a);
+
+/* What the form alone says of a's life. */
+static enum life by_form(struct slv_langs *p, slv_lang a) {
+    const struct node k = p->v[a];
+    switch ((enum kind)k.kind) {
+    case K_NONE:
+        return L_DEAD;
+    case K_EMPTY:
+    case K_ANY:
+    case K_FAIL:
+    case K_SET:
+    case K_WORDS:
+        return L_ALIVE;
+    case K_CONCAT:
+        return alive(p, k.concat.a) && alive(p, k.concat.b) ? L_ALIVE : L_DEAD;
+    case K_REPEAT:
+        return k.repeat.lo == 0 || alive(p, k.repeat.a) ? L_ALIVE : L_DEAD;
+    case K_OR:
+        for (uint32_t i = 0; i < k.kids.n; i++)
+            if (alive(p, k.kids.v[i])) return L_ALIVE;
+        return L_DEAD;
+    case K_AND:
+    case K_NOT:
+        break;
+    }
+    return L_UNKNOWN;
+}
+
+/* Whether `to` leads to a word for sure; queued where that is not known. */
+static bool visit(struct slv_langs *p, slv_lang to, uint32_t stamp, slv_lang **queue, size_t *n,
+                  size_t *cap) {
+    if (p->v[to].life == L_UNKNOWN) {
+        const enum life l = by_form(p, to);
+        p->v[to].life = (uint8_t)l;
+    }
+    if (p->v[to].life == L_ALIVE) return true;
+    if (p->v[to].life == L_DEAD || p->v[to].seen == stamp) return false;
+    const int rc = slv_mem_grow((void **)queue, *n, cap, sizeof **queue, SLV_LANG_MAX_NODES);
+    if (rc) {
+        (void)fail(p, rc);
+        return false;
+    }
+    (*queue)[(*n)++] = to;
+    p->v[to].seen = stamp;
+    return false;
+}
+
+/* Whether a word is found from a on, breadth first. Where none is, all that was visited is dead. A
+ * search may be inside another one (a concatenation asks for its parts), and takes marks of the outer
+ * one away: what is visited twice then does no harm. */
+static bool search(struct slv_langs *p, slv_lang a) {
+    const uint32_t stamp = ++p->n_searches;
+    slv_lang *queue = NULL;
+    size_t n = 0, cap = 0;
+    bool found = visit(p, a, stamp, &queue, &n, &cap);
+    for (size_t at = 0; !found && !p->status && at < n; at++) {
+        const slv_lang x = queue[at];
+        if (!spread(p, x)) break;
+        for (uint32_t i = 0; !found && !p->status && i < p->v[x].n_spans; i++)
+            found = visit(p, p->v[x].spans[i].to, stamp, &queue, &n, &cap);
+    }
+    for (size_t i = 0; i < n && !found && !p->status; i++)
+        p->v[queue[i]].life = L_DEAD;
+    slv_mem_free(queue);
+    return found;
+}
+
+static bool alive(struct slv_langs *p, slv_lang a) {
+    if (p->v[a].life == L_UNKNOWN) {
+        enum life l = by_form(p, a);
+        if (l == L_UNKNOWN) l = search(p, a) ? L_ALIVE : L_DEAD;
+        if (p->status) return true;
+        p->v[a].life = (uint8_t)l;
+    }
+    return p->v[a].life == L_ALIVE;
+}
+
+static slv_lang if_alive(struct slv_langs *p, slv_lang a) {
+    return alive(p, a) ? a : SLV_LANG_NONE;
+}
+
+bool slv_lang_is_none(struct slv_langs *p, slv_lang a) { return !alive(p, a); }
+
+/* --- the automaton ---------------------------------------------------------------------------- */
+
+bool slv_lang_nullable(const struct slv_langs *p, slv_lang a) { return p->v[a].nullable; }
+
+static slv_lang raw_next(struct slv_langs *p, slv_lang a, uint32_t c) {
+    if (!spread(p, a)) return SLV_LANG_FAIL;
+    const struct span *s = p->v[a].spans;
+    uint32_t lo = 0, hi = p->v[a].n_spans - 1;
+    while (lo < hi) {
+        const uint32_t mid = lo + (hi - lo) / 2;
+        if (s[mid].hi < c) lo = mid + 1;
+        else hi = mid;
+    }
+    return s[lo].to;
+}
+
+slv_lang slv_lang_next(struct slv_langs *p, slv_lang a, uint32_t c) {
+    if (a == SLV_LANG_ANY) return a;
+    const slv_lang to = raw_next(p, a, c);
+    return to == SLV_LANG_FAIL ? to : if_alive(p, to);
+}
+
+bool slv_lang_fits(const struct slv_langs *p, slv_lang a, uint32_t least, uint32_t most) {
+    return a != SLV_LANG_NONE && p->v[a].len.min <= most && p->v[a].len.max >= least;
+}
+
+static bool any_fits(struct slv_langs *p, slv_lang a, uint32_t lo, uint32_t hi, uint32_t least,
+                     uint32_t most) {
+    if (lo > hi || !spread(p, a)) return false;
+    for (uint32_t i = 0; i < p->v[a].n_spans; i++) {
+        if (p->v[a].spans[i].hi < lo) continue;
+        if (slv_lang_fits(p, if_alive(p, p->v[a].spans[i].to), least, most)) return true;
+        if (p->v[a].spans[i].hi >= hi) return false;
+    }
+    return false;
+}
+
+bool slv_lang_any_next(struct slv_langs *p, slv_lang a, uint32_t lo, uint32_t hi, uint32_t least,
+                       uint32_t most) {
+    if (a == SLV_LANG_ANY) return lo < 0xd800u || hi > 0xdfffu;
+    return any_fits(p, a, lo, hi < 0xd7ffu ? hi : 0xd7ffu, least, most) ||
+           any_fits(p, a, lo > 0xe000u ? lo : 0xe000u, hi, least, most);
+}
+
+const slv_lang *slv_lang_ascii(struct slv_langs *p, slv_lang a) {
+    if (p->v[a].ascii) return p->v[a].ascii;
+    slv_lang *t = take(p, ASCII, sizeof *t);
+    if (!t || !spread(p, a)) return NULL;
+    for (uint32_t c = 0, i = 0; c < ASCII; c++) {
+        while (p->v[a].spans[i].hi < c)
+            i++;
+        t[c] = if_alive(p, p->v[a].spans[i].to);
+    }
+    if (p->status) return NULL;
+    p->v[a].ascii = t;
+    return t;
+}
+
+bool slv_lang_has(struct slv_langs *p, slv_lang a, const char *s, size_t n) {
+    for (size_t i = 0; i < n && a != SLV_LANG_NONE && a != SLV_LANG_ANY && a != SLV_LANG_FAIL;) {
+        uint32_t c;
+        i += slv_utf8_decode(s + i, n - i, &c);
+        struct slv_range r = {0, SLV_CODE_POINT_MAX};
+        a = p->v[a].spans ? raw_next(p, a, c) : derive(p, a, c, &r);
+    }
+    return a != SLV_LANG_FAIL && p->v[a].nullable;
+}
+
+/* --- what can be said of all states ----------------------------------------------------------- */
+
+/* States that are reached from a, each once, a first; 0 where there are more than `most`. */
+static size_t states_of(struct slv_langs *p, slv_lang a, slv_lang *v, size_t most) {
+    const uint32_t stamp = ++p->n_searches;
+    size_t n = 0;
+    a = if_alive(p, a);
+    if (a == SLV_LANG_NONE || !most) return 0;
+    v[n++] = a;
+    p->v[a].seen = stamp;
+    for (size_t at = 0; at < n; at++) {
+        if (!spread(p, v[at])) return 0;
+        for (uint32_t i = 0; i < p->v[v[at]].n_spans; i++) {
+            const slv_lang to = p->v[v[at]].spans[i].to;
+            if (p->v[to].life == L_DEAD || p->v[to].seen == stamp) continue;
+            if (!alive(p, to)) continue;
+            if (n == most || p->status) return 0;
+            v[n++] = to;
+            p->v[to].seen = stamp; /* a search for life inside has its own stamps, and goes first */
+        }
+    }
+    return n;
+}
+
+#define DENSE_STATES 64
+
+struct slv_lengths slv_lang_lengths(struct slv_langs *p, slv_lang a) {
+    struct slv_lengths r = p->v[a].len;
+    slv_lang v[DENSE_STATES];
+    if (!r.dense || a == SLV_LANG_ANY) return r;
+    if (p->v[a].kind == K_REPEAT && p->v[p->v[a].repeat.a].kind == K_SET) return r;
+    const size_t n = states_of(p, a, v, DENSE_STATES);
+    r.dense = n > 0;
+    for (size_t i = 0; i < n; i++)
+        r.dense = r.dense && p->v[v[i]].len.dense;
+    return r;
+}
+
+/* Strings of v[i], the graph's states: the sum over what follows, if nothing goes round. Fills
+ * count[], `most` for infinite ones and for more. False out of memory. */
+static void count_states(struct slv_langs *p, const slv_lang *v, size_t n, size_t most,
+                         size_t *count) {
+    for (size_t i = 0; i < n; i++)
+        count[i] = SIZE_MAX; /* not known */
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (size_t i = n; i-- > 0;) {
+            size_t sum = p->v[v[i]].nullable;
+            uint32_t lo = 0;
+            if (count[i] != SIZE_MAX) continue;
+            for (uint32_t s = 0; s < p->v[v[i]].n_spans && sum != SIZE_MAX; s++) {
+                const struct span x = p->v[v[i]].spans[s];
+                const size_t wide = x.hi - lo + 1u;
+                size_t j = 0;
+                lo = x.hi + 1;
+                if (p->v[x.to].life == L_DEAD) continue;
+                while (j < n && v[j] != x.to)
+                    j++;
+                if (j == n) continue; /* not reached: dead */
+                if (count[j] == SIZE_MAX) sum = SIZE_MAX;
+                else if (count[j] >= most || wide > most / (count[j] ? count[j] : 1)) sum = most;
+                else sum = sum + wide * count[j] < most ? sum + wide * count[j] : most;
+            }
+            if (sum == SIZE_MAX) continue;
+            count[i] = sum < most ? sum : most;
+            changed = true;
+        }
+    }
+    for (size_t i = 0; i < n; i++) /* round and round */
+        if (count[i] == SIZE_MAX) count[i] = most;
+}
+
+#define COUNT_STATES 512
+
+size_t slv_lang_count(struct slv_langs *p, slv_lang a, size_t most) {
+    if (p->v[a].kind == K_WORDS) {
+        const size_t n = p->v[a].words.hi - p->v[a].words.lo;
+        return n < most ? n : most;
+    }
+    if (a == SLV_LANG_NONE || a == SLV_LANG_EMPTY) return a == SLV_LANG_EMPTY && most > 0;
+    slv_lang *v = slv_mem_calloc(COUNT_STATES, sizeof *v);
+    size_t *count = slv_mem_calloc(COUNT_STATES, sizeof *count);
+    size_t r = 0;
+    if (v && count) {
+        const size_t n = states_of(p, a, v, COUNT_STATES);
+        count_states(p, v, n, most, count);
+        r = n ? count[0] : if_alive(p, a) == SLV_LANG_NONE ? 0 : 1; /* too large to know: one */
+    } else (void)fail(p, SLV_E_NOMEM);
+    slv_mem_free(v);
+    slv_mem_free(count);
+    return r;
+}
+
+bool slv_lang_boundless(struct slv_langs *p, slv_lang a, size_t states) {
+    if (a == SLV_LANG_ANY) return true;
+    slv_lang *v = slv_mem_calloc(states, sizeof *v);
+    size_t *count = slv_mem_calloc(states, sizeof *count);
+    bool r = v && count;
+    if (r) {
+        const size_t n = states_of(p, a, v, states);
+        count_states(p, v, n, SIZE_MAX / 2, count);
+        r = n > 0;
+        for (size_t i = 0; i < n; i++)
+            r = r && count[i] == SIZE_MAX / 2;
+    } else (void)fail(p, SLV_E_NOMEM);
+    slv_mem_free(v);
+    slv_mem_free(count);
+    return r;
+}
+
+struct each {
+    void (*f)(void *ctx, const char *s, size_t n);
+    void *ctx;
+    struct slv_buf b;
+    size_t left;
+};
+
+static void each_from(struct slv_langs *p, slv_lang a, struct each *e) {
+    const size_t len = e->b.len;
+    if (p->v[a].nullable && e->left) {
+        e->left--;
+        e->f(e->ctx, e->b.data, e->b.len);
+    }
+    uint32_t lo = 0;
+    for (uint32_t i = 0; spread(p, a) && i < p->v[a].n_spans && e->left; i++) {
+        const struct span s = p->v[a].spans[i];
+        const slv_lang to = if_alive(p, s.to);
+        for (uint32_t c = lo; to != SLV_LANG_NONE && c <= s.hi && e->left && !p->status; c++) {
+            char utf8[SLV_UTF8_MAX];
+            if (c >= 0xd800 && c <= 0xdfff) continue;
+            (void)slv_buf_add(&e->b, utf8, slv_utf8_encode(c, utf8));
+            each_from(p, to, e);
+            e->b.len = len;
+            e->b.data[len] = 0;
+        }
+        lo = s.hi + 1;
+    }
+}
+
+bool slv_lang_each(struct slv_langs *p, slv_lang a, size_t most,
+                   void (*f)(void *ctx, const char *s, size_t n), void *ctx) {
+    slv_lang v[COUNT_STATES];
+    const size_t n = states_of(p, a, v, COUNT_STATES);
+    if (!n || slv_lang_count(p, a, most + 1) > most) return false;
+    struct each e = {.f = f, .ctx = ctx, .left = most};
+    slv_buf_init(&e.b, COUNT_STATES * SLV_UTF8_MAX);
+    if (!slv_buf_reserve(&e.b, 1)) each_from(p, a, &e);
+    slv_buf_fini(&e.b);
+    return true;
+}
+
+bool slv_lang_is_repeat(const struct slv_langs *p, slv_lang a, slv_lang *ret_set, uint32_t *ret_lo,
+                        uint32_t *ret_hi) {
+    const struct node *k = &p->v[a];
+    if (k->kind != K_REPEAT || p->v[k->repeat.a].kind != K_SET) return false;
+    *ret_set = k->repeat.a;
+    *ret_lo = k->repeat.lo;
+    *ret_hi = k->repeat.hi;
+    return true;
+}

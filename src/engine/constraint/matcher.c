@@ -1,0 +1,1020 @@
+/* matcher.c: see matcher.h.
+ *
+ *   {"a":[1,"x          threads: { string "x, frames: array(1 item) -> object(after "a") -> nothing }
+ *
+ * Threads that differ only in what contains their value are one thread with several containers, and so
+ * are new objects and arrays of the same record: alternatives that have nested alternatives add up and
+ * do not multiply (a stack shared like a graph: Tomita, "Efficient Parsing for Natural Language", 1985).
+ * Where items must differ nothing is shared: what was written before is each alternative's own.
+ *
+ * Sets of threads lie one behind the other, the current one last; frames are bumped off chunks. A mark
+ * is the lengths of both, so that going back costs nothing. */
+#include "engine/constraint/matcher.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+
+#include <string.h>
+
+enum state {
+    S_VALUE,    /* before a value */
+    S_ITEM,     /* before an item of an array */
+    S_FIRST,    /* after [ */
+    S_OPEN,     /* after { */
+    S_MORE,     /* after a comma in an object */
+    S_KEY,      /* in a listed key */
+    S_FREE_KEY, /* in another key */
+    S_COLON,    /* after another key */
+    S_CONSTANT, /* in null, true or false */
+    S_STRING,
+    S_NUMBER,
+    S_NEXT, /* after a value in an array or object */
+    S_END   /* after the whole value */
+};
+
+/* Something that was written: bytes [from, to) of the text. */
+struct piece {
+    const struct piece *up;
+    size_t from, to;
+};
+
+struct frame;
+
+/* What contains a value: each of them goes on when it ends. NULL: nothing, it is the whole. */
+struct places {
+    const struct places *next;
+    const struct frame *f;
+};
+
+/* An object or array that is open. Never changed once a byte is done. */
+struct frame {
+    const struct places *up;
+    const struct slv_members *members; /* an object, or */
+    const struct slv_items *items;     /* an array */
+    uint32_t level;                    /* containers around it */
+    struct slv_object_state at;        /* of an object; count also of an array's items */
+    uint32_t met[SLV_MAX_CREDITS];
+    const struct piece *past; /* free keys, or items of an array that is `unique` */
+    size_t from;              /* where the current item begins */
+    bool differs; /* this or one further out wants items to differ: numbers have one text */
+};
+
+struct string_at {
+    slv_lang lang;
+    uint32_t count, part; /* part of a character that has begun */
+    const struct slv_string_set *set;
+};
+
+struct thread {
+    const struct frame *f;   /* of a state between values: where it is; else NULL */
+    const struct places *up; /* of a state in or before a value: what contains it */
+    uint32_t state;
+    uint32_t family; /* FREE_KEY, COLON */
+    union {
+        slv_spec spec;
+        struct {
+            uint32_t lo, hi, depth;
+        } key;
+        struct {
+            const char *rest;
+        } constant;
+        struct string_at string;
+        struct {
+            const struct slv_numbers *set;
+            struct slv_number at;
+        } number;
+    };
+    size_t from; /* where the key begins */
+};
+
+#define CHUNK ((size_t)32 << 10)
+
+struct slv_matcher {
+    struct slv_schema *s;
+    struct slv_langs *p;
+    unsigned flags;
+    int status;
+    struct thread *v; /* all sets; the current one is [first, n) */
+    size_t first, n, cap;
+    char *text;
+    size_t n_text, cap_text;
+    char **chunks;
+    size_t n_chunks, cap_chunks, chunk, used;
+    unsigned probing;
+};
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+static void *fail(struct slv_matcher *m, int code) {
+    if (!m->status) m->status = code;
+    return NULL;
+}
+
+/* size <= CHUNK bytes, zeroed. */
+static void *bump(struct slv_matcher *m, size_t size) {
+    size = (size + 15) & ~(size_t)15;
+    if (size > CHUNK) return fail(m, SLV_E_LIMIT);
+    if (m->n_chunks == 0 || m->used + size > CHUNK) {
+        const size_t next = m->n_chunks ? m->chunk + 1 : 0;
+        if (next == m->n_chunks) {
+            const int rc = slv_mem_grow((void **)&m->chunks, m->n_chunks, &m->cap_chunks,
+                                        sizeof *m->chunks, SLV_MATCHER_MAX_BYTES / CHUNK);
+            if (rc) return fail(m, rc);
+            m->chunks[m->n_chunks] = slv_mem_alloc(CHUNK);
+            if (!m->chunks[m->n_chunks]) return fail(m, SLV_E_NOMEM);
+            m->n_chunks++;
+        }
+        m->chunk = next;
+        m->used = 0;
+    }
+    void *p = m->chunks[m->chunk] + m->used;
+    m->used += size;
+    return memset(p, 0, size);
+}
+
+/* A copy of f (NULL: of nothing) to change. */
+static struct frame *copy(struct slv_matcher *m, const struct frame *f) {
+    struct frame *r = bump(m, sizeof *r);
+    if (r && f) *r = *f;
+    return r;
+}
+
+/* a with those of b that it does not have. */
+static const struct places *join(struct slv_matcher *m, const struct places *a,
+                                 const struct places *b) {
+    for (; b; b = b->next) {
+        const struct places *x = a;
+        while (x && x->f != b->f)
+            x = x->next;
+        if (x) continue;
+        struct places *r = bump(m, sizeof *r);
+        if (!r) return a;
+        *r = (struct places){a, b->f};
+        a = r;
+    }
+    return a;
+}
+
+static bool differs(const struct places *up) { return up && up->f->differs; }
+
+/* Adds a thread to the set that is being made, or its containers to one that is like it. */
+static void put(struct slv_matcher *m, const struct thread *t) {
+    if (m->status) return;
+    for (size_t i = m->first; i < m->n; i++) {
+        struct thread x = m->v[i];
+        if (x.state != t->state || x.f != t->f) continue;
+        if (x.up != t->up && (differs(x.up) || differs(t->up) || !x.up || !t->up)) continue;
+        x.up = t->up;
+        if (memcmp(&x, t, sizeof x) != 0) continue;
+        m->v[i].up = join(m, m->v[i].up, t->up);
+        return;
+    }
+    if (m->n - m->first >= SLV_MAX_THREADS) return; /* a way fewer: what is taken stays right */
+    const int rc = slv_mem_grow((void **)&m->v, m->n, &m->cap, sizeof *m->v, (size_t)1 << 24);
+    if (rc) (void)fail(m, rc);
+    else m->v[m->n++] = *t;
+}
+
+static struct thread blank(enum state state) {
+    struct thread t;
+    memset(&t, 0, sizeof t); /* compared as bytes */
+    t.state = state;
+    return t;
+}
+
+static struct thread thread(const struct frame *f, enum state state) {
+    struct thread t = blank(state);
+    t.f = f;
+    return t;
+}
+
+static struct thread inside_of(const struct places *up, enum state state) {
+    struct thread t = blank(state);
+    t.up = up;
+    return t;
+}
+
+static void go(struct slv_matcher *m, const struct frame *f, enum state state) {
+    const struct thread t = thread(f, state);
+    put(m, &t);
+}
+
+static const struct places *in(struct slv_matcher *m, const struct frame *f) {
+    struct places *r = bump(m, sizeof *r);
+    if (r) r->f = f;
+    return r;
+}
+
+static void value_in(struct slv_matcher *m, const struct frame *f, slv_spec spec) {
+    struct thread t = inside_of(in(m, f), S_VALUE);
+    t.spec = spec;
+    put(m, &t);
+}
+
+static const struct slv_shape *shape(const struct slv_matcher *m, slv_spec s) {
+    return &m->s->shapes[s];
+}
+
+/* --- values that must differ ------------------------------------------------------------------- */
+
+static size_t past_string(const char *s, size_t i) {
+    for (i++; s[i] != '"'; i++)
+        if (s[i] == '\\') i++;
+    return i + 1;
+}
+
+/* The end of the value, complete and compact, that begins at s[i]; n is the end of the text. */
+static size_t past_value(const char *s, size_t i, size_t n) {
+    size_t depth = 0;
+    do {
+        if (s[i] == '"') i = past_string(s, i);
+        else {
+            depth += s[i] == '{' || s[i] == '[';
+            depth -= s[i] == '}' || s[i] == ']';
+            i++;
+        }
+    } while (i < n && (depth || (s[i] != ',' && s[i] != '}' && s[i] != ']' && s[i] != ':')));
+    return i;
+}
+
+struct span {
+    const char *s;
+    size_t n;
+};
+
+/* The number of members, and the value of one (NULL: none). */
+static const char *member(struct span object, struct span key, size_t *ret_n, size_t *ret_members) {
+    const char *found = NULL;
+    size_t i = 1;
+    *ret_members = 0;
+    while (object.s[i] != '}') {
+        const size_t k = past_string(object.s, i), end = past_value(object.s, k + 1, object.n);
+        if (k - i == key.n && !memcmp(object.s + i, key.s, key.n)) {
+            found = object.s + k + 1;
+            *ret_n = end - k - 1;
+        }
+        ++*ret_members;
+        i = end + (object.s[end] == ',');
+    }
+    return found;
+}
+
+/* Whether two compact texts are the same value; numbers have one text, members any order. */
+static bool same_value(struct span a, struct span b) {
+    if (a.n != b.n) return false;
+    if (a.s[0] != b.s[0] || (a.s[0] != '{' && a.s[0] != '[')) return !memcmp(a.s, b.s, a.n);
+    size_t i = 1, j = 1, members = 0, others;
+    if (a.s[0] == '[') {
+        while (a.s[i] != ']' && b.s[j] != ']') {
+            const size_t x = past_value(a.s, i, a.n), y = past_value(b.s, j, b.n);
+            if (!same_value((struct span){a.s + i, x - i}, (struct span){b.s + j, y - j}))
+                return false;
+            i = x + (a.s[x] == ',');
+            j = y + (b.s[y] == ',');
+        }
+        return a.s[i] == b.s[j];
+    }
+    while (a.s[i] != '}') {
+        size_t n;
+        const size_t k = past_string(a.s, i), end = past_value(a.s, k + 1, a.n);
+        const char *v = member(b, (struct span){a.s + i, k - i}, &n, &others);
+        if (!v || !same_value((struct span){a.s + k + 1, end - k - 1}, (struct span){v, n}))
+            return false;
+        members++;
+        i = end + (a.s[end] == ',');
+    }
+    (void)member(b, (struct span){"", 0}, &j, &others);
+    return members == others;
+}
+
+static bool repeats(const struct slv_matcher *m, const struct piece *past, size_t from, size_t to) {
+    const struct span x = {m->text + from, to - from};
+    for (; past; past = past->up)
+        if (same_value(x, (struct span){m->text + past->from, past->to - past->from})) return true;
+    return false;
+}
+
+static const struct piece *add_piece(struct slv_matcher *m, const struct piece *up, size_t from,
+                                     size_t to) {
+    struct piece *r = bump(m, sizeof *r);
+    if (r) *r = (struct piece){up, from, to};
+    return r;
+}
+
+/* --- after a value ----------------------------------------------------------------------------- */
+
+/* f after a value in it has ended before byte `to`; NULL where that repeats one. */
+static const struct frame *holding(struct slv_matcher *m, const struct frame *f, size_t to) {
+    if (!f->items || !f->items->unique) return f;
+    if (repeats(m, f->past, f->from, to)) return NULL;
+    struct frame *r = copy(m, f);
+    if (r) r->past = add_piece(m, f->past, f->from, to);
+    return r;
+}
+
+/* A value has ended before byte `to` of the text. */
+static void ended(struct slv_matcher *m, const struct places *up, size_t to) {
+    if (!up) go(m, NULL, S_END);
+    for (; up; up = up->next) {
+        const struct frame *f = holding(m, up->f, to);
+        if (f) go(m, f, S_NEXT);
+    }
+}
+
+/* --- objects ----------------------------------------------------------------------------------- */
+
+/* The order of the last member that may come next: a required one is not passed over. */
+static uint32_t last_order(const struct frame *f) {
+    const struct slv_members *k = f->members;
+    for (uint32_t i = f->at.pos; i < k->n; i++)
+        if (k->v[k->in_order[i]].required) return i;
+    return k->n ? k->n - 1 : 0;
+}
+
+static uint64_t *copy_bits(struct slv_matcher *m, const struct frame *f) {
+    const size_t words = (f->members->n + 64) / 64;
+    uint64_t *r = bump(m, words * sizeof *r);
+    if (r && f->at.there) memcpy(r, f->at.there, words * sizeof *r);
+    return r;
+}
+
+static const struct frame *with_progress(struct slv_matcher *m, const struct frame *f,
+                                         const struct slv_object_state *p) {
+    if (m->status || !slv_members_can_end(f->members, p)) return NULL;
+    struct frame *r = copy(m, f);
+    if (r) r->at = *p;
+    return r;
+}
+
+/* The frame after member i was chosen, met as `set`; NULL where that cannot be. */
+static const struct frame *with_member(struct slv_matcher *m, const struct frame *f, uint32_t i,
+                                       unsigned set) {
+    const struct slv_member *x = &f->members->v[i];
+    struct slv_object_state p = f->at;
+    if (set & ~(unsigned)x->credits || x->spec[set] == SLV_SPEC_NONE) return NULL;
+    if (p.any_order ? p.there[i / 64] >> (i % 64) & 1
+                    : x->order < p.pos || x->order > last_order(f))
+        return NULL;
+    uint64_t *there = copy_bits(m, f);
+    if (!there) return NULL;
+    there[i / 64] |= (uint64_t)1 << (i % 64);
+    p.there = there;
+    p.pos = x->order + 1;
+    p.count++;
+    p.wants &= ~set;
+    return with_progress(m, f, &p);
+}
+
+static bool member_possible(struct slv_matcher *m, const struct frame *f, uint32_t i) {
+    const size_t chunk = m->chunk, used = m->used;
+    bool r = false;
+    for (unsigned set = 0; set < SLV_VARIANTS && !r; set++)
+        r = with_member(m, f, i, set) != NULL;
+    m->chunk = chunk;
+    m->used = used;
+    return r;
+}
+
+static const struct frame *with_free(struct slv_matcher *m, const struct frame *f, uint32_t family,
+                                     unsigned set) {
+    const struct slv_members *k = f->members;
+    struct slv_object_state p = f->at;
+    if (k->families[family].spec[set] == SLV_SPEC_NONE) return NULL;
+    if (!p.any_order && p.pos < k->n && k->v[k->in_order[last_order(f)]].required) return NULL;
+    p.pos = k->n;
+    p.count++;
+    p.wants &= ~set;
+    return with_progress(m, f, &p);
+}
+
+static bool free_possible(struct slv_matcher *m, const struct frame *f, uint32_t family) {
+    const size_t chunk = m->chunk, used = m->used;
+    bool r = false;
+    for (unsigned set = 0; set < SLV_VARIANTS && !r; set++)
+        r = with_free(m, f, family, set) != NULL;
+    m->chunk = chunk;
+    m->used = used;
+    return r;
+}
+
+/* The names of a family, less those that are taken where that may matter. */
+static slv_lang free_names(struct slv_matcher *m, const struct frame *f, uint32_t family) {
+    const struct slv_family *k = &f->members->families[family];
+    slv_lang names = k->names;
+    if (k->boundless) return names;
+    for (const struct piece *x = f->past; x; x = x->up) {
+        json_t *j =
+            json_loadb(m->text + x->from, x->to - x->from, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+        if (!j) return SLV_LANG_NONE;
+        const struct slv_word w = {json_string_value(j), json_string_length(j)};
+        names = slv_lang_and(m->p, names, slv_lang_not(m->p, slv_lang_words(m->p, &w, 1)));
+        json_decref(j);
+    }
+    return slv_lang_is_none(m->p, names) ? SLV_LANG_NONE : names;
+}
+
+static void begin_key(struct slv_matcher *m, const struct frame *f) {
+    const struct slv_members *k = f->members;
+    for (uint32_t i = 0; i < k->n; i++) {
+        if (!member_possible(m, f, i)) continue;
+        struct thread t = thread(f, S_KEY);
+        t.key.lo = 0;
+        t.key.hi = k->n;
+        t.key.depth = 1;
+        put(m, &t);
+        break;
+    }
+    for (uint32_t i = 0; i < k->n_families; i++) {
+        if (!free_possible(m, f, i)) continue;
+        struct thread t = thread(f, S_FREE_KEY);
+        t.family = i;
+        t.string.lang = free_names(m, f, i);
+        t.from = m->n_text;
+        if (t.string.lang != SLV_LANG_NONE) put(m, &t);
+    }
+}
+
+/* The listed keys of [lo, hi) that go on with c. */
+static void narrow(const struct slv_members *k, unsigned char c, uint32_t depth, uint32_t *lo,
+                   uint32_t *hi) {
+    while (*lo < *hi && (unsigned char)k->v[*lo].key[depth] < c)
+        ++*lo;
+    uint32_t end = *lo;
+    while (end < *hi && (unsigned char)k->v[end].key[depth] == c)
+        end++;
+    *hi = end;
+}
+
+static void in_key(struct slv_matcher *m, const struct thread *t, unsigned char c) {
+    const struct slv_members *k = t->f->members;
+    struct thread next = *t;
+    narrow(k, c, t->key.depth, &next.key.lo, &next.key.hi);
+    next.key.depth++;
+    if (next.key.lo == next.key.hi) return;
+    if (next.key.depth < k->v[next.key.lo].n) {
+        for (uint32_t i = next.key.lo; i < next.key.hi; i++)
+            if (next.key.hi - next.key.lo == t->key.hi - t->key.lo || member_possible(m, t->f, i)) {
+                put(m, &next);
+                return;
+            }
+        return;
+    }
+    const struct slv_member *x = &k->v[next.key.lo];
+    for (unsigned set = 0; set < SLV_VARIANTS; set++) {
+        const struct frame *f = with_member(m, t->f, next.key.lo, set);
+        if (f) value_in(m, f, x->spec[set]);
+    }
+}
+
+/* A free key was closed: it must be none of the listed, and new. */
+static void free_key_ended(struct slv_matcher *m, const struct thread *t) {
+    const struct slv_members *k = t->f->members;
+    const size_t n = m->n_text + 1 - t->from; /* with the quote that is being taken */
+    for (uint32_t i = 0; i < k->n; i++)
+        if (k->v[i].n == n + 1 && !memcmp(k->v[i].key, m->text + t->from, n)) return;
+    for (const struct piece *x = t->f->past; x; x = x->up)
+        if (x->to - x->from == n && !memcmp(m->text + x->from, m->text + t->from, n)) return;
+    struct frame *f = copy(m, t->f);
+    if (!f) return;
+    f->past = add_piece(m, f->past, t->from, m->n_text + 1);
+    struct thread next = thread(f, S_COLON);
+    next.family = t->family;
+    put(m, &next);
+}
+
+static void colon(struct slv_matcher *m, const struct thread *t) {
+    const struct slv_family *k = &t->f->members->families[t->family];
+    for (unsigned set = 0; set < SLV_VARIANTS; set++) {
+        const struct frame *f = with_free(m, t->f, t->family, set);
+        if (f) value_in(m, f, k->spec[set]);
+    }
+}
+
+static bool object_may_go_on(struct slv_matcher *m, const struct frame *f) {
+    for (uint32_t i = 0; i < f->members->n; i++)
+        if (member_possible(m, f, i)) return true;
+    for (uint32_t i = 0; i < f->members->n_families; i++)
+        if (free_possible(m, f, i) && free_names(m, f, i) != SLV_LANG_NONE) return true;
+    return false;
+}
+
+/* --- strings ----------------------------------------------------------------------------------- */
+
+enum { PART_NONE, PART_ESCAPE, PART_U, PART_U0, PART_U00, PART_U000, PART_U001 };
+#define PART_UTF8 0x80000000u /* | left << 28 | length << 24 | bits so far */
+
+static bool fits(struct slv_matcher *m, const struct string_at *s, slv_lang to) {
+    if (!s->set) return to != SLV_LANG_NONE;
+    const uint32_t n = s->count + 1, min = s->set->min, max = s->set->max;
+    return n <= max && slv_lang_fits(m->p, to, min > n ? min - n : 0, max - n);
+}
+
+static bool any_of(struct slv_matcher *m, const struct string_at *s, uint32_t lo, uint32_t hi) {
+    uint32_t least = 0, most = SLV_LANG_INF;
+    if (s->set) {
+        const uint32_t n = s->count + 1;
+        if (n > s->set->max) return false;
+        least = s->set->min > n ? s->set->min - n : 0;
+        most = s->set->max - n;
+    }
+    return slv_lang_any_next(m->p, s->lang, lo, hi, least, most);
+}
+
+/* One character more. */
+static bool character(struct slv_matcher *m, struct string_at *s, uint32_t c) {
+    const slv_lang to = slv_lang_next(m->p, s->lang, c);
+    if (to == SLV_LANG_FAIL) {
+        (void)fail(m, SLV_E_LIMIT);
+        return false;
+    }
+    if (!fits(m, s, to)) return false;
+    s->lang = to;
+    s->count += s->set != NULL;
+    s->part = PART_NONE;
+    return true;
+}
+
+/* The second letter of an escape that is needed; -1: it is not, or has another form. */
+static int32_t short_escape(unsigned char c) {
+    switch (c) {
+    case 'b':
+        return 8;
+    case 't':
+        return 9;
+    case 'n':
+        return 10;
+    case 'f':
+        return 12;
+    case 'r':
+        return 13;
+    case '"':
+    case '\\':
+        return c;
+    default:
+        return -1;
+    }
+}
+
+static bool any_long_escape(struct slv_matcher *m, const struct string_at *s, uint32_t lo,
+                            uint32_t hi) {
+    for (uint32_t c = lo; c <= hi; c++) {
+        const bool has_short = c == 8 || c == 9 || c == 10 || c == 12 || c == 13;
+        if (!has_short && any_of(m, s, c, c)) return true;
+    }
+    return false;
+}
+
+static int hex(unsigned char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool in_escape(struct slv_matcher *m, struct string_at *s, unsigned char c) {
+    const int32_t code = short_escape(c);
+    const uint32_t part = s->part;
+    if (part == PART_ESCAPE) {
+        if (code >= 0) return character(m, s, (uint32_t)code);
+        s->part = PART_U;
+        return c == 'u' && any_long_escape(m, s, 0, 31);
+    }
+    if (part == PART_U || part == PART_U0) {
+        s->part = part + 1;
+        return c == '0';
+    }
+    if (part == PART_U00) {
+        s->part = c == '0' ? PART_U000 : PART_U001;
+        return c == '0' ? any_long_escape(m, s, 0, 15) : c == '1' && any_long_escape(m, s, 16, 31);
+    }
+    const uint32_t value = (part == PART_U001 ? 16u : 0u) + (uint32_t)(hex(c) & 15);
+    return hex(c) >= 0 && any_long_escape(m, s, value, value) && character(m, s, value);
+}
+
+/* Code points that a lead byte, or what follows it, can still become. */
+static bool utf8_part(struct slv_matcher *m, struct string_at *s, uint32_t left, uint32_t length,
+                      uint32_t bits) {
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    uint32_t lo = bits << (6 * left), hi = lo | ((1u << (6 * left)) - 1);
+    if (lo < least[length]) lo = least[length];
+    if (hi > SLV_CODE_POINT_MAX) hi = SLV_CODE_POINT_MAX;
+    if (lo > hi || (lo >= 0xd800 && hi <= 0xdfff)) return false;
+    if (left == 0) return character(m, s, bits);
+    s->part = PART_UTF8 | left << 28 | length << 24 | bits;
+    return any_of(m, s, lo, hi);
+}
+
+static bool in_utf8(struct slv_matcher *m, struct string_at *s, unsigned char c) {
+    const uint32_t left = s->part >> 28 & 7, length = s->part >> 24 & 15;
+    if ((c & 0xc0) != 0x80) return false;
+    return utf8_part(m, s, left - 1, length, (s->part & 0xffffffu) << 6 | (c & 0x3fu));
+}
+
+/* One byte inside a string that does not close it. */
+static bool string_byte(struct slv_matcher *m, struct string_at *s, unsigned char c) {
+    if (s->part & PART_UTF8) return in_utf8(m, s, c);
+    if (s->part) return in_escape(m, s, c);
+    if (c < 0x20) return false;
+    if (c == '\\') {
+        s->part = PART_ESCAPE;
+        return any_of(m, s, 0, 31) || any_of(m, s, '"', '"') || any_of(m, s, '\\', '\\');
+    }
+    if (c < 0x80) {
+        const slv_lang *t = slv_lang_ascii(m->p, s->lang);
+        if (!t) return fail(m, SLV_E_LIMIT) != NULL;
+        if (!fits(m, s, t[c])) return false;
+        s->lang = t[c];
+        s->count += s->set != NULL;
+        return true;
+    }
+    if (c >= 0xc2 && c < 0xe0) return utf8_part(m, s, 1, 2, c & 0x1fu);
+    if (c >= 0xe0 && c < 0xf0) return utf8_part(m, s, 2, 3, c & 0x0fu);
+    if (c >= 0xf0 && c < 0xf5) return utf8_part(m, s, 3, 4, c & 0x07u);
+    return false;
+}
+
+static bool string_may_close(const struct slv_matcher *m, const struct string_at *s) {
+    if (s->part || !slv_lang_nullable(m->p, s->lang)) return false;
+    return !s->set || (s->count >= s->set->min && s->count <= s->set->max);
+}
+
+/* --- values ------------------------------------------------------------------------------------ */
+
+/* A new object or array of the record; one that was begun with this byte already gets the containers
+ * too. */
+static void begin_frame(struct slv_matcher *m, const struct places *up,
+                        const struct slv_members *members, const struct slv_items *items) {
+    const bool differ = (items && items->unique) || differs(up);
+    for (size_t i = m->first; i < m->n && !differ; i++) {
+        const struct frame *f = m->v[i].f;
+        const bool fresh = m->v[i].state == S_OPEN || m->v[i].state == S_FIRST;
+        if (!fresh || f->members != members || f->items != items || !f->up || !up) continue;
+        struct frame *r = copy(m, f);
+        if (!r) return;
+        r->up = join(m, f->up, up);
+        m->v[i].f = r;
+        return;
+    }
+    struct frame *f = bump(m, sizeof *f);
+    if (!f) return;
+    f->up = up;
+    f->members = members;
+    f->items = items;
+    f->level = up ? up->f->level + 1 : 0;
+    f->differs = differ;
+    if (members) {
+        f->at.wants = members->wants;
+        f->at.any_order = m->flags & SLV_MATCH_ANY_ORDER;
+        f->at.there = copy_bits(m, f);
+    }
+    go(m, f, members ? S_OPEN : S_FIRST);
+}
+
+static void begin_value(struct slv_matcher *m, const struct places *up, slv_spec spec,
+                        unsigned char c) {
+    const struct slv_shape *s = shape(m, spec);
+    struct thread t = inside_of(up, S_CONSTANT);
+    if (c == '"') {
+        t.state = S_STRING;
+        for (uint32_t i = 0; i < s->n_texts; i++) {
+            t.string.lang = s->texts[i].lang;
+            const bool free = s->texts[i].min == 0 && s->texts[i].max == SLV_LANG_INF;
+            t.string.set = free ? NULL : &s->texts[i];
+            put(m, &t);
+        }
+    } else if (c == '{') {
+        for (uint32_t i = 0; i < s->n_objects; i++)
+            begin_frame(m, up, s->objects[i], NULL);
+    } else if (c == '[') {
+        for (uint32_t i = 0; i < s->n_arrays; i++)
+            begin_frame(m, up, NULL, s->arrays[i]);
+    } else if (c == '-' || (c >= '0' && c <= '9')) {
+        t.state = S_NUMBER;
+        t.number.set = s->numbers;
+        if (slv_number_step(s->numbers, &t.number.at, (char)c, differs(up))) put(m, &t);
+    } else {
+        t.constant.rest = c == 'n' && s->types & SLV_T_NULL    ? "ull"
+                          : c == 't' && s->types & SLV_T_TRUE  ? "rue"
+                          : c == 'f' && s->types & SLV_T_FALSE ? "alse"
+                                                               : NULL;
+        if (t.constant.rest) put(m, &t);
+    }
+}
+
+/* --- arrays ------------------------------------------------------------------------------------ */
+
+/* The frame whose next item is met as `set`; NULL where that cannot be. */
+static const struct frame *with_item(struct slv_matcher *m, const struct frame *f, unsigned set,
+                                     slv_spec *ret_spec) {
+    const struct slv_items *a = f->items;
+    uint32_t met[SLV_MAX_CREDITS];
+    const uint32_t n = f->at.count;
+    *ret_spec = a->spec[n < a->n_positions ? n : a->n_positions - 1][set];
+    if (*ret_spec == SLV_SPEC_NONE) return NULL;
+    for (unsigned k = 0; k < SLV_MAX_CREDITS; k++) {
+        const bool more = set >> k & 1 && f->met[k] < SLV_COUNT_INF - 1;
+        met[k] = f->met[k] + more;
+    }
+    if (!slv_items_can_end(a, n + 1, met)) return NULL;
+    struct frame *r = copy(m, f);
+    if (!r) return NULL;
+    r->at.count++;
+    r->from = m->n_text;
+    memcpy(r->met, met, sizeof met);
+    return r;
+}
+
+static void begin_item(struct slv_matcher *m, const struct frame *f, unsigned char c) {
+    slv_spec spec;
+    for (unsigned set = 0; set < SLV_VARIANTS; set++) {
+        const struct frame *r = with_item(m, f, set, &spec);
+        if (r) begin_value(m, in(m, r), spec, c);
+    }
+}
+
+static bool array_may_close(const struct frame *f) {
+    const struct slv_items *a = f->items;
+    if (f->at.count < a->min || f->at.count > a->max) return false;
+    for (unsigned k = 0; k < SLV_MAX_CREDITS && a->credits >> k & 1; k++)
+        if (f->met[k] < a->contains[k].min || f->met[k] > a->contains[k].max) return false;
+    return true;
+}
+
+static bool array_may_go_on(struct slv_matcher *m, const struct frame *f) {
+    const size_t chunk = m->chunk, used = m->used;
+    bool r = false;
+    slv_spec spec;
+    for (unsigned set = 0; set < SLV_VARIANTS && !r; set++)
+        r = with_item(m, f, set, &spec) != NULL;
+    m->chunk = chunk;
+    m->used = used;
+    return r;
+}
+
+/* --- one byte ---------------------------------------------------------------------------------- */
+
+static void after_value(struct slv_matcher *m, const struct frame *f, unsigned char c) {
+    if (f->members) {
+        if (c == '}' && slv_members_ended(f->members, &f->at)) ended(m, f->up, m->n_text + 1);
+        if (c == ',' && object_may_go_on(m, f)) go(m, f, S_MORE);
+    } else {
+        if (c == ']' && array_may_close(f)) ended(m, f->up, m->n_text + 1);
+        if (c == ',' && array_may_go_on(m, f)) go(m, f, S_ITEM);
+    }
+}
+
+/* A number ends where something comes that is no part of it. */
+static void number_ended(struct slv_matcher *m, const struct thread *t, unsigned char c) {
+    if (!t->up || !slv_number_done(t->number.set, &t->number.at, differs(t->up))) return;
+    for (const struct places *x = t->up; x; x = x->next) {
+        const struct frame *f = holding(m, x->f, m->n_text);
+        if (f) after_value(m, f, c);
+    }
+}
+
+static void advance(struct slv_matcher *m, const struct thread *t, unsigned char c) {
+    struct thread next = *t;
+    switch ((enum state)t->state) {
+    case S_VALUE:
+        begin_value(m, t->up, t->spec, c);
+        return;
+    case S_FIRST:
+        if (c == ']') after_value(m, t->f, c);
+        else begin_item(m, t->f, c);
+        return;
+    case S_ITEM:
+        begin_item(m, t->f, c);
+        return;
+    case S_OPEN:
+        if (c == '}') after_value(m, t->f, c);
+        if (c == '"') begin_key(m, t->f);
+        return;
+    case S_MORE:
+        if (c == '"') begin_key(m, t->f);
+        return;
+    case S_KEY:
+        in_key(m, t, c);
+        return;
+    case S_FREE_KEY:
+        if (c == '"' && string_may_close(m, &t->string)) free_key_ended(m, t);
+        if ((c != '"' || t->string.part) && string_byte(m, &next.string, c)) put(m, &next);
+        return;
+    case S_COLON:
+        if (c == ':') colon(m, t);
+        return;
+    case S_CONSTANT:
+        if ((unsigned char)*t->constant.rest != c) return;
+        next.constant.rest++;
+        if (*next.constant.rest) put(m, &next);
+        else ended(m, t->up, m->n_text + 1);
+        return;
+    case S_STRING:
+        if (c == '"' && string_may_close(m, &t->string)) ended(m, t->up, m->n_text + 1);
+        if ((c != '"' || t->string.part) && string_byte(m, &next.string, c)) put(m, &next);
+        return;
+    case S_NUMBER:
+        if (slv_number_step(t->number.set, &next.number.at, (char)c, differs(t->up))) put(m, &next);
+        else number_ended(m, t, c);
+        return;
+    case S_NEXT:
+        after_value(m, t->f, c);
+        return;
+    case S_END:
+        return;
+    }
+}
+
+/* --- ways that could only repeat --------------------------------------------------------------- */
+
+#define PROBE_DEPTH 4096u
+
+static bool step(struct slv_matcher *m, unsigned char c);
+
+static const struct frame *frame_of(const struct thread *t) {
+    return t->f ? t->f : t->up ? t->up->f : NULL;
+}
+
+/* Whether t is in an item of the array on `level`, which has not ended. */
+static bool in_item(const struct thread *t, uint32_t level) {
+    const struct frame *f = frame_of(t);
+    if (!f) return false;
+    return f->level > level || (f->level == level && !t->f);
+}
+
+/* Whether the current set, inside an item, has a completion that is none of those pieces whose first
+ * bytes, up to here, are the same. level: the array's. */
+static bool can_differ(struct slv_matcher *m, const struct piece *const *same, size_t n, size_t at,
+                       uint32_t level, unsigned depth) {
+    if (!n) return true;
+    if (depth == PROBE_DEPTH) return false;
+    const struct piece **fewer = bump(m, n * sizeof *fewer);
+    if (!fewer) return false;
+    /* Bytes that no piece goes on with come first: one that fits settles it. */
+    for (int round = 0; round < 2; round++)
+        for (unsigned c = 0x20; c < 0xf5; c++) {
+            size_t k = 0;
+            for (size_t i = 0; i < n; i++)
+                if (same[i]->from + at < same[i]->to &&
+                    (unsigned char)m->text[same[i]->from + at] == c)
+                    fewer[k++] = same[i];
+            if ((k > 0) != (round > 0)) continue;
+            const struct slv_mark mark = slv_matcher_mark(m);
+            bool r = false;
+            if (step(m, (unsigned char)c)) {
+                bool in = false;
+                for (size_t i = m->first; i < m->n && !in; i++)
+                    in = in_item(&m->v[i], level);
+                r = !in || can_differ(m, fewer, k, at + 1, level, depth + 1);
+            }
+            slv_matcher_rewind(m, &mark);
+            if (r) return true;
+        }
+    return false;
+}
+
+/* Whether thread t, the only one of the current set, has a way on in the item of frame f. */
+static bool differs_in(struct slv_matcher *m, const struct frame *f) {
+    size_t n = 0, k = 0;
+    const size_t len = m->n_text - f->from;
+    for (const struct piece *x = f->past; x; x = x->up)
+        n++;
+    const struct piece **same = bump(m, n * sizeof *same);
+    if (!same) return false;
+    for (const struct piece *x = f->past; x; x = x->up)
+        if (x->to - x->from >= len && !memcmp(m->text + x->from, m->text + f->from, len))
+            same[k++] = x;
+    return can_differ(m, same, k, len, f->level, 0);
+}
+
+/* Whether thread t can be completed without repeating what must differ. Frames of such arrays, and of
+ * all in them, have one container. */
+static bool can_go_on(struct slv_matcher *m, const struct thread *t) {
+    const struct frame *f = frame_of(t);
+    bool ok = true;
+    for (; f && f->differs && ok; f = f->up ? f->up->f : NULL) {
+        struct frame here = *f;
+        const bool begun = f != t->f || t->state == S_ITEM;
+        if (!f->items || !f->items->unique || !f->past || !begun) continue;
+        if (f == t->f) here.from = m->n_text;
+        const struct slv_mark mark = slv_matcher_mark(m);
+        m->first = m->n;
+        put(m, t);
+        ok = differs_in(m, &here);
+        slv_matcher_rewind(m, &mark);
+    }
+    return ok;
+}
+
+/* Drops threads of the current set that could only repeat. */
+static void drop_repeating(struct slv_matcher *m) {
+    const size_t first = m->first, n = m->n;
+    size_t out = first;
+    m->probing++;
+    for (size_t i = first; i < n && !m->status; i++) {
+        const struct thread t = m->v[i];
+        if (can_go_on(m, &t)) m->v[out++] = t;
+    }
+    m->probing--;
+    m->n = out;
+}
+
+static bool must_differ(const struct slv_matcher *m) {
+    for (size_t i = m->first; i < m->n; i++)
+        if (frame_of(&m->v[i]) && frame_of(&m->v[i])->differs) return true;
+    return false;
+}
+
+/* --- the interface ----------------------------------------------------------------------------- */
+
+/* Puts the set after byte c behind the current one and makes it current; false: there is none, and
+ * nothing has changed. */
+static bool step(struct slv_matcher *m, unsigned char c) {
+    const size_t first = m->first, n = m->n, chunk = m->chunk, used = m->used;
+    if (m->n_text == m->cap_text) {
+        const int rc =
+            slv_mem_grow((void **)&m->text, m->n_text, &m->cap_text, 1, SLV_MATCHER_MAX_BYTES);
+        if (rc) return fail(m, rc) != NULL;
+    }
+    m->text[m->n_text] = (char)c;
+    m->first = n;
+    for (size_t i = first; i < n && !m->status; i++) {
+        const struct thread t = m->v[i];
+        advance(m, &t, c);
+    }
+    m->n_text++;
+    if (!m->probing && m->n > m->first && must_differ(m)) drop_repeating(m);
+    if (m->n > m->first && !m->status) return true;
+    m->n_text--;
+    m->first = first;
+    m->n = n;
+    m->chunk = chunk;
+    m->used = used;
+    return false;
+}
+
+struct slv_mark slv_matcher_mark(struct slv_matcher *m) {
+    return (struct slv_mark){m->first, m->n, m->n_text, m->chunk, m->used};
+}
+
+void slv_matcher_rewind(struct slv_matcher *m, const struct slv_mark *to) {
+    m->first = to->thread0;
+    m->n = to->threads;
+    m->n_text = to->bytes;
+    m->chunk = to->chunk;
+    m->used = to->used;
+}
+
+bool slv_matcher_try(struct slv_matcher *m, unsigned char c) { return step(m, c); }
+
+size_t slv_matcher_feed(struct slv_matcher *m, const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (!step(m, (unsigned char)s[i])) return i;
+        memmove(m->v, m->v + m->first, (m->n - m->first) * sizeof *m->v);
+        m->n -= m->first;
+        m->first = 0;
+    }
+    return n;
+}
+
+bool slv_matcher_done(const struct slv_matcher *m) {
+    for (size_t i = m->first; i < m->n; i++) {
+        const struct thread *t = &m->v[i];
+        if (t->state == S_END) return true;
+        if (t->state == S_NUMBER && !t->up && slv_number_done(t->number.set, &t->number.at, false))
+            return true;
+    }
+    return false;
+}
+
+int slv_matcher_status(const struct slv_matcher *m) { return m->status; }
+
+void slv_matcher_reset(struct slv_matcher *m) {
+    m->status = 0;
+    m->first = m->n = m->n_text = 0;
+    m->chunk = m->used = 0;
+    struct thread t = blank(S_VALUE);
+    t.spec = m->s->root;
+    if (shape(m, t.spec)->types) put(m, &t);
+}
+
+int slv_matcher_open(struct slv_schema *s, unsigned flags, struct slv_matcher **ret) {
+    struct slv_matcher *m = slv_mem_calloc(1, sizeof *m);
+    if (!m) return SLV_E_NOMEM;
+    m->s = s;
+    m->p = s->c.p;
+    m->flags = flags;
+    slv_matcher_reset(m);
+    if (m->status) {
+        const int rc = m->status;
+        slv_matcher_close(m);
+        return rc;
+    }
+    *ret = m;
+    return 0;
+}
+
+void slv_matcher_close(struct slv_matcher *m) {
+    if (!m) return;
+    for (size_t i = 0; i < m->n_chunks; i++)
+        slv_mem_free(m->chunks[i]);
+    slv_mem_free(m->chunks);
+    slv_mem_free(m->v);
+    slv_mem_free(m->text);
+    slv_mem_free(m);
+}

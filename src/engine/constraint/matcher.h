@@ -1,0 +1,48 @@
+/* matcher.h: how far a text has come as a value of a schema, byte by byte.
+ *
+ * The text is compact JSON: no space outside of strings, no escape that is not needed, members in the
+ * schema's order (unless any order is asked for), free members last. A matcher holds all ways in which
+ * the bytes so far begin a value (threads); each is a place in a terminal (a string, a number, a key)
+ * and a stack of open objects and arrays, whose frames are shared and never changed. A byte is taken
+ * only if it leaves a way that can be completed: a text that was taken can always be finished.
+ *
+ * What must differ from what came before is compared as it is written: free keys of an object, items of
+ * an array with uniqueItems. A way whose every completion would repeat one of these is dead, and found so
+ * by walking along what it may repeat.
+ *
+ * Threads: one at a time for all matchers of a schema (its languages grow while they are walked). */
+#ifndef SLV_ENGINE_CONSTRAINT_MATCHER_H
+#define SLV_ENGINE_CONSTRAINT_MATCHER_H
+
+#include "engine/constraint/shape.h"
+
+#define SLV_MAX_THREADS 512u
+#define SLV_MATCHER_MAX_BYTES ((size_t)64 << 20)
+
+enum slv_matcher_flags { SLV_MATCH_ANY_ORDER = 1 /* members in any order */ };
+
+struct slv_matcher;
+
+/* At the beginning of a value. Borrows the schema. SLV_E_NOMEM. */
+int slv_matcher_open(struct slv_schema *s, unsigned flags, struct slv_matcher **ret) SLV_MUST_USE;
+void slv_matcher_close(struct slv_matcher *m);
+/* Back to the beginning. */
+void slv_matcher_reset(struct slv_matcher *m);
+
+/* Takes bytes as far as they fit; returns how many. */
+size_t slv_matcher_feed(struct slv_matcher *m, const char *s, size_t n);
+/* Whether a whole value was read (more may follow only if it is a number). */
+bool slv_matcher_done(const struct slv_matcher *m);
+/* Why it takes nothing any more though it should: SLV_E_LIMIT, SLV_E_NOMEM; 0. */
+int slv_matcher_status(const struct slv_matcher *m);
+
+/* A place to come back to: feed, then rewind. Marks nest. */
+struct slv_mark {
+    size_t thread0, threads, bytes, chunk, used;
+};
+struct slv_mark slv_matcher_mark(struct slv_matcher *m);
+void slv_matcher_rewind(struct slv_matcher *m, const struct slv_mark *to);
+/* Takes one byte after the last mark, which stays valid; false: nothing has changed. */
+bool slv_matcher_try(struct slv_matcher *m, unsigned char c);
+
+#endif
