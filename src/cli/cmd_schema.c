@@ -4,21 +4,46 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/cmd.h"
+#include "cli/engine.h"
 #include "cli/lines.h"
 #include "cli/out.h"
 #include "engine/constraint/check.h"
+#include "engine/constraint/mask.h"
 #include "engine/constraint/values.h"
+#include "engine/model.h"
 
 #include <string.h>
 
 struct schema_opts {
     bool formats;
+    const char *model;
+    bool times;
 };
 
 static const struct slv_opt schema_rows[] = {
     {"formats", 0, SLV_OPT_FLAG_AT(struct schema_opts, formats),
      .help = "\"format\" is asserted, as it is when answers are written; else it is an annotation, "
              "as validators take it"},
+    {"model", 0, SLV_OPT_STR_AT(struct schema_opts, model), .arg = "MODEL",
+     .help =
+         "time masks for this vocabulary along each accepted instance; with JSON Lines, for the "
+         "default model's where it is in the store"},
+};
+
+/* A vocabulary to make masks for. */
+struct vocabulary {
+    struct slv_model *model;
+    struct slv_lexicon *lexicon;
+    struct slv_free_text *text;
+    uint64_t *bits;
+};
+
+/* Times of masks along one schema's accepted instances, in microseconds. */
+struct mask_times {
+    size_t n, refused; /* refused: a token of the instance that its mask did not have */
+    double sum, max, first;
+    float *all; /* NULL: not asked for */
+    size_t cap;
 };
 
 /* One schema and what was found. */
@@ -29,16 +54,73 @@ struct checked {
     bool *results;
     size_t n;
     double compile_us;
+    struct mask_times masks;
+};
+
+struct run {
+    const struct slv_cli *cli;
+    const struct schema_opts *o;
+    struct vocabulary v; /* bits NULL: none */
 };
 
 static double us_since(uint64_t t0) {
     return (double)(slv_clock_mono(&slv_clock_system) - t0) / 1e3;
 }
 
+/* Masks at each token of text. */
+static int time_tokens(const struct vocabulary *v, struct slv_masks *z, struct slv_matcher *m,
+                       const struct slv_buf *text, struct mask_times *t) {
+    struct slv_tokens ids = {0};
+    struct slv_text piece = {0};
+    int rc = slv_model_tokenize(v->model, text->data, text->len, false, &ids);
+    slv_matcher_reset(m);
+    for (size_t i = 0; !rc && i < ids.n; i++) {
+        const uint64_t t0 = slv_clock_mono(&slv_clock_system);
+        rc = slv_mask_next(z, m, v->bits);
+        const double us = us_since(t0);
+        if (i == 0 && t->n == 0) t->first = us;
+        t->sum += us;
+        t->max = us > t->max ? us : t->max;
+        if (t->all && !rc)
+            rc = slv_mem_grow((void **)&t->all, t->n, &t->cap, sizeof *t->all, SIZE_MAX / 8);
+        if (t->all && !rc) t->all[t->n] = (float)us;
+        t->n++;
+        t->refused += !(v->bits[ids.v[i] / 64] >> (ids.v[i] % 64) & 1);
+        if (!rc) rc = slv_model_token_text(v->model, ids.v[i], &piece);
+        if (!rc && slv_matcher_feed(m, piece.p, piece.n) != piece.n) {
+            slv_text_free(&piece);
+            break;
+        }
+        slv_text_free(&piece);
+    }
+    slv_tokens_free(&ids);
+    return rc;
+}
+
+static int time_masks(const struct vocabulary *v, struct slv_schema *s, const json_t *instances,
+                      struct checked *c, struct slv_err *err) {
+    struct slv_matcher *m = NULL;
+    struct slv_masks *z = NULL;
+    int rc = slv_matcher_open(s, 0, &m);
+    if (!rc) rc = slv_masks_open(v->text, s, &z);
+    for (size_t i = 0; !rc && i < c->n; i++) {
+        struct slv_buf text;
+        bool found = false;
+        slv_buf_init(&text, SLV_MATCHER_MAX_BYTES);
+        if (c->results[i])
+            rc = slv_schema_arrange(m, json_array_get(instances, i), &text, &found, err);
+        if (!rc && found) rc = time_tokens(v, z, m, &text, &c->masks);
+        slv_buf_fini(&text);
+    }
+    slv_masks_close(z);
+    slv_matcher_close(m);
+    return rc ? slv_err_set(err, rc, "masks: %s", slv_strerror(rc)) : 0;
+}
+
 /* The text of a schema, whose tests' data (NULL: none) are the instances. */
-static int check(const struct schema_opts *o, const char *text, size_t n, const json_t *instances,
+static int check(const struct run *r, const char *text, size_t n, const json_t *instances,
                  struct checked *c, struct slv_err *err) {
-    const struct slv_schema_options so = {.formats = o->formats};
+    const struct slv_schema_options so = {.formats = r->o->formats};
     struct slv_schema *s = NULL;
     struct slv_matcher *m = NULL;
     const uint64_t t0 = slv_clock_mono(&slv_clock_system);
@@ -52,6 +134,11 @@ static int check(const struct schema_opts *o, const char *text, size_t n, const 
     if (rc) slv_err_set(err, rc, "out of memory");
     for (size_t i = 0; !rc && i < c->n; i++)
         rc = slv_schema_accepts(m, json_array_get(instances, i), &c->results[i], err);
+    if (r->o->times && r->v.bits) {
+        c->masks.cap = 256;
+        c->masks.all = slv_mem_calloc(c->masks.cap, sizeof *c->masks.all);
+    }
+    if (!rc && r->v.bits) rc = time_masks(&r->v, s, instances, c, err);
     slv_matcher_close(m);
     slv_schema_close(s);
     return rc;
@@ -73,6 +160,17 @@ static int print_json(const struct checked *c, struct slv_err *err) {
         slv_json_bool(&j, NULL, c->results[i]);
     slv_json_array_end(&j);
     slv_json_double(&j, "compile_us", c->compile_us);
+    if (c->masks.n) {
+        slv_json_uint(&j, "masks", c->masks.n);
+        slv_json_uint(&j, "masks_refused", c->masks.refused);
+        slv_json_double(&j, "mask_us", c->masks.sum / (double)c->masks.n);
+        slv_json_double(&j, "mask_max_us", c->masks.max);
+        slv_json_double(&j, "mask_first_us", c->masks.first);
+        if (c->masks.all) slv_json_array(&j, "mask_times_us");
+        for (size_t i = 0; c->masks.all && i < c->masks.n; i++)
+            slv_json_float(&j, NULL, c->masks.all[i]);
+        if (c->masks.all) slv_json_array_end(&j);
+    }
     slv_json_object_end(&j);
     const int rc = slv_out_line(&out, err);
     slv_buf_fini(&out);
@@ -89,6 +187,9 @@ static void print_text(const struct checked *c) {
     slv_out_printf("supported, compiled in %.0f us\n", c->compile_us);
     for (size_t i = 0; i < c->n; i++)
         slv_out_printf("instance %zu: %s\n", i + 1, c->results[i] ? "accepted" : "refused");
+    if (c->masks.n)
+        slv_out_printf("%zu masks: %.1f us on average, at most %.1f, the first %.1f\n", c->masks.n,
+                       c->masks.sum / (double)c->masks.n, c->masks.max, c->masks.first);
 }
 
 static int report(const struct slv_cli *cli, const struct checked *c, struct slv_err *err) {
@@ -102,8 +203,7 @@ static bool is_case(const json_t *j) {
     return json_object_get(j, "schema") && json_is_array(json_object_get(j, "tests"));
 }
 
-static int check_case(const struct slv_cli *cli, const struct schema_opts *o, const json_t *j,
-                      struct slv_err *err) {
+static int check_case(const struct run *r, const json_t *j, struct slv_err *err) {
     const json_t *t;
     size_t i;
     struct slv_buf text;
@@ -116,33 +216,33 @@ static int check_case(const struct slv_cli *cli, const struct schema_opts *o, co
     }
     int rc = slv_value_text(json_object_get(j, "schema"), &text);
     if (rc) slv_err_set(err, rc, "the schema: %s", slv_strerror(rc));
-    if (!rc) rc = check(o, text.data, text.len, instances, &c, err);
-    if (!rc) rc = report(cli, &c, err);
+    if (!rc) rc = check(r, text.data, text.len, instances, &c, err);
+    if (!rc) rc = report(r->cli, &c, err);
     slv_mem_free(c.results);
+    slv_mem_free(c.masks.all);
     json_decref(instances);
     slv_buf_fini(&text);
     return rc;
 }
 
 /* One line of JSON Lines. A line that is no JSON is a schema that is not supported. */
-static int check_line(const struct slv_cli *cli, const struct schema_opts *o, const char *line,
-                      size_t n, struct slv_err *err) {
+static int check_line(const struct run *r, const char *line, size_t n, struct slv_err *err) {
     json_t *j = NULL;
     struct checked c = {0};
     int rc = slv_schema_json(line, n, &j, &c.why);
-    if (rc) return report(cli, &c, err);
-    if (is_case(j)) rc = check_case(cli, o, j, err);
+    if (rc) return report(r->cli, &c, err);
+    if (is_case(j)) rc = check_case(r, j, err);
     else {
-        rc = check(o, line, n, NULL, &c, err);
-        if (!rc) rc = report(cli, &c, err);
+        rc = check(r, line, n, NULL, &c, err);
+        if (!rc) rc = report(r->cli, &c, err);
         slv_mem_free(c.results);
+        slv_mem_free(c.masks.all);
     }
     json_decref(j);
     return rc;
 }
 
-static int check_lines(const struct slv_cli *cli, const struct schema_opts *o, const char *path,
-                       struct slv_err *err) {
+static int check_lines(const struct run *r, const char *path, struct slv_err *err) {
     struct slv_lines l;
     enum slv_lines_got got = SLV_LINES_NONE;
     char *line;
@@ -154,7 +254,7 @@ static int check_lines(const struct slv_cli *cli, const struct schema_opts *o, c
         if (!rc && got == SLV_LINES_LONG)
             rc = slv_err_set(err, SLV_E_LIMIT, "%s: line %llu is too long", path,
                              (unsigned long long)l.number);
-        if (!rc && got == SLV_LINES_LINE && n) rc = check_line(cli, o, line, n, err);
+        if (!rc && got == SLV_LINES_LINE && n) rc = check_line(r, line, n, err);
         if (!rc) rc = slv_out_flush(err);
     }
     slv_lines_close(&l);
@@ -162,24 +262,24 @@ static int check_lines(const struct slv_cli *cli, const struct schema_opts *o, c
 }
 
 /* A schema in a file, the instances in others. */
-static int check_files(const struct slv_cli *cli, const struct schema_opts *o, const char *text,
-                       size_t n, struct slv_err *err) {
+static int check_files(const struct run *r, const char *text, size_t n, struct slv_err *err) {
     json_t *instances = json_array();
     struct checked c = {0};
     int rc = 0;
-    for (size_t i = 1; !rc && i < cli->nargs; i++) {
+    for (size_t i = 1; !rc && i < r->cli->nargs; i++) {
         struct slv_buf b;
         json_t *j = NULL;
         slv_buf_init(&b, SLV_SCHEMA_MAX_BYTES);
-        rc = slv_file_read(cli->args[i], &b, err);
+        rc = slv_file_read(r->cli->args[i], &b, err);
         if (!rc && (rc = slv_schema_json(b.data, b.len, &j, err)) != 0)
-            slv_err_prefix(err, rc, "%s", cli->args[i]);
+            slv_err_prefix(err, rc, "%s", r->cli->args[i]);
         if (!rc) json_array_append_new(instances, j);
         slv_buf_fini(&b);
     }
-    if (!rc) rc = check(o, text, n, instances, &c, err);
-    if (!rc) rc = report(cli, &c, err);
+    if (!rc) rc = check(r, text, n, instances, &c, err);
+    if (!rc) rc = report(r->cli, &c, err);
     slv_mem_free(c.results);
+    slv_mem_free(c.masks.all);
     json_decref(instances);
     return rc;
 }
@@ -197,25 +297,56 @@ static bool several(const char *text, size_t n) {
     return at < n;
 }
 
-static int schema_check(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
-    const struct schema_opts *o = opts;
-    const char *path = slv_cli_arg(cli, 0);
+static int open_vocabulary(struct run *r, const char *name, struct slv_err *err) {
+    struct slv_model_opts mo = {.inspect = true};
+    struct vocabulary *v = &r->v;
+    int rc = slv_cli_model_open(r->cli, name, &mo, false, &v->model, err);
+    if (!rc) rc = slv_lexicon_open(v->model->tokenizer, &v->lexicon, err);
+    if (!rc && slv_free_text_open(v->lexicon, &v->text)) rc = SLV_E_NOMEM;
+    if (!rc) v->bits = slv_mem_calloc(slv_mask_words(v->lexicon), sizeof *v->bits);
+    return rc || v->bits ? rc : slv_err_set(err, SLV_E_NOMEM, "out of memory");
+}
+
+static void close_vocabulary(struct vocabulary *v) {
+    slv_mem_free(v->bits);
+    slv_free_text_close(v->text);
+    slv_lexicon_close(v->lexicon);
+    slv_model_close(v->model);
+    *v = (struct vocabulary){0};
+}
+
+/* With JSON Lines: masks of the default model's vocabulary, if it is there. */
+static void default_vocabulary(struct run *r) {
+    struct slv_err ignored;
+    if (!r->o->model && open_vocabulary(r, NULL, &ignored)) close_vocabulary(&r->v);
+}
+
+static int check_file(struct run *r, const char *path, struct slv_err *err) {
     struct slv_buf b;
     json_t *j = NULL;
-    const size_t ends = strlen(path) > 6 ? strlen(path) - 6 : 0;
-    if (!strcmp(path, "-") || !strcmp(path + ends, ".jsonl")) return check_lines(cli, o, path, err);
-    slv_buf_init(&b, (size_t)256 << 20);
-    int rc = slv_file_read(path, &b, err);
-    if (!rc && several(b.data, b.len)) {
-        slv_buf_fini(&b);
-        return check_lines(cli, o, path, err);
-    }
     struct slv_err ignored;
-    if (!rc && slv_schema_json(b.data, b.len, &j, &ignored) == 0 && is_case(j) && cli->nargs == 1)
-        rc = check_case(cli, o, j, err);
-    else if (!rc) rc = check_files(cli, o, b.data, b.len, err);
+    const size_t ends = strlen(path) > 6 ? strlen(path) - 6 : 0;
+    bool lines = !strcmp(path, "-") || !strcmp(path + ends, ".jsonl");
+    slv_buf_init(&b, (size_t)256 << 20);
+    int rc = lines ? 0 : slv_file_read(path, &b, err);
+    lines = lines || (!rc && several(b.data, b.len));
+    if (!rc && lines) {
+        default_vocabulary(r);
+        rc = check_lines(r, path, err);
+    } else if (!rc && r->cli->nargs == 1 && !slv_schema_json(b.data, b.len, &j, &ignored) &&
+               is_case(j))
+        rc = check_case(r, j, err);
+    else if (!rc) rc = check_files(r, b.data, b.len, err);
     json_decref(j);
     slv_buf_fini(&b);
+    return rc;
+}
+
+static int schema_check(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    struct run r = {.cli = cli, .o = opts};
+    int rc = r.o->model ? open_vocabulary(&r, r.o->model, err) : 0;
+    if (!rc) rc = check_file(&r, slv_cli_arg(cli, 0), err);
+    close_vocabulary(&r.v);
     return rc;
 }
 

@@ -10,6 +10,7 @@
  * Sets of threads lie one behind the other, the current one last; frames are bumped off chunks. A mark
  * is the lengths of both, so that going back costs nothing. */
 #include "engine/constraint/matcher.h"
+#include "engine/constraint/string.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -58,12 +59,6 @@ struct frame {
     bool differs; /* this or one further out wants items to differ: numbers have one text */
 };
 
-struct string_at {
-    slv_lang lang;
-    uint32_t count, part; /* part of a character that has begun */
-    const struct slv_string_set *set;
-};
-
 struct thread {
     const struct frame *f;   /* of a state between values: where it is; else NULL */
     const struct places *up; /* of a state in or before a value: what contains it */
@@ -77,7 +72,7 @@ struct thread {
         struct {
             const char *rest;
         } constant;
-        struct string_at string;
+        struct slv_string_at string;
         struct {
             const struct slv_numbers *set;
             struct slv_number at;
@@ -156,15 +151,53 @@ static const struct places *join(struct slv_matcher *m, const struct places *a,
 
 static bool differs(const struct places *up) { return up && up->f->differs; }
 
+static bool same_string(const struct slv_string_at *a, const struct slv_string_at *b) {
+    return a->lang == b->lang && a->count == b->count && a->part == b->part && a->set == b->set;
+}
+
+static bool same_number(const struct thread *a, const struct thread *b) {
+    const struct slv_number *x = &a->number.at, *y = &b->number.at;
+    return a->number.set == b->number.set && x->digits == y->digits && x->phase == y->phase &&
+           x->n_int == y->n_int && x->n_frac == y->n_frac && x->negative == y->negative;
+}
+
+/* Whether two threads go on alike, up to what contains their value. */
+static bool alike(const struct thread *a, const struct thread *b) {
+    if (a->state != b->state || a->f != b->f) return false;
+    switch ((enum state)a->state) {
+    case S_VALUE:
+        return a->spec == b->spec;
+    case S_KEY:
+        return a->key.lo == b->key.lo && a->key.hi == b->key.hi && a->key.depth == b->key.depth;
+    case S_FREE_KEY:
+        return a->family == b->family && same_string(&a->string, &b->string);
+    case S_COLON:
+        return a->family == b->family;
+    case S_CONSTANT:
+        return a->constant.rest == b->constant.rest;
+    case S_STRING:
+        return same_string(&a->string, &b->string);
+    case S_NUMBER:
+        return same_number(a, b);
+    case S_ITEM:
+    case S_FIRST:
+    case S_OPEN:
+    case S_MORE:
+    case S_NEXT:
+    case S_END:
+        return true;
+    }
+    return false;
+}
+
 /* Adds a thread to the set that is being made, or its containers to one that is like it. */
 static void put(struct slv_matcher *m, const struct thread *t) {
     if (m->status) return;
     for (size_t i = m->first; i < m->n; i++) {
-        struct thread x = m->v[i];
-        if (x.state != t->state || x.f != t->f) continue;
-        if (x.up != t->up && (differs(x.up) || differs(t->up) || !x.up || !t->up)) continue;
-        x.up = t->up;
-        if (memcmp(&x, t, sizeof x) != 0) continue;
+        const struct thread *x = &m->v[i];
+        if (!alike(x, t)) continue;
+        if (x->up == t->up) return;
+        if (differs(x->up) || differs(t->up) || !x->up || !t->up) continue;
         m->v[i].up = join(m, m->v[i].up, t->up);
         return;
     }
@@ -174,12 +207,7 @@ static void put(struct slv_matcher *m, const struct thread *t) {
     else m->v[m->n++] = *t;
 }
 
-static struct thread blank(enum state state) {
-    struct thread t;
-    memset(&t, 0, sizeof t); /* compared as bytes */
-    t.state = state;
-    return t;
-}
+static struct thread blank(enum state state) { return (struct thread){.state = state}; }
 
 static struct thread thread(const struct frame *f, enum state state) {
     struct thread t = blank(state);
@@ -398,7 +426,7 @@ static bool free_possible(struct slv_matcher *m, const struct frame *f, uint32_t
 
 /* The names of a family, less those that are taken where that may matter. */
 static slv_lang free_names(struct slv_matcher *m, const struct frame *f, uint32_t family) {
-    const struct slv_family *k = &f->members->families[family];
+    const struct slv_free_member *k = &f->members->families[family];
     slv_lang names = k->names;
     if (k->boundless) return names;
     for (const struct piece *x = f->past; x; x = x->up) {
@@ -482,7 +510,7 @@ static void free_key_ended(struct slv_matcher *m, const struct thread *t) {
 }
 
 static void colon(struct slv_matcher *m, const struct thread *t) {
-    const struct slv_family *k = &t->f->members->families[t->family];
+    const struct slv_free_member *k = &t->f->members->families[t->family];
     for (unsigned set = 0; set < SLV_VARIANTS; set++) {
         const struct frame *f = with_free(m, t->f, t->family, set);
         if (f) value_in(m, f, k->spec[set]);
@@ -495,143 +523,6 @@ static bool object_may_go_on(struct slv_matcher *m, const struct frame *f) {
     for (uint32_t i = 0; i < f->members->n_families; i++)
         if (free_possible(m, f, i) && free_names(m, f, i) != SLV_LANG_NONE) return true;
     return false;
-}
-
-/* --- strings ----------------------------------------------------------------------------------- */
-
-enum { PART_NONE, PART_ESCAPE, PART_U, PART_U0, PART_U00, PART_U000, PART_U001 };
-#define PART_UTF8 0x80000000u /* | left << 28 | length << 24 | bits so far */
-
-static bool fits(struct slv_matcher *m, const struct string_at *s, slv_lang to) {
-    if (!s->set) return to != SLV_LANG_NONE;
-    const uint32_t n = s->count + 1, min = s->set->min, max = s->set->max;
-    return n <= max && slv_lang_fits(m->p, to, min > n ? min - n : 0, max - n);
-}
-
-static bool any_of(struct slv_matcher *m, const struct string_at *s, uint32_t lo, uint32_t hi) {
-    uint32_t least = 0, most = SLV_LANG_INF;
-    if (s->set) {
-        const uint32_t n = s->count + 1;
-        if (n > s->set->max) return false;
-        least = s->set->min > n ? s->set->min - n : 0;
-        most = s->set->max - n;
-    }
-    return slv_lang_any_next(m->p, s->lang, lo, hi, least, most);
-}
-
-/* One character more. */
-static bool character(struct slv_matcher *m, struct string_at *s, uint32_t c) {
-    const slv_lang to = slv_lang_next(m->p, s->lang, c);
-    if (to == SLV_LANG_FAIL) {
-        (void)fail(m, SLV_E_LIMIT);
-        return false;
-    }
-    if (!fits(m, s, to)) return false;
-    s->lang = to;
-    s->count += s->set != NULL;
-    s->part = PART_NONE;
-    return true;
-}
-
-/* The second letter of an escape that is needed; -1: it is not, or has another form. */
-static int32_t short_escape(unsigned char c) {
-    switch (c) {
-    case 'b':
-        return 8;
-    case 't':
-        return 9;
-    case 'n':
-        return 10;
-    case 'f':
-        return 12;
-    case 'r':
-        return 13;
-    case '"':
-    case '\\':
-        return c;
-    default:
-        return -1;
-    }
-}
-
-static bool any_long_escape(struct slv_matcher *m, const struct string_at *s, uint32_t lo,
-                            uint32_t hi) {
-    for (uint32_t c = lo; c <= hi; c++) {
-        const bool has_short = c == 8 || c == 9 || c == 10 || c == 12 || c == 13;
-        if (!has_short && any_of(m, s, c, c)) return true;
-    }
-    return false;
-}
-
-static int hex(unsigned char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool in_escape(struct slv_matcher *m, struct string_at *s, unsigned char c) {
-    const int32_t code = short_escape(c);
-    const uint32_t part = s->part;
-    if (part == PART_ESCAPE) {
-        if (code >= 0) return character(m, s, (uint32_t)code);
-        s->part = PART_U;
-        return c == 'u' && any_long_escape(m, s, 0, 31);
-    }
-    if (part == PART_U || part == PART_U0) {
-        s->part = part + 1;
-        return c == '0';
-    }
-    if (part == PART_U00) {
-        s->part = c == '0' ? PART_U000 : PART_U001;
-        return c == '0' ? any_long_escape(m, s, 0, 15) : c == '1' && any_long_escape(m, s, 16, 31);
-    }
-    const uint32_t value = (part == PART_U001 ? 16u : 0u) + (uint32_t)(hex(c) & 15);
-    return hex(c) >= 0 && any_long_escape(m, s, value, value) && character(m, s, value);
-}
-
-/* Code points that a lead byte, or what follows it, can still become. */
-static bool utf8_part(struct slv_matcher *m, struct string_at *s, uint32_t left, uint32_t length,
-                      uint32_t bits) {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    uint32_t lo = bits << (6 * left), hi = lo | ((1u << (6 * left)) - 1);
-    if (lo < least[length]) lo = least[length];
-    if (hi > SLV_CODE_POINT_MAX) hi = SLV_CODE_POINT_MAX;
-    if (lo > hi || (lo >= 0xd800 && hi <= 0xdfff)) return false;
-    if (left == 0) return character(m, s, bits);
-    s->part = PART_UTF8 | left << 28 | length << 24 | bits;
-    return any_of(m, s, lo, hi);
-}
-
-static bool in_utf8(struct slv_matcher *m, struct string_at *s, unsigned char c) {
-    const uint32_t left = s->part >> 28 & 7, length = s->part >> 24 & 15;
-    if ((c & 0xc0) != 0x80) return false;
-    return utf8_part(m, s, left - 1, length, (s->part & 0xffffffu) << 6 | (c & 0x3fu));
-}
-
-/* One byte inside a string that does not close it. */
-static bool string_byte(struct slv_matcher *m, struct string_at *s, unsigned char c) {
-    if (s->part & PART_UTF8) return in_utf8(m, s, c);
-    if (s->part) return in_escape(m, s, c);
-    if (c < 0x20) return false;
-    if (c == '\\') {
-        s->part = PART_ESCAPE;
-        return any_of(m, s, 0, 31) || any_of(m, s, '"', '"') || any_of(m, s, '\\', '\\');
-    }
-    if (c < 0x80) {
-        const slv_lang *t = slv_lang_ascii(m->p, s->lang);
-        if (!t) return fail(m, SLV_E_LIMIT) != NULL;
-        if (!fits(m, s, t[c])) return false;
-        s->lang = t[c];
-        s->count += s->set != NULL;
-        return true;
-    }
-    if (c >= 0xc2 && c < 0xe0) return utf8_part(m, s, 1, 2, c & 0x1fu);
-    if (c >= 0xe0 && c < 0xf0) return utf8_part(m, s, 2, 3, c & 0x0fu);
-    if (c >= 0xf0 && c < 0xf5) return utf8_part(m, s, 3, 4, c & 0x07u);
-    return false;
-}
-
-static bool string_may_close(const struct slv_matcher *m, const struct string_at *s) {
-    if (s->part || !slv_lang_nullable(m->p, s->lang)) return false;
-    return !s->set || (s->count >= s->set->min && s->count <= s->set->max);
 }
 
 /* --- values ------------------------------------------------------------------------------------ */
@@ -792,8 +683,8 @@ static void advance(struct slv_matcher *m, const struct thread *t, unsigned char
         in_key(m, t, c);
         return;
     case S_FREE_KEY:
-        if (c == '"' && string_may_close(m, &t->string)) free_key_ended(m, t);
-        if ((c != '"' || t->string.part) && string_byte(m, &next.string, c)) put(m, &next);
+        if (c == '"' && slv_string_may_close(m->p, &t->string)) free_key_ended(m, t);
+        if ((c != '"' || t->string.part) && slv_string_byte(m->p, &next.string, c)) put(m, &next);
         return;
     case S_COLON:
         if (c == ':') colon(m, t);
@@ -805,8 +696,8 @@ static void advance(struct slv_matcher *m, const struct thread *t, unsigned char
         else ended(m, t->up, m->n_text + 1);
         return;
     case S_STRING:
-        if (c == '"' && string_may_close(m, &t->string)) ended(m, t->up, m->n_text + 1);
-        if ((c != '"' || t->string.part) && string_byte(m, &next.string, c)) put(m, &next);
+        if (c == '"' && slv_string_may_close(m->p, &t->string)) ended(m, t->up, m->n_text + 1);
+        if ((c != '"' || t->string.part) && slv_string_byte(m->p, &next.string, c)) put(m, &next);
         return;
     case S_NUMBER:
         if (slv_number_step(t->number.set, &next.number.at, (char)c, differs(t->up))) put(m, &next);
@@ -924,7 +815,9 @@ static bool must_differ(const struct slv_matcher *m) {
 
 /* Puts the set after byte c behind the current one and makes it current; false: there is none, and
  * nothing has changed. */
-static bool step(struct slv_matcher *m, unsigned char c) {
+static bool step_by(struct slv_matcher *m, unsigned char c,
+                    void (*advance_one)(struct slv_matcher *m, const struct thread *t,
+                                        unsigned char c)) {
     const size_t first = m->first, n = m->n, chunk = m->chunk, used = m->used;
     if (m->n_text == m->cap_text) {
         const int rc =
@@ -935,7 +828,7 @@ static bool step(struct slv_matcher *m, unsigned char c) {
     m->first = n;
     for (size_t i = first; i < n && !m->status; i++) {
         const struct thread t = m->v[i];
-        advance(m, &t, c);
+        advance_one(m, &t, c);
     }
     m->n_text++;
     if (!m->probing && m->n > m->first && must_differ(m)) drop_repeating(m);
@@ -947,6 +840,8 @@ static bool step(struct slv_matcher *m, unsigned char c) {
     m->used = used;
     return false;
 }
+
+static bool step(struct slv_matcher *m, unsigned char c) { return step_by(m, c, advance); }
 
 struct slv_mark slv_matcher_mark(struct slv_matcher *m) {
     return (struct slv_mark){m->first, m->n, m->n_text, m->chunk, m->used};
@@ -961,6 +856,65 @@ void slv_matcher_rewind(struct slv_matcher *m, const struct slv_mark *to) {
 }
 
 bool slv_matcher_try(struct slv_matcher *m, unsigned char c) { return step(m, c); }
+
+size_t slv_matcher_ways(const struct slv_matcher *m) { return m->n - m->first; }
+
+bool slv_matcher_string(const struct slv_matcher *m, size_t way, struct slv_string_at *ret,
+                        bool *ret_key) {
+    const struct thread *t = &m->v[m->first + way];
+    const bool string = t->state == S_STRING || t->state == S_FREE_KEY;
+    if (!string || (frame_of(t) && frame_of(t)->differs)) return false;
+    *ret = t->string;
+    *ret_key = t->state == S_FREE_KEY;
+    return true;
+}
+
+uint32_t slv_matcher_order(const struct slv_matcher *m) {
+    uint32_t best = UINT32_MAX;
+    for (size_t i = m->first; i < m->n; i++)
+        for (const struct places *x = m->v[i].up; x; x = x->next)
+            if (x->f->members && x->f->at.pos < best) best = x->f->at.pos;
+    return best;
+}
+
+void slv_matcher_taken(const struct slv_matcher *m, size_t way,
+                       void (*f)(void *ctx, const char *rest, size_t n), void *ctx) {
+    const struct thread *t = &m->v[m->first + way];
+    if (t->state != S_FREE_KEY) return;
+    const size_t n = m->n_text - t->from;
+    const char *key = m->text + t->from;
+    const struct slv_members *k = t->f->members;
+    for (uint32_t i = 0; i < k->n; i++) /* without its colon */
+        if (k->v[i].n - 1 > n && !memcmp(k->v[i].key, key, n))
+            f(ctx, k->v[i].key + n, k->v[i].n - 1 - n);
+    for (const struct piece *x = t->f->past; x; x = x->up)
+        if (x->to - x->from > n && !memcmp(m->text + x->from, key, n))
+            f(ctx, m->text + x->from + n, x->to - x->from - n);
+}
+
+size_t slv_matcher_focus(struct slv_matcher *m, const bool *keep) {
+    const size_t first = m->first, n = m->n - first;
+    m->first = m->n;
+    for (size_t i = 0; i < n && !m->status; i++) {
+        const struct thread t = m->v[first + i];
+        if (!keep[i]) continue;
+        const int rc = slv_mem_grow((void **)&m->v, m->n, &m->cap, sizeof *m->v, (size_t)1 << 24);
+        if (rc) (void)fail(m, rc);
+        else m->v[m->n++] = t;
+    }
+    return m->n - m->first;
+}
+
+static void close_thread(struct slv_matcher *m, const struct thread *t, unsigned char c) {
+    (void)c;
+    if (t->state == S_STRING) ended(m, t->up, m->n_text + 1);
+    if (t->state != S_FREE_KEY) return;
+    struct thread next = thread(t->f, S_COLON);
+    next.family = t->family;
+    put(m, &next);
+}
+
+bool slv_matcher_close_string(struct slv_matcher *m) { return step_by(m, '"', close_thread); }
 
 size_t slv_matcher_feed(struct slv_matcher *m, const char *s, size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -982,7 +936,9 @@ bool slv_matcher_done(const struct slv_matcher *m) {
     return false;
 }
 
-int slv_matcher_status(const struct slv_matcher *m) { return m->status; }
+int slv_matcher_status(const struct slv_matcher *m) {
+    return m->status ? m->status : slv_langs_status(m->p);
+}
 
 void slv_matcher_reset(struct slv_matcher *m) {
     m->status = 0;

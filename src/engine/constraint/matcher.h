@@ -15,6 +15,7 @@
 #define SLV_ENGINE_CONSTRAINT_MATCHER_H
 
 #include "engine/constraint/shape.h"
+#include "engine/constraint/string.h"
 
 #define SLV_MAX_THREADS 512u
 #define SLV_MATCHER_MAX_BYTES ((size_t)64 << 20)
@@ -42,6 +43,23 @@ struct slv_mark {
 };
 struct slv_mark slv_matcher_mark(struct slv_matcher *m);
 void slv_matcher_rewind(struct slv_matcher *m, const struct slv_mark *to);
+/* The current ways, numbered from 0. Whether one is inside a string (*ret_key: a free key), and goes on
+ * by that string's language alone until it closes. */
+size_t slv_matcher_ways(const struct slv_matcher *m);
+bool slv_matcher_string(const struct slv_matcher *m, size_t way, struct slv_string_at *ret,
+                        bool *ret_key);
+/* For a way in a free key: what would make it one that is listed or there already, its quote included. */
+void slv_matcher_taken(const struct slv_matcher *m, size_t way,
+                       void (*f)(void *ctx, const char *rest, size_t n), void *ctx);
+/* After a mark: only the ways are left that keep[] says; returns how many. */
+size_t slv_matcher_focus(struct slv_matcher *m, const bool *keep);
+/* After a mark, all ways being in strings: their closing quote, as if each might end here. */
+bool slv_matcher_close_string(struct slv_matcher *m);
+
+/* Before a member's value: where the member stands in the schema's order, counted from 1; free ones come
+ * last. */
+uint32_t slv_matcher_order(const struct slv_matcher *m);
+
 /* Takes one byte after the last mark, which stays valid; false: nothing has changed. */
 bool slv_matcher_try(struct slv_matcher *m, unsigned char c);
 

@@ -109,7 +109,7 @@ static int by_key(const void *a, const void *b) {
 struct members_draft {
     struct slv_member *v;
     size_t n, cap;
-    struct slv_family *families;
+    struct slv_free_member *families;
     size_t n_families, cap_families;
 };
 
@@ -161,7 +161,7 @@ static void draft_class(struct work *w, struct members_draft *d, const struct sl
     slv_spec yes[SLV_MAX_CREDITS];
     for (uint32_t k = 0; k < o->n_wants; k++)
         yes[k] = o->wants[k].spec;
-    struct slv_family k = {.names = names, .credits = (uint8_t)credits};
+    struct slv_free_member k = {.names = names, .credits = (uint8_t)credits};
     k.boundless = slv_lang_boundless(c->p, names, BOUNDLESS_STATES);
     k.count = count < MAX_COUNT ? (uint32_t)count : SLV_COUNT_INF;
     k.spec = variants(w, spec, credits, yes, any);
@@ -220,7 +220,7 @@ static const struct slv_members *keep_members(struct slv_compile *c, struct memb
     struct slv_members *m = slv_compile_take(c, 1, sizeof *m);
     struct slv_member *v = slv_compile_take(c, d->n, sizeof *v);
     uint32_t *in_order = slv_compile_take(c, d->n, sizeof *in_order);
-    struct slv_family *f = slv_compile_take(c, d->n_families, sizeof *f);
+    struct slv_free_member *f = slv_compile_take(c, d->n_families, sizeof *f);
     if (!m || !v || !in_order || !f) return NULL;
     if (d->n) memcpy(v, d->v, d->n * sizeof *v);
     if (d->n_families) memcpy(f, d->families, d->n_families * sizeof *f);
@@ -589,7 +589,7 @@ static const struct slv_members *live_object(struct work *w, const struct slv_me
     struct slv_compile *c = w->c;
     struct slv_members *r = slv_compile_take(c, 1, sizeof *r);
     struct slv_member *v = slv_compile_take(c, m->n, sizeof *v);
-    struct slv_family *f = slv_compile_take(c, m->n_families, sizeof *f);
+    struct slv_free_member *f = slv_compile_take(c, m->n_families, sizeof *f);
     if (!r || !v || !f) return NULL;
     *r = *m;
     r->v = v;

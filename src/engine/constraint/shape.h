@@ -28,7 +28,7 @@ struct slv_member {
     const slv_spec *spec; /* by set of credits; SLV_SPEC_NONE: not possible */
 };
 
-struct slv_family { /* members whose names are of a language */
+struct slv_free_member { /* members whose names are of a language */
     slv_lang names;
     bool boundless; /* whatever name has begun, it can end in infinitely many ways */
     uint32_t count; /* names, up to SLV_COUNT_INF */
@@ -54,7 +54,7 @@ struct slv_ways { /* one of them */
 struct slv_members {
     const struct slv_member *v; /* sorted by key */
     const uint32_t *in_order;   /* index into v, by order */
-    const struct slv_family *families;
+    const struct slv_free_member *families;
     const struct slv_ways *groups;
     uint32_t n, n_families, n_groups, min, max;
     uint8_t wants; /* a bit each */

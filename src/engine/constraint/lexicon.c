@@ -1,0 +1,140 @@
+/* lexicon.c: see lexicon.h. */
+#include "engine/constraint/lexicon.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "format/tokenizer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct entry {
+    const unsigned char *s;
+    size_t at; /* in the buffer, while that grows */
+    uint32_t n;
+    int32_t id;
+};
+
+static int by_bytes(const void *a, const void *b) {
+    const struct entry *x = a, *y = b;
+    const int c = memcmp(x->s, y->s, x->n < y->n ? x->n : y->n);
+    if (c) return c;
+    if (x->n != y->n) return x->n < y->n ? -1 : 1;
+    return x->id < y->id ? -1 : 1;
+}
+
+static bool is_text(const struct slv_tokenizer *t, int32_t id) {
+    const enum slv_token_kind k = slv_tokenizer_kind(t, id);
+    return (k == SLV_TOKEN_NORMAL || k == SLV_TOKEN_USER || k == SLV_TOKEN_BYTE) &&
+           !slv_tokenizer_is_end(t, id);
+}
+
+/* The tokens that are text, with their bytes, sorted. */
+static int collect(const struct slv_tokenizer *t, struct slv_buf *bytes, struct entry *v,
+                   size_t *ret_n) {
+    const size_t n_tokens = slv_tokenizer_size(t);
+    size_t n = 0;
+    for (size_t i = 0; i < n_tokens; i++) {
+        const size_t at = bytes->len;
+        if (!is_text(t, (int32_t)i)) continue;
+        const int rc = slv_token_bytes(t, (int32_t)i, false, false, bytes);
+        if (rc) return rc;
+        const size_t len = bytes->len - at;
+        if (len == 0 || len > SLV_LEXICON_DEPTH) bytes->len = at;
+        else v[n++] = (struct entry){NULL, at, (uint32_t)len, (int32_t)i};
+    }
+    for (size_t i = 0; i < n; i++)
+        v[i].s = (const unsigned char *)bytes->data + v[i].at;
+    qsort(v, n, sizeof *v, by_bytes);
+    *ret_n = n;
+    return 0;
+}
+
+static size_t common(const struct entry *a, const struct entry *b) {
+    size_t n = 0;
+    while (n < a->n && n < b->n && a->s[n] == b->s[n])
+        n++;
+    return n;
+}
+
+static size_t count_nodes(const struct entry *v, size_t n) {
+    size_t nodes = 1;
+    for (size_t i = 0; i < n; i++)
+        nodes += v[i].n - (i ? common(&v[i - 1], &v[i]) : 0);
+    return nodes;
+}
+
+static bool alloc(struct slv_lexicon *l) {
+    l->byte = slv_mem_calloc(l->n, 1);
+    l->depth = slv_mem_calloc(l->n, 1);
+    l->end = slv_mem_calloc(l->n, sizeof *l->end);
+    l->token = slv_mem_calloc(l->n, sizeof *l->token);
+    l->same = slv_mem_calloc(l->n_tokens, sizeof *l->same);
+    l->chars = slv_mem_calloc(l->n_tokens, 1);
+    return l->byte && l->depth && l->end && l->token && l->same && l->chars;
+}
+
+static void fill(struct slv_lexicon *l, const struct entry *v, size_t n) {
+    uint32_t path[SLV_LEXICON_DEPTH + 1] = {0};
+    size_t at = 1, deep = 0;
+    memset(l->token, 0xff, l->n * sizeof *l->token);
+    memset(l->same, 0xff, l->n_tokens * sizeof *l->same);
+    for (size_t i = 0; i < n; i++) {
+        const size_t keep = i ? common(&v[i - 1], &v[i]) : 0;
+        for (; deep > keep; deep--)
+            l->end[path[deep]] = (uint32_t)at;
+        for (; deep < v[i].n; at++) {
+            l->byte[at] = v[i].s[deep];
+            path[++deep] = (uint32_t)at;
+            l->depth[at] = (uint8_t)deep;
+        }
+        for (size_t k = 0; k < v[i].n; k++)
+            l->chars[v[i].id] = (uint8_t)(l->chars[v[i].id] + ((v[i].s[k] & 0xc0) != 0x80));
+        l->same[v[i].id] = l->token[path[deep]];
+        l->token[path[deep]] = v[i].id;
+        if (deep > l->deepest) l->deepest = (unsigned)deep;
+    }
+    for (; deep > 0; deep--)
+        l->end[path[deep]] = (uint32_t)at;
+    l->end[0] = (uint32_t)at;
+}
+
+int slv_lexicon_open(const struct slv_tokenizer *t, struct slv_lexicon **ret, struct slv_err *err) {
+    struct slv_lexicon *l = slv_mem_calloc(1, sizeof *l);
+    struct slv_buf bytes;
+    size_t n = 0;
+    if (!l) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    l->n_tokens = slv_tokenizer_size(t);
+    slv_buf_init(&bytes, (size_t)1 << 28);
+    struct entry *v = slv_mem_calloc(l->n_tokens ? l->n_tokens : 1, sizeof *v);
+    int rc = v ? collect(t, &bytes, v, &n) : SLV_E_NOMEM;
+    if (!rc) {
+        l->n = count_nodes(v, n);
+        if (l->n >= UINT32_MAX / 2) rc = SLV_E_LIMIT;
+        else if (alloc(l)) fill(l, v, n);
+        else rc = SLV_E_NOMEM;
+    }
+    slv_mem_free(v);
+    slv_buf_fini(&bytes);
+    if (rc) {
+        slv_lexicon_close(l);
+        return slv_err_set(err, rc, "the vocabulary's trie: %s", slv_strerror(rc));
+    }
+    *ret = l;
+    return 0;
+}
+
+void slv_lexicon_close(struct slv_lexicon *l) {
+    if (!l) return;
+    slv_mem_free(l->byte);
+    slv_mem_free(l->depth);
+    slv_mem_free(l->end);
+    slv_mem_free(l->token);
+    slv_mem_free(l->same);
+    slv_mem_free(l->chars);
+    slv_mem_free(l);
+}
+
+size_t slv_lexicon_bytes(const struct slv_lexicon *l) {
+    return sizeof *l + l->n * (2 + sizeof *l->end + sizeof *l->token) +
+           l->n_tokens * (1 + sizeof *l->same);
+}

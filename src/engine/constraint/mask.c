@@ -1,0 +1,516 @@
+/* mask.c: see mask.h. */
+#include "engine/constraint/mask.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_KEPT 1024u /* states of languages whose tokens are kept */
+
+/* Tokens that close a string: by what they have behind the quote. */
+struct leaving {
+    int32_t token;
+    uint8_t chars; /* before the quote */
+};
+
+struct kept {
+    slv_lang lang;
+    uint32_t part, least, most; /* part of a character; bounds of what is left; 0, INF: none */
+    bool loops;                 /* every token that stays leads back to the same state */
+    uint64_t used;
+    uint64_t *stay;
+    /* A trie of what lies behind the quote, in depth-first order; node 0: nothing. */
+    uint8_t *byte, *depth;
+    uint32_t *end, *first; /* tokens of a node: [first[i], first[i + 1]) */
+    struct leaving *leave;
+    size_t n;
+    size_t n_leave;
+};
+
+struct slv_free_text {
+    const struct slv_lexicon *l;
+    struct kept *any;
+    int32_t *by_chars; /* tokens, those with most characters first */
+    size_t n;
+};
+
+struct slv_masks {
+    const struct slv_free_text *f;
+    const struct slv_lexicon *l;
+    struct slv_langs *p;
+    struct kept **v;
+    size_t n, cap;
+    uint64_t clock;
+    struct slv_mark *marks; /* by depth of a walk */
+    struct slv_string_at *strings;
+    uint64_t *some; /* a mask in the making */
+    bool *keep;     /* by way */
+};
+
+size_t slv_mask_words(const struct slv_lexicon *l) { return (l->n_tokens + 63) / 64; }
+
+static void set_bit(uint64_t *bits, int32_t i) { bits[i / 64] |= (uint64_t)1 << (i % 64); }
+static void clear_bit(uint64_t *bits, int32_t i) { bits[i / 64] &= ~((uint64_t)1 << (i % 64)); }
+
+static void set_tokens(const struct slv_lexicon *l, uint32_t node, uint64_t *bits) {
+    for (int32_t t = l->token[node]; t >= 0; t = l->same[t])
+        set_bit(bits, t);
+}
+
+/* --- tokens of a string's state ---------------------------------------------------------------- */
+
+struct
+    rest { /* a token that closes: what is behind the quote, as a node of the vocabulary's trie */
+    uint32_t quote, node;
+    uint8_t chars;
+    int32_t token;
+    unsigned char text[SLV_LEXICON_DEPTH];
+    uint8_t n;
+};
+
+struct rests {
+    struct rest *v;
+    size_t n, cap;
+};
+
+/* All tokens of the subtree of the quote at node q, whose path is `path`. */
+static int add_rests(const struct slv_lexicon *l, uint32_t q, uint8_t chars, struct rests *r) {
+    unsigned char path[SLV_LEXICON_DEPTH + 1];
+    const unsigned base = l->depth[q];
+    for (uint32_t i = q; i < l->end[q]; i++) {
+        path[l->depth[i] - base] = l->byte[i];
+        for (int32_t t = l->token[i]; t >= 0; t = l->same[t]) {
+            const int rc =
+                slv_mem_grow((void **)&r->v, r->n, &r->cap, sizeof *r->v, (size_t)1 << 20);
+            if (rc) return rc;
+            struct rest *x = &r->v[r->n++];
+            x->token = t;
+            x->chars = chars;
+            x->n = (uint8_t)(l->depth[i] - base);
+            memcpy(x->text, path + 1, x->n);
+        }
+    }
+    return 0;
+}
+
+static int by_text(const void *a, const void *b) {
+    const struct rest *x = a, *y = b;
+    const int c = memcmp(x->text, y->text, x->n < y->n ? x->n : y->n);
+    return c ? c : (int)x->n - (int)y->n;
+}
+
+static unsigned shared(const struct rest *a, const struct rest *b) {
+    unsigned n = 0;
+    while (n < a->n && n < b->n && a->text[n] == b->text[n])
+        n++;
+    return n;
+}
+
+static bool alloc_rests(struct kept *k, size_t nodes, size_t tokens) {
+    k->byte = slv_mem_calloc(nodes, 1);
+    k->depth = slv_mem_calloc(nodes, 1);
+    k->end = slv_mem_calloc(nodes, sizeof *k->end);
+    k->first = slv_mem_calloc(nodes + 1, sizeof *k->first);
+    k->leave = slv_mem_calloc(tokens ? tokens : 1, sizeof *k->leave);
+    return k->byte && k->depth && k->end && k->first && k->leave;
+}
+
+/* The trie of the rests. */
+static int plant(struct kept *k, struct rests *r) {
+    size_t nodes = 1, deep = 0, at = 1;
+    uint32_t path[SLV_LEXICON_DEPTH + 1] = {0};
+    if (r->n) qsort(r->v, r->n, sizeof *r->v, by_text);
+    for (size_t i = 0; i < r->n; i++)
+        nodes += r->v[i].n - (i ? shared(&r->v[i - 1], &r->v[i]) : 0u);
+    if (!alloc_rests(k, nodes, r->n)) return SLV_E_NOMEM;
+    for (size_t i = 0; i < r->n; i++) {
+        const struct rest *x = &r->v[i];
+        const size_t keep = i ? shared(&r->v[i - 1], x) : 0;
+        for (; deep > keep; deep--)
+            k->end[path[deep]] = (uint32_t)at;
+        for (; deep < x->n; at++) {
+            k->byte[at] = x->text[deep];
+            path[++deep] = (uint32_t)at;
+            k->depth[at] = (uint8_t)deep;
+            k->first[at] = (uint32_t)i;
+        }
+        k->leave[i] = (struct leaving){x->token, x->chars};
+    }
+    for (; deep > 0; deep--)
+        k->end[path[deep]] = (uint32_t)at;
+    k->end[0] = (uint32_t)at;
+    k->first[at] = (uint32_t)r->n;
+    k->n = nodes;
+    k->n_leave = r->n;
+    return 0;
+}
+
+/* Walks the vocabulary's trie in the string alone. */
+static int find_tokens(const struct slv_lexicon *l, struct slv_langs *p, struct slv_string_at *at,
+                       const struct slv_string_at *from, struct kept *k, struct rests *r) {
+    at[0] = *from;
+    for (uint32_t i = 1; i < l->n;) {
+        const unsigned d = l->depth[i];
+        const unsigned char c = l->byte[i];
+        at[d] = at[d - 1];
+        if (c == '"' && !at[d].part) {
+            if (slv_string_may_close(p, &at[d - 1])) {
+                const int rc = add_rests(l, i, (uint8_t)(at[d].count - from->count), r);
+                if (rc) return rc;
+            }
+            i = l->end[i];
+        } else if (slv_string_byte(p, &at[d], c)) {
+            set_tokens(l, i, k->stay);
+            k->loops = k->loops && (at[d].part || at[d].lang == from->lang);
+            i++;
+        } else i = l->end[i];
+    }
+    return slv_langs_status(p);
+}
+
+static void drop(struct kept *k) {
+    if (!k) return;
+    slv_mem_free(k->stay);
+    slv_mem_free(k->byte);
+    slv_mem_free(k->depth);
+    slv_mem_free(k->end);
+    slv_mem_free(k->first);
+    slv_mem_free(k->leave);
+    slv_mem_free(k);
+}
+
+/* Fills k for the state s. at: SLV_LEXICON_DEPTH + 1 of them, scratch. */
+static int find(const struct slv_lexicon *l, struct slv_langs *p, struct slv_string_at *at,
+                const struct slv_string_at *s, struct kept *k) {
+    static const struct slv_string_set free_set = {SLV_LANG_ANY, 0, SLV_LANG_INF};
+    struct slv_string_at from = *s;
+    struct rests r = {0};
+    if (!from.set) from.set = &free_set; /* so that characters are counted */
+    from.count = 0;
+    const struct slv_string_set left = {s->lang, k->least, k->most};
+    if (s->set) from.set = &left;
+    k->loops = true;
+    k->stay = slv_mem_calloc(slv_mask_words(l), sizeof *k->stay);
+    int rc = k->stay ? find_tokens(l, p, at, &from, k, &r) : SLV_E_NOMEM;
+    if (!rc) rc = plant(k, &r);
+    slv_mem_free(r.v);
+    return rc;
+}
+
+/* Room for one more: the one that was not used for longest goes. */
+static int make_room(struct slv_masks *z) {
+    if (z->n < MAX_KEPT) return slv_mem_grow((void **)&z->v, z->n, &z->cap, sizeof *z->v, MAX_KEPT);
+    size_t oldest = 0;
+    for (size_t i = 1; i < z->n; i++)
+        if (z->v[i]->used < z->v[oldest]->used) oldest = i;
+    drop(z->v[oldest]);
+    z->v[oldest] = z->v[--z->n];
+    return 0;
+}
+
+static struct kept *known(struct slv_masks *z, slv_lang lang, uint32_t part, uint32_t least,
+                          uint32_t most) {
+    for (size_t i = 0; i < z->n; i++) {
+        struct kept *k = z->v[i];
+        if (k->lang == lang && k->part == part && k->least == least && k->most == most) {
+            k->used = ++z->clock;
+            return k;
+        }
+    }
+    return NULL;
+}
+
+static int add_kept(struct slv_masks *z, const struct slv_string_at *s, uint32_t least,
+                    uint32_t most, struct kept **ret) {
+    int rc = make_room(z);
+    struct kept *k = rc ? NULL : slv_mem_calloc(1, sizeof *k);
+    if (!k) return rc ? rc : SLV_E_NOMEM;
+    k->lang = s->lang;
+    k->part = s->part;
+    k->least = least;
+    k->most = most;
+    k->used = ++z->clock;
+    struct slv_string_at from = *s;
+    if (least == 0 && most == SLV_LANG_INF) from.set = NULL;
+    rc = find(z->l, z->p, z->strings, &from, k);
+    if (rc) {
+        drop(k);
+        return rc;
+    }
+    z->v[z->n++] = k;
+    *ret = k;
+    return 0;
+}
+
+/* What is kept for the state of s; bounds of the length count only where the language does not loop:
+ * else they are a matter of counting. */
+static int kept_for(struct slv_masks *z, const struct slv_string_at *s, struct kept **ret) {
+    const uint32_t least = s->set && s->set->min > s->count ? s->set->min - s->count : 0;
+    const uint32_t most =
+        s->set && s->set->max != SLV_LANG_INF ? s->set->max - s->count : SLV_LANG_INF;
+    const bool any = s->lang == SLV_LANG_ANY && !s->part;
+    *ret = any ? z->f->any : known(z, s->lang, s->part, 0, SLV_LANG_INF);
+    if (!*ret) {
+        const int rc = add_kept(z, s, 0, SLV_LANG_INF, ret);
+        if (rc) return rc;
+    }
+    if ((*ret)->loops || (least == 0 && most == SLV_LANG_INF)) return 0;
+    *ret = known(z, s->lang, s->part, least, most);
+    return *ret ? 0 : add_kept(z, s, least, most, ret);
+}
+
+/* --- masks ------------------------------------------------------------------------------------- */
+
+static bool same_place(const struct slv_string_at *a, const struct slv_string_at *b) {
+    return a->lang == b->lang && a->part == b->part && a->count == b->count && a->set == b->set;
+}
+
+/* Walks a trie from the current set on. */
+static void walk_vocabulary(struct slv_masks *z, struct slv_matcher *m, uint64_t *bits) {
+    const struct slv_lexicon *l = z->l;
+    z->marks[0] = slv_matcher_mark(m);
+    unsigned open = 0; /* the depth that the matcher is at */
+    for (uint32_t i = 1; i < l->n;) {
+        const unsigned d = l->depth[i];
+        if (open >= d) slv_matcher_rewind(m, &z->marks[d - 1]);
+        open = d - 1;
+        if (!slv_matcher_try(m, l->byte[i])) {
+            i = l->end[i];
+            continue;
+        }
+        z->marks[d] = slv_matcher_mark(m);
+        open = d;
+        set_tokens(l, i, bits);
+        i++;
+    }
+    slv_matcher_rewind(m, &z->marks[0]);
+}
+
+static void set_leaving(const struct kept *k, size_t node, uint32_t least, uint32_t most,
+                        uint64_t *bits) {
+    for (uint32_t i = k->first[node]; i < k->first[node + 1]; i++)
+        if (k->leave[i].chars >= least && k->leave[i].chars <= most)
+            set_bit(bits, k->leave[i].token);
+}
+
+/* Tokens that close the string: what they have behind the quote. */
+static void walk_rests(struct slv_masks *z, struct slv_matcher *m, const struct kept *k,
+                       uint32_t least, uint32_t most, uint64_t *bits) {
+    unsigned open = 0;
+    z->marks[0] = slv_matcher_mark(m);
+    set_leaving(k, 0, least, most, bits);
+    for (uint32_t i = 1; i < k->n;) {
+        const unsigned d = k->depth[i];
+        if (open >= d) slv_matcher_rewind(m, &z->marks[d - 1]);
+        open = d - 1;
+        if (!slv_matcher_try(m, k->byte[i])) {
+            i = k->end[i];
+            continue;
+        }
+        z->marks[d] = slv_matcher_mark(m);
+        open = d;
+        set_leaving(k, i, least, most, bits);
+        i++;
+    }
+    slv_matcher_rewind(m, &z->marks[0]);
+}
+
+/* Tokens that stay in the string and have at most so many characters. */
+static void add_staying(struct slv_masks *z, const struct kept *k, uint32_t most, uint64_t *bits) {
+    const struct slv_free_text *f = z->f;
+    const size_t n = slv_mask_words(z->l);
+    const uint64_t *from = k->stay;
+    if (most < 255) {
+        memcpy(z->some, k->stay, n * sizeof *from);
+        for (size_t i = 0; i < f->n && z->l->chars[f->by_chars[i]] > most; i++)
+            clear_bit(z->some, f->by_chars[i]);
+        from = z->some;
+    }
+    for (size_t i = 0; i < n; i++)
+        bits[i] |= from[i];
+}
+
+/* Tokens that begin with `rest`. */
+static void clear_beginning(void *ctx, const char *rest, size_t n) {
+    struct slv_masks *z = ctx;
+    const struct slv_lexicon *l = z->l;
+    uint32_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t x = at + 1;
+        while (x < l->end[at] && l->byte[x] != (unsigned char)rest[i])
+            x = l->end[x];
+        if (x >= l->end[at]) return;
+        at = x;
+    }
+    for (uint32_t i = at; i < l->end[at]; i++)
+        for (int32_t t = l->token[i]; t >= 0; t = l->same[t])
+            clear_bit(z->some, t);
+}
+
+/* The ways that keep[] says, all in the same state of the same string. way: one of them. */
+static int string_mask(struct slv_masks *z, struct slv_matcher *m, const struct slv_string_at *s,
+                       size_t way, uint64_t *bits) {
+    struct kept *k;
+    const int rc = kept_for(z, s, &k);
+    if (rc) return rc;
+    uint32_t least = 0, most = SLV_LANG_INF;
+    if (s->set && k->loops) {
+        const uint32_t begun = s->count + (s->part != 0);
+        least = s->set->min > begun ? s->set->min - begun : 0;
+        most = s->set->max == SLV_LANG_INF ? most : s->set->max - begun;
+    }
+    add_staying(z, k, most, bits);
+    if (!k->n_leave) return 0;
+    const struct slv_mark mark = slv_matcher_mark(m);
+    (void)slv_matcher_focus(m, z->keep);
+    memset(z->some, 0, slv_mask_words(z->l) * sizeof *z->some);
+    if (slv_matcher_close_string(m)) walk_rests(z, m, k, least, most, z->some);
+    slv_matcher_rewind(m, &mark);
+    slv_matcher_taken(m, way, clear_beginning, z);
+    for (size_t i = 0; i < slv_mask_words(z->l); i++)
+        bits[i] |= z->some[i];
+    return slv_matcher_status(m);
+}
+
+/* keep[]: the ways that are in the string s like `way` is; a free key stands alone. False if one of them
+ * came before. */
+static bool group_of(struct slv_masks *z, const struct slv_matcher *m, size_t way,
+                     const struct slv_string_at *s, bool key) {
+    const size_t n = slv_matcher_ways(m);
+    struct slv_string_at t;
+    bool other_key;
+    for (size_t i = 0; i < n; i++) {
+        z->keep[i] = i == way || (!key && slv_matcher_string(m, i, &t, &other_key) && !other_key &&
+                                  same_place(s, &t));
+        if (z->keep[i] && i < way) return false;
+    }
+    return true;
+}
+
+/* The ways that are in no string, together. */
+static void other_mask(struct slv_masks *z, struct slv_matcher *m, uint64_t *bits) {
+    const size_t n = slv_matcher_ways(m);
+    struct slv_string_at s;
+    bool key, any = false;
+    for (size_t i = 0; i < n; i++) {
+        z->keep[i] = !slv_matcher_string(m, i, &s, &key);
+        any = any || z->keep[i];
+    }
+    if (!any) return;
+    const struct slv_mark mark = slv_matcher_mark(m);
+    (void)slv_matcher_focus(m, z->keep);
+    walk_vocabulary(z, m, bits);
+    slv_matcher_rewind(m, &mark);
+}
+
+int slv_mask_next(struct slv_masks *z, struct slv_matcher *m, uint64_t *bits) {
+    const size_t n = slv_matcher_ways(m);
+    struct slv_string_at s;
+    bool key;
+    int rc = 0;
+    memset(bits, 0, slv_mask_words(z->l) * sizeof *bits);
+    for (size_t i = 0; i < n && !rc; i++)
+        if (slv_matcher_string(m, i, &s, &key) && group_of(z, m, i, &s, key))
+            rc = string_mask(z, m, &s, i, bits);
+    if (!rc) other_mask(z, m, bits);
+    return rc ? rc : slv_matcher_status(m);
+}
+
+int slv_mask_forced(struct slv_matcher *m, char *out, size_t most, size_t *ret_n) {
+    const struct slv_mark from = slv_matcher_mark(m);
+    size_t n = 0;
+    for (int only = 0; n < most && !slv_matcher_done(m); n++) {
+        only = -1;
+        for (int c = 0x20; c < 0xf5 && only != -2; c++) {
+            const struct slv_mark mark = slv_matcher_mark(m);
+            if (!slv_matcher_try(m, (unsigned char)c)) continue;
+            only = only == -1 ? c : -2;
+            slv_matcher_rewind(m, &mark);
+        }
+        if (only < 0 || !slv_matcher_try(m, (unsigned char)only)) break;
+        out[n] = (char)only;
+    }
+    slv_matcher_rewind(m, &from);
+    *ret_n = n;
+    return slv_matcher_status(m);
+}
+
+/* --- opening ----------------------------------------------------------------------------------- */
+
+/* Tokens by their characters, most first: a counting sort. */
+static void sort_tokens(struct slv_free_text *f) {
+    size_t at[257] = {0};
+    for (size_t i = 0; i < f->l->n_tokens; i++)
+        at[255 - f->l->chars[i] + 1]++;
+    for (size_t c = 1; c < 257; c++)
+        at[c] += at[c - 1];
+    f->n = at[255]; /* those that are no text have none */
+    for (size_t i = 0; i < f->l->n_tokens; i++)
+        f->by_chars[at[255 - f->l->chars[i]]++] = (int32_t)i;
+}
+
+static int find_any(struct slv_free_text *f) {
+    struct slv_langs *p = NULL;
+    struct slv_string_at *at = slv_mem_calloc(SLV_LEXICON_DEPTH + 1, sizeof *at);
+    const struct slv_string_at from = {.lang = SLV_LANG_ANY};
+    int rc = at ? slv_langs_open(&p) : SLV_E_NOMEM;
+    if (!rc) rc = find(f->l, p, at, &from, f->any);
+    slv_langs_close(p);
+    slv_mem_free(at);
+    return rc;
+}
+
+int slv_free_text_open(const struct slv_lexicon *l, struct slv_free_text **ret) {
+    struct slv_free_text *f = slv_mem_calloc(1, sizeof *f);
+    if (!f) return SLV_E_NOMEM;
+    f->l = l;
+    f->any = slv_mem_calloc(1, sizeof *f->any);
+    f->by_chars = slv_mem_calloc(l->n_tokens, sizeof *f->by_chars);
+    int rc = f->any && f->by_chars ? 0 : SLV_E_NOMEM;
+    if (!rc) {
+        sort_tokens(f);
+        f->any->lang = SLV_LANG_ANY;
+        f->any->most = SLV_LANG_INF;
+        rc = find_any(f);
+    }
+    if (rc) slv_free_text_close(f);
+    else *ret = f;
+    return rc;
+}
+
+void slv_free_text_close(struct slv_free_text *f) {
+    if (!f) return;
+    drop(f->any);
+    slv_mem_free(f->by_chars);
+    slv_mem_free(f);
+}
+
+int slv_masks_open(const struct slv_free_text *f, struct slv_schema *s, struct slv_masks **ret) {
+    struct slv_masks *z = slv_mem_calloc(1, sizeof *z);
+    if (!z) return SLV_E_NOMEM;
+    z->f = f;
+    z->l = f->l;
+    z->p = s->c.p;
+    z->marks = slv_mem_calloc(SLV_LEXICON_DEPTH + 1, sizeof *z->marks);
+    z->strings = slv_mem_calloc(SLV_LEXICON_DEPTH + 1, sizeof *z->strings);
+    z->some = slv_mem_calloc(slv_mask_words(z->l), sizeof *z->some);
+    z->keep = slv_mem_calloc(SLV_MAX_THREADS, sizeof *z->keep);
+    if (!z->marks || !z->strings || !z->some || !z->keep) {
+        slv_masks_close(z);
+        return SLV_E_NOMEM;
+    }
+    *ret = z;
+    return 0;
+}
+
+void slv_masks_close(struct slv_masks *z) {
+    if (!z) return;
+    for (size_t i = 0; i < z->n; i++)
+        drop(z->v[i]);
+    slv_mem_free(z->v);
+    slv_mem_free(z->marks);
+    slv_mem_free(z->strings);
+    slv_mem_free(z->some);
+    slv_mem_free(z->keep);
+    slv_mem_free(z);
+}
