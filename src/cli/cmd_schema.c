@@ -28,6 +28,8 @@ static const struct slv_opt schema_rows[] = {
      .help =
          "time masks for this vocabulary along each accepted instance; with JSON Lines, for the "
          "default model's where it is in the store"},
+    {"times", 0, SLV_OPT_FLAG_AT(struct schema_opts, times),
+     .help = "with --json: the time of each mask, too"},
 };
 
 /* A vocabulary to make masks for. */

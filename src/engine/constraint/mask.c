@@ -330,10 +330,26 @@ static void add_staying(struct slv_masks *z, const struct kept *k, uint32_t most
         bits[i] |= from[i];
 }
 
-/* Tokens that begin with `rest`. */
-static void clear_beginning(void *ctx, const char *rest, size_t n) {
-    struct slv_masks *z = ctx;
+struct retry {
+    struct slv_masks *z;
+    struct slv_matcher *m;
+};
+
+static bool takes(struct slv_matcher *m, const unsigned char *path, unsigned n) {
+    const struct slv_mark mark = slv_matcher_mark(m);
+    unsigned i = 0;
+    while (i < n && slv_matcher_try(m, path[i]))
+        i++;
+    slv_matcher_rewind(m, &mark);
+    return i == n;
+}
+
+/* Tokens that begin with `rest` are asked for one by one. */
+static void retry_beginning(void *ctx, const char *rest, size_t n) {
+    struct retry *r = ctx;
+    struct slv_masks *z = r->z;
     const struct slv_lexicon *l = z->l;
+    unsigned char path[SLV_LEXICON_DEPTH];
     uint32_t at = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t x = at + 1;
@@ -341,15 +357,19 @@ static void clear_beginning(void *ctx, const char *rest, size_t n) {
             x = l->end[x];
         if (x >= l->end[at]) return;
         at = x;
+        path[i] = (unsigned char)rest[i];
     }
-    for (uint32_t i = at; i < l->end[at]; i++)
+    for (uint32_t i = at; i < l->end[at]; i++) {
+        path[l->depth[i] - 1] = l->byte[i];
+        if (l->token[i] < 0 || takes(r->m, path, l->depth[i])) continue;
         for (int32_t t = l->token[i]; t >= 0; t = l->same[t])
             clear_bit(z->some, t);
+    }
 }
 
-/* The ways that keep[] says, all in the same state of the same string. way: one of them. */
+/* The ways that keep[] says, all in the same state of the same string. */
 static int string_mask(struct slv_masks *z, struct slv_matcher *m, const struct slv_string_at *s,
-                       size_t way, uint64_t *bits) {
+                       uint64_t *bits) {
     struct kept *k;
     const int rc = kept_for(z, s, &k);
     if (rc) return rc;
@@ -364,9 +384,15 @@ static int string_mask(struct slv_masks *z, struct slv_matcher *m, const struct 
     const struct slv_mark mark = slv_matcher_mark(m);
     (void)slv_matcher_focus(m, z->keep);
     memset(z->some, 0, slv_mask_words(z->l) * sizeof *z->some);
+    slv_matcher_may_repeat(m, true);
     if (slv_matcher_close_string(m)) walk_rests(z, m, k, least, most, z->some);
+    slv_matcher_may_repeat(m, false);
     slv_matcher_rewind(m, &mark);
-    slv_matcher_taken(m, way, clear_beginning, z);
+    (void)slv_matcher_focus(m, z->keep);
+    struct retry r = {z, m};
+    for (size_t i = 0; i < slv_matcher_ways(m); i++)
+        slv_matcher_taken(m, i, retry_beginning, &r);
+    slv_matcher_rewind(m, &mark);
     for (size_t i = 0; i < slv_mask_words(z->l); i++)
         bits[i] |= z->some[i];
     return slv_matcher_status(m);
@@ -411,7 +437,7 @@ int slv_mask_next(struct slv_masks *z, struct slv_matcher *m, uint64_t *bits) {
     memset(bits, 0, slv_mask_words(z->l) * sizeof *bits);
     for (size_t i = 0; i < n && !rc; i++)
         if (slv_matcher_string(m, i, &s, &key) && group_of(z, m, i, &s, key))
-            rc = string_mask(z, m, &s, i, bits);
+            rc = string_mask(z, m, &s, bits);
     if (!rc) other_mask(z, m, bits);
     return rc ? rc : slv_matcher_status(m);
 }

@@ -94,7 +94,8 @@ struct slv_matcher {
     size_t n_text, cap_text;
     char **chunks;
     size_t n_chunks, cap_chunks, chunk, used;
-    unsigned probing;
+    unsigned probing; /* > 0: ways that could only repeat are not looked for */
+    bool may_repeat;  /* nor what does repeat */
 };
 
 /* --- memory ----------------------------------------------------------------------------------- */
@@ -332,7 +333,7 @@ static const struct piece *add_piece(struct slv_matcher *m, const struct piece *
 
 /* f after a value in it has ended before byte `to`; NULL where that repeats one. */
 static const struct frame *holding(struct slv_matcher *m, const struct frame *f, size_t to) {
-    if (!f->items || !f->items->unique) return f;
+    if (!f->items || !f->items->unique || m->may_repeat) return f;
     if (repeats(m, f->past, f->from, to)) return NULL;
     struct frame *r = copy(m, f);
     if (r) r->past = add_piece(m, f->past, f->from, to);
@@ -350,14 +351,6 @@ static void ended(struct slv_matcher *m, const struct places *up, size_t to) {
 
 /* --- objects ----------------------------------------------------------------------------------- */
 
-/* The order of the last member that may come next: a required one is not passed over. */
-static uint32_t last_order(const struct frame *f) {
-    const struct slv_members *k = f->members;
-    for (uint32_t i = f->at.pos; i < k->n; i++)
-        if (k->v[k->in_order[i]].required) return i;
-    return k->n ? k->n - 1 : 0;
-}
-
 static uint64_t *copy_bits(struct slv_matcher *m, const struct frame *f) {
     const size_t words = (f->members->n + 64) / 64;
     uint64_t *r = bump(m, words * sizeof *r);
@@ -365,63 +358,69 @@ static uint64_t *copy_bits(struct slv_matcher *m, const struct frame *f) {
     return r;
 }
 
-static const struct frame *with_progress(struct slv_matcher *m, const struct frame *f,
-                                         const struct slv_object_state *p) {
-    if (m->status || !slv_members_can_end(f->members, p)) return NULL;
-    struct frame *r = copy(m, f);
-    if (r) r->at = *p;
-    return r;
+/* How far the object has come with member i, met as `set`; false where that cannot be. */
+static bool choose_member(const struct frame *f, uint32_t i, unsigned set,
+                          struct slv_object_state *p) {
+    const struct slv_member *x = &f->members->v[i];
+    *p = f->at;
+    if (set & ~(unsigned)x->credits || x->spec[set] == SLV_SPEC_NONE) return false;
+    if (p->any_order ? p->there[i / 64] >> (i % 64) & 1
+                     : x->order < p->pos || x->order > f->members->last[p->pos])
+        return false;
+    p->chosen = i + 1;
+    p->pos = x->order + 1;
+    p->count++;
+    p->wants &= ~set;
+    return slv_members_can_end(f->members, p);
 }
 
-/* The frame after member i was chosen, met as `set`; NULL where that cannot be. */
 static const struct frame *with_member(struct slv_matcher *m, const struct frame *f, uint32_t i,
                                        unsigned set) {
-    const struct slv_member *x = &f->members->v[i];
-    struct slv_object_state p = f->at;
-    if (set & ~(unsigned)x->credits || x->spec[set] == SLV_SPEC_NONE) return NULL;
-    if (p.any_order ? p.there[i / 64] >> (i % 64) & 1
-                    : x->order < p.pos || x->order > last_order(f))
-        return NULL;
+    struct slv_object_state p;
+    if (!choose_member(f, i, set, &p)) return NULL;
     uint64_t *there = copy_bits(m, f);
-    if (!there) return NULL;
+    struct frame *r = there ? copy(m, f) : NULL;
+    if (!r) return NULL;
     there[i / 64] |= (uint64_t)1 << (i % 64);
     p.there = there;
-    p.pos = x->order + 1;
-    p.count++;
-    p.wants &= ~set;
-    return with_progress(m, f, &p);
+    p.chosen = 0;
+    r->at = p;
+    return r;
 }
 
-static bool member_possible(struct slv_matcher *m, const struct frame *f, uint32_t i) {
-    const size_t chunk = m->chunk, used = m->used;
-    bool r = false;
-    for (unsigned set = 0; set < SLV_VARIANTS && !r; set++)
-        r = with_member(m, f, i, set) != NULL;
-    m->chunk = chunk;
-    m->used = used;
-    return r;
+static bool member_possible(const struct frame *f, uint32_t i) {
+    struct slv_object_state p;
+    for (unsigned set = 0; set <= f->members->v[i].credits; set++)
+        if (choose_member(f, i, set, &p)) return true;
+    return false;
+}
+
+static bool choose_free(const struct frame *f, uint32_t family, unsigned set,
+                        struct slv_object_state *p) {
+    const struct slv_members *k = f->members;
+    *p = f->at;
+    if (k->families[family].spec[set] == SLV_SPEC_NONE) return false;
+    if (!p->any_order && p->pos < k->n && k->v[k->in_order[k->last[p->pos]]].required) return false;
+    p->pos = k->n;
+    p->count++;
+    p->wants &= ~set;
+    return slv_members_can_end(k, p);
 }
 
 static const struct frame *with_free(struct slv_matcher *m, const struct frame *f, uint32_t family,
                                      unsigned set) {
-    const struct slv_members *k = f->members;
-    struct slv_object_state p = f->at;
-    if (k->families[family].spec[set] == SLV_SPEC_NONE) return NULL;
-    if (!p.any_order && p.pos < k->n && k->v[k->in_order[last_order(f)]].required) return NULL;
-    p.pos = k->n;
-    p.count++;
-    p.wants &= ~set;
-    return with_progress(m, f, &p);
+    struct slv_object_state p;
+    if (!choose_free(f, family, set, &p)) return NULL;
+    struct frame *r = copy(m, f);
+    if (r) r->at = p;
+    return r;
 }
 
-static bool free_possible(struct slv_matcher *m, const struct frame *f, uint32_t family) {
-    const size_t chunk = m->chunk, used = m->used;
-    bool r = false;
-    for (unsigned set = 0; set < SLV_VARIANTS && !r; set++)
-        r = with_free(m, f, family, set) != NULL;
-    m->chunk = chunk;
-    m->used = used;
-    return r;
+static bool free_possible(const struct frame *f, uint32_t family) {
+    struct slv_object_state p;
+    for (unsigned set = 0; set <= f->members->families[family].credits; set++)
+        if (choose_free(f, family, set, &p)) return true;
+    return false;
 }
 
 /* The names of a family, less those that are taken where that may matter. */
@@ -443,7 +442,7 @@ static slv_lang free_names(struct slv_matcher *m, const struct frame *f, uint32_
 static void begin_key(struct slv_matcher *m, const struct frame *f) {
     const struct slv_members *k = f->members;
     for (uint32_t i = 0; i < k->n; i++) {
-        if (!member_possible(m, f, i)) continue;
+        if (!member_possible(f, i)) continue;
         struct thread t = thread(f, S_KEY);
         t.key.lo = 0;
         t.key.hi = k->n;
@@ -452,7 +451,7 @@ static void begin_key(struct slv_matcher *m, const struct frame *f) {
         break;
     }
     for (uint32_t i = 0; i < k->n_families; i++) {
-        if (!free_possible(m, f, i)) continue;
+        if (!free_possible(f, i)) continue;
         struct thread t = thread(f, S_FREE_KEY);
         t.family = i;
         t.string.lang = free_names(m, f, i);
@@ -480,7 +479,7 @@ static void in_key(struct slv_matcher *m, const struct thread *t, unsigned char 
     if (next.key.lo == next.key.hi) return;
     if (next.key.depth < k->v[next.key.lo].n) {
         for (uint32_t i = next.key.lo; i < next.key.hi; i++)
-            if (next.key.hi - next.key.lo == t->key.hi - t->key.lo || member_possible(m, t->f, i)) {
+            if (next.key.hi - next.key.lo == t->key.hi - t->key.lo || member_possible(t->f, i)) {
                 put(m, &next);
                 return;
             }
@@ -519,9 +518,9 @@ static void colon(struct slv_matcher *m, const struct thread *t) {
 
 static bool object_may_go_on(struct slv_matcher *m, const struct frame *f) {
     for (uint32_t i = 0; i < f->members->n; i++)
-        if (member_possible(m, f, i)) return true;
+        if (member_possible(f, i)) return true;
     for (uint32_t i = 0; i < f->members->n_families; i++)
-        if (free_possible(m, f, i) && free_names(m, f, i) != SLV_LANG_NONE) return true;
+        if (free_possible(f, i) && free_names(m, f, i) != SLV_LANG_NONE) return true;
     return false;
 }
 
@@ -859,14 +858,29 @@ bool slv_matcher_try(struct slv_matcher *m, unsigned char c) { return step(m, c)
 
 size_t slv_matcher_ways(const struct slv_matcher *m) { return m->n - m->first; }
 
+/* Whether a string can go on for ever, whatever it has come to: then it can differ from any others. */
+static bool endless(const struct slv_matcher *m, const struct slv_string_at *s) {
+    slv_lang set;
+    uint32_t lo, hi = 0;
+    if (s->set && s->set->max != SLV_LANG_INF) return false;
+    return s->lang == SLV_LANG_ANY ||
+           (slv_lang_is_repeat(m->p, s->lang, &set, &lo, &hi) && hi == SLV_LANG_INF);
+}
+
 bool slv_matcher_string(const struct slv_matcher *m, size_t way, struct slv_string_at *ret,
                         bool *ret_key) {
     const struct thread *t = &m->v[m->first + way];
     const bool string = t->state == S_STRING || t->state == S_FREE_KEY;
-    if (!string || (frame_of(t) && frame_of(t)->differs)) return false;
+    if (!string) return false;
+    if (frame_of(t) && frame_of(t)->differs && !endless(m, &t->string)) return false;
     *ret = t->string;
     *ret_key = t->state == S_FREE_KEY;
     return true;
+}
+
+void slv_matcher_may_repeat(struct slv_matcher *m, bool may) {
+    m->probing += may ? 1u : -1u;
+    m->may_repeat = may;
 }
 
 uint32_t slv_matcher_order(const struct slv_matcher *m) {
@@ -877,19 +891,30 @@ uint32_t slv_matcher_order(const struct slv_matcher *m) {
     return best;
 }
 
+/* What a piece has behind text that is the same as [from, here), up to the quote that ends the string. */
+static void tell(const struct slv_matcher *m, const char *s, size_t n, size_t from,
+                 void (*f)(void *ctx, const char *rest, size_t n), void *ctx) {
+    const size_t len = m->n_text - from;
+    if (n <= len || memcmp(s, m->text + from, len) != 0) return;
+    size_t end = len;
+    while (end < n && s[end] != '"')
+        end += s[end] == '\\' ? 2 : 1;
+    if (end < n) f(ctx, s + len, end + 1 - len);
+}
+
 void slv_matcher_taken(const struct slv_matcher *m, size_t way,
                        void (*f)(void *ctx, const char *rest, size_t n), void *ctx) {
     const struct thread *t = &m->v[m->first + way];
-    if (t->state != S_FREE_KEY) return;
-    const size_t n = m->n_text - t->from;
-    const char *key = m->text + t->from;
-    const struct slv_members *k = t->f->members;
-    for (uint32_t i = 0; i < k->n; i++) /* without its colon */
-        if (k->v[i].n - 1 > n && !memcmp(k->v[i].key, key, n))
-            f(ctx, k->v[i].key + n, k->v[i].n - 1 - n);
-    for (const struct piece *x = t->f->past; x; x = x->up)
-        if (x->to - x->from > n && !memcmp(m->text + x->from, key, n))
-            f(ctx, m->text + x->from + n, x->to - x->from - n);
+    if (t->state == S_FREE_KEY) {
+        const struct slv_members *k = t->f->members;
+        for (uint32_t i = 0; i < k->n; i++)
+            tell(m, k->v[i].key, k->v[i].n, t->from, f, ctx);
+        for (const struct piece *x = t->f->past; x; x = x->up)
+            tell(m, m->text + x->from, x->to - x->from, t->from, f, ctx);
+    }
+    for (const struct frame *a = frame_of(t); a && a->differs; a = a->up ? a->up->f : NULL)
+        for (const struct piece *x = a->past; a->items && a->items->unique && x; x = x->up)
+            tell(m, m->text + x->from, x->to - x->from, a->from, f, ctx);
 }
 
 size_t slv_matcher_focus(struct slv_matcher *m, const bool *keep) {

@@ -48,9 +48,12 @@ void slv_matcher_rewind(struct slv_matcher *m, const struct slv_mark *to);
 size_t slv_matcher_ways(const struct slv_matcher *m);
 bool slv_matcher_string(const struct slv_matcher *m, size_t way, struct slv_string_at *ret,
                         bool *ret_key);
-/* For a way in a free key: what would make it one that is listed or there already, its quote included. */
+/* For a way in a string: how that would have to go on, its closing quote included, to become a key that
+ * is listed or there already, or to begin an item that is there already. */
 void slv_matcher_taken(const struct slv_matcher *m, size_t way,
                        void (*f)(void *ctx, const char *rest, size_t n), void *ctx);
+/* Whether repetitions pass for now. Set, and taken back. */
+void slv_matcher_may_repeat(struct slv_matcher *m, bool may);
 /* After a mark: only the ways are left that keep[] says; returns how many. */
 size_t slv_matcher_focus(struct slv_matcher *m, const bool *keep);
 /* After a mark, all ways being in strings: their closing quote, as if each might end here. */

@@ -228,6 +228,12 @@ static const struct slv_members *keep_members(struct slv_compile *c, struct memb
     for (uint32_t i = 0; i < d->n; i++) {
         in_order[v[i].order] = i;
     }
+    uint32_t *last = slv_compile_take(c, d->n + 1, sizeof *last);
+    if (!last) return NULL;
+    last[d->n] = d->n ? (uint32_t)d->n - 1 : 0;
+    for (size_t i = d->n; i-- > 0;)
+        last[i] = v[in_order[i]].required ? (uint32_t)i : last[i + 1];
+    m->last = last;
     m->v = v;
     m->in_order = in_order;
     m->families = f;
@@ -418,7 +424,7 @@ static bool usable(const struct slv_member *m, unsigned credits) {
 }
 
 static bool is_there(const struct slv_object_state *p, uint32_t i) {
-    return p->there && p->there[i / 64] >> (i % 64) & 1;
+    return p->chosen == i + 1 || (p->there && p->there[i / 64] >> (i % 64) & 1);
 }
 
 static bool may_come(const struct slv_members *m, const struct slv_object_state *p, uint32_t i) {
@@ -512,6 +518,7 @@ static bool groups_from(struct choice *c, uint32_t g) {
 
 bool slv_members_can_end(const struct slv_members *m, const struct slv_object_state *p) {
     struct choice c;
+    if (m->simple) return true;
     c.m = m;
     c.p = p;
     c.n = c.steps = 0;
@@ -607,7 +614,9 @@ static const struct slv_members *live_object(struct work *w, const struct slv_me
         r->n_families += any_variant(f[r->n_families].spec);
     }
     const struct slv_object_state p = {.wants = r->wants};
-    return slv_members_can_end(r, &p) ? r : NULL;
+    if (!slv_members_can_end(r, &p)) return NULL;
+    r->simple = !r->wants && !r->n_groups && r->min == 0 && r->max == SLV_COUNT_INF;
+    return r;
 }
 
 static const struct slv_items *live_array(struct work *w, const struct slv_items *a) {

@@ -54,10 +54,12 @@ struct slv_ways { /* one of them */
 struct slv_members {
     const struct slv_member *v; /* sorted by key */
     const uint32_t *in_order;   /* index into v, by order */
+    const uint32_t *last;       /* by order: the next required one, or the last */
     const struct slv_free_member *families;
     const struct slv_ways *groups;
     uint32_t n, n_families, n_groups, min, max;
     uint8_t wants; /* a bit each */
+    bool simple;   /* no wants, groups or counts: it can always end */
 };
 
 struct slv_items {
@@ -104,6 +106,7 @@ struct slv_object_state {
     bool any_order; /* all others may still come; else those from `pos` on, in the schema's order */
     uint32_t pos, count; /* count: free ones too */
     unsigned wants;      /* not met yet */
+    uint32_t chosen;     /* one more that is there, plus one; 0: none */
 };
 bool slv_members_can_end(const struct slv_members *m, const struct slv_object_state *p);
 /* Whether it may end here. */
