@@ -325,7 +325,7 @@ static int start(struct job *b, struct slv_err *err) {
 }
 
 static void item_json(const struct item *it, struct slv_json *j) {
-    static const char *const finishes[] = {"stop", "length", "limit"};
+    static const char *const finishes[] = {"stop", "length", "limit", "schema"};
     slv_json_object(j, NULL);
     slv_json_uint(j, "line", it->line);
     if (json_is_integer(it->id)) slv_json_int(j, "id", json_integer_value(it->id));

@@ -158,7 +158,7 @@ static int render_fitting(struct chat *c, struct slv_tokens *ret, struct slv_err
 /* {"role":"assistant","content":..,"finish":..,"prompt_tokens":N,"tokens":N,"read":N} */
 static int answer_json(struct chat *c, enum slv_finish finish, size_t prompt, size_t n,
                        struct slv_err *err) {
-    static const char *const finishes[] = {"stop", "length", "limit"};
+    static const char *const finishes[] = {"stop", "length", "limit", "schema"};
     struct slv_buf out;
     struct slv_json j;
     slv_buf_init(&out, SAVED_MAX);

@@ -1,5 +1,6 @@
 /* cmd_run.c: one answer to one prompt. */
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cmd.h"
@@ -13,7 +14,7 @@
 struct run_opts {
     int64_t n, logprobs;
     bool raw, echo_tokens, no_repack_cache;
-    const char *system, *prompt_cache;
+    const char *system, *prompt_cache, *schema;
     struct slv_opt_list stop;
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
@@ -29,6 +30,8 @@ static const struct slv_opt rows[] = {
      .help = "the system message"},
     {"stop", 0, SLV_OPT_LIST_AT(struct run_opts, stop), .arg = "TEXT",
      .help = "end the answer before this text; may be repeated"},
+    {"schema", 0, SLV_OPT_STR_AT(struct run_opts, schema), .arg = "FILE",
+     .help = "hold the answer to a JSON Schema: compact JSON, members in the schema's order"},
     {"logprobs", 0, SLV_OPT_INT_AT(struct run_opts, logprobs), .arg = "K", .imin = 0,
      .imax = SLV_TOP_LOGPROBS_MAX,
      .help = "with --json: log-probabilities of each token and of the K best there"},
@@ -49,6 +52,7 @@ struct run {
     struct slv_session *session;
     struct slv_session_opts session_opts;
     struct slv_cli_draft draft;
+    struct slv_constraint *constraint; /* NULL: none */
     struct slv_buf prompt, text, logprobs, prompt_logprobs;
     struct slv_json logprobs_json, prompt_json;
     struct slv_tokens tokens;
@@ -163,7 +167,7 @@ static void ids_json(struct slv_json *j, const char *key, const int32_t *v, size
 }
 
 static void report_json(struct run *r, struct slv_json *j, enum slv_finish finish) {
-    static const char *const finishes[] = {"stop", "length", "limit"};
+    static const char *const finishes[] = {"stop", "length", "limit", "schema"};
     struct slv_memory mem = {0};
     struct slv_model_info info;
     struct slv_generate_stats stats;
@@ -240,6 +244,7 @@ static int answer(struct run *r, struct slv_err *err) {
     g.stop = r->o->stop.v;
     g.n_stop = r->o->stop.n;
     g.draft = r->draft.s;
+    g.constraint = r->constraint;
     g.want_logprobs = r->want_logprobs;
     g.logprobs = (uint32_t)r->o->logprobs;
     rc = feed_prompt(r, err);
@@ -251,6 +256,21 @@ static int answer(struct run *r, struct slv_err *err) {
     if (r->out_failed) return 0;
     if (rc == SLV_E_CANCELLED && !r->cli->json) slv_out_puts("\n");
     return rc ? rc : show(r, finish, err);
+}
+
+static int open_schema(struct run *r, struct slv_err *err) {
+    struct slv_buf b;
+    char pointer[SLV_POINTER_MAX];
+    if (!r->o->schema) return 0;
+    slv_buf_init(&b, SLV_CLI_TEXT_MAX);
+    int rc = slv_file_read(r->o->schema, &b, err);
+    if (!rc) {
+        rc = slv_constraint_open(r->model, b.data, b.len, &r->constraint, pointer, err);
+        if (rc && pointer[0]) slv_err_prefix(err, rc, "%s", pointer);
+        if (rc) slv_err_prefix(err, rc, "%s", r->o->schema);
+    }
+    slv_buf_fini(&b);
+    return rc;
 }
 
 static int run_all(struct run *r, struct slv_err *err) {
@@ -266,6 +286,7 @@ static int run_all(struct run *r, struct slv_err *err) {
     if (!rc)
         rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), so, &how, &r->model, &r->session,
                                   err);
+    if (!rc) rc = open_schema(r, err);
     if (!rc) rc = make_prompt(r, slv_cli_arg(r->cli, 1), err);
     if (rc) return rc;
     struct slv_model_info info;
@@ -301,6 +322,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     rc = run_all(&r, err);
     slv_tokens_free(&r.tokens);
     slv_mem_free(r.ids);
+    slv_constraint_close(r.constraint);
     slv_cli_session_close(r.model, r.session, r.session_opts.prefix);
     slv_cli_draft_close(&r.draft);
     slv_buf_fini(&r.prompt);

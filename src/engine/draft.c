@@ -69,7 +69,7 @@ static void model_propose(void *self, const int32_t *history, uint32_t n, uint32
     for (uint32_t i = 0; i < most; i++) {
         const float *logits = slv_session_logits(s);
         uint32_t pos = s->kv.n_pos;
-        int32_t id = slv_sampler_draw(d->sampler, logits, s->history, pos, pos);
+        int32_t id = slv_sampler_draw(d->sampler, logits, s->history, pos, pos, NULL);
         size_t kind = sureness(logits, s->m->h.n_vocab, id);
         d->kind[i] = kind;
         ret->ids[i] = id;

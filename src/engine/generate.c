@@ -14,6 +14,7 @@
 #include "engine/generate.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "engine/guide.h"
 #include "format/stream.h"
 
 #include <string.h>
@@ -40,6 +41,7 @@ struct slv_generation {
     const struct slv_generate_opts *o;
     struct slv_sampler *sampler;
     struct slv_speculator *spec; /* NULL: nothing is guessed */
+    struct slv_guide *guide;     /* NULL: held to nothing */
     struct slv_stream stream;
     struct slv_buf text; /* given out, and what is held back at its end */
     size_t given;
@@ -101,8 +103,12 @@ static uint32_t room(const struct slv_generation *g, uint32_t n) {
 
 /* Asks which tokens are certain to follow the history's first n. */
 static int ask_forced(struct slv_generation *g, uint32_t n, struct slv_err *err) {
-    if (!g->o->forced || g->n_forced || g->forced_at == n) return 0;
-    size_t k = g->o->forced(g->o->forced_ctx, g->s->history, n, g->forced, FORCED_MAX);
+    size_t k = 0;
+    if ((!g->o->forced && !g->guide) || g->n_forced || g->forced_at == n) return 0;
+    if (g->guide) {
+        const int rc = slv_guide_forced(g->guide, g->forced, FORCED_MAX, &k, err);
+        if (rc) return rc;
+    } else k = g->o->forced(g->o->forced_ctx, g->s->history, n, g->forced, FORCED_MAX);
     g->forced_at = n;
     g->n_forced = k < FORCED_MAX ? (uint32_t)k : FORCED_MAX;
     for (uint32_t i = 0; i < g->n_forced; i++)
@@ -173,7 +179,7 @@ int slv_generation_fed(struct slv_generation *g, uint32_t row, uint64_t ns, stru
     return take_next(g, err);
 }
 
-/* The token that comes next: certain or drawn. */
+/* The token that comes next: certain or drawn; or the answer has ended. */
 static int next_token(struct slv_generation *g, int32_t *ret, struct slv_err *err) {
     struct slv_session *s = g->s;
     uint32_t pos = s->kv.n_pos;
@@ -184,7 +190,14 @@ static int next_token(struct slv_generation *g, int32_t *ret, struct slv_err *er
         memmove(g->forced, g->forced + 1, --g->n_forced * sizeof *g->forced);
         return 0;
     }
-    *ret = slv_sampler_draw(g->sampler, slv_session_logits(s), s->history, pos, pos);
+    const uint64_t *mask = NULL;
+    if (g->guide) rc = slv_guide_mask(g->guide, &mask, err);
+    if (rc) return rc;
+    if (g->guide && !mask) {
+        g->ended = true;
+        return 0;
+    }
+    *ret = slv_sampler_draw(g->sampler, slv_session_logits(s), s->history, pos, pos, mask);
     return 0;
 }
 
@@ -193,7 +206,7 @@ static int generate_one(struct slv_generation *g, bool may_guess, struct slv_err
     struct slv_session *s = g->s;
     int32_t id = 0;
     int rc = next_token(g, &id, err);
-    if (rc) return rc;
+    if (rc || g->ended) return rc;
     float logprob = 0.0f;
     size_t n_top = g->o->want_logprobs ? g->o->logprobs : 0;
     if (g->o->want_logprobs)
@@ -202,6 +215,7 @@ static int generate_one(struct slv_generation *g, bool may_guess, struct slv_err
         g->ended = true;
         return 0;
     }
+    if (g->guide && (rc = slv_guide_take(g->guide, id, err)) != 0) return rc;
     rc = slv_stream_add(&g->stream, id, &g->text);
     if (rc) return slv_err_set(err, rc, "the answer's text: %s", slv_strerror(rc));
     s->stats.tokens++;
@@ -247,7 +261,9 @@ int slv_generation_go(struct slv_generation *g, bool may_guess, struct slv_feed 
     return 0;
 }
 
-enum slv_finish slv_generation_finish(const struct slv_generation *g) { return g->finish; }
+enum slv_finish slv_generation_finish(const struct slv_generation *g) {
+    return g->guide && slv_guide_done(g->guide) ? SLV_FINISH_SCHEMA : g->finish;
+}
 
 #define ANSWER_MAX ((size_t)64 << 20)
 
@@ -255,6 +271,9 @@ int slv_generation_check(const struct slv_session *s, const struct slv_generate_
                          struct slv_err *err) {
     if (o->logprobs > SLV_TOP_LOGPROBS_MAX || o->logprobs > s->m->h.n_vocab)
         return slv_err_set(err, SLV_E_USAGE, "logprobs: at most %d", SLV_TOP_LOGPROBS_MAX);
+    if (o->constraint && (o->forced || o->ignore_end))
+        return slv_err_set(err, SLV_E_USAGE,
+                           "a constraint goes with neither `forced` nor `ignore_end`");
     for (size_t i = 0; i < o->n_stop; i++)
         if (!*o->stop[i]) return slv_err_set(err, SLV_E_USAGE, "stop: an empty string");
     if (!o->draft || o->plain) return 0;
@@ -278,6 +297,8 @@ int slv_generation_open(struct slv_session *s, const struct slv_generate_opts *o
     slv_buf_init(&g->text, ANSWER_MAX);
     rc = slv_sampler_open(&opts->sampling, s->m->h.n_vocab, breaks_sequence, s->m->tokenizer,
                           &g->sampler, err);
+    if (!rc && opts->constraint && (rc = slv_guide_open(opts->constraint, &g->guide)) != 0)
+        slv_err_set(err, rc, "the constraint: %s", slv_strerror(rc));
     if (rc) {
         slv_generation_close(g);
         return rc;
@@ -294,6 +315,7 @@ int slv_generation_open(struct slv_session *s, const struct slv_generate_opts *o
 
 void slv_generation_close(struct slv_generation *g) {
     if (!g) return;
+    slv_guide_close(g->guide);
     slv_sampler_close(g->sampler);
     slv_buf_fini(&g->text);
     slv_mem_free(g);
@@ -344,7 +366,7 @@ int slv_session_generate(struct slv_session *s, const struct slv_generate_opts *
     int restored = restore_logits(g);
     slv_session_give(s);
     if (!rc && restored) rc = slv_err_set(err, restored, "%s", slv_strerror(restored));
-    if (!rc && ret_finish) *ret_finish = g->finish;
+    if (!rc && ret_finish) *ret_finish = slv_generation_finish(g);
     slv_generation_close(g);
     return rc;
 }

@@ -122,6 +122,7 @@ int slv_model_adopt(struct slv_gguf *g, const struct slv_model_opts *opts, struc
         slv_gguf_close(g);
         return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     }
+    pthread_mutex_init(&m->share_lock, NULL);
     m->gguf = g;
     m->inspect = opts->inspect;
     int rc = load(m, opts, err);
@@ -141,8 +142,24 @@ int slv_model_open(const char *path, const struct slv_model_opts *opts, struct s
     return by_file ? slv_err_prefix(err, rc, "%s", path) : rc;
 }
 
+int slv_model_share(struct slv_model *m,
+                    int (*make)(struct slv_model *m, void **ret, struct slv_err *err),
+                    void (*close)(void *p), void **ret, struct slv_err *err) {
+    int rc = 0;
+    pthread_mutex_lock(&m->share_lock);
+    if (!m->shared) {
+        rc = make(m, &m->shared, err);
+        m->close_shared = close;
+    }
+    *ret = m->shared;
+    pthread_mutex_unlock(&m->share_lock);
+    return rc;
+}
+
 void slv_model_close(struct slv_model *m) {
     if (!m) return;
+    if (m->shared) m->close_shared(m->shared);
+    pthread_mutex_destroy(&m->share_lock);
     slv_template_free(m->chat);
     slv_plan_fini(&m->plan);
     slv_tokenizer_close(m->tokenizer);

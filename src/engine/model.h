@@ -8,6 +8,7 @@
 #include "format/template.h"
 #include "format/tokenizer.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct slv_model {
@@ -23,7 +24,10 @@ struct slv_model {
     struct slv_repack *repack; /* packed weights that are being written, or NULL */
     uint64_t params;
     _Atomic uint64_t content; /* 0: not known yet */
-    struct slv_arena texts;   /* NUL-terminated copies for slv_model_info */
+    pthread_mutex_t share_lock;
+    void *shared; /* slv_model_share: made once; NULL: not yet */
+    void (*close_shared)(void *p);
+    struct slv_arena texts; /* NUL-terminated copies for slv_model_info */
     const char *arch, *name, *license, *template_text;
 };
 
@@ -44,6 +48,12 @@ bool slv_model_is_long(const struct slv_model *m, uint32_t n_ctx);
 /* A checksum of all that the model is made of. Reads the whole file the first
  * time. Threads: any. */
 uint64_t slv_model_content(struct slv_model *m);
+
+/* What is made of a model's vocabulary once, for all that need it: by make() the first time, closed with
+ * the model. There is one such thing. Threads: any. */
+int slv_model_share(struct slv_model *m,
+                    int (*make)(struct slv_model *m, void **ret, struct slv_err *err),
+                    void (*close)(void *p), void **ret, struct slv_err *err) SLV_MUST_USE;
 
 /* The KV type of a public kind. */
 enum slv_kv_type slv_kv_type_of(enum slv_kv_kind kind);

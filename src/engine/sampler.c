@@ -275,8 +275,16 @@ static int32_t best(const struct slv_sampler *s) {
     return s->c[at].id;
 }
 
+/* Leaves those that have a bit in the mask. */
+static void filter_mask(struct slv_sampler *s, const uint64_t *mask) {
+    size_t keep = 0;
+    for (size_t i = 0; mask && i < s->n; i++)
+        if (mask[i / 64] >> (i % 64) & 1) s->c[keep++] = s->c[i];
+    if (mask) s->n = keep;
+}
+
 int32_t slv_sampler_draw(struct slv_sampler *s, const float *logits, const int32_t *history,
-                         size_t n, uint64_t pos) {
+                         size_t n, uint64_t pos, const uint64_t *mask) {
     for (size_t i = 0; i < s->n_vocab; i++)
         s->c[i] = (struct candidate){.id = (int32_t)i, .logit = logits[i]};
     s->n = s->n_vocab;
@@ -285,12 +293,14 @@ int32_t slv_sampler_draw(struct slv_sampler *s, const float *logits, const int32
         s->c[s->bias[i].id].logit += s->bias[i].bias;
     penalize(s, history, n);
     dry(s, history, n);
-    if (s->o.temperature <= 0.0f) return best(s);
+    filter_mask(s, mask);
+    const size_t all = s->n;
+    if (s->o.temperature <= 0.0f || all == 1) return best(s);
     if (s->o.top_k) keep_best(s, s->o.top_k);
     filter_typical(s);
     filter_top_p(s);
     filter_min_p(s);
-    if (s->n < s->n_vocab) keep_best(s, s->n); /* all of them stand in the order of their ids */
+    if (s->n < all) keep_best(s, s->n); /* all of them stand in the order of their ids */
     softmax(s, (double)s->o.temperature);
     double u = slv_uniform(s->o.seed, pos), sum = 0.0;
     for (size_t i = 0; i < s->n; i++) {

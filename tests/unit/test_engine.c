@@ -308,7 +308,7 @@ static int32_t draw(const struct slv_sampling *o, const float *logits, size_t n,
                     const int32_t *past, size_t n_past, uint64_t pos) {
     struct slv_sampler *s;
     assert_int_equal(slv_sampler_open(o, n, NULL, NULL, &s, NULL), 0);
-    int32_t id = slv_sampler_draw(s, logits, past, n_past, pos);
+    int32_t id = slv_sampler_draw(s, logits, past, n_past, pos, NULL);
     slv_sampler_close(s);
     return id;
 }

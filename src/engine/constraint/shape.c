@@ -753,3 +753,5 @@ void slv_schema_close(struct slv_schema *s) {
     slv_arena_fini(&c->mem);
     slv_mem_free(s);
 }
+
+bool slv_schema_has_values(const struct slv_schema *s) { return s->shapes[s->root].types != 0; }

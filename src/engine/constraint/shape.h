@@ -94,11 +94,12 @@ struct slv_schema_options {
 };
 
 /* Compiles text[0..n). Fails with the keyword and, in ret_at (SLV_SCHEMA_POINTER_MAX bytes, or NULL), the
- * JSON pointer of what is not supported: SLV_E_UNSUPPORTED, SLV_E_FORMAT, SLV_E_LIMIT, SLV_E_NOMEM. A
- * schema that no value meets is SLV_E_UNSUPPORTED too, unless `empty` allows it. */
+ * JSON pointer of what is not supported: SLV_E_UNSUPPORTED, SLV_E_FORMAT, SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_schema_open(const char *text, size_t n, const struct slv_schema_options *o,
                     struct slv_schema **ret, char *ret_at, struct slv_err *err) SLV_MUST_USE;
 void slv_schema_close(struct slv_schema *s);
+/* Whether any value meets it. */
+bool slv_schema_has_values(const struct slv_schema *s);
 
 /* How far an object has come. */
 struct slv_object_state {

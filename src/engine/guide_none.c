@@ -1,0 +1,40 @@
+/* guide_none.c: guide.h where schemas are left out of the build. */
+#include "engine/guide.h"
+#include "base/err.h"
+
+int slv_constraint_open(struct slv_model *m, const char *schema, size_t n,
+                        struct slv_constraint **ret, char *ret_pointer, struct slv_err *err) {
+    (void)m, (void)schema, (void)n, (void)ret;
+    if (ret_pointer) ret_pointer[0] = 0;
+    return slv_err_set(err, SLV_E_UNSUPPORTED, "built without JSON Schema");
+}
+
+void slv_constraint_close(struct slv_constraint *c) { (void)c; }
+
+int slv_guide_open(const struct slv_constraint *c, struct slv_guide **ret) {
+    (void)c, (void)ret;
+    return SLV_E_UNSUPPORTED;
+}
+
+void slv_guide_close(struct slv_guide *g) { (void)g; }
+
+int slv_guide_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *err) {
+    (void)g, (void)ret;
+    return slv_err_set(err, SLV_E_UNSUPPORTED, "built without JSON Schema");
+}
+
+int slv_guide_take(struct slv_guide *g, int32_t id, struct slv_err *err) {
+    (void)g, (void)id;
+    return slv_err_set(err, SLV_E_UNSUPPORTED, "built without JSON Schema");
+}
+
+bool slv_guide_done(const struct slv_guide *g) {
+    (void)g;
+    return false;
+}
+
+int slv_guide_forced(struct slv_guide *g, int32_t *ids, size_t most, size_t *ret_n,
+                     struct slv_err *err) {
+    (void)g, (void)ids, (void)most, (void)ret_n;
+    return slv_err_set(err, SLV_E_UNSUPPORTED, "built without JSON Schema");
+}
