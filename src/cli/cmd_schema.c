@@ -15,15 +15,16 @@
 #include <string.h>
 
 struct schema_opts {
-    bool formats;
+    bool as_written;
     const char *model;
     bool times;
 };
 
 static const struct slv_opt schema_rows[] = {
-    {"formats", 0, SLV_OPT_FLAG_AT(struct schema_opts, formats),
-     .help = "\"format\" is asserted, as it is when answers are written; else it is an annotation, "
-             "as validators take it"},
+    {"as-written", 0, SLV_OPT_FLAG_AT(struct schema_opts, as_written),
+     .help =
+         "as strictly as answers are held to it: \"format\" asserted, \\w and \\d ECMA-262's; else "
+         "as validators judge by default: an annotation, letters of all scripts"},
     {"model", 0, SLV_OPT_STR_AT(struct schema_opts, model), .arg = "MODEL",
      .help =
          "time masks for this vocabulary along each accepted instance; with JSON Lines, for the "
@@ -122,7 +123,7 @@ static int time_masks(const struct vocabulary *v, struct slv_schema *s, const js
 /* The text of a schema, whose tests' data (NULL: none) are the instances. */
 static int check(const struct run *r, const char *text, size_t n, const json_t *instances,
                  struct checked *c, struct slv_err *err) {
-    const struct slv_schema_options so = {.formats = r->o->formats};
+    const struct slv_schema_options so = r->o->as_written ? SLV_SCHEMA_WRITTEN : SLV_SCHEMA_READ;
     struct slv_schema *s = NULL;
     struct slv_matcher *m = NULL;
     const uint64_t t0 = slv_clock_mono(&slv_clock_system);

@@ -74,7 +74,7 @@ static int make_shared(struct slv_model *m, void **ret, struct slv_err *err) {
 
 static int open_on(struct slv_constraint *c, const char *schema, size_t n, char *ret_pointer,
                    struct slv_err *err) {
-    const struct slv_schema_options o = {.formats = true};
+    const struct slv_schema_options o = SLV_SCHEMA_WRITTEN;
     void *shared = NULL;
     int rc = slv_model_share(c->m, make_shared, close_shared, &shared, err);
     c->shared = shared;

@@ -25,6 +25,7 @@
 #include "engine/constraint/document.h"
 #include "engine/constraint/lang.h"
 #include "engine/constraint/number.h"
+#include "engine/constraint/regex.h"
 
 typedef uint32_t slv_lit; /* place * 2, + 1: its complement */
 typedef uint32_t slv_spec;
@@ -163,9 +164,10 @@ struct slv_compile {
     unsigned clear_depth; /* inside slv_spec_clear */
     bool unknown;         /* there, something is not known yet: what is computed is worth nothing */
     bool formats;         /* "format" is asserted */
-    bool annotate;        /* an unevaluated... is somewhere: boxes say what they have looked at */
-    size_t work;          /* intersections of boxes so far */
-    size_t clear_work;    /* when to give up inside slv_spec_clear */
+    enum slv_regex_classes classes;
+    bool annotate;     /* an unevaluated... is somewhere: boxes say what they have looked at */
+    size_t work;       /* intersections of boxes so far */
+    size_t clear_work; /* when to give up inside slv_spec_clear */
     int rc;
     struct slv_err *err;
     char *at; /* SLV_SCHEMA_POINTER_MAX, or NULL */

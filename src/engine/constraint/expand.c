@@ -201,7 +201,7 @@ static void number_no(const struct at *a, struct slv_boxes *to) {
 static slv_lang pattern(const struct at *a, const char *keyword, const char *s, size_t n) {
     struct slv_err e = {0};
     slv_lang r;
-    const int rc = slv_regex_search(a->c->p, s, n, &r, &e);
+    const int rc = slv_regex_search(a->c->p, s, n, a->c->classes, &r, &e);
     if (!rc) return r;
     slv_refuse(a->c, rc, a->node, keyword, "%s", e.msg);
     return SLV_LANG_ANY;
@@ -214,8 +214,10 @@ static slv_lang text_of(const struct at *a) {
     slv_lang r = SLV_LANG_ANY, f;
     if (p && !json_is_string(p)) bad(a, "pattern", "wants a string");
     else if (p) r = pattern(a, "pattern", json_string_value(p), json_string_length(p));
-    if (format && a->c->formats && slv_format_lang(a->c->p, format, &f))
+    if (format && a->c->formats && slv_format_lang(a->c->p, format, &f)) {
         r = slv_lang_and(a->c->p, r, f);
+        if (r == SLV_LANG_FAIL) slv_refuse(a->c, SLV_E_LIMIT, a->node, "format", "too many states");
+    }
     return r;
 }
 

@@ -31,7 +31,7 @@
 #define ATEXT "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 
 #define HEX "[0-9A-Fa-f]"
-#define UNRESERVED "A-Za-z0-9._~-"
+#define UNRESERVED "A-Za-z0-9._~\\-"
 #define SUBDELIMS "!$&'()*+,;="
 #define PCT "%" HEX HEX
 #define PCHAR "(?:[" UNRESERVED SUBDELIMS ":@]|" PCT ")"
@@ -73,7 +73,8 @@ static const struct format {
 bool slv_format_lang(struct slv_langs *p, const char *name, slv_lang *ret) {
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         if (strcmp(formats[i].name, name) != 0) continue;
-        if (slv_regex_search(p, formats[i].pattern, strlen(formats[i].pattern), ret, NULL))
+        if (slv_regex_search(p, formats[i].pattern, strlen(formats[i].pattern), SLV_REGEX_ECMA, ret,
+                             NULL))
             *ret = SLV_LANG_FAIL;
         return true;
     }

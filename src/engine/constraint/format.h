@@ -6,7 +6,7 @@
 
 /* The language of a format's strings; false where the name is not known (it is an annotation then).
  * Every string of it is valid; a few valid ones are left out (leap seconds, quoted local parts of
- * mail addresses, names of hosts over 253 bytes). */
+ * mail addresses, names of hosts of more than ten labels). */
 bool slv_format_lang(struct slv_langs *p, const char *name, slv_lang *ret);
 
 #endif

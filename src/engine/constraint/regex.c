@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -32,6 +33,7 @@ struct re {
     const char *s;
     size_t n, at;
     unsigned depth;
+    enum slv_regex_classes classes;
     struct slv_err *err;
 };
 
@@ -136,14 +138,17 @@ static const struct category {
                   {"cntrl", "Cc"},
                   {"Format", "Cf"}};
 
+static bool in_category(uint32_t c, const char *name) {
+    return !strncmp(utf8proc_category_string((utf8proc_int32_t)c), name, strlen(name));
+}
+
 static bool add_category(struct re *r, struct ranges *to, const char *name, bool negative) {
-    const size_t n = strlen(name);
     bool in = false, any = false;
     uint32_t from = 0;
     for (uint32_t c = 0; c <= SLV_CODE_POINT_MAX + 1; c++) {
         bool has = false;
         if (c <= SLV_CODE_POINT_MAX) {
-            has = !strncmp(utf8proc_category_string((utf8proc_int32_t)c), name, n);
+            has = in_category(c, name);
             any = any || has;
             has = has != negative;
         }
@@ -153,6 +158,44 @@ static bool add_category(struct re *r, struct ranges *to, const char *name, bool
         in = has;
     }
     return any || refuse(r, SLV_E_UNSUPPORTED, "\\p{} with an unknown general category") != NULL;
+}
+
+/* --- \d and \w of all scripts ------------------------------------------------------------------ */
+
+#define SCRIPT_RANGES 1024
+
+/* Found once; read only then. */
+static struct {
+    struct slv_range digits[SCRIPT_RANGES], word[SCRIPT_RANGES];
+    size_t n_digits, n_word;
+} scripts;
+static pthread_once_t scripts_once = PTHREAD_ONCE_INIT;
+
+static void grow(struct slv_range *v, size_t *n, uint32_t c) {
+    if (*n && v[*n - 1].hi + 1 == c) v[*n - 1].hi = c;
+    else if (*n < SCRIPT_RANGES) v[(*n)++] = (struct slv_range){c, c};
+}
+
+static void find_scripts(void) {
+    for (uint32_t c = 0; c <= SLV_CODE_POINT_MAX; c++) {
+        const utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+        const bool digit = k == UTF8PROC_CATEGORY_ND;
+        const bool number = digit || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+        const bool letter = k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
+        if (digit) grow(scripts.digits, &scripts.n_digits, c);
+        if (letter || number || c == '_') grow(scripts.word, &scripts.n_word, c);
+    }
+}
+
+static bool named_class(struct re *r, struct ranges *to, const struct named_class *k,
+                        bool negative) {
+    struct named_class x = *k;
+    if (r->classes == SLV_REGEX_UNICODE && k->name != 's') {
+        pthread_once(&scripts_once, find_scripts);
+        x = k->name == 'd' ? (struct named_class){'d', scripts.digits, scripts.n_digits}
+                           : (struct named_class){'w', scripts.word, scripts.n_word};
+    }
+    return negative ? add_others(r, to, x.v, x.n) : add_all(r, to, x.v, x.n);
 }
 
 /* After "\p" or "\P". */
@@ -229,7 +272,7 @@ static bool escape(struct re *r, struct ranges *to, bool *ret_many, uint32_t *re
         const struct named_class *k = &named_classes[i];
         if ((c | 32) != k->name || c == '_') continue;
         *ret_many = true;
-        return c == k->name ? add_all(r, to, k->v, k->n) : add_others(r, to, k->v, k->n);
+        return named_class(r, to, k, c != k->name);
     }
     if (c == 'p' || c == 'P') {
         *ret_many = true;
@@ -672,9 +715,9 @@ static slv_lang anywhere(struct walk *w, const struct term *t) {
     return slv_lang_or(p, v, slv_lang_concat(p, ends_in(w->r, false), tail(w, t, NULL, B_OTHER)));
 }
 
-int slv_regex_search(struct slv_langs *p, const char *pattern, size_t n, slv_lang *ret,
-                     struct slv_err *err) {
-    struct re r = {.p = p, .s = pattern, .n = n, .err = err};
+int slv_regex_search(struct slv_langs *p, const char *pattern, size_t n,
+                     enum slv_regex_classes classes, slv_lang *ret, struct slv_err *err) {
+    struct re r = {.p = p, .s = pattern, .n = n, .classes = classes, .err = err};
     struct slv_err own = {0};
     if (!r.err) r.err = &own;
     r.err->code = 0;

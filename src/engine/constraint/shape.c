@@ -724,7 +724,8 @@ int slv_schema_open(const char *text, size_t n, const struct slv_schema_options 
     struct slv_schema *s = slv_mem_calloc(1, sizeof *s);
     if (!s) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     slv_arena_init(&s->c.mem, MAX_COMPILE_BYTES);
-    s->c.formats = o && o->formats;
+    s->c.formats = o->formats;
+    s->c.classes = o->classes;
     s->c.err = err;
     s->c.at = ret_at;
     if (ret_at) ret_at[0] = 0;

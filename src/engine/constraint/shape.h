@@ -91,7 +91,13 @@ struct slv_schema {
 
 struct slv_schema_options {
     bool formats; /* "format" is asserted, not an annotation */
+    enum slv_regex_classes classes;
 };
+
+/* What answers are held to: valid for every validator. */
+#define SLV_SCHEMA_WRITTEN ((struct slv_schema_options){true, SLV_REGEX_ECMA})
+/* What Python's jsonschema and its like take by default. */
+#define SLV_SCHEMA_READ ((struct slv_schema_options){false, SLV_REGEX_UNICODE})
 
 /* Compiles text[0..n). Fails with the keyword and, in ret_at (SLV_SCHEMA_POINTER_MAX bytes, or NULL), the
  * JSON pointer of what is not supported: SLV_E_UNSUPPORTED, SLV_E_FORMAT, SLV_E_LIMIT, SLV_E_NOMEM. */
