@@ -133,7 +133,7 @@ static int check(const struct run *r, const char *text, size_t n, const json_t *
     if (rc) return rc == SLV_E_NOMEM ? slv_err_set(err, rc, "out of memory") : 0;
     c->n = json_array_size(instances);
     c->results = slv_mem_calloc(c->n ? c->n : 1, sizeof *c->results);
-    rc = c->results ? slv_matcher_open(s, SLV_MATCH_ANY_ORDER, &m) : SLV_E_NOMEM;
+    rc = c->results ? slv_matcher_open(s, SLV_MATCH_READ, &m) : SLV_E_NOMEM;
     if (rc) slv_err_set(err, rc, "out of memory");
     for (size_t i = 0; !rc && i < c->n; i++)
         rc = slv_schema_accepts(m, json_array_get(instances, i), &c->results[i], err);
@@ -217,7 +217,7 @@ static int check_case(const struct run *r, const json_t *j, struct slv_err *err)
         json_t *data = json_object_get(t, "data");
         if (data) json_array_append(instances, data);
     }
-    int rc = slv_value_text(json_object_get(j, "schema"), &text);
+    int rc = slv_value_text(json_object_get(j, "schema"), false, &text);
     if (rc) slv_err_set(err, rc, "the schema: %s", slv_strerror(rc));
     if (!rc) rc = check(r, text.data, text.len, instances, &c, err);
     if (!rc) rc = report(r->cli, &c, err);

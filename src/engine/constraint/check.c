@@ -8,7 +8,7 @@
 int slv_schema_accepts(struct slv_matcher *m, const json_t *value, bool *ret, struct slv_err *err) {
     struct slv_buf text;
     slv_buf_init(&text, SLV_MATCHER_MAX_BYTES);
-    int rc = slv_value_text(value, &text);
+    int rc = slv_value_text(value, true, &text);
     if (!rc) {
         slv_matcher_reset(m);
         *ret = slv_matcher_feed(m, text.data, text.len) == text.len && slv_matcher_done(m);
@@ -35,7 +35,7 @@ static bool put_key(struct arranging *a, const char *key) {
     struct slv_buf b;
     json_t *j = json_string(key);
     slv_buf_init(&b, SLV_SCHEMA_MAX_BYTES);
-    bool ok = j && slv_value_text(j, &b) == 0 && slv_buf_addc(&b, ':') == 0;
+    bool ok = j && slv_value_text(j, false, &b) == 0 && slv_buf_addc(&b, ':') == 0;
     ok = ok && put(a, b.data, b.len);
     json_decref(j);
     slv_buf_fini(&b);
@@ -88,7 +88,7 @@ static bool arrange(struct arranging *a, const json_t *v) {
         return ok && put(a, "]", 1);
     }
     slv_buf_init(&b, SLV_MATCHER_MAX_BYTES);
-    const bool ok = slv_value_text(v, &b) == 0 && put(a, b.data, b.len);
+    const bool ok = slv_value_text(v, true, &b) == 0 && put(a, b.data, b.len);
     slv_buf_fini(&b);
     return ok;
 }

@@ -152,6 +152,11 @@ static const struct places *join(struct slv_matcher *m, const struct places *a,
 
 static bool differs(const struct places *up) { return up && up->f->differs; }
 
+static enum slv_number_mode number_mode(const struct slv_matcher *m, const struct places *up) {
+    if (differs(up)) return SLV_NUMBER_ONE_TEXT;
+    return m->flags & SLV_MATCH_READ ? SLV_NUMBER_READ : SLV_NUMBER_WRITE;
+}
+
 static bool same_string(const struct slv_string_at *a, const struct slv_string_at *b) {
     return a->lang == b->lang && a->count == b->count && a->part == b->part && a->set == b->set;
 }
@@ -550,7 +555,7 @@ static void begin_frame(struct slv_matcher *m, const struct places *up,
     f->differs = differ;
     if (members) {
         f->at.wants = members->wants;
-        f->at.any_order = m->flags & SLV_MATCH_ANY_ORDER;
+        f->at.any_order = m->flags & SLV_MATCH_READ;
         f->at.there = copy_bits(m, f);
     }
     go(m, f, members ? S_OPEN : S_FIRST);
@@ -577,7 +582,7 @@ static void begin_value(struct slv_matcher *m, const struct places *up, slv_spec
     } else if (c == '-' || (c >= '0' && c <= '9')) {
         t.state = S_NUMBER;
         t.number.set = s->numbers;
-        if (slv_number_step(s->numbers, &t.number.at, (char)c, differs(up))) put(m, &t);
+        if (slv_number_step(s->numbers, &t.number.at, (char)c, number_mode(m, up))) put(m, &t);
     } else {
         t.constant.rest = c == 'n' && s->types & SLV_T_NULL    ? "ull"
                           : c == 't' && s->types & SLV_T_TRUE  ? "rue"
@@ -651,7 +656,7 @@ static void after_value(struct slv_matcher *m, const struct frame *f, unsigned c
 
 /* A number ends where something comes that is no part of it. */
 static void number_ended(struct slv_matcher *m, const struct thread *t, unsigned char c) {
-    if (!t->up || !slv_number_done(t->number.set, &t->number.at, differs(t->up))) return;
+    if (!t->up || !slv_number_done(t->number.set, &t->number.at, number_mode(m, t->up))) return;
     for (const struct places *x = t->up; x; x = x->next) {
         const struct frame *f = holding(m, x->f, m->n_text);
         if (f) after_value(m, f, c);
@@ -699,7 +704,8 @@ static void advance(struct slv_matcher *m, const struct thread *t, unsigned char
         if ((c != '"' || t->string.part) && slv_string_byte(m->p, &next.string, c)) put(m, &next);
         return;
     case S_NUMBER:
-        if (slv_number_step(t->number.set, &next.number.at, (char)c, differs(t->up))) put(m, &next);
+        if (slv_number_step(t->number.set, &next.number.at, (char)c, number_mode(m, t->up)))
+            put(m, &next);
         else number_ended(m, t, c);
         return;
     case S_NEXT:
@@ -955,7 +961,8 @@ bool slv_matcher_done(const struct slv_matcher *m) {
     for (size_t i = m->first; i < m->n; i++) {
         const struct thread *t = &m->v[i];
         if (t->state == S_END) return true;
-        if (t->state == S_NUMBER && !t->up && slv_number_done(t->number.set, &t->number.at, false))
+        if (t->state == S_NUMBER && !t->up &&
+            slv_number_done(t->number.set, &t->number.at, number_mode(m, NULL)))
             return true;
     }
     return false;

@@ -20,7 +20,9 @@
 #define SLV_MAX_THREADS 512u
 #define SLV_MATCHER_MAX_BYTES ((size_t)64 << 20)
 
-enum slv_matcher_flags { SLV_MATCH_ANY_ORDER = 1 /* members in any order */ };
+enum slv_matcher_flags {
+    SLV_MATCH_READ = 1 /* values of others: members in any order, numbers with more digits */
+};
 
 struct slv_matcher;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define INT_DIGITS 21
+#define DOUBLE_DIGITS 15u  /* any decimal of so many reads back from a double */
 #define FREE_DIGITS 40u    /* written before or after the point of a free number */
 #define FREE_EXPONENT 250u /* exponents are smaller: no double overflows */
 #define TRIES 1000         /* multiples of a step that may be multiples of forbidden ones */
@@ -98,6 +99,9 @@ static slv_decimal gcd(slv_decimal a, slv_decimal b) {
 
 /* The least common multiple; 0 if it is past all numbers. */
 static slv_decimal lcm(slv_decimal a, slv_decimal b) {
+    if (a == b || b == 1) return a;
+    if (a % b == 0) return a;
+    if (b % a == 0) return b;
     const slv_decimal q = a / gcd(a, b);
     return q > SLV_DECIMAL_MAX / b ? 0 : q * b;
 }
@@ -113,10 +117,11 @@ static bool forbidden(const struct slv_number_part *p, slv_decimal v) {
     return false;
 }
 
-/* The smallest number of the part in [a, b]. */
+/* The smallest number of the part in [a, b] that is a multiple of grain. */
 static bool first_in(const struct slv_number_part *p, slv_decimal a, slv_decimal b,
-                     slv_decimal *ret) {
-    const slv_decimal step = p->step ? p->step : 1;
+                     slv_decimal grain, slv_decimal *ret) {
+    slv_decimal step = p->step ? lcm(p->step, grain) : grain;
+    if (!step) step = SLV_DECIMAL_MAX + 1; /* of which 0 alone is a multiple */
     a = most_of(a, p->lo);
     b = least(b, p->hi);
     slv_decimal v = a / step * step;
@@ -127,15 +132,15 @@ static bool first_in(const struct slv_number_part *p, slv_decimal a, slv_decimal
     return false;
 }
 
-static bool any_in(const struct slv_numbers *x, slv_decimal a, slv_decimal b) {
+static bool any_in(const struct slv_numbers *x, slv_decimal a, slv_decimal b, slv_decimal grain) {
     slv_decimal v;
     if (a > b) return false;
     for (uint32_t i = 0; i < x->n; i++)
-        if (first_in(&x->v[i], a, b, &v)) return true;
+        if (first_in(&x->v[i], a, b, grain, &v)) return true;
     return false;
 }
 
-bool slv_numbers_has(const struct slv_numbers *x, slv_decimal v) { return any_in(x, v, v); }
+bool slv_numbers_has(const struct slv_numbers *x, slv_decimal v) { return any_in(x, v, v, 1); }
 
 static bool same_part(const struct slv_number_part *a, const struct slv_number_part *b) {
     return a->lo == b->lo && a->hi == b->hi && a->step == b->step && a->n_not == b->n_not &&
@@ -146,7 +151,7 @@ static bool same_part(const struct slv_number_part *a, const struct slv_number_p
 /* Puts p into v[0..*n) unless it is empty or there; false if there is no room. */
 static bool put(struct slv_number_part *v, uint32_t *n, struct slv_number_part p) {
     slv_decimal at;
-    if (!first_in(&p, p.lo, p.hi, &at)) return true;
+    if (!first_in(&p, p.lo, p.hi, 1, &at)) return true;
     for (uint32_t i = 0; i < *n; i++)
         if (same_part(&v[i], &p)) return true;
     if (*n == SLV_NUMBER_PARTS) return false;
@@ -270,7 +275,7 @@ size_t slv_numbers_count(const struct slv_numbers *x, size_t most) {
     size_t best = 0;
     for (uint32_t i = 0; i < x->n && best < most; i++) { /* parts may overlap: the largest counts */
         size_t n = 0;
-        for (slv_decimal at = x->v[i].lo, v; n < most && first_in(&x->v[i], at, x->v[i].hi, &v);
+        for (slv_decimal at = x->v[i].lo, v; n < most && first_in(&x->v[i], at, x->v[i].hi, 1, &v);
              at = v + 1)
             n++;
         best = n > best ? n : best;
@@ -296,8 +301,9 @@ size_t slv_numbers_longest(const struct slv_numbers *x) {
 
 enum phase { P_START, P_MINUS, P_ZERO, P_INT, P_POINT, P_FRAC, P_E, P_SIGN, P_EXPONENT };
 
-static bool signed_any(const struct slv_numbers *x, bool negative, slv_decimal a, slv_decimal b) {
-    return negative ? any_in(x, -b, -a) : any_in(x, a, b);
+static bool signed_any(const struct slv_numbers *x, bool negative, slv_decimal a, slv_decimal b,
+                       slv_decimal grain) {
+    return negative ? any_in(x, -b, -a, grain) : any_in(x, a, b, grain);
 }
 
 static slv_decimal power10(unsigned n) {
@@ -307,39 +313,75 @@ static slv_decimal power10(unsigned n) {
     return r;
 }
 
-/* Whether the last digit after the point is none or not 0: such a text has no shorter one. */
+/* Decimals that may come behind so many digits; a 0 before the point is none. */
+static unsigned decimals(unsigned n_int, enum slv_number_mode mode) {
+    if (mode == SLV_NUMBER_READ) return SLV_DECIMALS;
+    return n_int >= DOUBLE_DIGITS ? 0 : DOUBLE_DIGITS - n_int;
+}
+
+/* Numbers that are written so differ by that much. */
+static slv_decimal grain(unsigned n_int, enum slv_number_mode mode) {
+    return power10(SLV_DECIMALS - decimals(n_int, mode));
+}
+
+/* Whether the last digit after the point is there and not 0: no shorter text is the same number. */
 static bool ends_so(const struct slv_number *s) {
     const slv_decimal last = power10(SLV_DECIMALS - s->n_frac);
     return s->n_frac > 0 && (slv_decimal)s->digits / last % 10 != 0;
 }
 
+static bool viable_int(const struct slv_numbers *x, const struct slv_number *s,
+                       enum slv_number_mode mode) {
+    const slv_decimal d = (slv_decimal)s->digits;
+    for (unsigned j = 0; j + s->n_int <= INT_DIGITS; j++) {
+        const slv_decimal unit = power10(j) * SLV_DECIMAL_ONE;
+        if (signed_any(x, s->negative, d * unit, (d + 1) * unit - 1, grain(s->n_int + j, mode)))
+            return true;
+    }
+    return false;
+}
+
 /* Whether a number of the set begins with what was read. */
-static bool viable(const struct slv_numbers *x, const struct slv_number *s, bool one_text) {
+static bool viable(const struct slv_numbers *x, const struct slv_number *s,
+                   enum slv_number_mode mode) {
     const slv_decimal d = (slv_decimal)s->digits, one = SLV_DECIMAL_ONE;
     const slv_decimal none = s->negative; /* -0 is not written */
+    const slv_decimal g =
+        grain(s->phase >= P_POINT && s->digits < (unsigned __int128)one ? 0 : s->n_int, mode);
+    struct slv_number first = {.phase = P_INT, .n_int = 1, .negative = true};
     switch ((enum phase)s->phase) {
     case P_START:
         return x->n > 0;
     case P_MINUS:
-        return signed_any(x, true, none, SLV_DECIMAL_MAX);
-    case P_ZERO:
-        return signed_any(x, s->negative, none, one - 1);
-    case P_INT:
-        for (unsigned j = 0; j + s->n_int <= INT_DIGITS; j++)
-            if (signed_any(x, s->negative, d * power10(j) * one, (d + 1) * power10(j) * one - 1))
-                return true;
+        if (signed_any(x, true, 1, one - 1, grain(0, mode))) return true;
+        for (first.digits = 1; first.digits < 10; first.digits++)
+            if (viable_int(x, &first, mode)) return true;
         return false;
+    case P_ZERO:
+        return signed_any(x, s->negative, none, one - 1, grain(0, mode));
+    case P_INT:
+        return viable_int(x, s, mode);
     case P_POINT: /* a point is there for the sake of what comes after it */
-        return signed_any(x, s->negative, d + 1, d + one - 1);
+        return signed_any(x, s->negative, d + 1, d + one - 1, g);
     case P_FRAC: {
-        const slv_decimal rest = power10(SLV_DECIMALS - s->n_frac);
-        if (one_text && !ends_so(s)) return signed_any(x, s->negative, d + 1, d + rest - 1);
-        return signed_any(x, s->negative, d ? d : none, d + rest - 1);
+        const slv_decimal last = d + power10(SLV_DECIMALS - s->n_frac) - 1;
+        if (mode == SLV_NUMBER_ONE_TEXT && !ends_so(s))
+            return signed_any(x, s->negative, d + 1, last, g);
+        return signed_any(x, s->negative, d ? d : none, last, g);
     }
     case P_E:
     case P_SIGN:
     case P_EXPONENT:
         break;
+    }
+    return false;
+}
+
+bool slv_numbers_writable(const struct slv_numbers *set) {
+    if (set->free || !set->n) return set->free;
+    for (const char *c = "-0123456789"; *c; c++) {
+        struct slv_number s = {0};
+        if (slv_number_step(set, &s, *c, SLV_NUMBER_WRITE)) return true;
     }
     return false;
 }
@@ -376,9 +418,10 @@ static bool free_step(struct slv_number *s, char c) {
     return ++*(s->phase == P_INT ? &s->n_int : &s->n_frac) <= FREE_DIGITS;
 }
 
-bool slv_number_step(const struct slv_numbers *set, struct slv_number *s, char c, bool one_text) {
+bool slv_number_step(const struct slv_numbers *set, struct slv_number *s, char c,
+                     enum slv_number_mode mode) {
     struct slv_number t = *s;
-    if (set->free && !one_text) {
+    if (set->free && mode != SLV_NUMBER_ONE_TEXT) {
         if (!free_step(&t, c)) return false;
         *s = t;
         return true;
@@ -386,7 +429,8 @@ bool slv_number_step(const struct slv_numbers *set, struct slv_number *s, char c
     if (!grammar(&t, c) || t.phase >= P_E) return false;
     if (t.phase == P_POINT) t.digits *= (unsigned __int128)SLV_DECIMAL_ONE;
     if (digit(c) && t.phase == P_FRAC) {
-        if (t.n_frac == SLV_DECIMALS) return false;
+        const unsigned n_int = t.digits < (unsigned __int128)SLV_DECIMAL_ONE ? 0 : t.n_int;
+        if (t.n_frac == decimals(n_int, mode)) return false;
         t.digits +=
             (unsigned __int128)((slv_decimal)(c - '0') * power10(SLV_DECIMALS - 1u - t.n_frac));
         t.n_frac++;
@@ -395,14 +439,16 @@ bool slv_number_step(const struct slv_numbers *set, struct slv_number *s, char c
         t.digits = t.digits * 10 + (unsigned)(c - '0');
         t.n_int++;
     }
-    if (!viable(set, &t, one_text)) return false;
+    if (!viable(set, &t, mode)) return false;
     *s = t;
     return true;
 }
 
-bool slv_number_done(const struct slv_numbers *set, const struct slv_number *s, bool one_text) {
+bool slv_number_done(const struct slv_numbers *set, const struct slv_number *s,
+                     enum slv_number_mode mode) {
     const enum phase p = (enum phase)s->phase;
     if (p != P_ZERO && p != P_INT && p != P_FRAC && p != P_EXPONENT) return false;
+    const bool one_text = mode == SLV_NUMBER_ONE_TEXT;
     if (one_text && p == P_FRAC && !ends_so(s)) return false;
     if (one_text && s->negative && !s->digits) return false;
     if (set->free) return true;

@@ -63,10 +63,18 @@ struct slv_number {
     bool negative;
 };
 
-/* Reads one more byte; false where it cannot belong to it. one_text: of the texts of a number the
- * shortest without exponent is taken only, so that equal numbers are equal texts. */
-bool slv_number_step(const struct slv_numbers *set, struct slv_number *s, char c, bool one_text);
+/* Which texts of a number are taken: those that are written, which read as the same number where
+ * numbers are doubles (15 digits, if there are decimals); those that can be read; of those that are
+ * written one only, so that equal numbers are equal texts. */
+enum slv_number_mode { SLV_NUMBER_WRITE, SLV_NUMBER_READ, SLV_NUMBER_ONE_TEXT };
+
+/* Reads one more byte; false where it cannot belong to it. */
+bool slv_number_step(const struct slv_numbers *set, struct slv_number *s, char c,
+                     enum slv_number_mode mode);
 /* Whether the text may end here. */
-bool slv_number_done(const struct slv_numbers *set, const struct slv_number *s, bool one_text);
+bool slv_number_done(const struct slv_numbers *set, const struct slv_number *s,
+                     enum slv_number_mode mode);
+/* Whether some number of the set can be written in full. */
+bool slv_numbers_writable(const struct slv_numbers *set);
 
 #endif

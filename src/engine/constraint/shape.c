@@ -67,7 +67,7 @@ static bool key_text(struct slv_compile *c, const char *name, size_t n, struct s
     struct slv_buf b;
     slv_buf_init(&b, SLV_SCHEMA_MAX_BYTES * 6);
     json_t *j = json_stringn(name, n);
-    if (j) (void)slv_value_text(j, &b);
+    if (j) (void)slv_value_text(j, false, &b);
     json_decref(j);
     (void)slv_buf_addc(&b, ':');
     m->key = j && !b.status ? slv_arena_strndup(&c->mem, b.data, b.len) : NULL;
@@ -633,7 +633,7 @@ static const struct slv_items *live_array(struct work *w, const struct slv_items
 }
 
 static bool has_value(struct work *w, const struct slv_shape *s) {
-    if (s->types || s->numbers->n || s->n_texts) return true;
+    if (s->types || slv_numbers_writable(s->numbers) || s->n_texts) return true;
     for (uint32_t i = 0; i < s->n_arrays; i++)
         if (live_array(w, s->arrays[i])) return true;
     for (uint32_t i = 0; i < s->n_objects; i++)
@@ -668,6 +668,7 @@ static void finish_shape(struct work *w, struct slv_shape *s) {
     s->objects = objects;
     s->n_arrays = n_arrays;
     s->n_objects = n_objects;
+    if (!slv_numbers_writable(s->numbers)) s->numbers = &slv_numbers_none;
     s->types |= s->numbers->n ? SLV_T_NUMBER : 0u;
     s->types |= s->n_texts ? SLV_T_STRING : 0u;
     s->types |= n_arrays ? SLV_T_ARRAY : 0u;

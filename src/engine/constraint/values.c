@@ -70,11 +70,27 @@ static void string_text(const char *s, size_t n, struct slv_buf *out) {
     (void)slv_buf_addc(out, '"');
 }
 
-int slv_value_text(const json_t *value, struct slv_buf *out) {
+/* Cuts a decimal without exponent to what a matcher knows. */
+static size_t cut_decimals(char *s, size_t n) {
+    const char *point = memchr(s, '.', n);
+    const char *e = strchr(s, 'e');
+    if (e && e[1] == '-') { /* smaller than all of them, and not 0 */
+        const bool negative = s[0] == '-';
+        return (size_t)snprintf(s, SLV_NUMBER_TEXT, "%s0.%0*d", negative ? "-" : "", SLV_DECIMALS,
+                                1);
+    }
+    if (!point || n - (size_t)(point - s) - 1 <= SLV_DECIMALS) return n;
+    n = (size_t)(point - s) + 1 + SLV_DECIMALS;
+    if (s[n - 1] == '0') s[n - 1] = '1';
+    s[n] = 0;
+    return n;
+}
+
+int slv_value_text(const json_t *value, bool to_read, struct slv_buf *out) {
     char number[SLV_NUMBER_TEXT];
     const char *key, *comma = "";
     json_t *x;
-    size_t i;
+    size_t i, n;
     switch (json_typeof(value)) {
     case JSON_NULL:
         return slv_buf_adds(out, "null");
@@ -84,7 +100,8 @@ int slv_value_text(const json_t *value, struct slv_buf *out) {
         return slv_buf_adds(out, "false");
     case JSON_INTEGER:
     case JSON_REAL:
-        return slv_buf_add(out, number, slv_number_text(value, number));
+        n = slv_number_text(value, number);
+        return slv_buf_add(out, number, to_read ? cut_decimals(number, n) : n);
     case JSON_STRING:
         string_text(json_string_value(value), json_string_length(value), out);
         return out->status;
@@ -92,7 +109,7 @@ int slv_value_text(const json_t *value, struct slv_buf *out) {
         (void)slv_buf_addc(out, '[');
         json_array_foreach((json_t *)(uintptr_t)value, i, x) {
             (void)slv_buf_adds(out, i ? "," : "");
-            if (slv_value_text(x, out)) return out->status;
+            if (slv_value_text(x, to_read, out)) return out->status;
         }
         return slv_buf_addc(out, ']');
     case JSON_OBJECT:
@@ -101,7 +118,7 @@ int slv_value_text(const json_t *value, struct slv_buf *out) {
             (void)slv_buf_adds(out, comma);
             string_text(key, strlen(key), out);
             (void)slv_buf_addc(out, ':');
-            if (slv_value_text(x, out)) return out->status;
+            if (slv_value_text(x, to_read, out)) return out->status;
             comma = ",";
         }
         return slv_buf_addc(out, '}');
