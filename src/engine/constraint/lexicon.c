@@ -69,8 +69,7 @@ static bool alloc(struct slv_lexicon *l) {
     l->end = slv_mem_calloc(l->n, sizeof *l->end);
     l->token = slv_mem_calloc(l->n, sizeof *l->token);
     l->same = slv_mem_calloc(l->n_tokens, sizeof *l->same);
-    l->chars = slv_mem_calloc(l->n_tokens, 1);
-    return l->byte && l->depth && l->end && l->token && l->same && l->chars;
+    return l->byte && l->depth && l->end && l->token && l->same;
 }
 
 static void fill(struct slv_lexicon *l, const struct entry *v, size_t n) {
@@ -87,8 +86,6 @@ static void fill(struct slv_lexicon *l, const struct entry *v, size_t n) {
             path[++deep] = (uint32_t)at;
             l->depth[at] = (uint8_t)deep;
         }
-        for (size_t k = 0; k < v[i].n; k++)
-            l->chars[v[i].id] = (uint8_t)(l->chars[v[i].id] + ((v[i].s[k] & 0xc0) != 0x80));
         l->same[v[i].id] = l->token[path[deep]];
         l->token[path[deep]] = v[i].id;
         if (deep > l->deepest) l->deepest = (unsigned)deep;
@@ -130,11 +127,10 @@ void slv_lexicon_close(struct slv_lexicon *l) {
     slv_mem_free(l->end);
     slv_mem_free(l->token);
     slv_mem_free(l->same);
-    slv_mem_free(l->chars);
     slv_mem_free(l);
 }
 
 size_t slv_lexicon_bytes(const struct slv_lexicon *l) {
     return sizeof *l + l->n * (2 + sizeof *l->end + sizeof *l->token) +
-           l->n_tokens * (1 + sizeof *l->same);
+           l->n_tokens * sizeof *l->same;
 }

@@ -19,7 +19,6 @@ struct slv_lexicon {
     uint32_t *end;
     int32_t *token; /* -1: none ends here */
     int32_t *same;  /* by token: another one with the same bytes; -1 */
-    uint8_t *chars; /* by token: characters that begin in it */
     unsigned deepest;
 };
 

@@ -30,7 +30,8 @@ struct kept {
 struct slv_free_text {
     const struct slv_lexicon *l;
     struct kept *any;
-    int32_t *by_chars; /* tokens, those with most characters first */
+    uint8_t *chars; /* by token that stays in such a string: its characters, 255 and more as 255 */
+    int32_t *by_chars; /* those tokens, the ones with most characters first */
     size_t n;
 };
 
@@ -145,9 +146,16 @@ static int plant(struct kept *k, struct rests *r) {
     return 0;
 }
 
-/* Walks the vocabulary's trie in the string alone. */
+static void count_characters(const struct slv_lexicon *l, uint32_t node, uint32_t n,
+                             uint8_t *chars) {
+    for (int32_t t = l->token[node]; t >= 0; t = l->same[t])
+        chars[t] = (uint8_t)(n < 255 ? n : 255);
+}
+
+/* Walks the vocabulary's trie in the string alone. chars (may be NULL): of each token that stays. */
 static int find_tokens(const struct slv_lexicon *l, struct slv_langs *p, struct slv_string_at *at,
-                       const struct slv_string_at *from, struct kept *k, struct rests *r) {
+                       const struct slv_string_at *from, struct kept *k, struct rests *r,
+                       uint8_t *chars) {
     at[0] = *from;
     for (uint32_t i = 1; i < l->n;) {
         const unsigned d = l->depth[i];
@@ -161,6 +169,7 @@ static int find_tokens(const struct slv_lexicon *l, struct slv_langs *p, struct 
             i = l->end[i];
         } else if (slv_string_byte(p, &at[d], c)) {
             set_tokens(l, i, k->stay);
+            if (chars) count_characters(l, i, at[d].count + (at[d].part != 0), chars);
             k->loops = k->loops && (at[d].part || at[d].lang == from->lang);
             i++;
         } else i = l->end[i];
@@ -181,7 +190,7 @@ static void drop(struct kept *k) {
 
 /* Fills k for the state s. at: SLV_LEXICON_DEPTH + 1 of them, scratch. */
 static int find(const struct slv_lexicon *l, struct slv_langs *p, struct slv_string_at *at,
-                const struct slv_string_at *s, struct kept *k) {
+                const struct slv_string_at *s, struct kept *k, uint8_t *chars) {
     static const struct slv_string_set free_set = {SLV_LANG_ANY, 0, SLV_LANG_INF};
     struct slv_string_at from = *s;
     struct rests r = {0};
@@ -191,7 +200,7 @@ static int find(const struct slv_lexicon *l, struct slv_langs *p, struct slv_str
     if (s->set) from.set = &left;
     k->loops = true;
     k->stay = slv_mem_calloc(slv_mask_words(l), sizeof *k->stay);
-    int rc = k->stay ? find_tokens(l, p, at, &from, k, &r) : SLV_E_NOMEM;
+    int rc = k->stay ? find_tokens(l, p, at, &from, k, &r, chars) : SLV_E_NOMEM;
     if (!rc) rc = plant(k, &r);
     slv_mem_free(r.v);
     return rc;
@@ -232,7 +241,7 @@ static int add_kept(struct slv_masks *z, const struct slv_string_at *s, uint32_t
     k->used = ++z->clock;
     struct slv_string_at from = *s;
     if (least == 0 && most == SLV_LANG_INF) from.set = NULL;
-    rc = find(z->l, z->p, z->strings, &from, k);
+    rc = find(z->l, z->p, z->strings, &from, k, NULL);
     if (rc) {
         drop(k);
         return rc;
@@ -254,7 +263,7 @@ static int kept_for(struct slv_masks *z, const struct slv_string_at *s, struct k
         const int rc = add_kept(z, s, 0, SLV_LANG_INF, ret);
         if (rc) return rc;
     }
-    if ((*ret)->loops || (least == 0 && most == SLV_LANG_INF)) return 0;
+    if (((*ret)->loops && !s->part) || (least == 0 && most == SLV_LANG_INF)) return 0;
     *ret = known(z, s->lang, s->part, least, most);
     return *ret ? 0 : add_kept(z, s, least, most, ret);
 }
@@ -322,7 +331,7 @@ static void add_staying(struct slv_masks *z, const struct kept *k, uint32_t most
     const uint64_t *from = k->stay;
     if (most < 255) {
         memcpy(z->some, k->stay, n * sizeof *from);
-        for (size_t i = 0; i < f->n && z->l->chars[f->by_chars[i]] > most; i++)
+        for (size_t i = 0; i < f->n && f->chars[f->by_chars[i]] > most; i++)
             clear_bit(z->some, f->by_chars[i]);
         from = z->some;
     }
@@ -374,10 +383,9 @@ static int string_mask(struct slv_masks *z, struct slv_matcher *m, const struct 
     const int rc = kept_for(z, s, &k);
     if (rc) return rc;
     uint32_t least = 0, most = SLV_LANG_INF;
-    if (s->set && k->loops) {
-        const uint32_t begun = s->count + (s->part != 0);
-        least = s->set->min > begun ? s->set->min - begun : 0;
-        most = s->set->max == SLV_LANG_INF ? most : s->set->max - begun;
+    if (s->set && k->loops && !s->part) {
+        least = s->set->min > s->count ? s->set->min - s->count : 0;
+        most = s->set->max == SLV_LANG_INF ? most : s->set->max - s->count;
     }
     add_staying(z, k, most, bits);
     if (!k->n_leave) return 0;
@@ -467,12 +475,12 @@ int slv_mask_forced(struct slv_matcher *m, char *out, size_t most, size_t *ret_n
 static void sort_tokens(struct slv_free_text *f) {
     size_t at[257] = {0};
     for (size_t i = 0; i < f->l->n_tokens; i++)
-        at[255 - f->l->chars[i] + 1]++;
+        at[255 - f->chars[i] + 1]++;
     for (size_t c = 1; c < 257; c++)
         at[c] += at[c - 1];
-    f->n = at[255]; /* those that are no text have none */
+    f->n = at[255]; /* those that do not stay have none */
     for (size_t i = 0; i < f->l->n_tokens; i++)
-        f->by_chars[at[255 - f->l->chars[i]]++] = (int32_t)i;
+        f->by_chars[at[255 - f->chars[i]]++] = (int32_t)i;
 }
 
 static int find_any(struct slv_free_text *f) {
@@ -480,7 +488,7 @@ static int find_any(struct slv_free_text *f) {
     struct slv_string_at *at = slv_mem_calloc(SLV_LEXICON_DEPTH + 1, sizeof *at);
     const struct slv_string_at from = {.lang = SLV_LANG_ANY};
     int rc = at ? slv_langs_open(&p) : SLV_E_NOMEM;
-    if (!rc) rc = find(f->l, p, at, &from, f->any);
+    if (!rc) rc = find(f->l, p, at, &from, f->any, f->chars);
     slv_langs_close(p);
     slv_mem_free(at);
     return rc;
@@ -491,14 +499,15 @@ int slv_free_text_open(const struct slv_lexicon *l, struct slv_free_text **ret) 
     if (!f) return SLV_E_NOMEM;
     f->l = l;
     f->any = slv_mem_calloc(1, sizeof *f->any);
+    f->chars = slv_mem_calloc(l->n_tokens, 1);
     f->by_chars = slv_mem_calloc(l->n_tokens, sizeof *f->by_chars);
-    int rc = f->any && f->by_chars ? 0 : SLV_E_NOMEM;
+    int rc = f->any && f->chars && f->by_chars ? 0 : SLV_E_NOMEM;
     if (!rc) {
-        sort_tokens(f);
         f->any->lang = SLV_LANG_ANY;
         f->any->most = SLV_LANG_INF;
         rc = find_any(f);
     }
+    if (!rc) sort_tokens(f);
     if (rc) slv_free_text_close(f);
     else *ret = f;
     return rc;
@@ -507,6 +516,7 @@ int slv_free_text_open(const struct slv_lexicon *l, struct slv_free_text **ret) 
 void slv_free_text_close(struct slv_free_text *f) {
     if (!f) return;
     drop(f->any);
+    slv_mem_free(f->chars);
     slv_mem_free(f->by_chars);
     slv_mem_free(f);
 }
