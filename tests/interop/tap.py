@@ -3,11 +3,20 @@ import concurrent.futures
 import traceback
 
 
+class Skipped(str):
+    """Why a test was not made."""
+
+
+def skip(why):
+    """What a test returns that cannot be made here."""
+    return Skipped(why)
+
+
 def attempt(test):
-    """None, or what went wrong."""
+    """None, or what went wrong, or why it was skipped."""
     try:
-        test()
-        return None
+        r = test()
+        return r if isinstance(r, Skipped) else None
     except BaseException:  # every test is told of, whatever it met
         return traceback.format_exc()
 
@@ -18,8 +27,10 @@ def run(tests, at_once=1):
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         for i, (test, why) in enumerate(zip(tests, pool.map(attempt, tests)), 1):
-            print("%s %d - %s" % ("not ok" if why else "ok", i, test.__name__), flush=True)
-            if why:
+            skipped = isinstance(why, Skipped)
+            print("%s %d - %s%s" % ("not ok" if why and not skipped else "ok", i, test.__name__,
+                                    " # SKIP " + why if skipped else ""), flush=True)
+            if why and not skipped:
                 failed += 1
                 print("\n".join("# " + line[:600] for line in why.splitlines()), flush=True)
     return 1 if failed else 0

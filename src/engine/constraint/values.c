@@ -79,7 +79,7 @@ static size_t cut_decimals(char *s, size_t n) {
         return (size_t)snprintf(s, SLV_NUMBER_TEXT, "%s0.%0*d", negative ? "-" : "", SLV_DECIMALS,
                                 1);
     }
-    if (!point || n - (size_t)(point - s) - 1 <= SLV_DECIMALS) return n;
+    if (e || !point || n - (size_t)(point - s) - 1 <= SLV_DECIMALS) return n;
     n = (size_t)(point - s) + 1 + SLV_DECIMALS;
     if (s[n - 1] == '0') s[n - 1] = '1';
     s[n] = 0;
