@@ -5,7 +5,8 @@
 
 #define INT_DIGITS 21
 #define DOUBLE_DIGITS 15u  /* any decimal of so many reads back from a double */
-#define FREE_DIGITS 40u    /* written before or after the point of a free number */
+#define FREE_INT 18u       /* digits before the point of a number of any kind: it fits 64 bits */
+#define FREE_FRAC 20u      /* and behind it */
 #define FREE_EXPONENT 250u /* exponents are smaller: no double overflows */
 #define TRIES 1000         /* multiples of a step that may be multiples of forbidden ones */
 
@@ -285,7 +286,7 @@ size_t slv_numbers_count(const struct slv_numbers *x, size_t most) {
 
 size_t slv_numbers_longest(const struct slv_numbers *x) {
     size_t best = 0;
-    if (x->free) return 1 + FREE_DIGITS + 1 + FREE_DIGITS + 2 + 3;
+    if (x->free) return 1 + FREE_INT + 1 + FREE_FRAC + 2 + 3;
     for (uint32_t i = 0; i < x->n; i++) {
         slv_decimal top = most_of(x->v[i].hi, -x->v[i].lo) / SLV_DECIMAL_ONE;
         size_t n = 1 + (x->v[i].lo < 0);
@@ -333,10 +334,12 @@ static bool ends_so(const struct slv_number *s) {
 static bool viable_int(const struct slv_numbers *x, const struct slv_number *s,
                        enum slv_number_mode mode) {
     const slv_decimal d = (slv_decimal)s->digits;
+    const slv_decimal most =
+        mode == SLV_NUMBER_READ ? SLV_DECIMAL_MAX : INT64_MAX * SLV_DECIMAL_ONE;
     for (unsigned j = 0; j + s->n_int <= INT_DIGITS; j++) {
         const slv_decimal unit = power10(j) * SLV_DECIMAL_ONE;
-        if (signed_any(x, s->negative, d * unit, (d + 1) * unit - 1, grain(s->n_int + j, mode)))
-            return true;
+        const slv_decimal last = least((d + 1) * unit - 1, most);
+        if (signed_any(x, s->negative, d * unit, last, grain(s->n_int + j, mode))) return true;
     }
     return false;
 }
@@ -406,7 +409,7 @@ static bool grammar(struct slv_number *s, char c) {
     return true;
 }
 
-static bool free_step(struct slv_number *s, char c) {
+static bool free_step(struct slv_number *s, char c, enum slv_number_mode mode) {
     if (!grammar(s, c) || c == 'E') return false;
     if (c == '.' || c == 'e') s->n_frac = 0; /* counts digits of what has begun */
     if (c == 'e') s->digits = 0;             /* the exponent */
@@ -415,14 +418,15 @@ static bool free_step(struct slv_number *s, char c) {
         s->digits = s->digits * 10 + (unsigned)(c - '0');
         return s->digits < FREE_EXPONENT && ++s->n_frac <= 3;
     }
-    return ++*(s->phase == P_INT ? &s->n_int : &s->n_frac) <= FREE_DIGITS;
+    if (mode == SLV_NUMBER_READ) return true;
+    return s->phase == P_INT ? ++s->n_int <= FREE_INT : ++s->n_frac <= FREE_FRAC;
 }
 
 bool slv_number_step(const struct slv_numbers *set, struct slv_number *s, char c,
                      enum slv_number_mode mode) {
     struct slv_number t = *s;
     if (set->free && mode != SLV_NUMBER_ONE_TEXT) {
-        if (!free_step(&t, c)) return false;
+        if (!free_step(&t, c, mode)) return false;
         *s = t;
         return true;
     }

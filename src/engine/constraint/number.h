@@ -64,7 +64,7 @@ struct slv_number {
 };
 
 /* Which texts of a number are taken: those that are written, which read as the same number where
- * numbers are doubles (15 digits, if there are decimals); those that can be read; of those that are
+ * numbers are doubles (15 digits, if there are decimals) or integers of 64 bits; those that can be read; of those that are
  * written one only, so that equal numbers are equal texts. */
 enum slv_number_mode { SLV_NUMBER_WRITE, SLV_NUMBER_READ, SLV_NUMBER_ONE_TEXT };
 
