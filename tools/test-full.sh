@@ -14,13 +14,14 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf engine packfile snapshot template tokenizer; do
+for target in gguf engine packfile schema snapshot template tokenizer; do
     dict=
     length=16384
     case $target in
     gguf) seeds=hostile_gguf length=65536 ;;
     engine) seeds=hostile_gguf length=131072 ;;
     packfile | snapshot) seeds=hostile_gguf ;;
+    schema) seeds=schema_corpus dict=tests/fuzz/schema.dict ;;
     template) seeds=template_corpus dict=tests/fuzz/template.dict ;;
     tokenizer) seeds=hostile_text dict=tests/fuzz/tokenizer.dict ;;
     esac

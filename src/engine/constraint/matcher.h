@@ -4,7 +4,8 @@
  * schema's order (unless any order is asked for), free members last. A matcher holds all ways in which
  * the bytes so far begin a value (threads); each is a place in a terminal (a string, a number, a key)
  * and a stack of open objects and arrays, whose frames are shared and never changed. A byte is taken
- * only if it leaves a way that can be completed: a text that was taken can always be finished.
+ * only if it leaves a way that can be completed: a text that was taken can always be finished
+ * (with SLV_MATCH_READ but for items that must differ, whose members may come in any order).
  *
  * What must differ from what came before is compared as it is written: free keys of an object, items of
  * an array with uniqueItems. A way whose every completion would repeat one of these is dead, and found so
