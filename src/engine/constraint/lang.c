@@ -8,9 +8,7 @@
  * without repetition, sets of single code points in them are joined; complements are not doubled.
  * Finite sets of words are tables, and a node of such a set is a part of the sorted table: the words
  * that begin alike. */
-#include "engine/constraint/lang.h"
-#include "base/arena.h"
-#include "base/buf.h"
+#include "engine/constraint/lang_int.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -22,83 +20,16 @@
 #define WORDS_JOINED 4096u /* words of two tables that a union puts into one */
 #define WORDS_SIEVED 65536u
 
-enum kind {
-    K_NONE,
-    K_EMPTY,
-    K_ANY,
-    K_FAIL,
-    K_SET,
-    K_CONCAT,
-    K_REPEAT,
-    K_OR,
-    K_AND,
-    K_NOT,
-    K_WORDS
-};
-enum life { L_UNKNOWN, L_ALIVE, L_DEAD };
-
-struct span {
-    uint32_t hi; /* last code point; the first is after the span before */
-    slv_lang to;
-};
-
-struct table {
-    const struct slv_word *w; /* sorted, each once */
-    size_t n;
-};
-
-struct node {
-    uint8_t kind, life;
-    bool nullable;
-    struct slv_lengths len; /* dense: of this node alone */
-    union {
-        struct {
-            slv_lang a, b;
-        } concat;
-        struct {
-            slv_lang a;
-            uint32_t lo, hi;
-        } repeat;
-        struct {
-            const slv_lang *v;
-            uint32_t n;
-        } kids; /* OR, AND */
-        struct {
-            const struct slv_range *v;
-            uint32_t n;
-        } set;
-        slv_lang inner; /* NOT */
-        struct {
-            const struct table *t;
-            uint32_t lo, hi, depth; /* words [lo, hi) from byte `depth` on */
-        } words;
-    };
-    const struct span *spans; /* NULL: not derived yet */
-    uint32_t n_spans;
-    const slv_lang *ascii;
-    uint32_t seen; /* the search that queued it last */
-};
-
-struct slv_langs {
-    struct slv_arena mem;
-    struct node *v;
-    size_t n, cap;
-    uint32_t *slots; /* node + 1, by hash; 0: free */
-    size_t n_slots;  /* a power of two */
-    uint32_t n_searches;
-    int status;
-};
-
 /* --- making nodes ----------------------------------------------------------------------------- */
 
-static slv_lang fail(struct slv_langs *p, int code) {
+slv_lang slv_lang_fail(struct slv_langs *p, int code) {
     if (!p->status) p->status = code;
     return SLV_LANG_FAIL;
 }
 
 static void *take(struct slv_langs *p, size_t n, size_t size) {
     void *r = slv_arena_calloc(&p->mem, n ? n : 1, size);
-    if (!r) (void)fail(p, SLV_E_LIMIT);
+    if (!r) (void)slv_lang_fail(p, SLV_E_LIMIT);
     return r;
 }
 
@@ -107,9 +38,9 @@ static uint64_t mix(uint64_t h, uint64_t x) {
     return h ^ (h >> 29);
 }
 
-static uint64_t hash_of(const struct node *k) {
+static uint64_t hash_of(const struct slv_lang_node *k) {
     uint64_t h = mix(0, k->kind);
-    switch ((enum kind)k->kind) {
+    switch ((enum slv_lang_kind)k->kind) {
     case K_CONCAT:
         return mix(mix(h, k->concat.a), k->concat.b);
     case K_REPEAT:
@@ -137,9 +68,9 @@ static uint64_t hash_of(const struct node *k) {
     return h;
 }
 
-static bool same(const struct node *x, const struct node *y) {
+static bool same(const struct slv_lang_node *x, const struct slv_lang_node *y) {
     if (x->kind != y->kind) return false;
-    switch ((enum kind)x->kind) {
+    switch ((enum slv_lang_kind)x->kind) {
     case K_CONCAT:
         return x->concat.a == y->concat.a && x->concat.b == y->concat.b;
     case K_REPEAT:
@@ -198,7 +129,7 @@ static uint32_t letters(const struct slv_word *w, uint32_t from) {
     return n;
 }
 
-static struct slv_lengths words_lengths(const struct node *k) {
+static struct slv_lengths words_lengths(const struct slv_lang_node *k) {
     struct slv_lengths r = {SLV_LANG_INF, 0, false};
     uint64_t seen = 0;
     for (uint32_t i = k->words.lo; i < k->words.hi; i++) {
@@ -214,7 +145,7 @@ static struct slv_lengths words_lengths(const struct node *k) {
     return r;
 }
 
-static struct slv_lengths or_lengths(const struct slv_langs *p, const struct node *k) {
+static struct slv_lengths or_lengths(const struct slv_langs *p, const struct slv_lang_node *k) {
     struct slv_lengths r = p->v[k->kids.v[0]].len;
     for (bool joined = true; joined && r.dense;) {
         joined = false;
@@ -237,9 +168,9 @@ static struct slv_lengths or_lengths(const struct slv_langs *p, const struct nod
     return r;
 }
 
-static struct slv_lengths lengths_of(const struct slv_langs *p, const struct node *k) {
+static struct slv_lengths lengths_of(const struct slv_langs *p, const struct slv_lang_node *k) {
     struct slv_lengths r = {0, SLV_LANG_INF, false};
-    switch ((enum kind)k->kind) {
+    switch ((enum slv_lang_kind)k->kind) {
     case K_NONE:
         return (struct slv_lengths){SLV_LANG_INF, 0, true};
     case K_EMPTY:
@@ -278,8 +209,8 @@ static struct slv_lengths lengths_of(const struct slv_langs *p, const struct nod
     return r;
 }
 
-static bool nullable_of(const struct slv_langs *p, const struct node *k) {
-    switch ((enum kind)k->kind) {
+static bool nullable_of(const struct slv_langs *p, const struct slv_lang_node *k) {
+    switch ((enum slv_lang_kind)k->kind) {
     case K_EMPTY:
     case K_ANY:
         return true;
@@ -308,20 +239,20 @@ static bool nullable_of(const struct slv_langs *p, const struct node *k) {
 }
 
 /* The node that looks like k; its arrays are the pool's already. */
-static slv_lang intern(struct slv_langs *p, struct node k) {
+static slv_lang intern(struct slv_langs *p, struct slv_lang_node k) {
     if (p->status) return SLV_LANG_FAIL;
     size_t at = hash_of(&k) & (p->n_slots - 1);
     for (; p->slots[at]; at = (at + 1) & (p->n_slots - 1))
         if (same(&p->v[p->slots[at] - 1], &k)) return p->slots[at] - 1;
     const int rc = slv_mem_grow((void **)&p->v, p->n, &p->cap, sizeof *p->v, SLV_LANG_MAX_NODES);
-    if (rc) return fail(p, rc);
+    if (rc) return slv_lang_fail(p, rc);
     k.nullable = nullable_of(p, &k);
     k.len = lengths_of(p, &k);
     k.life = k.nullable ? L_ALIVE : L_UNKNOWN;
     p->v[p->n] = k;
     p->slots[at] = (uint32_t)++p->n;
     const slv_lang id = (slv_lang)p->n - 1; /* before the table is made anew */
-    if (p->n * 2 > p->n_slots && !rehash(p, p->n_slots * 2)) return fail(p, SLV_E_NOMEM);
+    if (p->n * 2 > p->n_slots && !rehash(p, p->n_slots * 2)) return slv_lang_fail(p, SLV_E_NOMEM);
     return id;
 }
 
@@ -331,7 +262,7 @@ int slv_langs_open(struct slv_langs **ret) {
     slv_arena_init(&p->mem, MAX_BYTES);
     if (!rehash(p, 256)) p->status = SLV_E_NOMEM;
     for (unsigned k = K_NONE; k <= K_FAIL; k++)
-        (void)intern(p, (struct node){.kind = (uint8_t)k});
+        (void)intern(p, (struct slv_lang_node){.kind = (uint8_t)k});
     if (p->status) {
         slv_langs_close(p);
         return SLV_E_NOMEM;
@@ -375,7 +306,7 @@ slv_lang slv_lang_set(struct slv_langs *p, const struct slv_range *r, size_t n) 
     if (!v) return SLV_LANG_FAIL;
     memcpy(v, r, n * sizeof *v);
     n = tidy(v, n);
-    return intern(p, (struct node){.kind = K_SET, .set = {v, (uint32_t)n}});
+    return intern(p, (struct slv_lang_node){.kind = K_SET, .set = {v, (uint32_t)n}});
 }
 
 slv_lang slv_lang_set_not(struct slv_langs *p, const struct slv_range *r, size_t n) {
@@ -391,19 +322,21 @@ slv_lang slv_lang_set_not(struct slv_langs *p, const struct slv_range *r, size_t
     }
     if (from <= SLV_CODE_POINT_MAX) v[out++] = (struct slv_range){from, SLV_CODE_POINT_MAX};
     if (!out) return SLV_LANG_NONE;
-    return intern(p, (struct node){.kind = K_SET, .set = {v, (uint32_t)out}});
+    return intern(p, (struct slv_lang_node){.kind = K_SET, .set = {v, (uint32_t)out}});
 }
 
-static slv_lang set_or(struct slv_langs *p, const struct node *a, const struct node *b) {
+static slv_lang set_or(struct slv_langs *p, const struct slv_lang_node *a,
+                       const struct slv_lang_node *b) {
     struct slv_range *v = take(p, (size_t)a->set.n + b->set.n, sizeof *v);
     if (!v) return SLV_LANG_FAIL;
     memcpy(v, a->set.v, a->set.n * sizeof *v);
     memcpy(v + a->set.n, b->set.v, b->set.n * sizeof *v);
     const size_t n = tidy(v, (size_t)a->set.n + b->set.n);
-    return intern(p, (struct node){.kind = K_SET, .set = {v, (uint32_t)n}});
+    return intern(p, (struct slv_lang_node){.kind = K_SET, .set = {v, (uint32_t)n}});
 }
 
-static slv_lang set_and(struct slv_langs *p, const struct node *a, const struct node *b) {
+static slv_lang set_and(struct slv_langs *p, const struct slv_lang_node *a,
+                        const struct slv_lang_node *b) {
     struct slv_range *v = take(p, (size_t)a->set.n + b->set.n, sizeof *v);
     uint32_t n = 0;
     if (!v) return SLV_LANG_FAIL;
@@ -415,7 +348,7 @@ static slv_lang set_and(struct slv_langs *p, const struct node *a, const struct 
         else j++;
     }
     if (!n) return SLV_LANG_NONE;
-    return intern(p, (struct node){.kind = K_SET, .set = {v, n}});
+    return intern(p, (struct slv_lang_node){.kind = K_SET, .set = {v, n}});
 }
 
 /* --- words ------------------------------------------------------------------------------------ */
@@ -434,29 +367,29 @@ static slv_lang words_from(struct slv_langs *p, struct slv_word *v, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (!out || word_cmp(&v[out - 1], &v[i]) != 0) v[out++] = v[i];
     if (out == 1 && v[0].n == 0) return SLV_LANG_EMPTY;
-    struct table *t = take(p, 1, sizeof *t);
+    struct slv_lang_table *t = take(p, 1, sizeof *t);
     if (!t) return SLV_LANG_FAIL;
-    *t = (struct table){v, out};
-    return intern(p, (struct node){.kind = K_WORDS, .words = {t, 0, (uint32_t)out, 0}});
+    *t = (struct slv_lang_table){v, out};
+    return intern(p, (struct slv_lang_node){.kind = K_WORDS, .words = {t, 0, (uint32_t)out, 0}});
 }
 
 slv_lang slv_lang_words(struct slv_langs *p, const struct slv_word *w, size_t n) {
-    if (n > UINT32_MAX - 1) return fail(p, SLV_E_LIMIT);
+    if (n > UINT32_MAX - 1) return slv_lang_fail(p, SLV_E_LIMIT);
     struct slv_word *v = take(p, n, sizeof *v);
     if (!v) return SLV_LANG_FAIL;
     for (size_t i = 0; i < n; i++) {
         v[i] = (struct slv_word){slv_arena_strndup(&p->mem, w[i].s, w[i].n), w[i].n};
-        if (!v[i].s) return fail(p, SLV_E_LIMIT);
+        if (!v[i].s) return slv_lang_fail(p, SLV_E_LIMIT);
     }
     return words_from(p, v, n);
 }
 
-static struct slv_word rest_of(const struct node *k, uint32_t i) {
+static struct slv_word rest_of(const struct slv_lang_node *k, uint32_t i) {
     const struct slv_word *w = &k->words.t->w[i];
     return (struct slv_word){w->s + k->words.depth, w->n - k->words.depth};
 }
 
-static slv_lang words_or(struct slv_langs *p, struct node a, struct node b) {
+static slv_lang words_or(struct slv_langs *p, struct slv_lang_node a, struct slv_lang_node b) {
     const uint32_t na = a.words.hi - a.words.lo, nb = b.words.hi - b.words.lo;
     struct slv_word *v = take(p, (size_t)na + nb, sizeof *v);
     if (!v) return SLV_LANG_FAIL;
@@ -468,7 +401,7 @@ static slv_lang words_or(struct slv_langs *p, struct node a, struct node b) {
 }
 
 /* Those words of k that belong to b. */
-static slv_lang words_and(struct slv_langs *p, struct node k, slv_lang b) {
+static slv_lang words_and(struct slv_langs *p, struct slv_lang_node k, slv_lang b) {
     const uint32_t n = k.words.hi - k.words.lo;
     struct slv_word *v = take(p, n, sizeof *v);
     size_t out = 0;
@@ -482,14 +415,14 @@ static slv_lang words_and(struct slv_langs *p, struct node k, slv_lang b) {
 }
 
 /* The code point of word i at `depth`; false at its end. */
-static bool letter_at(const struct table *t, uint32_t i, uint32_t depth, uint32_t *ret) {
+static bool letter_at(const struct slv_lang_table *t, uint32_t i, uint32_t depth, uint32_t *ret) {
     if (t->w[i].n <= depth) return false;
     (void)slv_utf8_decode(t->w[i].s + depth, t->w[i].n - depth, ret);
     return true;
 }
 
 /* The first word of [lo, hi) whose letter at depth is at least c; those that end there come before. */
-static uint32_t words_from_letter(const struct node *k, uint32_t c) {
+static uint32_t words_from_letter(const struct slv_lang_node *k, uint32_t c) {
     uint32_t lo = k->words.lo, hi = k->words.hi;
     while (lo < hi) {
         const uint32_t mid = lo + (hi - lo) / 2;
@@ -500,7 +433,7 @@ static uint32_t words_from_letter(const struct node *k, uint32_t c) {
     return lo;
 }
 
-static slv_lang words_next(struct slv_langs *p, struct node k, uint32_t c,
+static slv_lang words_next(struct slv_langs *p, struct slv_lang_node k, uint32_t c,
                            struct slv_range *same_to) {
     const uint32_t from = words_from_letter(&k, c), to = words_from_letter(&k, c + 1);
     uint32_t x;
@@ -516,7 +449,8 @@ static slv_lang words_next(struct slv_langs *p, struct node k, uint32_t c,
     *same_to = (struct slv_range){c, c};
     const uint32_t depth = k.words.depth + (uint32_t)slv_utf8_encode(c, utf8);
     if (to - from == 1 && k.words.t->w[from].n == depth) return SLV_LANG_EMPTY;
-    return intern(p, (struct node){.kind = K_WORDS, .words = {k.words.t, from, to, depth}});
+    return intern(p,
+                  (struct slv_lang_node){.kind = K_WORDS, .words = {k.words.t, from, to, depth}});
 }
 
 /* --- the operations --------------------------------------------------------------------------- */
@@ -535,22 +469,22 @@ slv_lang slv_lang_concat(struct slv_langs *p, slv_lang a, slv_lang b) {
     const bool star = a == SLV_LANG_ANY || (p->v[a].kind == K_REPEAT && p->v[a].repeat.lo == 0 &&
                                             p->v[a].repeat.hi == SLV_LANG_INF);
     if (star && head == a) return b;
-    return intern(p, (struct node){.kind = K_CONCAT, .concat = {a, b}});
+    return intern(p, (struct slv_lang_node){.kind = K_CONCAT, .concat = {a, b}});
 }
 
 slv_lang slv_lang_repeat(struct slv_langs *p, slv_lang a, uint32_t lo, uint32_t hi) {
-    if (a == SLV_LANG_FAIL || lo > hi) return fail(p, SLV_E_LIMIT);
+    if (a == SLV_LANG_FAIL || lo > hi) return slv_lang_fail(p, SLV_E_LIMIT);
     if (hi == 0 || a == SLV_LANG_EMPTY) return SLV_LANG_EMPTY;
     if (a == SLV_LANG_NONE) return lo ? SLV_LANG_NONE : SLV_LANG_EMPTY;
     if (a == SLV_LANG_ANY || (lo == 1 && hi == 1)) return a;
-    const struct node k = p->v[a];
+    const struct slv_lang_node k = p->v[a];
     if (k.nullable) lo = 0;
     if (k.kind == K_SET && lo == 0 && hi == SLV_LANG_INF && k.set.n == 1 && k.set.v[0].lo == 0 &&
         k.set.v[0].hi == SLV_CODE_POINT_MAX)
         return SLV_LANG_ANY;
     if (k.kind == K_REPEAT && k.repeat.hi == SLV_LANG_INF && k.repeat.lo <= 1 && hi == SLV_LANG_INF)
         return slv_lang_repeat(p, k.repeat.a, k.repeat.lo < lo ? k.repeat.lo : lo, hi);
-    return intern(p, (struct node){.kind = K_REPEAT, .repeat = {a, lo, hi}});
+    return intern(p, (struct slv_lang_node){.kind = K_REPEAT, .repeat = {a, lo, hi}});
 }
 
 slv_lang slv_lang_not(struct slv_langs *p, slv_lang a) {
@@ -558,7 +492,7 @@ slv_lang slv_lang_not(struct slv_langs *p, slv_lang a) {
     if (a == SLV_LANG_NONE) return SLV_LANG_ANY;
     if (a == SLV_LANG_ANY) return SLV_LANG_NONE;
     if (p->v[a].kind == K_NOT) return p->v[a].inner;
-    return intern(p, (struct node){.kind = K_NOT, .inner = a});
+    return intern(p, (struct slv_lang_node){.kind = K_NOT, .inner = a});
 }
 
 static int id_cmp(const void *a, const void *b) {
@@ -567,8 +501,9 @@ static int id_cmp(const void *a, const void *b) {
 }
 
 /* The kids of a and b in one array, if they are of that kind; else themselves. */
-static slv_lang *together(struct slv_langs *p, enum kind kind, slv_lang a, slv_lang b, size_t *n) {
-    const struct node *x = &p->v[a], *y = &p->v[b];
+static slv_lang *together(struct slv_langs *p, enum slv_lang_kind kind, slv_lang a, slv_lang b,
+                          size_t *n) {
+    const struct slv_lang_node *x = &p->v[a], *y = &p->v[b];
     const size_t na = x->kind == kind ? x->kids.n : 1, nb = y->kind == kind ? y->kids.n : 1;
     slv_lang *v = take(p, na + nb, sizeof *v);
     if (!v) return NULL;
@@ -587,9 +522,9 @@ static bool opposed(const struct slv_langs *p, const slv_lang *v, size_t n) {
 }
 
 /* Joins the last kid that `is` a kind with those of its kind before it, by `join`. */
-static bool joined(struct slv_langs *p, slv_lang *v, size_t *n, enum kind kind,
-                   slv_lang (*join)(struct slv_langs *p, const struct node *a,
-                                    const struct node *b)) {
+static bool joined(struct slv_langs *p, slv_lang *v, size_t *n, enum slv_lang_kind kind,
+                   slv_lang (*join)(struct slv_langs *p, const struct slv_lang_node *a,
+                                    const struct slv_lang_node *b)) {
     size_t first = *n;
     for (size_t i = 0; i < *n; i++) {
         if (p->v[v[i]].kind != kind) continue;
@@ -597,7 +532,7 @@ static bool joined(struct slv_langs *p, slv_lang *v, size_t *n, enum kind kind,
             first = i;
             continue;
         }
-        const struct node a = p->v[v[first]], b = p->v[v[i]];
+        const struct slv_lang_node a = p->v[v[first]], b = p->v[v[i]];
         const slv_lang to = join(p, &a, &b);
         if (to == SLV_LANG_FAIL) return false;
         v[first] = to;
@@ -606,17 +541,18 @@ static bool joined(struct slv_langs *p, slv_lang *v, size_t *n, enum kind kind,
     return true;
 }
 
-static slv_lang of_kids(struct slv_langs *p, enum kind kind, slv_lang *v, size_t n) {
+static slv_lang of_kids(struct slv_langs *p, enum slv_lang_kind kind, slv_lang *v, size_t n) {
     size_t out = 0;
     qsort(v, n, sizeof *v, id_cmp);
     for (size_t i = 0; i < n; i++)
         if (!out || v[out - 1] != v[i]) v[out++] = v[i];
     if (opposed(p, v, out)) return kind == K_OR ? SLV_LANG_ANY : SLV_LANG_NONE;
     if (out == 1) return v[0];
-    return intern(p, (struct node){.kind = (uint8_t)kind, .kids = {v, (uint32_t)out}});
+    return intern(p, (struct slv_lang_node){.kind = (uint8_t)kind, .kids = {v, (uint32_t)out}});
 }
 
-static slv_lang words_join(struct slv_langs *p, const struct node *a, const struct node *b) {
+static slv_lang words_join(struct slv_langs *p, const struct slv_lang_node *a,
+                           const struct slv_lang_node *b) {
     return words_or(p, *a, *b);
 }
 
@@ -662,7 +598,7 @@ slv_lang slv_lang_and(struct slv_langs *p, slv_lang a, slv_lang b) {
 
 /* --- derivatives ------------------------------------------------------------------------------ */
 
-static slv_lang set_next(const struct node *k, uint32_t c, struct slv_range *same_to) {
+static slv_lang set_next(const struct slv_lang_node *k, uint32_t c, struct slv_range *same_to) {
     uint32_t lo = 0, hi = k->set.n; /* the first range that ends at c or after */
     while (lo < hi) {
         const uint32_t mid = lo + (hi - lo) / 2;
@@ -681,9 +617,9 @@ static slv_lang set_next(const struct node *k, uint32_t c, struct slv_range *sam
 
 /* The derivative of a by c; *same_to shrinks to code points around c that have the same one. */
 static slv_lang derive(struct slv_langs *p, slv_lang a, uint32_t c, struct slv_range *same_to) {
-    const struct node k = p->v[a]; /* a copy: the pool moves */
+    const struct slv_lang_node k = p->v[a]; /* a copy: the pool moves */
     slv_lang r;
-    switch ((enum kind)k.kind) {
+    switch ((enum slv_lang_kind)k.kind) {
     case K_NONE:
     case K_EMPTY:
         return SLV_LANG_NONE;
@@ -722,8 +658,8 @@ static slv_lang derive(struct slv_langs *p, slv_lang a, uint32_t c, struct slv_r
 }
 
 /* Makes the spans of a. */
-static bool spread(struct slv_langs *p, slv_lang a) {
-    struct span few[64], *v = few;
+bool slv_lang_spread(struct slv_langs *p, slv_lang a) {
+    struct slv_lang_span few[64], *v = few;
     size_t n = 0, cap = 64;
     if (p->v[a].spans) return true;
     for (uint32_t c = 0; c <= SLV_CODE_POINT_MAX;) {
@@ -733,17 +669,17 @@ static bool spread(struct slv_langs *p, slv_lang a) {
         if (n && v[n - 1].to == to) v[n - 1].hi = r.hi;
         else {
             if (n == cap) {
-                struct span *more = take(p, cap * 4, sizeof *more);
+                struct slv_lang_span *more = take(p, cap * 4, sizeof *more);
                 if (!more) return false;
                 memcpy(more, v, n * sizeof *v);
                 v = more;
                 cap *= 4;
             }
-            v[n++] = (struct span){r.hi, to};
+            v[n++] = (struct slv_lang_span){r.hi, to};
         }
         c = r.hi + 1;
     }
-    struct span *keep = take(p, n, sizeof *keep);
+    struct slv_lang_span *keep = take(p, n, sizeof *keep);
     if (!keep) return false;
     memcpy(keep, v, n * sizeof *v);
     p->v[a].spans = keep;
@@ -753,12 +689,10 @@ static bool spread(struct slv_langs *p, slv_lang a) {
 
 /* --- emptiness -------------------------------------------------------------------------------- */
 
-static bool alive(struct slv_langs *p, slv_lang a);
-
 /* What the form alone says of a's life. */
-static enum life by_form(struct slv_langs *p, slv_lang a) {
-    const struct node k = p->v[a];
-    switch ((enum kind)k.kind) {
+static enum slv_lang_life by_form(struct slv_langs *p, slv_lang a) {
+    const struct slv_lang_node k = p->v[a];
+    switch ((enum slv_lang_kind)k.kind) {
     case K_NONE:
         return L_DEAD;
     case K_EMPTY:
@@ -768,12 +702,12 @@ static enum life by_form(struct slv_langs *p, slv_lang a) {
     case K_WORDS:
         return L_ALIVE;
     case K_CONCAT:
-        return alive(p, k.concat.a) && alive(p, k.concat.b) ? L_ALIVE : L_DEAD;
+        return slv_lang_alive(p, k.concat.a) && slv_lang_alive(p, k.concat.b) ? L_ALIVE : L_DEAD;
     case K_REPEAT:
-        return k.repeat.lo == 0 || alive(p, k.repeat.a) ? L_ALIVE : L_DEAD;
+        return k.repeat.lo == 0 || slv_lang_alive(p, k.repeat.a) ? L_ALIVE : L_DEAD;
     case K_OR:
         for (uint32_t i = 0; i < k.kids.n; i++)
-            if (alive(p, k.kids.v[i])) return L_ALIVE;
+            if (slv_lang_alive(p, k.kids.v[i])) return L_ALIVE;
         return L_DEAD;
     case K_AND:
     case K_NOT:
@@ -786,14 +720,14 @@ static enum life by_form(struct slv_langs *p, slv_lang a) {
 static bool visit(struct slv_langs *p, slv_lang to, uint32_t stamp, slv_lang **queue, size_t *n,
                   size_t *cap) {
     if (p->v[to].life == L_UNKNOWN) {
-        const enum life l = by_form(p, to);
+        const enum slv_lang_life l = by_form(p, to);
         p->v[to].life = (uint8_t)l;
     }
     if (p->v[to].life == L_ALIVE) return true;
     if (p->v[to].life == L_DEAD || p->v[to].seen == stamp) return false;
     const int rc = slv_mem_grow((void **)queue, *n, cap, sizeof **queue, SLV_LANG_MAX_NODES);
     if (rc) {
-        (void)fail(p, rc);
+        (void)slv_lang_fail(p, rc);
         return false;
     }
     (*queue)[(*n)++] = to;
@@ -811,7 +745,7 @@ static bool search(struct slv_langs *p, slv_lang a) {
     bool found = visit(p, a, stamp, &queue, &n, &cap);
     for (size_t at = 0; !found && !p->status && at < n; at++) {
         const slv_lang x = queue[at];
-        if (!spread(p, x)) break;
+        if (!slv_lang_spread(p, x)) break;
         for (uint32_t i = 0; !found && !p->status && i < p->v[x].n_spans; i++)
             found = visit(p, p->v[x].spans[i].to, stamp, &queue, &n, &cap);
     }
@@ -821,9 +755,9 @@ static bool search(struct slv_langs *p, slv_lang a) {
     return found;
 }
 
-static bool alive(struct slv_langs *p, slv_lang a) {
+bool slv_lang_alive(struct slv_langs *p, slv_lang a) {
     if (p->v[a].life == L_UNKNOWN) {
-        enum life l = by_form(p, a);
+        enum slv_lang_life l = by_form(p, a);
         if (l == L_UNKNOWN) l = search(p, a) ? L_ALIVE : L_DEAD;
         if (p->status) return true;
         p->v[a].life = (uint8_t)l;
@@ -832,18 +766,18 @@ static bool alive(struct slv_langs *p, slv_lang a) {
 }
 
 static slv_lang if_alive(struct slv_langs *p, slv_lang a) {
-    return alive(p, a) ? a : SLV_LANG_NONE;
+    return slv_lang_alive(p, a) ? a : SLV_LANG_NONE;
 }
 
-bool slv_lang_is_none(struct slv_langs *p, slv_lang a) { return !alive(p, a); }
+bool slv_lang_is_none(struct slv_langs *p, slv_lang a) { return !slv_lang_alive(p, a); }
 
 /* --- the automaton ---------------------------------------------------------------------------- */
 
 bool slv_lang_nullable(const struct slv_langs *p, slv_lang a) { return p->v[a].nullable; }
 
 static slv_lang raw_next(struct slv_langs *p, slv_lang a, uint32_t c) {
-    if (!spread(p, a)) return SLV_LANG_FAIL;
-    const struct span *s = p->v[a].spans;
+    if (!slv_lang_spread(p, a)) return SLV_LANG_FAIL;
+    const struct slv_lang_span *s = p->v[a].spans;
     uint32_t lo = 0, hi = p->v[a].n_spans - 1;
     while (lo < hi) {
         const uint32_t mid = lo + (hi - lo) / 2;
@@ -865,7 +799,7 @@ bool slv_lang_fits(const struct slv_langs *p, slv_lang a, uint32_t least, uint32
 
 static bool any_fits(struct slv_langs *p, slv_lang a, uint32_t lo, uint32_t hi, uint32_t least,
                      uint32_t most) {
-    if (lo > hi || !spread(p, a)) return false;
+    if (lo > hi || !slv_lang_spread(p, a)) return false;
     for (uint32_t i = 0; i < p->v[a].n_spans; i++) {
         if (p->v[a].spans[i].hi < lo) continue;
         if (slv_lang_fits(p, if_alive(p, p->v[a].spans[i].to), least, most)) return true;
@@ -884,7 +818,7 @@ bool slv_lang_any_next(struct slv_langs *p, slv_lang a, uint32_t lo, uint32_t hi
 const slv_lang *slv_lang_ascii(struct slv_langs *p, slv_lang a) {
     if (p->v[a].ascii) return p->v[a].ascii;
     slv_lang *t = take(p, ASCII, sizeof *t);
-    if (!t || !spread(p, a)) return NULL;
+    if (!t || !slv_lang_spread(p, a)) return NULL;
     for (uint32_t c = 0, i = 0; c < ASCII; c++) {
         while (p->v[a].spans[i].hi < c)
             i++;
@@ -903,165 +837,4 @@ bool slv_lang_has(struct slv_langs *p, slv_lang a, const char *s, size_t n) {
         a = p->v[a].spans ? raw_next(p, a, c) : derive(p, a, c, &r);
     }
     return a != SLV_LANG_FAIL && p->v[a].nullable;
-}
-
-/* --- what can be said of all states ----------------------------------------------------------- */
-
-/* States that are reached from a, each once, a first; 0 where there are more than `most`. */
-static size_t states_of(struct slv_langs *p, slv_lang a, slv_lang *v, size_t most) {
-    const uint32_t stamp = ++p->n_searches;
-    size_t n = 0;
-    a = if_alive(p, a);
-    if (a == SLV_LANG_NONE || !most) return 0;
-    v[n++] = a;
-    p->v[a].seen = stamp;
-    for (size_t at = 0; at < n; at++) {
-        if (!spread(p, v[at])) return 0;
-        for (uint32_t i = 0; i < p->v[v[at]].n_spans; i++) {
-            const slv_lang to = p->v[v[at]].spans[i].to;
-            if (p->v[to].life == L_DEAD || p->v[to].seen == stamp) continue;
-            if (!alive(p, to)) continue;
-            if (n == most || p->status) return 0;
-            v[n++] = to;
-            p->v[to].seen = stamp; /* a search for life inside has its own stamps, and goes first */
-        }
-    }
-    return n;
-}
-
-#define DENSE_STATES 64
-
-struct slv_lengths slv_lang_lengths(struct slv_langs *p, slv_lang a) {
-    struct slv_lengths r = p->v[a].len;
-    slv_lang v[DENSE_STATES];
-    if (!r.dense || a == SLV_LANG_ANY) return r;
-    if (p->v[a].kind == K_REPEAT && p->v[p->v[a].repeat.a].kind == K_SET) return r;
-    const size_t n = states_of(p, a, v, DENSE_STATES);
-    r.dense = n > 0;
-    for (size_t i = 0; i < n; i++)
-        r.dense = r.dense && p->v[v[i]].len.dense;
-    return r;
-}
-
-/* Strings of v[i], the graph's states: the sum over what follows, if nothing goes round. Fills
- * count[], `most` for infinite ones and for more. False out of memory. */
-static void count_states(struct slv_langs *p, const slv_lang *v, size_t n, size_t most,
-                         size_t *count) {
-    for (size_t i = 0; i < n; i++)
-        count[i] = SIZE_MAX; /* not known */
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (size_t i = n; i-- > 0;) {
-            size_t sum = p->v[v[i]].nullable;
-            uint32_t lo = 0;
-            if (count[i] != SIZE_MAX) continue;
-            for (uint32_t s = 0; s < p->v[v[i]].n_spans && sum != SIZE_MAX; s++) {
-                const struct span x = p->v[v[i]].spans[s];
-                const size_t wide = x.hi - lo + 1u;
-                size_t j = 0;
-                lo = x.hi + 1;
-                if (p->v[x.to].life == L_DEAD) continue;
-                while (j < n && v[j] != x.to)
-                    j++;
-                if (j == n) continue; /* not reached: dead */
-                if (count[j] == SIZE_MAX) sum = SIZE_MAX;
-                else if (count[j] >= most || wide > most / (count[j] ? count[j] : 1)) sum = most;
-                else sum = sum + wide * count[j] < most ? sum + wide * count[j] : most;
-            }
-            if (sum == SIZE_MAX) continue;
-            count[i] = sum < most ? sum : most;
-            changed = true;
-        }
-    }
-    for (size_t i = 0; i < n; i++) /* round and round */
-        if (count[i] == SIZE_MAX) count[i] = most;
-}
-
-#define COUNT_STATES 512
-
-size_t slv_lang_count(struct slv_langs *p, slv_lang a, size_t most) {
-    if (p->v[a].kind == K_WORDS) {
-        const size_t n = p->v[a].words.hi - p->v[a].words.lo;
-        return n < most ? n : most;
-    }
-    if (a == SLV_LANG_NONE || a == SLV_LANG_EMPTY) return a == SLV_LANG_EMPTY && most > 0;
-    slv_lang *v = slv_mem_calloc(COUNT_STATES, sizeof *v);
-    size_t *count = slv_mem_calloc(COUNT_STATES, sizeof *count);
-    size_t r = 0;
-    if (v && count) {
-        const size_t n = states_of(p, a, v, COUNT_STATES);
-        count_states(p, v, n, most, count);
-        r = n ? count[0] : if_alive(p, a) == SLV_LANG_NONE ? 0 : 1; /* too large to know: one */
-    } else (void)fail(p, SLV_E_NOMEM);
-    slv_mem_free(v);
-    slv_mem_free(count);
-    return r;
-}
-
-bool slv_lang_boundless(struct slv_langs *p, slv_lang a, size_t states) {
-    if (a == SLV_LANG_ANY) return true;
-    slv_lang *v = slv_mem_calloc(states, sizeof *v);
-    size_t *count = slv_mem_calloc(states, sizeof *count);
-    bool r = v && count;
-    if (r) {
-        const size_t n = states_of(p, a, v, states);
-        count_states(p, v, n, SIZE_MAX / 2, count);
-        r = n > 0;
-        for (size_t i = 0; i < n; i++)
-            r = r && count[i] == SIZE_MAX / 2;
-    } else (void)fail(p, SLV_E_NOMEM);
-    slv_mem_free(v);
-    slv_mem_free(count);
-    return r;
-}
-
-struct each {
-    void (*f)(void *ctx, const char *s, size_t n);
-    void *ctx;
-    struct slv_buf b;
-    size_t left;
-};
-
-static void each_from(struct slv_langs *p, slv_lang a, struct each *e) {
-    const size_t len = e->b.len;
-    if (p->v[a].nullable && e->left) {
-        e->left--;
-        e->f(e->ctx, e->b.data, e->b.len);
-    }
-    uint32_t lo = 0;
-    for (uint32_t i = 0; spread(p, a) && i < p->v[a].n_spans && e->left; i++) {
-        const struct span s = p->v[a].spans[i];
-        const slv_lang to = if_alive(p, s.to);
-        for (uint32_t c = lo; to != SLV_LANG_NONE && c <= s.hi && e->left && !p->status; c++) {
-            char utf8[SLV_UTF8_MAX];
-            if (c >= 0xd800 && c <= 0xdfff) continue;
-            (void)slv_buf_add(&e->b, utf8, slv_utf8_encode(c, utf8));
-            each_from(p, to, e);
-            e->b.len = len;
-            e->b.data[len] = 0;
-        }
-        lo = s.hi + 1;
-    }
-}
-
-bool slv_lang_each(struct slv_langs *p, slv_lang a, size_t most,
-                   void (*f)(void *ctx, const char *s, size_t n), void *ctx) {
-    slv_lang v[COUNT_STATES];
-    const size_t n = states_of(p, a, v, COUNT_STATES);
-    if (!n || slv_lang_count(p, a, most + 1) > most) return false;
-    struct each e = {.f = f, .ctx = ctx, .left = most};
-    slv_buf_init(&e.b, COUNT_STATES * SLV_UTF8_MAX);
-    if (!slv_buf_reserve(&e.b, 1)) each_from(p, a, &e);
-    slv_buf_fini(&e.b);
-    return true;
-}
-
-bool slv_lang_is_repeat(const struct slv_langs *p, slv_lang a, slv_lang *ret_set, uint32_t *ret_lo,
-                        uint32_t *ret_hi) {
-    const struct node *k = &p->v[a];
-    if (k->kind != K_REPEAT || p->v[k->repeat.a].kind != K_SET) return false;
-    *ret_set = k->repeat.a;
-    *ret_lo = k->repeat.lo;
-    *ret_hi = k->repeat.hi;
-    return true;
 }

@@ -10,6 +10,7 @@
  * Sets of threads lie one behind the other, the current one last; frames are bumped off chunks. A mark
  * is the lengths of both, so that going back costs nothing. */
 #include "engine/constraint/matcher.h"
+#include "engine/constraint/same.h"
 #include "engine/constraint/string.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -250,80 +251,10 @@ static const struct slv_shape *shape(const struct slv_matcher *m, slv_spec s) {
 
 /* --- values that must differ ------------------------------------------------------------------- */
 
-static size_t past_string(const char *s, size_t i) {
-    for (i++; s[i] != '"'; i++)
-        if (s[i] == '\\') i++;
-    return i + 1;
-}
-
-/* The end of the value, complete and compact, that begins at s[i]; n is the end of the text. */
-static size_t past_value(const char *s, size_t i, size_t n) {
-    size_t depth = 0;
-    do {
-        if (s[i] == '"') i = past_string(s, i);
-        else {
-            depth += s[i] == '{' || s[i] == '[';
-            depth -= s[i] == '}' || s[i] == ']';
-            i++;
-        }
-    } while (i < n && (depth || (s[i] != ',' && s[i] != '}' && s[i] != ']' && s[i] != ':')));
-    return i;
-}
-
-struct span {
-    const char *s;
-    size_t n;
-};
-
-/* The number of members, and the value of one (NULL: none). */
-static const char *member(struct span object, struct span key, size_t *ret_n, size_t *ret_members) {
-    const char *found = NULL;
-    size_t i = 1;
-    *ret_members = 0;
-    while (object.s[i] != '}') {
-        const size_t k = past_string(object.s, i), end = past_value(object.s, k + 1, object.n);
-        if (k - i == key.n && !memcmp(object.s + i, key.s, key.n)) {
-            found = object.s + k + 1;
-            *ret_n = end - k - 1;
-        }
-        ++*ret_members;
-        i = end + (object.s[end] == ',');
-    }
-    return found;
-}
-
-/* Whether two compact texts are the same value; numbers have one text, members any order. */
-static bool same_value(struct span a, struct span b) {
-    if (a.n != b.n) return false;
-    if (a.s[0] != b.s[0] || (a.s[0] != '{' && a.s[0] != '[')) return !memcmp(a.s, b.s, a.n);
-    size_t i = 1, j = 1, members = 0, others;
-    if (a.s[0] == '[') {
-        while (a.s[i] != ']' && b.s[j] != ']') {
-            const size_t x = past_value(a.s, i, a.n), y = past_value(b.s, j, b.n);
-            if (!same_value((struct span){a.s + i, x - i}, (struct span){b.s + j, y - j}))
-                return false;
-            i = x + (a.s[x] == ',');
-            j = y + (b.s[y] == ',');
-        }
-        return a.s[i] == b.s[j];
-    }
-    while (a.s[i] != '}') {
-        size_t n;
-        const size_t k = past_string(a.s, i), end = past_value(a.s, k + 1, a.n);
-        const char *v = member(b, (struct span){a.s + i, k - i}, &n, &others);
-        if (!v || !same_value((struct span){a.s + k + 1, end - k - 1}, (struct span){v, n}))
-            return false;
-        members++;
-        i = end + (a.s[end] == ',');
-    }
-    (void)member(b, (struct span){"", 0}, &j, &others);
-    return members == others;
-}
-
 static bool repeats(const struct slv_matcher *m, const struct piece *past, size_t from, size_t to) {
-    const struct span x = {m->text + from, to - from};
     for (; past; past = past->up)
-        if (same_value(x, (struct span){m->text + past->from, past->to - past->from})) return true;
+        if (slv_same_value(m->text + from, to - from, m->text + past->from, past->to - past->from))
+            return true;
     return false;
 }
 
