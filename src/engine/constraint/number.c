@@ -273,15 +273,18 @@ const struct slv_numbers *slv_numbers_not(struct slv_arena *a, const struct slv_
 }
 
 size_t slv_numbers_count(const struct slv_numbers *x, size_t most) {
-    size_t best = 0;
+    size_t best = 0, points = 0;
     for (uint32_t i = 0; i < x->n && best < most; i++) { /* parts may overlap: the largest counts */
         size_t n = 0;
-        for (slv_decimal at = x->v[i].lo, v; n < most && first_in(&x->v[i], at, x->v[i].hi, 1, &v);
+        slv_decimal v;
+        points += x->v[i].lo == x->v[i].hi; /* single numbers are each there once */
+        for (slv_decimal at = x->v[i].lo; n < most && first_in(&x->v[i], at, x->v[i].hi, 1, &v);
              at = v + 1)
             n++;
         best = n > best ? n : best;
     }
-    return best;
+    best = points > best ? points : best;
+    return best < most ? best : most;
 }
 
 size_t slv_numbers_longest(const struct slv_numbers *x) {

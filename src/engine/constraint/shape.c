@@ -686,6 +686,107 @@ static void finish_all(struct work *w) {
     w->s->n_shapes = w->c->n_specs;
 }
 
+/* --- enough different items --------------------------------------------------------------------- */
+
+#define COUNT_DEPTH 6
+
+static size_t at_least(struct work *w, slv_spec s, size_t most, unsigned depth);
+
+static size_t product(size_t a, size_t b, size_t most) {
+    return !a || !b ? 0 : a >= most || b > most / a ? most : a * b;
+}
+
+static size_t sum(size_t a, size_t b, size_t most) { return a >= most - b ? most : a + b; }
+
+static size_t best_of(struct work *w, const slv_spec *variants, size_t most, unsigned depth) {
+    size_t best = 0;
+    for (unsigned set = 0; set < SLV_VARIANTS; set++) {
+        const size_t n =
+            variants[set] == SLV_SPEC_NONE ? 0 : at_least(w, variants[set], most, depth);
+        best = n > best ? n : best;
+    }
+    return best;
+}
+
+static size_t texts_at_least(struct work *w, const struct slv_string_set *t, size_t most) {
+    const struct slv_box b = {.text = t->lang, .min_len = t->min, .max_len = t->max};
+    slv_lang set;
+    uint32_t lo, hi;
+    if (t->lang == SLV_LANG_ANY) return t->max ? most : 1;
+    if (t->max == SLV_LANG_INF && slv_lang_is_repeat(w->c->p, t->lang, &set, &lo, &hi) &&
+        hi == SLV_LANG_INF)
+        return most;
+    const bool bounded = t->min > 0 || t->max != SLV_LANG_INF;
+    return slv_lang_count(w->c->p, bounded ? slv_box_text(w->c, &b) : t->lang, most);
+}
+
+static size_t items_at_least(struct work *w, const struct slv_items *a, size_t most,
+                             unsigned depth) {
+    size_t n = 1;
+    for (uint32_t i = 0; i < a->min && i < a->n_positions && !a->unique; i++)
+        n = product(n, best_of(w, item_spec(a, i), most, depth), most);
+    if (a->min == 0 && a->max > 0 && !a->credits)
+        n = sum(n, best_of(w, item_spec(a, 0), most, depth), most);
+    return n;
+}
+
+static size_t members_at_least(struct work *w, const struct slv_members *m, size_t most,
+                               unsigned depth) {
+    size_t n = 1, more_ways = 1;
+    for (uint32_t i = 0; i < m->n_families && m->simple; i++)
+        if (m->families[i].count == SLV_COUNT_INF) return most;
+    for (uint32_t i = 0; i < m->n && m->simple; i++) {
+        const size_t k = best_of(w, m->v[i].spec, most, depth);
+        if (m->v[i].required) n = product(n, k, most);
+        else more_ways = sum(more_ways, k, most);
+    }
+    return product(n, more_ways, most);
+}
+
+static size_t greater(size_t a, size_t b) { return a > b ? a : b; }
+
+/* How many values of a spec there are at least, counted up to most: those of different types together, of
+ * alternatives of one type the most. */
+static size_t at_least(struct work *w, slv_spec s, size_t most, unsigned depth) {
+    const struct slv_shape *x = &w->s->shapes[s];
+    size_t n = (size_t)__builtin_popcount(x->types & (SLV_T_NULL | SLV_T_FALSE | SLV_T_TRUE));
+    size_t texts = 0, arrays = 0, objects = 0;
+    if (depth == COUNT_DEPTH) return x->types ? 1 : 0;
+    for (uint32_t i = 0; i < x->n_texts; i++)
+        texts = greater(texts, texts_at_least(w, &x->texts[i], most));
+    for (uint32_t i = 0; i < x->n_arrays; i++)
+        arrays = greater(arrays, items_at_least(w, x->arrays[i], most, depth + 1));
+    for (uint32_t i = 0; i < x->n_objects; i++)
+        objects = greater(objects, members_at_least(w, x->objects[i], most, depth + 1));
+    n = sum(n, slv_numbers_count(x->numbers, most), most);
+    return sum(sum(n, texts, most), sum(arrays, objects, most), most);
+}
+
+/* Items that must differ: there are enough of them at each place that must be taken. */
+static bool enough(struct work *w, const struct slv_items *a) {
+    for (uint32_t i = 0; i < a->min; i++) {
+        const size_t wanted = i < a->n_positions - 1 ? i + 1u : a->min;
+        if (best_of(w, item_spec(a, i), wanted, 0) < wanted) return false;
+        if (i >= a->n_positions - 1) break;
+    }
+    for (unsigned k = 0; k < SLV_MAX_CREDITS && a->credits >> k & 1; k++) {
+        const slv_spec s = item_spec(a, a->n_positions)[1u << k];
+        const uint32_t wanted = a->contains[k].min;
+        if (wanted > 1 && (s == SLV_SPEC_NONE || at_least(w, s, wanted, 0) < wanted)) return false;
+    }
+    return true;
+}
+
+static void check_unique(struct work *w) {
+    for (size_t i = 0; i < w->r.n && !w->c->rc; i++) {
+        const struct slv_shape *x = &w->s->shapes[w->r.queue[i]];
+        for (uint32_t k = 0; k < x->n_arrays; k++)
+            if (x->arrays[k]->unique && !enough(w, x->arrays[k]))
+                slv_refuse(w->c, SLV_E_UNSUPPORTED, 0, NULL,
+                           "\"uniqueItems\": there may not be enough different items");
+    }
+}
+
 static bool has_key(const json_t *j, const char *key) {
     const char *k;
     json_t *x;
@@ -711,6 +812,7 @@ static int compile(struct slv_schema *s, const char *text, size_t n, struct slv_
     if (!w.alive) slv_refuse(c, SLV_E_NOMEM, 0, NULL, "out of memory");
     if (!c->rc) find_alive(&w);
     if (!c->rc) finish_all(&w);
+    if (!c->rc) check_unique(&w);
     slv_mem_free(w.r.queue);
     slv_mem_free(w.r.seen);
     slv_mem_free(w.shapes);
