@@ -380,18 +380,19 @@ static bool fits_64(const char *s, size_t n) {
  * one is not exactly that, or out of memory. */
 static bool as_doubles(const char *s, size_t n, struct slv_buf *out) {
     for (size_t i = 0; i < n;) {
+        const bool number = s[i] == '-' || (s[i] >= '0' && s[i] <= '9');
+        bool whole = number;
         size_t end = i + 1;
         if (s[i] == '"') {
             while (end < n && s[end] != '"')
                 end += s[end] == '\\' ? 2 : 1;
             end = end < n ? end + 1 : n;
-        } else if (s[i] == '-' || (s[i] >= '0' && s[i] <= '9')) {
-            while (end < n && s[end] && strchr("0123456789.eE+-", s[end]))
-                end++;
+        } else if (number) {
+            for (; end < n && s[end] && strchr("0123456789.eE+-", s[end]); end++)
+                whole = whole && s[end] >= '0' && s[end] <= '9';
         }
         (void)slv_buf_add(out, s + i, end - i);
-        const bool number = s[i] == '-' || (s[i] >= '0' && s[i] <= '9');
-        if (number && strspn(s + i, "-0123456789") >= end - i && !fits_64(s + i, end - i)) {
+        if (whole && !fits_64(s + i, end - i)) {
             if (!shortest_double(s + i, end - i)) return false;
             (void)slv_buf_adds(out, ".0");
         }
