@@ -55,6 +55,12 @@ bench-peers: all
 	@tools/deps.sh peers
 	@bench/peers/run.sh $(BUILD)/selvage "$(PEERS_DIR)" "$(SIZES)" "$(MIXES)" $(PEERS)
 
+# Masks beside llguidance and xgrammar (PyPI), over a file of schemas with instances:
+#   make bench-masks SCHEMAS=FILE.jsonl[.zst] [PEERS="--count 200 --peers llguidance"]
+bench-masks: all
+	@tools/deps.sh peers
+	@bench/peers/masks.sh $(BUILD)/selvage "$(PEERS_DIR)" "$(SCHEMAS)" $(PEERS)
+
 fmt:
 	@tools/deps.sh lint
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
@@ -69,4 +75,4 @@ install: all
 clean:
 	@rm -rf build build-debug build-fuzz build-arm
 
-.PHONY: all deps run test test-full debug bench bench-peers fmt lint install clean
+.PHONY: all deps run test test-full debug bench bench-peers bench-masks fmt lint install clean

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Masks beside llguidance and xgrammar: masks.py SELVAGE MODEL.gguf SCHEMAS.jsonl [--count N]
+"""Masks beside llguidance and xgrammar: masks.py SELVAGE MODEL.gguf SCHEMAS.jsonl [--count N] [--peers A,B]
 
 Each line of SCHEMAS is {"schema":.., "tests":[{"data":.., "valid":..}]}. For each engine: schemas that it
 refuses, those with all instances right, valid ones refused, invalid ones accepted; microseconds of
@@ -68,9 +68,7 @@ class Llguidance:
         import llguidance
         self.m = llguidance
         self.name += " " + llguidance.get_version()
-        path = "/tmp/selvage-masks-tokenizer.json"
-        tok.save(path)
-        self.tok = llguidance.LLTokenizer(path, eos_token=eos)
+        self.tok = llguidance.LLTokenizer(tok.to_str(), eos_token=eos)
         self.options = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
 
     def compile(self, schema):
