@@ -57,6 +57,7 @@ struct checked {
     bool *results;
     size_t n;
     double compile_us;
+    size_t longest; /* bytes of an answer; SIZE_MAX: no bound */
     struct mask_times masks;
 };
 
@@ -131,6 +132,7 @@ static int check(const struct run *r, const char *text, size_t n, const json_t *
     c->compile_us = us_since(t0);
     c->supported = rc == 0;
     if (rc) return rc == SLV_E_NOMEM ? slv_err_set(err, rc, "out of memory") : 0;
+    c->longest = slv_schema_longest(s);
     c->n = json_array_size(instances);
     c->results = slv_mem_calloc(c->n ? c->n : 1, sizeof *c->results);
     rc = c->results ? slv_matcher_open(s, SLV_MATCH_READ, &m) : SLV_E_NOMEM;
@@ -162,6 +164,7 @@ static int print_json(const struct checked *c, struct slv_err *err) {
     for (size_t i = 0; i < c->n; i++)
         slv_json_bool(&j, NULL, c->results[i]);
     slv_json_array_end(&j);
+    if (c->supported && c->longest < SIZE_MAX) slv_json_uint(&j, "longest_bytes", c->longest);
     slv_json_double(&j, "compile_us", c->compile_us);
     if (c->masks.n) {
         slv_json_uint(&j, "masks", c->masks.n);
@@ -187,7 +190,9 @@ static void print_text(const struct checked *c) {
         slv_out_puts("\n");
         return;
     }
-    slv_out_printf("supported, compiled in %.0f us\n", c->compile_us);
+    slv_out_printf("supported, compiled in %.0f us", c->compile_us);
+    if (c->longest < SIZE_MAX) slv_out_printf(", an answer has at most %zu bytes", c->longest);
+    slv_out_puts("\n");
     for (size_t i = 0; i < c->n; i++)
         slv_out_printf("instance %zu: %s\n", i + 1, c->results[i] ? "accepted" : "refused");
     if (c->masks.n)

@@ -353,6 +353,36 @@ static void test_no_value(void **state) {
     }
 }
 
+/* A bound on an answer's length is one, and there is none where there is none. */
+static void test_longest(void **state) {
+    static const struct {
+        const char *schema;
+        size_t longest;
+    } rows[] = {
+        {"{\"type\":\"boolean\"}", 5},
+        {"{\"type\":\"integer\",\"minimum\":-5,\"maximum\":120}", 4},
+        {"{\"type\":\"string\",\"maxLength\":3}", 20},
+        {"{\"enum\":[\"a\",null]}", 8},
+        {"{\"type\":\"array\",\"items\":{\"const\":true},\"maxItems\":3}", 17},
+        {"{\"properties\":{\"a\":{\"type\":\"null\"}},\"additionalProperties\":false,\"type\":"
+         "\"object\"}",
+         11},
+        {"{\"type\":\"string\"}", SIZE_MAX},
+        {"{\"type\":\"object\"}", SIZE_MAX},
+        {"{\"$ref\":\"#/$defs/a\",\"$defs\":{\"a\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/"
+         "$defs/a\"},"
+         "\"maxItems\":1}}}",
+         SIZE_MAX},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct slv_schema *s = schema_of(rows[i].schema);
+        if (slv_schema_longest(s) != rows[i].longest)
+            fail_msg("%s: %zu", rows[i].schema, slv_schema_longest(s));
+        slv_schema_close(s);
+    }
+}
+
 /* --- masks ------------------------------------------------------------------------------------- */
 
 static struct slv_gguf *vocab_file;
@@ -610,8 +640,8 @@ int main(void) {
         cmocka_unit_test(test_languages), cmocka_unit_test(test_decimals),
         cmocka_unit_test(test_numbers),   cmocka_unit_test(test_values),
         cmocka_unit_test(test_refused),   cmocka_unit_test(test_no_value),
-        cmocka_unit_test(test_masks),     cmocka_unit_test(test_forced),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_longest),   cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_forced),    cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, open_vocabulary, close_vocabulary);
 }

@@ -15,11 +15,6 @@
 #define BOUNDLESS_STATES 64u
 #define MAX_COUNT 65536u
 
-/* A record of one box, before it is known what is alive. Specs by position or member, all variants. */
-struct draft_items {
-    struct slv_items a;
-};
-
 struct reached {
     slv_spec *queue;
     size_t n, cap;
@@ -34,6 +29,7 @@ struct work {
     struct slv_shape *shapes; /* by spec: all alternatives, dead or not */
     size_t n_shapes;
     bool *alive;
+    struct slv_shape *finished; /* the schema's */
 };
 
 /* --- pass 1: records ---------------------------------------------------------------------------- */
@@ -113,6 +109,7 @@ struct members_draft {
     size_t n_families, cap_families;
 };
 
+/* One listed name; one that no value fits is kept, so that it is not a free one. */
 static void draft_member(struct work *w, struct members_draft *d, const struct slv_object *o,
                          struct slv_name_def name, slv_spec spec, bool required) {
     static const slv_spec any[SLV_MAX_CREDITS];
@@ -120,7 +117,6 @@ static void draft_member(struct work *w, struct members_draft *d, const struct s
     struct slv_member m = {.required = required, .order = (uint32_t)d->n};
     for (uint32_t k = 0; k < o->n_wants; k++)
         yes[k] = o->wants[k].spec;
-    if (spec == SLV_SPEC_NONE && !required) spec = SLV_SPEC_NONE; /* kept: the name is not free */
     m.credits = (uint8_t)wants_of(w->c, o, name.s, name.n);
     m.spec = variants(w, spec, m.credits, yes, any);
     if (!m.spec || !key_text(w->c, name.s, name.n, &m)) return;
@@ -682,8 +678,99 @@ static void finish_all(struct work *w) {
         finish_shape(w, &w->shapes[w->r.queue[i]]);
         v[w->r.queue[i]] = w->shapes[w->r.queue[i]];
     }
+    w->finished = v;
     w->s->shapes = v;
     w->s->n_shapes = w->c->n_specs;
+}
+
+/* --- the longest value -------------------------------------------------------------------------- */
+
+#define ENDLESS SIZE_MAX
+#define CHARACTER_BYTES 6 /* \\u00xx */
+
+static size_t add_up(size_t a, size_t b) { return a > ENDLESS - b ? ENDLESS : a + b; }
+
+static size_t multiply(size_t a, size_t b) {
+    size_t r;
+    return !a || !b ? 0 : __builtin_mul_overflow(a, b, &r) ? ENDLESS : r;
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+struct longest {
+    struct slv_schema *s;
+    struct slv_shape *v; /* of s, by spec */
+    uint8_t *state;      /* 0, 1: being measured, 2: known */
+    unsigned depth;
+};
+
+static size_t longest(struct longest *l, slv_spec s);
+
+static size_t longest_of(struct longest *l, const slv_spec *variants) {
+    size_t r = 0;
+    for (unsigned set = 0; set < SLV_VARIANTS; set++)
+        if (variants[set] != SLV_SPEC_NONE) r = larger(r, longest(l, variants[set]));
+    return r;
+}
+
+static size_t longest_text(struct slv_langs *p, const struct slv_string_set *t) {
+    const uint32_t by_lang = slv_lang_lengths(p, t->lang).max;
+    const uint32_t n = by_lang < t->max ? by_lang : t->max;
+    return n == SLV_LANG_INF ? ENDLESS : multiply(n, CHARACTER_BYTES) + 2;
+}
+
+static size_t longest_array(struct longest *l, const struct slv_items *a) {
+    size_t r = 2;
+    for (uint32_t i = 0; i < a->n_positions && i < a->max && r != ENDLESS; i++) {
+        const size_t item = longest_of(l, item_spec(a, i));
+        const bool last = i == a->n_positions - 1;
+        const size_t times = !last ? 1 : a->max == SLV_COUNT_INF ? ENDLESS : a->max - i;
+        r = add_up(r, item ? multiply(add_up(item, 1), times) : 0);
+    }
+    return r;
+}
+
+static size_t longest_object(struct longest *l, const struct slv_members *m) {
+    size_t r = 2;
+    for (uint32_t i = 0; i < m->n && r != ENDLESS; i++) {
+        const size_t value = longest_of(l, m->v[i].spec);
+        if (value) r = add_up(r, add_up(value, m->v[i].n + 1));
+    }
+    for (uint32_t i = 0; i < m->n_families && r != ENDLESS; i++) {
+        const struct slv_string_set key = {m->families[i].names, 0, SLV_LANG_INF};
+        const size_t one =
+            add_up(longest_text(l->s->c.p, &key), longest_of(l, m->families[i].spec));
+        const uint32_t n = m->families[i].count < m->max ? m->families[i].count : m->max;
+        r = add_up(r, n == SLV_COUNT_INF ? ENDLESS : multiply(n, add_up(one, 2)));
+    }
+    return r;
+}
+
+/* Bytes of the longest value of a spec; one that comes back to itself has none. */
+static size_t longest(struct longest *l, slv_spec s) {
+    struct slv_shape *x = &l->v[s];
+    if (l->state[s] == 2) return x->longest;
+    if (l->state[s] == 1 || l->depth == SLV_SCHEMA_MAX_DEPTH) return ENDLESS;
+    l->state[s] = 1;
+    l->depth++;
+    size_t r = x->types & SLV_T_FALSE ? 5 : x->types & (SLV_T_NULL | SLV_T_TRUE) ? 4 : 0;
+    if (x->types & SLV_T_NUMBER) r = larger(r, slv_numbers_longest(x->numbers));
+    for (uint32_t i = 0; i < x->n_texts; i++)
+        r = larger(r, longest_text(l->s->c.p, &x->texts[i]));
+    for (uint32_t i = 0; i < x->n_arrays && r != ENDLESS; i++)
+        r = larger(r, longest_array(l, x->arrays[i]));
+    for (uint32_t i = 0; i < x->n_objects && r != ENDLESS; i++)
+        r = larger(r, longest_object(l, x->objects[i]));
+    l->depth--;
+    l->state[s] = 2;
+    return x->longest = r;
+}
+
+static void measure(struct work *w, struct slv_shape *v) {
+    struct longest l = {w->s, v, slv_mem_calloc(w->c->n_specs, 1), 0};
+    if (!l.state) slv_refuse(w->c, SLV_E_NOMEM, 0, NULL, "out of memory");
+    else (void)longest(&l, w->s->root);
+    slv_mem_free(l.state);
 }
 
 /* --- enough different items --------------------------------------------------------------------- */
@@ -812,6 +899,7 @@ static int compile(struct slv_schema *s, const char *text, size_t n, struct slv_
     if (!w.alive) slv_refuse(c, SLV_E_NOMEM, 0, NULL, "out of memory");
     if (!c->rc) find_alive(&w);
     if (!c->rc) finish_all(&w);
+    if (!c->rc) measure(&w, w.finished);
     if (!c->rc) check_unique(&w);
     slv_mem_free(w.r.queue);
     slv_mem_free(w.r.seen);
@@ -859,3 +947,5 @@ void slv_schema_close(struct slv_schema *s) {
 }
 
 bool slv_schema_has_values(const struct slv_schema *s) { return s->shapes[s->root].types != 0; }
+
+size_t slv_schema_longest(const struct slv_schema *s) { return s->shapes[s->root].longest; }

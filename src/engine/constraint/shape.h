@@ -106,6 +106,8 @@ int slv_schema_open(const char *text, size_t n, const struct slv_schema_options 
 void slv_schema_close(struct slv_schema *s);
 /* Whether any value meets it. */
 bool slv_schema_has_values(const struct slv_schema *s);
+/* A bound on the bytes of a value as it is written (and so on its tokens); SIZE_MAX: there is none. */
+size_t slv_schema_longest(const struct slv_schema *s);
 
 /* How far an object has come. */
 struct slv_object_state {
