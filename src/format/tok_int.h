@@ -67,6 +67,7 @@ struct slv_tokenizer {
     bool add_space;    /* SentencePiece: a space goes before the text */
     bool merge_spaces; /* unigram: runs of spaces are one */
     bool lowercase, strip_accents;
+    bool nfc; /* BPE: text is composed first (Unicode's form C) */
 
     struct slv_trie special; /* control, unknown and user-defined tokens, as they are written */
     struct slv_trie user;    /* the user-defined ones alone */
