@@ -89,7 +89,6 @@ static int next_line(struct embed *r, bool *ret_more, struct slv_err *err) {
     if (got == SLV_LINES_LONG)
         return slv_err_set(err, SLV_E_LIMIT, "standard input: line %llu: more than %zu bytes",
                            (unsigned long long)r->lines.number, LINE_MAX);
-    if (*ret_more && n && line[n - 1] == '\r') n--;
     return *ret_more ? add_text(r, line, n, err) : 0;
 }
 

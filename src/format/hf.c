@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define META_MAX ((size_t)512 << 20)
 #define PATH_MAX_BYTES 65536u
@@ -351,9 +352,14 @@ static int open_tensors(const struct hf *f, struct slv_safetensors *s) {
     int rc = slv_buf_addf(&path, "%s/%s", f->folder, one);
     if (rc) slv_err_set(f->err, rc, "%s", slv_strerror(rc));
     else rc = slv_safetensors_open(s, path.data, f->err);
+    slv_buf_clear(&path);
+    if (rc != SLV_E_NOENT) {
+        slv_buf_fini(&path);
+        return rc;
+    }
+    const bool there = !slv_buf_addf(&path, "%s/%s", f->folder, index) && !access(path.data, F_OK);
     slv_buf_fini(&path);
-    if (rc == SLV_E_NOENT) rc = slv_safetensors_open_index(s, f->folder, index, f->err);
-    if (rc != SLV_E_NOENT) return rc;
+    if (there) return slv_safetensors_open_index(s, f->folder, index, f->err);
     return slv_err_set(f->err, rc, "%s: a folder without %s or %s", f->folder, one, index);
 }
 
