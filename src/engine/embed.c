@@ -182,12 +182,15 @@ void slv_embedder_cancel(struct slv_embedder *e) {
 
 /* --- tokens ----------------------------------------------------------------------------------- */
 
-/* The second part of a pair, with the token that ends it. */
+/* The second part of a pair, with the tokens that part the two and the one that ends it. */
 static int add_second(struct slv_embedder *e, const struct slv_embed_text *t, unsigned flags,
                       struct slv_err *err) {
     const int32_t after = slv_tokenizer_after(e->m->tokenizer);
     if (after < 0) return slv_err_set(err, SLV_E_USAGE, "the model takes no pairs");
-    int rc = slv_tokenize(e->m->tokenizer, t->second, t->second_n, flags, &e->ids);
+    int rc = 0;
+    for (uint32_t i = 1; i < slv_tokenizer_between(e->m->tokenizer) && !rc; i++)
+        rc = slv_ids_add(&e->ids, after);
+    if (!rc) rc = slv_tokenize(e->m->tokenizer, t->second, t->second_n, flags, &e->ids);
     if (!rc) rc = slv_ids_add(&e->ids, after);
     return rc ? slv_err_set(err, rc, "%s", slv_strerror(rc)) : 0;
 }

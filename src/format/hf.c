@@ -109,6 +109,18 @@ static int put_u32(struct hf *f, const struct hf_key *k, struct slv_json_val v, 
     return 0;
 }
 
+static int put_places(struct hf *f, const struct hf_key *k, struct slv_json_val v,
+                      const char *key) {
+    int64_t all, pad = 1;
+    const struct slv_json_val at = slv_json_get(hf_root(f, HF_CONFIG), "pad_token_id");
+    if (slv_json_kind(at) == SLV_JSON_NUMBER && !slv_json_get_i64(at, &pad)) pad = -1;
+    if (!slv_json_get_i64(v, &all) || all > UINT32_MAX || pad < 0 || pad + 1 >= all)
+        return wrong(f, k->json, "a number of positions, more than those before the first token");
+    f->places = (uint32_t)pad + 1;
+    slv_gguf_put_u32(&f->meta, key, (uint32_t)(all - pad - 1));
+    return 0;
+}
+
 static int put_f32(struct hf *f, const struct hf_key *k, struct slv_json_val v, const char *key) {
     double x = k->value ? strtod(k->value, NULL) : 0.0;
     if (slv_json_kind(v) != SLV_JSON_NONE && (!slv_json_get_f64(v, &x) || fabs(x) > 1e30))
@@ -137,6 +149,8 @@ static int put_key(struct hf *f, const struct hf_key *k) {
     switch ((enum hf_kind)k->kind) {
     case HF_U32:
         return put_u32(f, k, v, key);
+    case HF_PLACES:
+        return put_places(f, k, v, key);
     case HF_F32:
         return put_f32(f, k, v, key);
     case HF_STR:
@@ -384,6 +398,16 @@ static char *rename_to(const char *to, struct slv_str layer, struct slv_str rest
     return slv_arena_strndup(a, name, n);
 }
 
+/* Leaves out the first rows of the table of positions. */
+static void cut_places(const struct hf *f, struct slv_gguf_tensor *t) {
+    if (!f->places || !slv_str_is(t->name, "position_embd.weight") || t->ne[1] <= f->places) return;
+    const uint64_t bytes = t->bytes / t->ne[1] * f->places;
+    t->data = (const unsigned char *)t->data + bytes;
+    t->offset += bytes;
+    t->bytes -= bytes;
+    t->ne[1] -= f->places;
+}
+
 /* Gives a tensor its name; *ret_keep false: it is passed over. A name that no row knows stays, for
  * weights.c to refuse. */
 static int rename_tensor(const struct hf *f, struct slv_gguf_tensor *t, struct slv_arena *a,
@@ -398,6 +422,7 @@ static int rename_tensor(const struct hf *f, struct slv_gguf_tensor *t, struct s
     t->name.p = rename_to(row->to, layer, rest, a);
     if (!t->name.p) return slv_err_set(f->err, SLV_E_NOMEM, "out of memory");
     t->name.n = strlen(t->name.p);
+    cut_places(f, t);
     return 0;
 }
 

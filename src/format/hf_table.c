@@ -28,31 +28,56 @@ static const struct hf_key bert_keys[] = {
     MUST("is_decoder", "false"),
     END};
 
+/* What BERT and RoBERTa share. */
+#define BERT_NAMES                                                                                 \
+    {"embeddings.word_embeddings.weight", "token_embd.weight"},                                    \
+        {"embeddings.position_embeddings.weight", "position_embd.weight"},                         \
+        {"embeddings.token_type_embeddings.weight", "token_types.weight"},                         \
+        {"embeddings.LayerNorm.gamma", "token_embd_norm.weight"},                                  \
+        {"embeddings.LayerNorm.beta", "token_embd_norm.bias"},                                     \
+        {"embeddings.LayerNorm.*", "token_embd_norm.*"}, {"embeddings.position_ids", NULL},        \
+        {"encoder.layer.#.attention.self.query.*", "blk.#.attn_q.*"},                              \
+        {"encoder.layer.#.attention.self.key.*", "blk.#.attn_k.*"},                                \
+        {"encoder.layer.#.attention.self.value.*", "blk.#.attn_v.*"},                              \
+        {"encoder.layer.#.attention.output.dense.*", "blk.#.attn_output.*"},                       \
+        {"encoder.layer.#.attention.output.LayerNorm.gamma", "blk.#.attn_output_norm.weight"},     \
+        {"encoder.layer.#.attention.output.LayerNorm.beta", "blk.#.attn_output_norm.bias"},        \
+        {"encoder.layer.#.attention.output.LayerNorm.*", "blk.#.attn_output_norm.*"},              \
+        {"encoder.layer.#.intermediate.dense.*", "blk.#.ffn_up.*"},                                \
+        {"encoder.layer.#.output.dense.*", "blk.#.ffn_down.*"},                                    \
+        {"encoder.layer.#.output.LayerNorm.gamma", "blk.#.layer_output_norm.weight"},              \
+        {"encoder.layer.#.output.LayerNorm.beta", "blk.#.layer_output_norm.bias"}, {               \
+        "encoder.layer.#.output.LayerNorm.*", "blk.#.layer_output_norm.*"                          \
+    }
+
 static const struct hf_name bert_names[] = {
-    {"embeddings.word_embeddings.weight", "token_embd.weight"},
-    {"embeddings.position_embeddings.weight", "position_embd.weight"},
-    {"embeddings.token_type_embeddings.weight", "token_types.weight"},
-    {"embeddings.LayerNorm.gamma", "token_embd_norm.weight"},
-    {"embeddings.LayerNorm.beta", "token_embd_norm.bias"},
-    {"embeddings.LayerNorm.*", "token_embd_norm.*"},
-    {"embeddings.position_ids", NULL},
-    {"encoder.layer.#.attention.self.query.*", "blk.#.attn_q.*"},
-    {"encoder.layer.#.attention.self.key.*", "blk.#.attn_k.*"},
-    {"encoder.layer.#.attention.self.value.*", "blk.#.attn_v.*"},
-    {"encoder.layer.#.attention.output.dense.*", "blk.#.attn_output.*"},
-    {"encoder.layer.#.attention.output.LayerNorm.gamma", "blk.#.attn_output_norm.weight"},
-    {"encoder.layer.#.attention.output.LayerNorm.beta", "blk.#.attn_output_norm.bias"},
-    {"encoder.layer.#.attention.output.LayerNorm.*", "blk.#.attn_output_norm.*"},
-    {"encoder.layer.#.intermediate.dense.*", "blk.#.ffn_up.*"},
-    {"encoder.layer.#.output.dense.*", "blk.#.ffn_down.*"},
-    {"encoder.layer.#.output.LayerNorm.gamma", "blk.#.layer_output_norm.weight"},
-    {"encoder.layer.#.output.LayerNorm.beta", "blk.#.layer_output_norm.bias"},
-    {"encoder.layer.#.output.LayerNorm.*", "blk.#.layer_output_norm.*"},
+    BERT_NAMES,
     {"pooler.dense.*", "cls.*"},
     {"classifier.*", "cls.output.*"},
     {"cls.predictions.*", NULL}, /* what pre-training wanted */
     {"cls.seq_relationship.*", NULL},
     {NULL, NULL}};
+
+/* Positions are counted from the padding token's id on, and one more. */
+static const struct hf_key roberta_keys[] = {
+    U("hidden_size", "embedding_length"),
+    U("num_hidden_layers", "block_count"),
+    U("num_attention_heads", "attention.head_count"),
+    U("intermediate_size", "feed_forward_length"),
+    {"max_position_embeddings", "context_length", HF_PLACES, NULL},
+    U("vocab_size", "vocab_size"),
+    {"layer_norm_eps", "attention.layer_norm_epsilon", HF_F32, "1e-12"},
+    {"hidden_act", "activation", HF_STR, "gelu"},
+    MUST("position_embedding_type", "absolute"),
+    MUST("is_decoder", "false"),
+    END};
+
+static const struct hf_name roberta_names[] = {BERT_NAMES,
+                                               {"pooler.dense.*", NULL},
+                                               {"classifier.dense.*", "cls.*"},
+                                               {"classifier.out_proj.*", "cls.output.*"},
+                                               {"lm_head.*", NULL},
+                                               {NULL, NULL}};
 
 static const struct hf_key distilbert_keys[] = {
     U("dim", "embedding_length"),
@@ -169,6 +194,8 @@ static const struct hf_name llama_names[] = {
 static const struct hf_family families[] = {
     {"bert", "bert", bert_keys, bert_names, "bert.", false},
     {"distilbert", "bert", distilbert_keys, distilbert_names, "distilbert.", false},
+    {"roberta", "bert", roberta_keys, roberta_names, "roberta.", false},
+    {"xlm-roberta", "bert", roberta_keys, roberta_names, "roberta.", false},
     {"nomic_bert", "nomic-bert", nomic_keys, nomic_names, "bert.", false},
     {"llama", "llama", llama_keys, llama_names, NULL, true},
     {"mistral", "llama", mistral_keys, llama_names, NULL, true},

@@ -13,6 +13,8 @@
 #include <math.h>
 #include <string.h>
 
+#define MAX_BETWEEN 4u
+
 /* --- pieces ----------------------------------------------------------------------------------- */
 
 static int load_pieces(struct slv_tokenizer *t, const struct slv_gguf *g, struct slv_err *err) {
@@ -207,10 +209,14 @@ static int load_roles(struct slv_tokenizer *t, const struct slv_gguf *g, struct 
     t->strip_accents = t->lowercase;
     if (!rc) rc = read_flag(g, "tokenizer.ggml.normalizer.strip_accents", &t->strip_accents, err);
     if (!rc) rc = read_flag(g, "tokenizer.selvage.nfc", &t->nfc, err);
+    if (!rc) rc = read_flag(g, "tokenizer.selvage.any_space", &t->any_space, err);
     if (rc) return rc;
     if (t->model == SLV_TOK_WPM && t->unk < 0)
         return slv_err_set(err, SLV_E_FORMAT, "tokenizer.ggml.unknown_token_id is missing");
     if (t->model == SLV_TOK_WPM) t->add_bos = t->add_eos = true;
+    t->between = t->model == SLV_TOK_WPM ? 1 : 2;
+    if (slv_gguf_u32(g, "tokenizer.selvage.between", &t->between) && t->between > MAX_BETWEEN)
+        return slv_err_set(err, SLV_E_FORMAT, "tokenizer.selvage.between is %u", t->between);
     if (t->model == SLV_TOK_BPE) t->add_space = false;
     if (t->raw && t->pretok && t->pretok->flags & SLV_PRETOK_BOS) t->add_bos = true;
     return 0;

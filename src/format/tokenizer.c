@@ -296,6 +296,8 @@ int32_t slv_tokenizer_after(const struct slv_tokenizer *t) {
     return !t->add_eos ? -1 : t->model == SLV_TOK_WPM ? t->sep : t->eos;
 }
 
+uint32_t slv_tokenizer_between(const struct slv_tokenizer *t) { return t->between; }
+
 int32_t slv_tokenizer_bos(const struct slv_tokenizer *t) { return t->bos; }
 int32_t slv_tokenizer_eos(const struct slv_tokenizer *t) { return t->eos; }
 bool slv_tokenizer_adds_bos(const struct slv_tokenizer *t) { return t->add_bos && t->bos >= 0; }

@@ -167,8 +167,8 @@ static double cosine(const float *a, const float *b, size_t n) {
     return ab / sqrt(aa * bb);
 }
 
-static const char *const encoders[] = {"bert",      "bert-cls",   "bert-long",
-                                       "bert-rank", "distilbert", "nomic"};
+static const char *const encoders[] = {"bert",       "bert-cls", "bert-long",   "bert-rank",
+                                       "distilbert", "nomic",    "xlm-roberta", "roberta-rank"};
 #define ENCODERS (sizeof encoders / sizeof encoders[0])
 
 static void vectors_are_those_of_a_plain_pass(void **state) {

@@ -49,6 +49,9 @@ NAMES = {
 }
 
 
+NAMES["xlm-roberta"] = NAMES["bert"]
+
+
 class Encoder:
     def __init__(self, folder, tensors=None):
         """tensors: name -> array, where the folder's file is not to be read."""
@@ -58,7 +61,7 @@ class Encoder:
         if tensors is None:
             from safetensors.numpy import load_file
             tensors = load_file(self.folder / "model.safetensors")
-        prefix = {"distilbert": "distilbert."}.get(self.config["model_type"], "bert.")
+        prefix = {"distilbert": "distilbert.", "xlm-roberta": "roberta."}.get(self.config["model_type"], "bert.")
         self.t = {name.removeprefix(prefix): np.asarray(t, np.float64) for name, t in tensors.items()}
 
     def linear(self, name, x):
@@ -98,7 +101,8 @@ class Encoder:
         if self.names["types"] and self.names["types"] in self.t:
             x = x + self.t[self.names["types"]][types if types is not None else [0] * len(ids)]
         if self.names["places"]:
-            x = x + self.t[self.names["places"]][:len(ids)]
+            first = 2 if self.config["model_type"] == "xlm-roberta" else 0  # behind the padding token's
+            x = x + self.t[self.names["places"]][first:first + len(ids)]
         x = self.norm(self.names["norm"], x)
         for i in range(self.config[self.names["n_layer"]]):
             layer = self.names["layer"] % i
@@ -114,6 +118,8 @@ class Encoder:
     def embed(self, ids, pooling="mean", types=None, normalize=True):
         x = self.states(ids, types)
         if pooling == "rank":
+            if "classifier.dense.weight" in self.t:
+                return self.linear("classifier.out_proj", np.tanh(self.linear("classifier.dense", x[0])))
             return self.linear("classifier", np.tanh(self.linear("pooler.dense", x[0])))
         x = {"mean": x.mean(0), "cls": x[0], "last": x[-1]}[pooling]
         return x / np.linalg.norm(x) if normalize else x

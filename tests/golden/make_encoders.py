@@ -4,6 +4,8 @@ texts, by encoder.py in double precision, and their tokens, by Hugging Face's to
 
 usage: make_encoders.py MODEL_FOLDER DATA_FOLDER        (needs numpy, safetensors, tokenizers)
 
+tokens.json: {"TOKENIZER": [{"text": .., "ids": [..]}, ..], ..}
+
 {"CASE": [{"text": .., "second": .. or null, "ids": [..], "vector": [..]}, ..], ..}; vectors are as
 long as they come.
 """
@@ -40,15 +42,16 @@ def tensors(folder):
 
 def main(models, data):
     out = {}
-    # distilbert's folder has no tokenizer.json: all of them have the same words
-    tok = Tokenizer.from_file(os.path.join(models, "bert", "tokenizer.json"))
     for c in tiny_folders.CASES:
         folder = os.path.join(models, c["name"])
         model = encoder.Encoder(folder, tensors(folder))
+        # distilbert's folder has no tokenizer.json, but the words of the others
+        words = os.path.join(models, "xlm-roberta" if c.get("tokens") else "bert", "tokenizer.json")
+        tok = Tokenizer.from_file(words)
         texts = [(t, None) for t in tiny_folders.TEXTS]
         if c["ctx"] > 600:
             texts.append((" ".join(tiny_folders.WORDS[:8]) * 70, None))
-        if c["type"] == "bert":
+        if c["type"] in ("bert", "xlm-roberta"):
             texts += tiny_folders.PAIRS
         rows = []
         for text, second in texts:
@@ -60,6 +63,13 @@ def main(models, data):
         print(c["name"], len(rows), "texts, the longest of", max(len(r["ids"]) for r in rows), "tokens")
         out[c["name"]] = rows
     os.makedirs(data, exist_ok=True)
+    rows = {}
+    for name, t in tiny_folders.tokenizers():
+        tok = Tokenizer.from_str(json.dumps(t))
+        rows[name] = [{"text": text, "ids": tok.encode(text).ids} for text in tiny_folders.TEXTS + tiny_folders.MORE_TEXTS]
+    with open(os.path.join(data, "tokens.json"), "w") as f:
+        f.write("{" + ",\n".join(json.dumps(name) + ": [\n" + ",\n".join(json.dumps(r) for r in part) + "]"
+                                 for name, part in rows.items()) + "}\n")
     with open(os.path.join(data, "goldens.json"), "w") as f:
         f.write("{" + ",\n".join(json.dumps(name) + ": [\n" + ",\n".join(json.dumps(r) for r in rows) + "]"
                                  for name, rows in out.items()) + "}\n")

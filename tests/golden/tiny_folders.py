@@ -39,6 +39,8 @@ TEXTS = [
     "the cat sat on the mat and the dog ran " * 6,
     "\U0001f600 the \u0434\u043e\u043c",
 ]
+MORE_TEXTS = ["e\u0301a\u0300 cafe\u0301 \u1112\u1161\u11ab", "12345 6,789.0 v2", "it's I'LL we've'd", "  two  spaces ",
+              "a\n\n b\r\nc\n", "<s> the </s> <|im_start|>the<|endoftext|> <mask> x", "tttthe theein", "\u00e9\u00e8 \U0001f600"]
 PAIRS = [("the cat?", "the cat sat on the mat."), ("the cat?", "dog"), ("", "ran"), ("ran " * 9, "")]
 
 
@@ -59,6 +61,35 @@ def tokenizer(c):
                       "max_input_chars_per_word": 100, "vocab": {t: i for i, t in enumerate(PIECES)}}}
 
 
+WORDS_UNIGRAM = ["the", "cat", "sat", "on", "mat", "and", "dog", "ran", "\u65e5\u672c"]
+
+
+def unigram():
+    """As XLM-RoBERTa's, without a table of characters."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces = [[t, 0.0] for t in special] + [["\u2581", -3.0]]
+    pieces += [["\u2581" + w, -4.0 - i / 8] for i, w in enumerate(WORDS_UNIGRAM)]
+    pieces += [[c, -6.0 - i / 16] for i, c in enumerate(LETTERS)] + [["in", -5.0], ["er", -5.5], ["ing", -5.25]]
+    pieces += [["<mask>", 0.0]]
+    added = [{"id": i, "content": t, "single_word": False, "lstrip": t == "<mask>", "rstrip": False,
+              "normalized": False, "special": True} for i, (t, _) in enumerate(pieces) if t in special + ["<mask>"]]
+
+    def put(*parts):
+        return [{"Sequence" if p in "AB" else "SpecialToken": {"id": p, "type_id": 0}} for p in parts]
+
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added,
+            "normalizer": {"type": "Sequence", "normalizers": [
+                {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}]},
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+                {"type": "WhitespaceSplit"}, {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always",
+                                              "split": True}]},
+            "post_processor": {"type": "TemplateProcessing", "single": put("<s>", "A", "</s>"),
+                               "pair": put("<s>", "A", "</s>", "</s>", "B", "</s>"), "special_tokens": {
+                t: {"id": t, "ids": [special.index(t)], "tokens": [t]} for t in ("<s>", "</s>")}},
+            "decoder": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True},
+            "model": {"type": "Unigram", "unk_id": 3, "vocab": pieces, "byte_fallback": False}}
+
+
 # --- encoders -----------------------------------------------------------------------------------
 
 # vocab: more than there are pieces, as where a checkpoint was padded
@@ -73,18 +104,24 @@ CASES = [
      "vocab": len(PIECES), "labels": 3, "prefix": "bert."},
     {"name": "distilbert", "type": "distilbert", "layers": 2, "heads": 4, "embd": 52, "ff": 40, "ctx": 64,
      "pool": "mean", "vocab": len(PIECES), "lines": True, "prefix": "distilbert."},
+    {"name": "xlm-roberta", "type": "xlm-roberta", "layers": 2, "heads": 2, "embd": 32, "ff": 48, "ctx": 64,
+     "pool": "mean", "prefix": "roberta.", "tokens": "unigram"},
+    {"name": "roberta-rank", "type": "xlm-roberta", "layers": 1, "heads": 2, "embd": 32, "ff": 32, "ctx": 80,
+     "pool": "rank", "labels": 1, "prefix": "roberta.", "tokens": "unigram"},
     {"name": "nomic", "type": "nomic_bert", "layers": 2, "heads": 2, "embd": 64, "ff": 96, "ctx": 2048, "pool": "mean",
      "vocab": len(PIECES) + 1, "dtype": "BF16"},
 ]
 
 
 def config(c):
-    if c["type"] == "bert":
-        kind = "BertForSequenceClassification" if c["pool"] == "rank" else "BertModel"
-        return {"architectures": [kind], "model_type": "bert", "hidden_size": c["embd"], "num_hidden_layers": c["layers"],
-                "num_attention_heads": c["heads"], "intermediate_size": c["ff"], "max_position_embeddings": c["ctx"],
-                "vocab_size": c["vocab"], "type_vocab_size": 2, "layer_norm_eps": 1e-12,
-                "hidden_act": c.get("act", "gelu"), "position_embedding_type": "absolute", "pad_token_id": 0}
+    if c["type"] in ("bert", "xlm-roberta"):
+        kind = "ForSequenceClassification" if c["pool"] == "rank" else "Model"
+        kind = ("Bert" if c["type"] == "bert" else "XLMRoberta") + kind
+        return {"architectures": [kind], "model_type": c["type"], "hidden_size": c["embd"], "num_hidden_layers": c["layers"],
+                "num_attention_heads": c["heads"], "intermediate_size": c["ff"], "max_position_embeddings": c["ctx"] + places(c),
+                "vocab_size": c["vocab"], "type_vocab_size": types(c), "layer_norm_eps": 1e-12,
+                "hidden_act": c.get("act", "gelu"), "position_embedding_type": "absolute",
+                "pad_token_id": 0 if c["type"] == "bert" else 1}
     if c["type"] == "distilbert":
         return {"architectures": ["DistilBertModel"], "model_type": "distilbert", "dim": c["embd"],
                 "n_layers": c["layers"], "n_heads": c["heads"], "hidden_dim": c["ff"],
@@ -95,6 +132,15 @@ def config(c):
             "parallel_block": False, "rotary_emb_fraction": 1.0, "rotary_emb_base": 1000, "rotary_emb_interleaved": False,
             "rotary_emb_scale_base": None, "rotary_scaling_factor": None, "causal": False, "use_rms_norm": False,
             "qkv_proj_bias": False}
+
+
+def places(c):
+    """Rows of positions before that of a text's first token."""
+    return 2 if c["type"] == "xlm-roberta" else 0
+
+
+def types(c):
+    return 1 if c["type"] == "xlm-roberta" else 2
 
 
 def matrix(ours, theirs, rows, cols, bias=True):
@@ -110,6 +156,7 @@ def norm(ours, theirs, n):
 
 
 LAYER = {
+    "xlm-roberta": None,
     "bert": ("encoder.layer.%d.", {"attn_q": "attention.self.query", "attn_k": "attention.self.key",
              "attn_v": "attention.self.value", "attn_output": "attention.output.dense",
              "attn_output_norm": "attention.output.LayerNorm", "ffn_up": "intermediate.dense",
@@ -121,6 +168,9 @@ LAYER = {
                    "attn_output_norm": "norm1", "ffn_up": "mlp.fc11", "ffn_gate": "mlp.fc12", "ffn_down": "mlp.fc2",
                    "layer_output_norm": "norm2"}),
 }
+
+
+LAYER["xlm-roberta"] = LAYER["bert"]
 
 
 def layer(c, i):
@@ -139,16 +189,19 @@ def tensors(c):
     embd = c["embd"]
     yield "token_embd.weight", "embeddings.word_embeddings.weight", (c["vocab"], embd), 0.0, 0.6
     if c["type"] != "nomic_bert":
-        yield "position_embd.weight", "embeddings.position_embeddings.weight", (c["ctx"], embd), 0.0, 0.4
+        yield "position_embd.weight", "embeddings.position_embeddings.weight", (c["ctx"] + places(c), embd), 0.0, 0.4
     if c["type"] != "distilbert":
-        yield "token_types.weight", "embeddings.token_type_embeddings.weight", (2, embd), 0.0, 0.4
+        yield "token_types.weight", "embeddings.token_type_embeddings.weight", (types(c), embd), 0.0, 0.4
     yield from norm("token_embd_norm", "emb_ln" if c["type"] == "nomic_bert" else "embeddings.LayerNorm", embd)
     for i in range(c["layers"]):
         yield from layer(c, i)
     if c["type"] == "bert":
         yield from matrix("cls", "pooler.dense", embd, embd)
-    if "labels" in c:
-        yield from matrix("cls.output", "classifier", c["labels"], embd)
+        if "labels" in c:
+            yield from matrix("cls.output", "classifier", c["labels"], embd)
+    elif "labels" in c:
+        yield from matrix("cls", "classifier.dense", embd, embd)
+        yield from matrix("cls.output", "classifier.out_proj", c["labels"], embd)
 
 
 def floats(c, name, shape, centre, spread):
@@ -205,7 +258,7 @@ def write_encoder(folder, c, items):
     if c.get("lines"):
         write(folder, "vocab.txt", ("\n".join(PIECES) + "\n").encode())
     else:
-        write(folder, "tokenizer.json", tokenizer(c))
+        write(folder, "tokenizer.json", unigram() if c.get("tokens") == "unigram" else tokenizer(c))
     if c["pool"] != "rank":
         write(folder, "modules.json", [{"idx": i, "name": str(i), "path": p, "type": f"sentence_transformers.models.{t}"}
                                        for i, (p, t) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling"),
@@ -220,6 +273,17 @@ def write_encoder(folder, c, items):
 
 
 def vocabulary(c):
+    if c.get("tokens") == "unigram":
+        pieces = unigram()["model"]["vocab"]
+        kinds = [3, 3, 3, 2] + [1] * (len(pieces) - 5) + [3]
+        return [g.kv("tokenizer.ggml.model", g.STR, "t5"), g.array("tokenizer.ggml.tokens", g.STR, [p for p, _ in pieces]),
+                g.array("tokenizer.ggml.token_type", g.I32, kinds),
+                g.array("tokenizer.ggml.scores", g.F32, [s for _, s in pieces]),
+                g.kv("tokenizer.ggml.bos_token_id", g.U32, 0), g.kv("tokenizer.ggml.eos_token_id", g.U32, 2),
+                g.kv("tokenizer.ggml.unknown_token_id", g.U32, 3), g.kv("tokenizer.ggml.add_bos_token", g.BOOL, True),
+                g.kv("tokenizer.ggml.add_eos_token", g.BOOL, True), g.kv("tokenizer.ggml.add_space_prefix", g.BOOL, True),
+                g.kv("tokenizer.ggml.remove_extra_whitespaces", g.BOOL, True),
+                g.kv("tokenizer.selvage.any_space", g.BOOL, True)]
     tokens = [p if i < len(SPECIAL) else p[2:] if p.startswith("##") else "\u2581" + p for i, p in enumerate(PIECES)]
     tokens += [f"[PAD{i}]" for i in range(len(tokens), c["vocab"])]
     types = [3] * len(SPECIAL) + [1] * (len(PIECES) - len(SPECIAL)) + [5] * (c["vocab"] - len(PIECES))
@@ -252,6 +316,7 @@ def q8_0(values):
 
 
 def encoder(folder, c):
+    c = {"vocab": len(unigram()["model"]["vocab"]), **c}
     kinds = {"F32": g.T_F32, "F16": g.T_F16, "BF16": 30}
     items, plain, quant = [], [], []
     for ours, theirs, shape, centre, spread in tensors(c):
@@ -259,6 +324,9 @@ def encoder(folder, c):
         raw, values = stored(floats(c, ours, shape, centre, spread), dtype)
         dims = list(reversed(shape))
         items.append((theirs, dtype, shape, raw))
+        if ours == "position_embd.weight":  # a GGUF file begins with the first token's
+            raw = raw[places(c) * len(raw) // shape[0]:]
+            dims[1] -= places(c)
         plain.append((ours, dims, kinds[dtype], raw))
         eighth = len(dims) == 2 and dims[0] % 32 == 0 and not ours.startswith(("token", "position", "cls"))
         quant.append((ours, dims, g.T_Q8_0, q8_0(values)) if eighth else (ours, dims, kinds[dtype], raw))
@@ -266,6 +334,55 @@ def encoder(folder, c):
     write(folder, f"{c['name']}.gguf", tm.pack(metadata(c), plain))
     if c["embd"] % 32 == 0 and c["ff"] % 32 == 0:
         write(folder, f"{c['name']}-q8.gguf", tm.pack(metadata(c), quant))
+
+
+# --- tokenizers ---------------------------------------------------------------------------------
+
+def sentence_piece():
+    """As Llama 2's: tiny_model.py's vocabulary, with the merges that its scores are made into."""
+    special = ["<unk>", "<s>", "</s>"]
+    pieces = ["\u2581t", "he", "\u2581the", "in", "\u2581a", "\u2581\u2581", "th", "\u2581", *"etaoinshrdlcumwfgy.T", "\u00e9"]
+    tokens = special + [f"<0x{b:02X}>" for b in range(256)] + pieces
+    merges = [[p[:i], p[i:]] for p in pieces for i in range(1, len(p)) if p[:i] in pieces and p[i:] in pieces]
+    added = [{"id": i, "content": t, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+              "special": True} for i, t in enumerate(special)]
+    template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+                                                         {"Sequence": {"id": "A", "type_id": 0}}],
+                "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}}
+    return {"version": "1.0", "added_tokens": added, "normalizer": {"type": "Sequence", "normalizers": [
+                {"type": "Prepend", "prepend": "\u2581"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]},
+            "pre_tokenizer": None, "post_processor": template, "decoder": None,
+            "model": {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None,
+                      "end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": True, "ignore_merges": False,
+                      "vocab": {t: i for i, t in enumerate(tokens)}, "merges": merges}}
+
+
+def tokenizers():
+    qwen = bpe({"arch": "qwen2"})
+    regex = ("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+             "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+")
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+    split = {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+    qwen.update(normalizer={"type": "NFC"}, pre_tokenizer={"type": "Sequence", "pretokenizers": [split, byte_level]})
+    llama3 = bpe({"arch": "llama"})
+    llama3["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
+        {**split, "pattern": {"Regex": regex.replace("|\\p{N}|", "|\\p{N}{1,3}|")}}, byte_level]}
+    llama3["model"]["ignore_merges"] = True
+    begin = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}},
+                                                      {"Sequence": {"id": "A", "type_id": 0}}], "pair": [
+        {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}], "special_tokens": {
+        "<|endoftext|>": {"id": "<|endoftext|>", "ids": [tm.N_VOCAB - 4], "tokens": ["<|endoftext|>"]}}}
+    llama3["post_processor"] = {"type": "Sequence", "processors": [byte_level, begin]}
+    smollm = bpe({"arch": "llama"})
+    smollm["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
+        {"type": "Digits", "individual_digits": True}, {**byte_level, "use_regex": True}]}
+    one = unigram()
+    one["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
+        {"type": "WhitespaceSplit"}, {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True}]}
+    yield from {"wordpiece": tokenizer({}), "unigram": one, "gpt2": bpe({"arch": "qwen2"}), "qwen2": qwen,
+                "llama3": llama3, "smollm": smollm, "llama2": sentence_piece()}.items()
 
 
 # --- decoders -----------------------------------------------------------------------------------
@@ -316,7 +433,7 @@ def bpe(c):
     return {"version": "1.0", "added_tokens": added, "normalizer": None,
             "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
             "post_processor": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False},
-            "decoder": {"type": "ByteLevel"},
+            "decoder": None,
             "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": "",
                       "end_of_word_suffix": "", "fuse_unk": False, "vocab": {t: i for i, t in enumerate(tokens)},
                       "merges": listed}}
@@ -354,6 +471,8 @@ def main():
     for c, kind in DECODERS:
         decoder(folder, c, kind)
         lines.append(f"decoder {c['name']}\n")
+    for name, t in tokenizers():
+        write(folder, f"tokenizers/{name}.json", t)
     write(folder, "manifest.txt", "".join(lines).encode())
     if len(sys.argv) == 3:
         open(sys.argv[2], "w").close()
