@@ -23,8 +23,6 @@ struct embed_opts {
     const char *query;
 };
 
-static const char *const pooling_names[] = {"model", "mean", "cls", "last", "rank"};
-
 static const struct slv_opt rows[] = {
     {"pooling", 0, SLV_OPT_CHOICE_AT(struct embed_opts, pooling), .arg = "HOW",
      .choices = "model|mean|cls|last|rank", .def = "model",
@@ -148,7 +146,7 @@ static int flush(struct embed *r, struct slv_err *err) {
 static void begin_json(struct embed *r) {
     slv_json_object(&r->json, NULL);
     slv_json_uint(&r->json, "dimensions", r->dim);
-    slv_json_str(&r->json, "pooling", pooling_names[slv_embedder_pooling(r->e)]);
+    slv_json_str(&r->json, "pooling", slv_cli_pooling_name(slv_embedder_pooling(r->e)));
     slv_json_array(&r->json, "embeddings");
 }
 
@@ -162,14 +160,19 @@ static void end_json(struct embed *r) {
 
 static void cancel(void *e) { slv_embedder_cancel(e); }
 
+/* Says what to do, and of which texts it is said. */
+static int too_long(const struct embed *r, struct slv_err *err) {
+    const struct slv_err why = *err;
+    if (!r->o->truncate)
+        slv_err_set(err, why.code, "%s: --truncate cuts texts that are too long", why.msg);
+    if (!r->n_all) return why.code;
+    return slv_err_prefix(err, why.code, "of the texts after the first %llu",
+                          (unsigned long long)r->n_all);
+}
+
 static int embed_texts(struct embed *r, struct slv_err *err) {
     int rc = slv_embed(r->e, r->texts, r->n, r->vectors, r->tokens, err);
-    if (rc == SLV_E_LIMIT) {
-        if (err && r->n_all)
-            slv_err_prefix(err, rc, "of the texts after the first %llu",
-                           (unsigned long long)r->n_all);
-        return rc;
-    }
+    if (rc == SLV_E_LIMIT) return too_long(r, err);
     for (size_t i = 0; i < r->n && !rc; i++)
         print_vector(r, i);
     r->n_all += r->n;

@@ -1,4 +1,4 @@
-/* hf_unigram.c: SentencePiece's unigram model as XLM-RoBERTa and the embedding models on it have it.
+/* hf_unigram.c: SentencePiece's unigram model, as XLM-RoBERTa and the models on it have it.
  * See hf_tok.c.
  *
  * The normalizer's table ("precompiled_charsmap") is base64 in tokenizer.json (RFC 4648). Words are

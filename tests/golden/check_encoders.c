@@ -1,4 +1,4 @@
-/* check_encoders.c: what a user would lose: that texts which mean the like stay near each other, and
+/* check_encoders.c: what a user would lose: that texts which mean the like stay near each other,
  * that an index made on one machine can be searched on another.
  *
  * tiny_folders.py makes small random encoders when the tests are built, as folders in Hugging Face
