@@ -98,10 +98,12 @@ static int put_scores(struct hf_vocab *w) {
     slv_gguf_put_arr(&w->f->meta, "tokenizer.ggml.scores", SLV_GGUF_F32, w->n);
     for (; slv_json_each(vocab, &it, NULL, &at); n++) {
         struct slv_json_iter in = {0};
-        struct slv_json_val x;
+        struct slv_json_val last = {NULL, 0};
         double score;
-        if (!slv_json_each(at, &in, NULL, &x) || !slv_json_each(at, &in, NULL, &x) ||
-            !slv_json_get_f64(x, &score) || score > 1e30 || score < -1e30)
+        while (slv_json_each(at, &in, NULL, &last)) {
+        }
+        if (slv_json_count(at) != 2 || !slv_json_get_f64(last, &score) || score > 1e30 ||
+            score < -1e30)
             return hf_vocab_bad(w, SLV_E_FORMAT, "a piece is not a string and a score");
         slv_gguf_put_elem_f32(&w->f->meta, (float)score);
     }

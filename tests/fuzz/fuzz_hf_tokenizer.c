@@ -1,5 +1,5 @@
-/* fuzz_hf_tokenizer.c: any bytes are a tokenizer.json that becomes a tokenizer, which cuts texts and
- * puts them together, or an error with a message; nothing else. */
+/* fuzz_hf_tokenizer.c: any bytes are a tokenizer.json that becomes a tokenizer, which cuts texts
+ * and puts them together, or an error with a message; nothing else. */
 #include "format/gguf_int.h"
 #include "format/hf_int.h"
 #include "format/tokenizer.h"

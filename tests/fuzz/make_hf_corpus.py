@@ -50,7 +50,10 @@ def tokenizers():
     template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|im_end|>"}}, {"Sequence": {"id": "A"}}]}
     yield "bpe-template", {**bpe, "model": {**bpe["model"], "merges": [m.split() for m in merges]},
                            "post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, template]}}
-    yield "unigram", {"model": {"type": "Unigram", "vocab": [["a", -1.0]]}}
+    yield "unigram", tf.unigram()
+    mapped = {**tf.unigram(), "normalizer": {"type": "Precompiled", "precompiled_charsmap": "CAAAAAAAAAAAAAAAAA=="}}
+    yield "unigram-mapped", mapped
+    yield "llama2", tf.sentence_piece()
 
 
 def main():
