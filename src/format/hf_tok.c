@@ -8,8 +8,8 @@
  * no "##" before one that does not. An id without a piece, up to the size the model says, is an
  * unused token "[PADid]". Some keys are this project's own, because GGUF has none for what they
  * say: tokenizer.selvage.strip (a byte a token: 1, white space before it belongs to it; 2, behind
- * it), tokenizer.selvage.nfc, tokenizer.selvage.any_space and tokenizer.selvage.between (tokens
- * between the two of a pair).
+ * it), .nfc, .any_space and .keep_last_space (tok_int.h), and .between (tokens between the two of a
+ * pair).
  *
  * Source: the files as tokenizers 0.20 writes them, its documentation, and BERT's vocab.txt.
  */

@@ -2,7 +2,8 @@
  * See hf_tok.c.
  *
  * The normalizer's table ("precompiled_charsmap") is base64 in tokenizer.json (RFC 4648). Words are
- * parted by white space, of which any amount counts as one space, and each begins with U+2581. */
+ * parted by white space (WhitespaceSplit) or by spaces alone, of which any number counts as one, and
+ * each begins with U+2581. */
 #include "format/hf_int.h"
 #include "format/tokenizer.h"
 
@@ -128,8 +129,9 @@ int hf_unigram(struct hf_vocab *w) {
     slv_gguf_put_u32(&w->f->meta, "tokenizer.ggml.unknown_token_id", (uint32_t)unk);
     slv_gguf_put_bool(&w->f->meta, "tokenizer.ggml.add_space_prefix", true);
     slv_gguf_put_bool(&w->f->meta, "tokenizer.ggml.remove_extra_whitespaces", true);
-    slv_gguf_put_bool(&w->f->meta, "tokenizer.selvage.any_space",
-                      hf_is_type(slv_json_get(w->root, "pre_tokenizer"), "Sequence"));
+    const bool parted = hf_is_type(slv_json_get(w->root, "pre_tokenizer"), "Sequence");
+    slv_gguf_put_bool(&w->f->meta, "tokenizer.selvage.any_space", parted);
+    slv_gguf_put_bool(&w->f->meta, "tokenizer.selvage.keep_last_space", !parted);
     hf_vocab_put(w, false);
     hf_vocab_put_roles(w);
     return put_scores(w);

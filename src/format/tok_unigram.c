@@ -114,6 +114,7 @@ static int normalize(struct slv_tok_work *w, const char *s, size_t n) {
             slv_buf_addc(&w->text, one.p[k]);
         }
     }
+    if (t->keep_last_space && !in_text) slv_buf_adds(&w->text, SLV_TOK_SPACE);
     w->text.max = max;
     return w->text.status;
 }

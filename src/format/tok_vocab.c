@@ -210,6 +210,7 @@ static int load_roles(struct slv_tokenizer *t, const struct slv_gguf *g, struct 
     if (!rc) rc = read_flag(g, "tokenizer.ggml.normalizer.strip_accents", &t->strip_accents, err);
     if (!rc) rc = read_flag(g, "tokenizer.selvage.nfc", &t->nfc, err);
     if (!rc) rc = read_flag(g, "tokenizer.selvage.any_space", &t->any_space, err);
+    if (!rc) rc = read_flag(g, "tokenizer.selvage.keep_last_space", &t->keep_last_space, err);
     if (rc) return rc;
     if (t->model == SLV_TOK_WPM && t->unk < 0)
         return slv_err_set(err, SLV_E_FORMAT, "tokenizer.ggml.unknown_token_id is missing");

@@ -40,7 +40,7 @@ TEXTS = [
     "\U0001f600 the \u0434\u043e\u043c",
 ]
 MORE_TEXTS = ["e\u0301a\u0300 cafe\u0301 \u1112\u1161\u11ab", "12345 6,789.0 v2", "it's I'LL we've'd", "  two  spaces ",
-              "a\n\n b\r\nc\n", "<s> the </s> <|im_start|>the<|endoftext|> <mask> x", "tttthe theein", "\u00e9\u00e8 \U0001f600"]
+              "a\n\n b\r\nc\n", " ", "the  ", "<s> the </s> <|im_start|>the<|endoftext|> <mask> x", "tttthe theein", "\u00e9\u00e8 \U0001f600"]
 PAIRS = [("the cat?", "the cat sat on the mat."), ("the cat?", "dog"), ("", "ran"), ("ran " * 9, "")]
 
 
@@ -381,7 +381,8 @@ def tokenizers():
     one = unigram()
     one["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
         {"type": "WhitespaceSplit"}, {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True}]}
-    yield from {"wordpiece": tokenizer({}), "unigram": one, "gpt2": bpe({"arch": "qwen2"}), "qwen2": qwen,
+    spaces = {**unigram(), "pre_tokenizer": one["pre_tokenizer"]["pretokenizers"][1]}
+    yield from {"wordpiece": tokenizer({}), "unigram": one, "unigram-spaces": spaces, "gpt2": bpe({"arch": "qwen2"}), "qwen2": qwen,
                 "llama3": llama3, "smollm": smollm, "llama2": sentence_piece()}.items()
 
 

@@ -130,7 +130,7 @@ static void tokens_are_those_of_hugging_face(void **state) {
         slv_tokenizer_close(t);
         slv_gguf_close(g);
     }
-    assert_int_equal(kinds, 7);
+    assert_int_equal(kinds, 8);
 }
 
 static void every_allocation_may_fail(void **state) {
