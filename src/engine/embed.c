@@ -10,7 +10,6 @@
 #define DEFAULT_CTX 2048u
 #define DEFAULT_BATCH 512u
 #define MAX_BATCH 8192u
-#define SLOTS 64u /* texts in one step */
 
 /* --- options ---------------------------------------------------------------------------------- */
 
@@ -54,14 +53,17 @@ static int fill(const struct slv_model *m, const struct slv_embedder_opts *in,
     return 0;
 }
 
+/* Texts in one step. Each takes a page of all layers, of which an encoder has but one. */
+static uint32_t slots(const struct slv_model *m) { return m->h.sees_all ? 64 : 16; }
+
 /* Rows of logits in a step: none, or a score for each text. */
-static uint32_t out_rows(const struct slv_embedder_opts *o) {
-    return o->pooling == SLV_POOL_RANK ? SLOTS : 0;
+static uint32_t out_rows(const struct slv_model *m, const struct slv_embedder_opts *o) {
+    return o->pooling == SLV_POOL_RANK ? slots(m) : 0;
 }
 
 /* Pages of the text that goes on and of those of one step. */
-static uint32_t pool_pages(const struct slv_embedder_opts *o) {
-    return o->n_ctx / SLV_KV_BLOCK + o->n_batch / SLV_KV_BLOCK + SLOTS + 2;
+static uint32_t pool_pages(const struct slv_model *m, const struct slv_embedder_opts *o) {
+    return o->n_ctx / SLV_KV_BLOCK + o->n_batch / SLV_KV_BLOCK + slots(m) + 2;
 }
 
 /* What the pool is to have: False: too large. */
@@ -72,7 +74,7 @@ static bool pool_sizes(const struct slv_model *m, const struct slv_embedder_opts
     if (!slv_kv_page_bytes(&m->h, SLV_KV_F32, page_bytes)) return false;
     for (int c = 0; c < SLV_PAGE_CLASSES; c++) {
         size_t bytes;
-        n[c] = page_bytes[c] ? pool_pages(o) : 0;
+        n[c] = page_bytes[c] ? pool_pages(m, o) : 0;
         if (!slv_size_mul(n[c], page_bytes[c], &bytes) ||
             !slv_size_add(*ret_bytes, bytes, ret_bytes))
             return false;
@@ -87,14 +89,14 @@ int slv_embedder_memory(const struct slv_model *m, const struct slv_embedder_opt
     uint32_t n[SLV_PAGE_CLASSES];
     int rc = fill(m, opts, &o, err);
     if (rc) return rc;
-    const struct slv_session_opts so = {.n_batch = o.n_batch, .n_logits = out_rows(&o)};
+    const struct slv_session_opts so = {.n_batch = o.n_batch, .n_logits = out_rows(m, &o)};
     struct slv_memory mem = {.weights = m->w.tile_bytes + m->w.arena.used};
     const uint64_t shared = slv_model_shared_bytes(m, &so);
     if (shared <= mem.weights || !pool_sizes(m, &o, page_bytes, n, &kv))
         return slv_err_set(err, SLV_E_FIT, "the embedder is too large");
     mem.kv = kv;
-    mem.arena = shared - mem.weights + SLOTS * sizeof(struct slv_embed_slot) +
-                (uint64_t)SLOTS * m->h.n_embd * sizeof(float);
+    mem.arena = shared - mem.weights;
+    mem.arena += slots(m) * (sizeof(struct slv_embed_slot) + m->h.n_embd * sizeof(float));
     mem.total = mem.weights + mem.kv + mem.arena;
     *ret = mem;
     return 0;
@@ -105,13 +107,13 @@ int slv_embedder_memory(const struct slv_model *m, const struct slv_embedder_opt
 static int open_slots(struct slv_embedder *e) {
     size_t page_bytes[SLV_PAGE_CLASSES], bytes;
     uint32_t n[SLV_PAGE_CLASSES];
-    const uint32_t n_embd = e->m->h.n_embd;
+    const uint32_t n_embd = e->m->h.n_embd, n_slots = slots(e->m);
     if (!pool_sizes(e->m, &e->o, page_bytes, n, &bytes)) return SLV_E_NOMEM;
     int rc = slv_pool_open(page_bytes, n, bytes, &e->pool);
-    e->slot = slv_mem_calloc(SLOTS, sizeof *e->slot);
-    e->sums = slv_mem_calloc((size_t)SLOTS * n_embd, sizeof *e->sums);
+    e->slot = slv_mem_calloc(n_slots, sizeof *e->slot);
+    e->sums = slv_mem_calloc((size_t)n_slots * n_embd, sizeof *e->sums);
     if (!e->slot || !e->sums) return rc ? rc : SLV_E_NOMEM;
-    for (uint32_t i = 0; i < SLOTS && !rc; i++) {
+    for (uint32_t i = 0; i < n_slots && !rc; i++) {
         e->slot[i].sum = e->sums + (size_t)i * n_embd;
         rc = slv_kv_borrow(&e->slot[i].kv, &e->m->h, SLV_KV_F32, e->o.n_ctx, e->o.n_batch, e->pool);
         if (!rc) e->n_slots = i + 1;
@@ -123,7 +125,7 @@ static int open_parts(struct slv_embedder *e) {
     const struct slv_runner_model parts = {&e->m->h, &e->m->w, &e->m->plan, &e->m->kern};
     e->tok = slv_mem_calloc(e->o.n_batch, sizeof *e->tok);
     int rc = e->tok ? slv_team_open(e->o.threads, &e->team) : SLV_E_NOMEM;
-    if (!rc) rc = slv_runner_open(&parts, e->o.n_batch, out_rows(&e->o), e->team, &e->runner);
+    if (!rc) rc = slv_runner_open(&parts, e->o.n_batch, out_rows(e->m, &e->o), e->team, &e->runner);
     if (!rc) slv_runner_watch(e->runner, &e->cancelled);
     return rc ? rc : open_slots(e);
 }

@@ -22,6 +22,8 @@ static const char *const file_names[HF_FILES] = {
     [HF_GENERATION] = "generation_config.json",
     [HF_MODULES] = "modules.json",
     [HF_POOLING] = "1_Pooling/config.json",
+    [HF_PROMPTS] = "config_sentence_transformers.json",
+    [HF_SENTENCE] = "sentence_bert_config.json",
 };
 
 /* --- files ------------------------------------------------------------------------------------ */
@@ -256,6 +258,17 @@ static bool ends_in(struct slv_str s, const char *what) {
     return s.n >= n && !memcmp(s.p + s.n - n, what, n);
 }
 
+/* What is done to texts before they are cut into tokens: nothing is, here. */
+static int check_texts(const struct hf *f) {
+    const struct slv_json_val name = slv_json_get(hf_root(f, HF_PROMPTS), "default_prompt_name");
+    bool lower = false;
+    if (slv_json_kind(name) == SLV_JSON_STRING)
+        return hf_fail(f, HF_PROMPTS, SLV_E_UNSUPPORTED, "a 'default_prompt_name'");
+    slv_json_get_bool(slv_json_get(hf_root(f, HF_SENTENCE), "do_lower_case"), &lower);
+    if (lower) return hf_fail(f, HF_SENTENCE, SLV_E_UNSUPPORTED, "'do_lower_case' is true");
+    return 0;
+}
+
 /* What comes behind the transformer: pooling and normalizing are done here, nothing else is. */
 static int check_modules(const struct hf *f) {
     static const char *const known[] = {".Transformer", ".Pooling", ".Normalize"};
@@ -271,7 +284,7 @@ static int check_modules(const struct hf *f) {
             return hf_fail(f, HF_MODULES, SLV_E_UNSUPPORTED, "a module '%.*s'",
                            type.n > 96 ? 96 : (int)type.n, type.p);
     }
-    return 0;
+    return check_texts(f);
 }
 
 /* A model that was trained to classify says so in its class's name. */

@@ -4,6 +4,7 @@
  *     tokenizer.json, or vocab.txt     vocabulary, merges -> tokenizer.ggml.* keys
  *     tokenizer_config.json, special_tokens_map.json, generation_config.json, chat_template.jinja
  *     modules.json, 1_Pooling/config.json                 -> <arch>.pooling_type
+ *     config_sentence_transformers.json, sentence_bert_config.json: only looked at
  *     model.safetensors, or model.safetensors.index.json  -> tensors, mapped where they lie
  *
  * Nothing is copied but the metadata: it is written as a GGUF header into memory and read by

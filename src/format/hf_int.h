@@ -66,6 +66,8 @@ enum hf_file {
     HF_GENERATION,
     HF_MODULES,
     HF_POOLING,
+    HF_PROMPTS,
+    HF_SENTENCE,
     HF_FILES
 };
 

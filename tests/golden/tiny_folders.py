@@ -260,6 +260,8 @@ def write_encoder(folder, c, items):
     else:
         write(folder, "tokenizer.json", unigram() if c.get("tokens") == "unigram" else tokenizer(c))
     if c["pool"] != "rank":
+        write(folder, "config_sentence_transformers.json", {"prompts": {"query": "q: "}, "default_prompt_name": None})
+        write(folder, "sentence_bert_config.json", {"max_seq_length": 32, "do_lower_case": False})
         write(folder, "modules.json", [{"idx": i, "name": str(i), "path": p, "type": f"sentence_transformers.models.{t}"}
                                        for i, (p, t) in enumerate([("", "Transformer"), ("1_Pooling", "Pooling"),
                                                                    ("2_Normalize", "Normalize")])])

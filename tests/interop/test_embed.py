@@ -216,6 +216,8 @@ def what_is_not_understood_is_refused():
             ("bert", "config.json", put("vocab_size", to=2 ** 40), FORMAT, "vocab_size"),
             ("bert", "config.json", put("quantization_config", to={"bits": 4}), FORMAT, "quantization_config"),
             ("bert", "modules.json", lambda j: j.append({"type": "sentence_transformers.models.Dense"}), FORMAT, "Dense"),
+            ("bert", "config_sentence_transformers.json", put("default_prompt_name", to="query"), FORMAT, "default_prompt_name"),
+            ("bert", "sentence_bert_config.json", put("do_lower_case", to=True), FORMAT, "'do_lower_case' is true"),
             ("bert", "1_Pooling/config.json", put("pooling_mode_max_tokens", to=True), FORMAT, "pooling_mode_max_tokens"),
             ("bert", "tokenizer.json", put("normalizer", to={"type": "NFKC"}), FORMAT, "tokenizer.json", "normalizer"),
             ("bert", "tokenizer.json", put("normalizer", "clean_text", to=False), FORMAT, "normalizer"),
