@@ -2,8 +2,8 @@
  * See hf_tok.c.
  *
  * The normalizer's table ("precompiled_charsmap") is base64 in tokenizer.json (RFC 4648). Words are
- * parted by white space (WhitespaceSplit) or by spaces alone, of which any number counts as one, and
- * each begins with U+2581. */
+ * parted by white space (WhitespaceSplit) or by spaces alone, of which any number counts as one,
+ * and each begins with U+2581. */
 #include "format/hf_int.h"
 #include "format/tokenizer.h"
 
