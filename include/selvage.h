@@ -7,6 +7,8 @@
  *   struct slv_session   one conversation with a model: its KV cache and position. One thread at a
  *                        time.
  *
+ * An embedder (struct slv_embedder) makes vectors of texts with a model.
+ *
  * Sessions may share the steps of a batch (struct slv_batch) and what they begin with (struct
  * slv_prefix_cache); what they answer does not change.
  *
@@ -105,13 +107,23 @@ struct slv_model_opts {
     void *note_ctx;
 };
 
-/* Opens a GGUF file. SLV_E_NOENT, SLV_E_IO, SLV_E_FORMAT (malformed), SLV_E_UNSUPPORTED (an
- * architecture, tokenizer or tensor type that is not known), SLV_E_NOMEM, SLV_E_USAGE (opts). */
+/* Opens a GGUF file, or a folder in Hugging Face layout. SLV_E_NOENT, SLV_E_IO, SLV_E_FORMAT
+ * (malformed), SLV_E_UNSUPPORTED (an architecture, tokenizer or tensor type that is not known),
+ * SLV_E_NOMEM, SLV_E_USAGE (opts). */
 SLV_API int slv_model_open(const char *path, const struct slv_model_opts *opts,
                            struct slv_model **ret, struct slv_err *err) SLV_MUST_USE;
 
 /* All sessions of the model must be closed first. */
 SLV_API void slv_model_close(struct slv_model *m);
+
+/* What a text's vector is made of. */
+enum slv_pooling {
+    SLV_POOL_MODEL = 0, /* what the model says; SLV_E_USAGE where it says nothing */
+    SLV_POOL_MEAN = 1,  /* the mean of all tokens' states */
+    SLV_POOL_CLS = 2,   /* the state of the first token */
+    SLV_POOL_LAST = 3,  /* of the last one */
+    SLV_POOL_RANK = 4   /* no vector but scores, of a model that was trained to give some */
+};
 
 /* Texts are borrowed from the model; "" where the file says nothing. */
 struct slv_model_info {
@@ -120,11 +132,13 @@ struct slv_model_info {
     uint64_t params;           /* numbers in all tensors */
     uint64_t file_bytes;
     uint32_t n_layer, n_embd, n_head, n_head_kv, n_ff, n_vocab, n_ctx, window;
-    bool adds_bos;    /* texts begin with BOS */
-    int32_t bos, eos; /* token ids or -1 */
-    const char *cpu;  /* the level in use */
-    bool cpu_lowered; /* the level asked for is not to be had here */
-    bool cached;      /* the weights came packed, from the folder of struct slv_model_opts */
+    bool adds_bos;            /* texts begin with BOS */
+    int32_t bos, eos;         /* token ids or -1 */
+    const char *cpu;          /* the level in use */
+    bool cpu_lowered;         /* the level asked for is not to be had here */
+    bool encoder;             /* makes vectors of texts, and no text: slv_embedder_open */
+    enum slv_pooling pooling; /* how; SLV_POOL_MODEL: the file does not say */
+    bool cached; /* the weights came packed, from the folder of struct slv_model_opts */
 };
 SLV_API void slv_model_info(const struct slv_model *m, struct slv_model_info *ret);
 
@@ -404,6 +418,62 @@ struct slv_generate_stats {
     uint64_t reused;   /* tokens before it that came from the prefix cache since the last one */
 };
 SLV_API void slv_session_stats(const struct slv_session *s, struct slv_generate_stats *ret);
+
+/* --- embeddings ------------------------------------------------------------------------------- */
+
+/* Vectors that stand for texts: near each other where the texts mean the like. A model is one for
+ * that (an encoder: BERT, MiniLM), or one that generates whose states are taken. */
+
+/* How to make vectors. All zeros is a good default: length 1, as long as the model's states. */
+struct slv_embedder_opts {
+    enum slv_pooling pooling;
+    uint32_t n_ctx;      /* most tokens of a text; 0: as many as the model takes, at most 2048 */
+    uint32_t n_batch;    /* tokens in one step; 0: 512. An encoder's are at least n_ctx. Changes
+                            speed, never results */
+    uint32_t threads;    /* 0: SLV_THREADS, or as many as there are cores */
+    uint32_t dimensions; /* the first so many numbers, made length 1 again; 0: all. For models that
+                            were trained for it */
+    bool raw;            /* vectors keep their length. Scores always do */
+    bool truncate;       /* a text that is too long loses its end, and is no error */
+    bool special;        /* control tokens written in a text become those tokens */
+    uint64_t memory;     /* most bytes, weights included; 0: no limit */
+};
+
+/* Embeds with one model. One thread at a time; embedders of one model are independent. */
+struct slv_embedder;
+
+/* opts may be NULL. SLV_E_USAGE: the model cannot, or does not say how to pool. SLV_E_FIT: more
+ * than opts->memory. */
+SLV_API int slv_embedder_open(struct slv_model *m, const struct slv_embedder_opts *opts,
+                              struct slv_embedder **ret, struct slv_err *err) SLV_MUST_USE;
+SLV_API void slv_embedder_close(struct slv_embedder *e);
+
+/* What an embedder with these options takes; kv is that of the texts of a step. */
+SLV_API int slv_embedder_memory(const struct slv_model *m, const struct slv_embedder_opts *opts,
+                                struct slv_memory *ret, struct slv_err *err) SLV_MUST_USE;
+
+/* Numbers a text; and how they are made, never SLV_POOL_MODEL. */
+SLV_API uint32_t slv_embedder_dimensions(const struct slv_embedder *e);
+SLV_API enum slv_pooling slv_embedder_pooling(const struct slv_embedder *e);
+
+/* Text of n bytes; broken UTF-8 counts as U+FFFD. `second`, NULL for none, is what the text is to
+ * be compared with, for models that score pairs: a question first, then what may answer it. */
+struct slv_embed_text {
+    const char *p;
+    size_t n;
+    const char *second;
+    size_t second_n;
+};
+
+/* Makes ret[n][dimensions] of n texts; ret_tokens[n], which may be NULL: tokens of each. A text's
+ * vector does not depend on the others, on threads or on the machine. On failure ret has anything.
+ * SLV_E_LIMIT: a text is longer than the context, and opts did not say to cut it. SLV_E_USAGE: a
+ * text has no tokens. SLV_E_CANCELLED. Messages say which text, from 1. */
+SLV_API int slv_embed(struct slv_embedder *e, const struct slv_embed_text *texts, size_t n,
+                      float *ret, uint32_t *ret_tokens, struct slv_err *err) SLV_MUST_USE;
+
+/* The running slv_embed, or the next one, ends. From any thread or a signal handler. */
+SLV_API void slv_embedder_cancel(struct slv_embedder *e);
 
 /* --- beginnings in common --------------------------------------------------------------------- */
 

@@ -14,7 +14,7 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf engine packfile schema snapshot template tokenizer; do
+for target in gguf engine packfile schema snapshot template tokenizer safetensors hf_tokenizer; do
     dict=
     length=16384
     case $target in
@@ -24,6 +24,8 @@ for target in gguf engine packfile schema snapshot template tokenizer; do
     schema) seeds=schema_corpus dict=tests/fuzz/schema.dict ;;
     template) seeds=template_corpus dict=tests/fuzz/template.dict ;;
     tokenizer) seeds=hostile_text dict=tests/fuzz/tokenizer.dict ;;
+    safetensors) seeds=hf_corpus/safetensors dict=tests/fuzz/json.dict ;;
+    hf_tokenizer) seeds=hf_corpus/tokenizer dict=tests/fuzz/json.dict length=65536 ;;
     esac
     mkdir -p .cache/fuzz/$target .cache/fuzz/crashes
     build-fuzz/tests/fuzz/fuzz_$target -max_total_time="$seconds" -max_len=$length -timeout=20 \

@@ -40,7 +40,9 @@ int slv_bench_rig_open(const struct slv_bench *b, size_t threads, uint32_t ctx,
     uint32_t step = (uint32_t)b->batch_size < ctx ? (uint32_t)b->batch_size : ctx;
     struct slv_bench_rig *r = ret;
     *r = (struct slv_bench_rig){0};
-    int rc = slv_team_open(threads, &r->team);
+    int rc = slv_model_check_generates(m, err);
+    if (rc) return rc;
+    rc = slv_team_open(threads, &r->team);
     if (!rc) rc = slv_runner_open(&parts, step, 1, r->team, &r->runner);
     r->tok = slv_mem_calloc(step, sizeof *r->tok);
     if (!rc && !r->tok) rc = SLV_E_NOMEM;

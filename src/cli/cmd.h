@@ -53,6 +53,7 @@ extern const struct slv_cmd slv_cmd_bench;
 extern const struct slv_cmd slv_cmd_chat;
 extern const struct slv_cmd slv_cmd_detokenize;
 extern const struct slv_cmd slv_cmd_doctor;
+extern const struct slv_cmd slv_cmd_embed;
 extern const struct slv_cmd slv_cmd_eval;
 extern const struct slv_cmd slv_cmd_list;
 extern const struct slv_cmd slv_cmd_pull;

@@ -93,6 +93,7 @@ static int show_json(const struct slv_model *m, const struct show_opts *o,
     slv_json_uint(&j, "heads", i.n_head);
     slv_json_uint(&j, "kv_heads", i.n_head_kv);
     slv_json_uint(&j, "window", i.window);
+    if (i.pooling) slv_json_str(&j, "pooling", slv_cli_pooling_name(i.pooling));
     slv_json_bool(&j, "template", *i.chat_template != '\0');
     slv_json_str(&j, "license", i.license);
     slv_json_object(&j, "plan");
@@ -148,6 +149,8 @@ static void show_text(const struct slv_model *m, const struct show_opts *o,
     if (i.window) slv_out_printf("window        %u positions in windowed layers\n", i.window);
     slv_out_printf("tokenizer     %s, %u tokens, BOS %d, EOS %d\n", i.tokenizer, i.n_vocab, i.bos,
                    i.eos);
+    if (i.pooling)
+        slv_out_printf("pooling       %s: see selvage embed\n", slv_cli_pooling_name(i.pooling));
     slv_out_printf("chat template %s\n", *i.chat_template ? "yes (--template prints it)" : "none");
     show_name("licence       ", *i.license ? i.license : "(not said)");
     slv_out_printf("memory        %s for a context of %u: weights %s, KV %s, arena %s\n",

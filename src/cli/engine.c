@@ -366,6 +366,11 @@ int slv_cli_text(const char *arg, struct slv_buf *out, struct slv_err *err) {
     return rc ? slv_err_set(err, rc, "prompt: %s", slv_strerror(rc)) : 0;
 }
 
+const char *slv_cli_pooling_name(enum slv_pooling pooling) {
+    static const char *const names[] = {"model", "mean", "cls", "last", "rank"};
+    return names[pooling];
+}
+
 uint64_t slv_cli_peak_rss(void) {
     struct rusage u;
     return getrusage(RUSAGE_SELF, &u) ? 0 : (uint64_t)u.ru_maxrss * 1024;

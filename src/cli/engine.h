@@ -289,6 +289,9 @@ int slv_cli_text(const char *arg, struct slv_buf *out, struct slv_err *err) SLV_
 /* The text of a file, or of standard input where path is "-"; cleaned. */
 int slv_cli_file_text(const char *path, struct slv_buf *out, struct slv_err *err) SLV_MUST_USE;
 
+/* "mean"; as --pooling has it. */
+const char *slv_cli_pooling_name(enum slv_pooling pooling);
+
 /* Most bytes this process has held, in bytes. */
 uint64_t slv_cli_peak_rss(void);
 

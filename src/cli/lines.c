@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define PIECE 65536
+#define LOOK_MS 200 /* between looks for a signal, which may come just before a wait */
 
 int slv_lines_open(const char *path, size_t max, struct slv_lines *ret, struct slv_err *err) {
     bool standard = !strcmp(path, "-");
@@ -28,7 +29,7 @@ void slv_lines_close(struct slv_lines *l) {
 static int fill(struct slv_lines *l, bool wait, bool *ret_any, struct slv_err *err) {
     struct pollfd p = {.fd = l->fd, .events = POLLIN};
     *ret_any = false;
-    int n = poll(&p, 1, wait ? -1 : 0);
+    int n = poll(&p, 1, wait ? LOOK_MS : 0);
     if (slv_sig_seen()) return slv_err_set(err, SLV_E_CANCELLED, "interrupted");
     if (n == 0 || (n < 0 && errno == EINTR)) return 0;
     memmove(l->buf.data, l->buf.data + l->at, l->buf.len - l->at);

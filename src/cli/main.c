@@ -17,12 +17,14 @@
 
 /* In the order `selvage help` shows them. */
 static const struct slv_cmd *const commands[] = {
-    &slv_cmd_run,          &slv_cmd_chat,   &slv_cmd_batch, &slv_cmd_tokenize, &slv_cmd_detokenize,
+    &slv_cmd_run,          &slv_cmd_chat,       &slv_cmd_batch,
+    &slv_cmd_tokenize,     &slv_cmd_detokenize,
 #ifdef SLV_SCHEMA
     &slv_cmd_schema_check,
 #endif
-    &slv_cmd_show,         &slv_cmd_bench,  &slv_cmd_eval,  &slv_cmd_pull,     &slv_cmd_list,
-    &slv_cmd_rm,           &slv_cmd_doctor, NULL,
+    &slv_cmd_show,         &slv_cmd_bench,      &slv_cmd_eval,
+    &slv_cmd_embed,        &slv_cmd_pull,       &slv_cmd_list,
+    &slv_cmd_rm,           &slv_cmd_doctor,     NULL,
 };
 
 #define HELP_MAX 65536

@@ -21,16 +21,20 @@ size_t slv_attend_part_floats(const struct slv_hparams *h) {
 }
 
 /* The positions [first, end) that token i sees. */
+static uint32_t seen_end(const struct slv_attend *a, size_t i) {
+    return a->tok[i].end ? a->tok[i].end : a->tok[i].pos + 1;
+}
+
 static uint32_t seen_first(const struct slv_attend *a, size_t i) {
     const struct slv_hparams *h = a->h;
-    uint32_t end = a->tok[i].pos + 1;
+    uint32_t end = seen_end(a, i);
     return h->window && h->windowed[a->layer] && end > h->window ? end - h->window : 0;
 }
 
 static uint32_t first_span(const struct slv_attend *a, size_t i) { return seen_first(a, i) / SPAN; }
 
 static uint32_t n_spans(const struct slv_attend *a, size_t i) {
-    return a->tok[i].pos / SPAN + 1 - first_span(a, i);
+    return (seen_end(a, i) - 1) / SPAN + 1 - first_span(a, i);
 }
 
 /* The most spans any token has, 1 for steps of many tokens. */
@@ -89,7 +93,7 @@ static void put_query(const struct slv_attend *a, struct work *w, size_t i, size
     w->query[c] = (struct slv_attn_query){.q = q, .q8 = q8.q, .q8_scale = q8.d, .q8_less = q8.less};
     if (kv->type == SLV_KV_Q8) a->kern->quantize(q, w->dk, 32, 1, &q8);
     w->state[c] = (struct state){.first = seen_first(a, i),
-                                 .end = a->tok[i].pos + 1,
+                                 .end = seen_end(a, i),
                                  .block.o = w->block + c * w->dv,
                                  .span.o = w->span + c * w->dv,
                                  .all.o = w->all + c * w->dv};
@@ -217,7 +221,7 @@ static void one_span(const struct slv_attend *a, size_t i, size_t kv_head, size_
     w->dk = kv->dk;
     w->dv = kv->dv;
     const uint32_t b0 = (first_span(a, i) + (uint32_t)span) * SLV_KV_SPAN;
-    const uint32_t last = a->tok[i].pos / SLV_KV_BLOCK + 1, b1 = b0 + SLV_KV_SPAN;
+    const uint32_t last = (seen_end(a, i) - 1) / SLV_KV_BLOCK + 1, b1 = b0 + SLV_KV_SPAN;
     for (size_t from = 0, most = most_queries(w); from < g; from += most) {
         size_t to = from + most < g ? from + most : g;
         w->n = 0;

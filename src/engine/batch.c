@@ -51,7 +51,8 @@ int slv_batch_open(struct slv_model *m, const struct slv_batch_opts *opts, struc
                    struct slv_err *err) {
     struct slv_batch_opts o = {0};
     struct slv_session_opts step = {0};
-    int rc = fill(m, opts, &o, &step, err);
+    int rc = slv_model_check_generates(m, err);
+    if (!rc) rc = fill(m, opts, &o, &step, err);
     if (rc) return rc;
     if (m->inspect)
         return slv_err_set(err, SLV_E_USAGE, "the model was opened for inspection only");

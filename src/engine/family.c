@@ -1,6 +1,7 @@
 /* family.c: the table. Sources: the model cards and configurations of each family; names and tensor
  * layout as GGUF files have them. Mistral, TinyLlama, SmolLM2, Falcon3 and Llama 2 to 3.3 are all
- * "llama"; Phi-3, 3.5 and 4-mini are "phi3"; OLMo 3 is "olmo2" with windows. */
+ * "llama"; Phi-3, 3.5 and 4-mini are "phi3"; OLMo 3 is "olmo2" with windows. MiniLM, BGE, GTE,
+ * E5 and DistilBERT are "bert". */
 #include "engine/family.h"
 
 #include <string.h>
@@ -73,6 +74,20 @@ static const struct slv_family families[] = {
      .act = SLV_ACT_GELU,
      .ffn = SLV_FFN_PLAIN,
      .pre_norm = true},
+    {.arch = "bert",
+     .norm = SLV_NORM_LAYER,
+     .rope = SLV_ROPE_NONE,
+     .act = SLV_ACT_GELU_ERF,
+     .ffn = SLV_FFN_PLAIN,
+     .post_ln = true,
+     .encoder = true,
+     .types = true},
+    {.arch = "nomic-bert",
+     .norm = SLV_NORM_LAYER,
+     .rope = SLV_ROPE_NEOX,
+     .post_ln = true,
+     .encoder = true,
+     .types = true},
 };
 
 const struct slv_family *slv_family_at(size_t i) {

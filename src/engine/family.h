@@ -17,7 +17,11 @@ enum slv_rope_kind {
     SLV_ROPE_NEOX, /* pairs (i, i + n_rot / 2) */
 };
 
-enum slv_act_kind { SLV_ACT_SILU, SLV_ACT_GELU };
+enum slv_act_kind {
+    SLV_ACT_SILU,
+    SLV_ACT_GELU,     /* by tanh */
+    SLV_ACT_GELU_ERF, /* by erf: what its definition says */
+};
 
 /* What the feed-forward part consists of. */
 enum slv_ffn_kind {
@@ -48,6 +52,9 @@ struct slv_family {
     uint8_t qk_norm;  /* enum slv_qk_norm */
     bool pre_norm;    /* norms before attention and feed-forward */
     bool post_norm;   /* norms after them, before the residual is added */
+    bool post_ln;     /* norms after a residual is added, and it goes on from what they give */
+    bool encoder;     /* every token sees all of its text; makes states, not a next token */
+    bool types;       /* tokens have types, whose embeddings are added; optional */
     bool parallel;    /* a layer may have no second norm: feed-forward runs beside attention then */
     bool embd_sqrt;   /* embeddings are multiplied by sqrt(n_embd) */
     bool caps;        /* attention and logits are soft-capped, at 50 and 30 by default */

@@ -141,6 +141,9 @@ static double yarn_mscale(double factor, double by) {
 static void read_rope(struct reader *r, struct slv_hparams *h) {
     struct slv_rope_conf *c = &h->rope;
     struct slv_str type = {"linear", 6};
+    h->rope_kind = h->family->rope;
+    if (h->rope_kind == SLV_ROPE_NORM && get_bool(r, "rope.halves", false))
+        h->rope_kind = SLV_ROPE_NEOX;
     *c = (struct slv_rope_conf){.freq_scale = 1.0f, .mscale = 1.0f, .ctx_orig = h->n_ctx};
     c->base = get_f32(r, "rope.freq_base", 10000.0f, 1.0f, 1e12f);
     c->ctx_orig = get_u32(r, "rope.scaling.original_context_length", h->n_ctx, 1, SLV_MAX_CTX);
@@ -149,6 +152,13 @@ static void read_rope(struct reader *r, struct slv_hparams *h) {
     c->yarn = type.n == 4 && !memcmp(type.p, "yarn", 4);
     bool known = none || c->yarn || (type.n == 6 && !memcmp(type.p, "linear", 6)) ||
                  (type.n == 8 && !memcmp(type.p, "longrope", 8));
+    if (slv_str_is(type, "llama3")) {
+        known = true;
+        c->low = get_f32(r, "rope.scaling.low_freq_factor", -1.0f, 1e-6f, 1e6f);
+        c->high = get_f32(r, "rope.scaling.high_freq_factor", -1.0f, 1e-6f, 1e6f);
+        if (!(c->high > c->low))
+            fail(r, "rope.scaling.high_freq_factor", "is not above the low one");
+    }
     if (!known && !r->status)
         r->status =
             slv_err_set(r->err, SLV_E_UNSUPPORTED, "rope scaling '%.*s'", (int)type.n, type.p);
@@ -216,8 +226,37 @@ static void refuse_unknown(struct reader *r) {
         if (slv_gguf_f32(r->g, full_key(r, keys[i]), &v) && v != 0.0f && !r->status)
             r->status = slv_err_set(r->err, SLV_E_UNSUPPORTED, "key '%s' is not supported", r->key);
     }
-    if (!get_bool(r, "attention.causal", true) && !r->status)
-        r->status = slv_err_set(r->err, SLV_E_UNSUPPORTED, "the model looks at later tokens");
+}
+
+static const struct {
+    const char *name; /* as configurations have it */
+    enum slv_act_kind act;
+} activations[] = {
+    {"gelu", SLV_ACT_GELU_ERF},  {"gelu_new", SLV_ACT_GELU}, {"gelu_pytorch_tanh", SLV_ACT_GELU},
+    {"gelu_fast", SLV_ACT_GELU}, {"silu", SLV_ACT_SILU},     {"swish", SLV_ACT_SILU},
+};
+
+static void read_activation(struct reader *r, struct slv_hparams *h) {
+    struct slv_str name;
+    h->act = h->family->act;
+    if (!slv_gguf_str(r->g, full_key(r, "activation"), &name)) return;
+    for (size_t i = 0; i < sizeof activations / sizeof activations[0]; i++)
+        if (slv_str_is(name, activations[i].name)) {
+            h->act = (uint8_t)activations[i].act;
+            return;
+        }
+    if (!r->status)
+        r->status = slv_err_set(r->err, SLV_E_UNSUPPORTED, "activation '%.*s'",
+                                name.n > 32 ? 32 : (int)name.n, name.p);
+}
+
+/* What makes a model one of texts rather than of next tokens. */
+static void read_encoder(struct reader *r, struct slv_hparams *h) {
+    h->sees_all = !get_bool(r, "attention.causal", !h->family->encoder);
+    h->pooling = (uint8_t)get_u32(r, "pooling_type", 0, 0, SLV_POOLING_END - 1);
+    if (h->sees_all != h->family->encoder && !r->status)
+        r->status = slv_err_set(r->err, SLV_E_UNSUPPORTED, "the model looks at %s tokens",
+                                h->sees_all ? "later" : "no later");
 }
 
 int slv_hparams_read(const struct slv_gguf *g, struct slv_hparams *ret, struct slv_err *err) {
@@ -234,6 +273,8 @@ int slv_hparams_read(const struct slv_gguf *g, struct slv_hparams *ret, struct s
     if (!r.status) read_windows(&r, &h);
     if (!r.status) read_rope(&r, &h);
     if (!r.status) read_scales(&r, &h);
+    if (!r.status) read_activation(&r, &h);
+    if (!r.status) read_encoder(&r, &h);
     refuse_unknown(&r);
     if (r.status) return r.status;
     *ret = h;

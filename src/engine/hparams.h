@@ -11,6 +11,7 @@
 #define SLV_MAX_FF 1048576u
 #define SLV_MAX_VOCAB 4194304u
 #define SLV_MAX_CTX 16777216u
+#define SLV_MAX_LABELS 65536u
 #define SLV_MIN_ROPE_FACTOR 1e-3f /* the least that angles are divided by */
 
 /* How one kind of layer turns positions into angles. */
@@ -21,10 +22,25 @@ struct slv_rope_conf {
     float beta_fast, beta_slow;
     float mscale;      /* cos and sin are multiplied by it */
     uint32_t ctx_orig; /* context the model was first trained with */
+    float low, high;   /* Llama 3.1's scaling: turns in that context; 0: another kind */
+};
+
+/* What one vector is made of for a text (GGUF's pooling_type). */
+enum slv_pooling_type {
+    SLV_POOLING_NONE, /* the file does not say */
+    SLV_POOLING_MEAN,
+    SLV_POOLING_CLS,
+    SLV_POOLING_LAST,
+    SLV_POOLING_RANK, /* scores, of the first token */
+    SLV_POOLING_END
 };
 
 struct slv_hparams {
     const struct slv_family *family;
+    uint8_t act;       /* enum slv_act_kind */
+    uint8_t rope_kind; /* enum slv_rope_kind */
+    uint8_t pooling;   /* enum slv_pooling_type */
+    bool sees_all;     /* a token sees those after it too */
     uint32_t n_layer, n_embd, n_head, n_head_kv, head_k, head_v, n_ff, n_vocab, n_ctx, n_rot;
     float norm_eps;
     float embd_scale;          /* 1: none */

@@ -33,6 +33,7 @@ static bool lay_out_page(struct slv_kv *kv, const struct slv_hparams *h, enum sl
     if (!slv_size_mul(kv->block_bytes, h->n_head_kv, &layer_bytes)) return false;
     for (uint32_t i = 0; i < h->n_layer; i++) {
         size_t *page = &kv->table[is_windowed(h, i) ? SLV_PAGE_WINDOWED : SLV_PAGE_FULL].page_bytes;
+        if (h->sees_all && i) continue; /* each has what the one before it no longer needs */
         kv->layer[i].at = *page;
         if (!slv_size_add(*page, layer_bytes, page)) return false;
     }
@@ -113,10 +114,9 @@ static int get_pool(struct slv_kv *kv, struct slv_pool *pool) {
     return slv_pool_open(page_bytes, n, kv->bytes, &kv->pool);
 }
 
-int slv_kv_init(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type type,
-                uint32_t n_ctx, uint32_t n_batch, struct slv_pool *pool) {
-    if (!lay_out(kv, h, type, n_ctx, n_batch, pool ? 1 : 0)) return SLV_E_NOMEM;
-    int rc = get_pool(kv, pool);
+/* All but the pool. */
+static int open_tables(struct slv_kv *kv, const struct slv_hparams *h, uint32_t n_ctx) {
+    int rc = 0;
     for (int c = 0; c < SLV_PAGE_CLASSES && !rc; c++) {
         struct slv_kv_table *t = &kv->table[c];
         if (!t->page_bytes) continue;
@@ -125,6 +125,24 @@ int slv_kv_init(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type
     }
     for (uint32_t i = 0; i < h->n_layer && !rc; i++)
         kv->layer[i].page = kv->table[is_windowed(h, i) ? SLV_PAGE_WINDOWED : SLV_PAGE_FULL].page;
+    return rc;
+}
+
+int slv_kv_borrow(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type type,
+                  uint32_t n_ctx, uint32_t n_batch, struct slv_pool *pool) {
+    if (!lay_out(kv, h, type, n_ctx, n_batch, 0)) return SLV_E_NOMEM;
+    kv->bytes = 0;
+    int rc = get_pool(kv, pool);
+    if (!rc) rc = open_tables(kv, h, n_ctx);
+    if (rc) slv_kv_fini(kv);
+    return rc;
+}
+
+int slv_kv_init(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type type,
+                uint32_t n_ctx, uint32_t n_batch, struct slv_pool *pool) {
+    if (!lay_out(kv, h, type, n_ctx, n_batch, pool ? 1 : 0)) return SLV_E_NOMEM;
+    int rc = get_pool(kv, pool);
+    if (!rc) rc = open_tables(kv, h, n_ctx);
     if (rc) slv_kv_fini(kv);
     return rc;
 }

@@ -9,6 +9,9 @@
  *     block:  K tiles [4][head_k][16] | V [64][head_v] | Q8: K scales [4][head_k / 32][16] f32
  *                                                          | V scales [64][head_v / 32] f32
  *
+ * Where tokens see those after them, a step has a whole text, and no layer looks at what another
+ * one stored: all of them share the blocks of one.
+ *
  * Head sizes are padded with zeros to 16 (Q8: 32). Elements are f32, f16 or int8 (kernels.h).
  * Pages come from a pool (pool.h), the cache's own or one that is shared, and are taken before a
  * step, never in one. A page that somebody else holds too is not written: slv_kv_ready puts a copy
@@ -69,6 +72,10 @@ bool slv_kv_page_bytes(const struct slv_hparams *h, enum slv_kv_type type,
  * Memory is touched as positions are used. */
 int slv_kv_init(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type type,
                 uint32_t n_ctx, uint32_t n_batch, struct slv_pool *pool) SLV_MUST_USE;
+/* The same in a pool that is shared, without a reservation: whoever lends the pool sees to it that
+ * pages are there when they are wanted. SLV_E_NOMEM. */
+int slv_kv_borrow(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type type,
+                  uint32_t n_ctx, uint32_t n_batch, struct slv_pool *pool) SLV_MUST_USE;
 void slv_kv_fini(struct slv_kv *kv);
 
 /* Before a step: pages for the positions [n_pos, n_pos + n) that nobody else holds, n at most

@@ -7,9 +7,11 @@
 #include "engine/prefix.h"
 #include "engine/sampler.h"
 #include "engine/step.h"
+#include "format/hf.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define TEXTS_MAX ((size_t)8 << 20)
 #define PROGRAM_BYTES ((uint64_t)16 << 20) /* code, libraries, stacks */
@@ -135,7 +137,9 @@ int slv_model_open(const char *path, const struct slv_model_opts *opts, struct s
                    struct slv_err *err) {
     struct slv_model_opts none = {0};
     struct slv_gguf *g;
-    int rc = slv_gguf_open(path, &g, err); /* says the path itself */
+    struct stat st;
+    const bool folder = !stat(path, &st) && S_ISDIR(st.st_mode);
+    int rc = (folder ? slv_hf_open : slv_gguf_open)(path, &g, err); /* says the path itself */
     if (rc) return rc;
     rc = slv_model_adopt(g, opts ? opts : &none, ret, err);
     bool by_file = rc == SLV_E_FORMAT || rc == SLV_E_UNSUPPORTED || rc == SLV_E_LIMIT;
@@ -191,6 +195,8 @@ void slv_model_info(const struct slv_model *m, struct slv_model_info *ret) {
         .adds_bos = slv_tokenizer_adds_bos(m->tokenizer),
         .bos = slv_tokenizer_bos(m->tokenizer),
         .eos = slv_tokenizer_eos(m->tokenizer),
+        .encoder = h->family->encoder,
+        .pooling = (enum slv_pooling)h->pooling,
         .cpu = slv_cpu_name(m->kern.level),
         .cpu_lowered = m->cpu_lowered,
         .cached = m->cached,
@@ -282,6 +288,12 @@ int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_op
     return 0;
 }
 
+int slv_model_check_generates(const struct slv_model *m, struct slv_err *err) {
+    if (!m->h.family->encoder) return 0;
+    return slv_err_set(err, SLV_E_USAGE, "'%s' is an encoder: it makes vectors of texts, not text",
+                       m->h.family->arch);
+}
+
 static uint64_t weight_bytes(const struct slv_model *m) {
     return m->w.tile_bytes + m->w.arena.used;
 }
@@ -305,6 +317,10 @@ int slv_model_memory(const struct slv_model *m, const struct slv_session_opts *o
     struct slv_session_opts o = {0};
     int rc = slv_session_opts_fill(m, opts, &o, err);
     if (rc) return rc;
+    if (m->h.family->encoder) {
+        const struct slv_embedder_opts eo = {.pooling = SLV_POOL_MEAN, .n_ctx = o.n_ctx};
+        return slv_embedder_memory(m, &eo, ret, err);
+    }
     struct slv_memory mem = {.weights = o.batch ? 0 : weight_bytes(m)};
     uint64_t bytes = slv_kv_bytes(&m->h, slv_kv_type_of(o.kv), o.n_ctx, o.n_batch);
     mem.kv = !o.prefix ? bytes : o.batch && o.prefix->n_batch ? 0 : o.prefix->bytes;

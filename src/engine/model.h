@@ -35,6 +35,9 @@ struct slv_model {
 int slv_model_adopt(struct slv_gguf *g, const struct slv_model_opts *opts, struct slv_model **ret,
                     struct slv_err *err) SLV_MUST_USE;
 
+/* SLV_E_USAGE for a model that makes no text. */
+int slv_model_check_generates(const struct slv_model *m, struct slv_err *err) SLV_MUST_USE;
+
 /* Bytes that sessions with the same steps share, weights first of all; o is filled in. */
 uint64_t slv_model_shared_bytes(const struct slv_model *m, const struct slv_session_opts *o);
 

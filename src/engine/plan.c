@@ -13,6 +13,7 @@ uint8_t slv_act_bit(size_t block) {
 static const char *product_name(const struct slv_op *op) {
     if (op->act == SLV_A_A) return "attention output";
     if (op->act == SLV_A_F) return "ffn down";
+    if (op->kind == SLV_OP_HEAD) return "head";
     switch (op->part[0].out) {
     case SLV_B_G:
         return op->n_parts > 1 ? "ffn gate+up" : "ffn gate";
@@ -30,7 +31,7 @@ const char *slv_op_name(const struct slv_op *op) {
         [SLV_OP_EMBED] = "embedding",         [SLV_OP_NORM] = "norm",
         [SLV_OP_QK] = "rope, cache",          [SLV_OP_ATTN] = "attention",
         [SLV_OP_ATTN_OUT] = "attention join", [SLV_OP_ACT] = "ffn activation",
-        [SLV_OP_OUT_NORM] = "output norm",
+        [SLV_OP_OUT_NORM] = "output norm",    [SLV_OP_HEAD_ACT] = "head activation",
     };
     const char *name = names[op->kind];
     return name ? name : product_name(op);
@@ -62,7 +63,12 @@ static struct slv_op *matmul(struct slv_plan *p, size_t layer, enum slv_buf_id i
     return op;
 }
 
-/* x += what is pending (after its own norm), then n = norm(x). */
+/* What norms give and products read. */
+static enum slv_buf_id normed(const struct slv_plan *p) {
+    return p->h->family->post_ln ? SLV_B_X : SLV_B_N;
+}
+
+/* x += what is pending (after its own norm), then n = norm(x), or x = norm(x). */
 static void norm(struct slv_plan *p, size_t layer, uint8_t pending, uint8_t pending2,
                  const float *post, const float *w, const float *b) {
     struct slv_op *op = add(p, SLV_OP_NORM, layer);
@@ -71,7 +77,7 @@ static void norm(struct slv_plan *p, size_t layer, uint8_t pending, uint8_t pend
     op->post = post;
     op->w = w;
     op->b = b;
-    op->out = SLV_B_N;
+    op->out = (uint8_t)normed(p);
     op->act = SLV_A_N;
 }
 
@@ -81,7 +87,7 @@ static void add_layer(struct slv_plan *p, const struct slv_weights *w, size_t i,
     bool prev_parallel = prev && pre_norm && !prev->ffn_norm;
     norm(p, i, prev ? SLV_B_T : SLV_B_NONE, prev_parallel ? SLV_B_T2 : SLV_B_NONE,
          prev ? prev->ffn_post : NULL, l->attn_norm, l->attn_norm_b);
-    struct slv_op *op = matmul(p, i, SLV_B_N, SLV_A_N);
+    struct slv_op *op = matmul(p, i, normed(p), SLV_A_N);
     part(p, op, &l->q, SLV_B_Q);
     part(p, op, &l->k, SLV_B_K);
     part(p, op, &l->v, SLV_B_V);
@@ -95,7 +101,7 @@ static void add_layer(struct slv_plan *p, const struct slv_weights *w, size_t i,
     op = matmul(p, i, SLV_B_A, SLV_A_A);
     part(p, op, &l->o, SLV_B_T);
     if (!parallel) norm(p, i, SLV_B_T, SLV_B_NONE, l->attn_post, l->ffn_norm, l->ffn_norm_b);
-    op = matmul(p, i, SLV_B_N, SLV_A_N);
+    op = matmul(p, i, normed(p), SLV_A_N);
     part(p, op, &l->gate, SLV_B_G);
     part(p, op, &l->up, SLV_B_U);
     op = add(p, SLV_OP_ACT, i);
@@ -107,7 +113,25 @@ static void add_layer(struct slv_plan *p, const struct slv_weights *w, size_t i,
     part(p, op, &l->down, parallel ? SLV_B_T2 : SLV_B_T);
 }
 
-static void set_widths(struct slv_plan *p, const struct slv_hparams *h) {
+/* From the last layer's output to logits, or to scores. */
+static void add_output(struct slv_plan *p, const struct slv_weights *w, size_t last) {
+    if (!w->out.mat.layout) return;
+    if (w->head.mat.layout) {
+        struct slv_op *head = matmul(p, last, SLV_B_N, SLV_A_N);
+        head->kind = SLV_OP_HEAD;
+        part(p, head, &w->head, SLV_B_T);
+        head = add(p, SLV_OP_HEAD_ACT, last);
+        head->in = SLV_B_T;
+        head->out = SLV_B_N;
+        head->act = SLV_A_N;
+    }
+    struct slv_op *op = matmul(p, last, SLV_B_N, SLV_A_N);
+    op->kind = SLV_OP_LOGITS;
+    part(p, op, &w->out, SLV_B_L);
+}
+
+static void set_widths(struct slv_plan *p, const struct slv_hparams *h,
+                       const struct slv_weights *weights) {
     size_t w[SLV_B_COUNT] = {
         [SLV_B_X] = h->n_embd,
         [SLV_B_N] = h->n_embd,
@@ -119,7 +143,7 @@ static void set_widths(struct slv_plan *p, const struct slv_hparams *h) {
         [SLV_B_U] = h->n_ff,
         [SLV_B_T] = h->n_embd,
         [SLV_B_T2] = h->n_embd,
-        [SLV_B_L] = h->n_vocab,
+        [SLV_B_L] = weights->out.mat.rows,
     };
     for (size_t i = 0; i < SLV_B_COUNT; i++)
         p->width[i] = (w[i] + 15) / 16 * 16;
@@ -130,9 +154,9 @@ static void set_widths(struct slv_plan *p, const struct slv_hparams *h) {
 
 int slv_plan_init(struct slv_plan *p, const struct slv_hparams *h, const struct slv_weights *w) {
     *p = (struct slv_plan){.h = h};
-    p->ops = slv_mem_calloc((size_t)h->n_layer * OPS_A_LAYER + 3, sizeof *p->ops);
+    p->ops = slv_mem_calloc((size_t)h->n_layer * OPS_A_LAYER + 5, sizeof *p->ops);
     if (!p->ops) return SLV_E_NOMEM;
-    set_widths(p, h);
+    set_widths(p, h, w);
     add(p, SLV_OP_EMBED, 0);
     for (size_t i = 0; i < h->n_layer; i++)
         add_layer(p, w, i, h->family->pre_norm);
@@ -140,9 +164,7 @@ int slv_plan_init(struct slv_plan *p, const struct slv_hparams *h, const struct 
     norm(p, h->n_layer - 1, SLV_B_T, h->family->pre_norm && !last->ffn_norm ? SLV_B_T2 : SLV_B_NONE,
          last->ffn_post, w->out_norm, w->out_norm_b);
     p->ops[p->n_ops - 1].kind = SLV_OP_OUT_NORM;
-    struct slv_op *op = matmul(p, h->n_layer - 1, SLV_B_N, SLV_A_N);
-    op->kind = SLV_OP_LOGITS;
-    part(p, op, &w->out, SLV_B_L);
+    add_output(p, w, h->n_layer - 1);
     return 0;
 }
 

@@ -17,6 +17,9 @@
  *     ACT     gate, up -> f              MATMUL  f -> u
  *     MATMUL  f -> t                     (t and u are pending)
  *
+ * Where norms come after (post_ln), NORM gives x and not n, MATMULs read x, and the first NORM is
+ * that of the embeddings. An encoder has no LOGITS: what it makes is what OUT_NORM gives (step.h).
+ *
  * What a MATMUL reads is quantized by the operator that made it, once for each activation block
  * size its matrices want.
  */
@@ -37,7 +40,7 @@ enum slv_buf_id {
     SLV_B_U,  /* up [n_ff] */
     SLV_B_T,  /* pending for the residual [n_embd] */
     SLV_B_T2, /* the second pending one of a parallel layer [n_embd] */
-    SLV_B_L,  /* logits [n_vocab] */
+    SLV_B_L,  /* logits [n_vocab], or scores */
     SLV_B_COUNT,
     SLV_B_NONE = SLV_B_COUNT
 };
@@ -57,6 +60,8 @@ enum slv_op_kind {
     SLV_OP_ATTN_OUT,
     SLV_OP_ACT,
     SLV_OP_OUT_NORM,
+    SLV_OP_HEAD,     /* of models that score texts: one matrix more, */
+    SLV_OP_HEAD_ACT, /* and tanh, before the scores, which are their logits */
     SLV_OP_LOGITS,
     SLV_OP_KINDS
 };

@@ -38,9 +38,9 @@ int slv_prefix_cache_open(struct slv_model *m, const struct slv_prefix_cache_opt
     struct slv_prefix_cache_opts o = opts ? *opts : (struct slv_prefix_cache_opts){0};
     size_t page_bytes[SLV_PAGE_CLASSES];
     uint32_t n[SLV_PAGE_CLASSES];
-    int rc = 0;
+    int rc = slv_model_check_generates(m, err);
     if (o.kv > SLV_KV_KIND_Q8) return slv_err_set(err, SLV_E_USAGE, "unknown kind of KV cache");
-    if (!o.bytes) rc = default_bytes(m, o.kv, &o.bytes, err);
+    if (!rc && !o.bytes) rc = default_bytes(m, o.kv, &o.bytes, err);
     if (rc) return rc;
     if (!slv_kv_page_bytes(&m->h, slv_kv_type_of(o.kv), page_bytes) ||
         !count_pages(page_bytes, o.bytes, n))

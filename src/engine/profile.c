@@ -116,7 +116,7 @@ static void add_attention(const struct slv_hparams *h, uint32_t layer,
         const struct slv_kv *kv = tok[i].kv;
         uint64_t first = UINT64_MAX, end = 0, seen = 0;
         for (; i < n && tok[i].kv == kv; i++) {
-            uint64_t to = (uint64_t)tok[i].pos + 1;
+            uint64_t to = tok[i].end ? tok[i].end : (uint64_t)tok[i].pos + 1;
             uint64_t from = h->window && h->windowed[layer] && to > h->window ? to - h->window : 0;
             if (from < first) first = from;
             if (to > end) end = to;

@@ -34,6 +34,11 @@ void slv_rope_frequencies(const struct slv_rope_conf *c, uint32_t n_rot, const f
             double keep = 1.0 - clamp01(((double)i - low) / span);
             scaled = scaled * (1.0 - keep) + f * keep;
         }
+        if (c->low > 0.0f) {
+            double turns = (double)c->ctx_orig * f / 0x1.921fb54442d18p+2;
+            double keep = clamp01((turns - (double)c->low) / ((double)c->high - (double)c->low));
+            scaled = scaled * (1.0 - keep) + f * keep;
+        }
         ret_freq[i] = scaled;
     }
 }

@@ -6,7 +6,9 @@
 #include "engine/hparams.h"
 
 /* Angle per position of each of n_rot / 2 pairs: base^(-2 i / n_rot), divided by factors[i] if
- * given, scaled linearly or by YaRN (Peng et al. 2023) as conf says. */
+ * given, scaled linearly, by YaRN (Peng et al. 2023) or as Llama 3.1 does (its configuration:
+ * between linear and not at all by how often a pair turns in the original context), as conf says.
+ */
 void slv_rope_frequencies(const struct slv_rope_conf *conf, uint32_t n_rot, const float *factors,
                           double *ret_freq);
 

@@ -65,7 +65,8 @@ static int open_kv(struct slv_session *s, struct slv_err *err) {
 int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
                      struct slv_session **ret, struct slv_err *err) {
     struct slv_session_opts o = {0};
-    int rc = slv_session_opts_fill(m, opts, &o, err);
+    int rc = slv_model_check_generates(m, err);
+    if (!rc) rc = slv_session_opts_fill(m, opts, &o, err);
     if (!rc) rc = check_memory(m, &o, err);
     if (!rc && m->inspect)
         rc = slv_err_set(err, SLV_E_USAGE, "the model was opened for inspection only");

@@ -29,7 +29,7 @@ struct slv_runner {
     /* the step being run */
     const struct slv_step_token *tok;
     uint32_t n, n_logits;
-    uint32_t *out_row;       /* [n_out]: token of each logits row */
+    uint32_t *out_row;       /* [n_out, or n_batch]: token of each row of logits or states */
     _Atomic bool *bad_logit; /* [n_out]: one of the row is NaN or infinite */
     _Atomic bool lost;       /* weights are damaged, and there was no memory to pack them again */
     uint64_t n_steps;
@@ -71,7 +71,7 @@ static bool carve(const struct slv_plan *p, uint32_t n_batch, uint32_t n_out, st
     TAKE(to->cs_swa, float, (size_t)n_batch, p->h->n_rot);
     for (size_t i = 0; i < 3; i++)
         TAKE(to->freq[i], double, (size_t)1, p->h->n_rot / 2);
-    TAKE(to->out_row, uint32_t, (size_t)1, n_out);
+    TAKE(to->out_row, uint32_t, (size_t)1, n_out ? n_out : n_batch);
     TAKE(to->bad_logit, _Atomic bool, (size_t)1, n_out);
 #undef TAKE
     *ret_bytes = at;
@@ -133,6 +133,10 @@ const float *slv_runner_logits(const struct slv_runner *r, uint32_t i) {
     return r->buf[SLV_B_L] + (size_t)i * r->m.plan->width[SLV_B_L];
 }
 
+const float *slv_runner_state(const struct slv_runner *r, uint32_t i) {
+    return r->buf[SLV_B_N] + (size_t)i * r->m.plan->width[SLV_B_N];
+}
+
 bool slv_runner_finite(const struct slv_runner *r, uint32_t i) {
     return !atomic_load_explicit(&r->bad_logit[i], memory_order_relaxed);
 }
@@ -176,6 +180,15 @@ static size_t tokens(const struct slv_runner *r, const struct slv_op *op) {
     return r->n;
 }
 
+/* x += a row of a table; for token i. */
+static void add_row(struct slv_runner *r, const struct slv_gguf_tensor *table, size_t at,
+                    size_t i) {
+    const size_t row_bytes = (size_t)(table->bytes / table->ne[1]), n = r->m.h->n_embd;
+    float *x = row(r, SLV_B_X, i), *y = row(r, SLV_B_N, i);
+    slv_dequant(table->type->id, (const char *)table->data + at * row_bytes, y, n);
+    r->m.kern->add(x, y, n, x);
+}
+
 static void op_embed(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
     (void)op;
     const struct slv_hparams *h = r->m.h;
@@ -189,13 +202,8 @@ static void op_embed(struct slv_runner *r, const struct slv_op *op, size_t from,
         if (h->embd_scale != 1.0f)
             for (size_t j = 0; j < h->n_embd; j++)
                 x[j] *= h->embd_scale;
-        if (w->pos_embd) {
-            size_t pb = (size_t)(w->pos_embd->bytes / w->pos_embd->ne[1]);
-            float *n = row(r, SLV_B_N, i);
-            slv_dequant(w->pos_embd->type->id, (const char *)w->pos_embd->data + t->pos * pb, n,
-                        h->n_embd);
-            r->m.kern->add(x, n, h->n_embd, x);
-        }
+        if (w->types) add_row(r, w->types, t->type, i);
+        if (w->pos_embd) add_row(r, w->pos_embd, t->pos, i);
         if (h->n_rot) {
             bool is_long = w->rope_long && t->kv->n_ctx > h->rope.ctx_orig;
             slv_rope_angles(r->freq[is_long], h->n_rot, h->rope.mscale, t->pos,
@@ -229,7 +237,7 @@ static void add_pending(const struct slv_runner *r, const struct slv_op *op, siz
 
 static void op_norm(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
     for (size_t i = from; i < to; i++) {
-        float *x = row(r, SLV_B_X, i), *n = row(r, SLV_B_N, i);
+        float *x = row(r, SLV_B_X, i), *n = row(r, op->out, i);
         add_pending(r, op, i);
         if (op->w) apply_norm(r, x, op->w, op->b, n);
         else memcpy(n, x, r->m.h->n_embd * sizeof *n);
@@ -302,16 +310,35 @@ static void op_matmul(struct slv_runner *r, const struct slv_op *op, size_t from
     }
 }
 
+/* Of a matrix for the rows that become logits. */
 static size_t logits_tiles(const struct slv_runner *r, const struct slv_op *op) {
-    return r->n_logits ? tiles_of(op, 0) : 0;
+    return r->n_logits && r->n_out ? tiles_of(op, 0) : 0;
+}
+
+static void op_head(struct slv_runner *r, const struct slv_op *op, size_t t0, size_t t1) {
+    product(r, op, 0, r->n_logits, t0, t1);
+}
+
+static size_t head_rows(const struct slv_runner *r, const struct slv_op *op) {
+    (void)op;
+    return r->n_out ? r->n_logits : 0;
+}
+
+static void op_head_act(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
+    const size_t cols = r->m.h->n_embd;
+    for (size_t i = from; i < to; i++) {
+        r->m.kern->softcap(row(r, op->in, i), 1.0f, cols, row(r, op->out, i)); /* tanh */
+        quantize(r, SLV_A_N, row(r, op->out, i), i, r->n_logits, 0, cols);
+    }
 }
 
 static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, size_t t1) {
     const struct slv_hparams *h = r->m.h;
     size_t ld = r->m.plan->width[SLV_B_L];
     product(r, op, 0, r->n_logits, t0, t1);
+    const size_t rows = op->part[0].lin->mat.rows;
     size_t r0 = t0 * SLV_TILE_ROWS, n = t1 * SLV_TILE_ROWS;
-    n = (n > h->n_vocab ? h->n_vocab : n) - r0;
+    n = (n > rows ? rows : n) - r0;
     for (size_t i = 0; i < r->n_logits; i++) {
         float *l = r->buf[SLV_B_L] + i * ld + r0;
         for (size_t j = 0; h->logit_scale != 1.0f && j < n; j++)
@@ -336,7 +363,7 @@ static void turn_head(const struct slv_runner *r, const struct slv_op *op, const
         r->m.kern->layer_norm(x, w + head * h->head_k, NULL, h->head_k, h->norm_eps, x);
     if (!h->n_rot || h->rope_off[op->layer]) return;
     const float *cs = h->window && h->windowed[op->layer] ? r->cs_swa : r->cs;
-    slv_rope_apply((enum slv_rope_kind)h->family->rope, h->n_rot, cs + i * h->n_rot, x);
+    slv_rope_apply((enum slv_rope_kind)h->rope_kind, h->n_rot, cs + i * h->n_rot, x);
 }
 
 /* Ministral 3: attention is sharpened for each time the first training context is exceeded. */
@@ -454,18 +481,34 @@ static void op_attn_out(struct slv_runner *r, const struct slv_op *op, size_t fr
     }
 }
 
-static void op_act(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
+/* out = act(g), times u where there is one. */
+static void activate(const struct slv_runner *r, const float *g, const float *u, size_t n,
+                     float *out) {
     const struct slv_kernels *k = r->m.kern;
-    bool silu = r->m.h->family->act == SLV_ACT_SILU, gated = op->in2 != SLV_B_NONE;
+    switch ((enum slv_act_kind)r->m.h->act) {
+    case SLV_ACT_SILU:
+        if (u) k->silu_mul(g, u, n, out);
+        else k->silu(g, n, out);
+        break;
+    case SLV_ACT_GELU:
+        if (u) k->gelu_mul(g, u, n, out);
+        else k->gelu(g, n, out);
+        break;
+    case SLV_ACT_GELU_ERF:
+        k->gelu_erf(g, n, out);
+        if (u) k->mul(out, u, n, out);
+        break;
+    }
+}
+
+static void op_act(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
     size_t unit = block_cols(r, op), a_row = r->m.plan->act_cols[op->act] / unit;
     while (from < to) {
         size_t i = from / a_row, b = from % a_row,
                n = to - from < a_row - b ? to - from : a_row - b;
         size_t c = b * unit, cols = n * unit;
-        const float *g = row(r, op->in, i) + c;
-        float *out = row(r, op->out, i) + c;
-        if (gated) (silu ? k->silu_mul : k->gelu_mul)(g, row(r, op->in2, i) + c, cols, out);
-        else (silu ? k->silu : k->gelu)(g, cols, out);
+        const float *u = op->in2 != SLV_B_NONE ? row(r, op->in2, i) + c : NULL;
+        activate(r, row(r, op->in, i) + c, u, cols, row(r, op->out, i) + c);
         quantize(r, (enum slv_act_id)op->act, row(r, op->out, i), i, r->n, c, c + cols);
         from += n;
     }
@@ -477,11 +520,12 @@ static const struct {
     size_t (*units)(const struct slv_runner *r, const struct slv_op *op);
     void (*run)(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to);
 } op_table[SLV_OP_KINDS] = {
-    [SLV_OP_EMBED] = {tokens, op_embed},         [SLV_OP_NORM] = {tokens, op_norm},
-    [SLV_OP_MATMUL] = {all_tiles, op_matmul},    [SLV_OP_QK] = {tokens_or_heads, op_qk},
-    [SLV_OP_ATTN] = {attn_units, op_attn},       [SLV_OP_ATTN_OUT] = {attn_out_units, op_attn_out},
-    [SLV_OP_ACT] = {act_blocks, op_act},         [SLV_OP_OUT_NORM] = {logits_rows, op_out_norm},
-    [SLV_OP_LOGITS] = {logits_tiles, op_logits},
+    [SLV_OP_EMBED] = {tokens, op_embed},          [SLV_OP_NORM] = {tokens, op_norm},
+    [SLV_OP_MATMUL] = {all_tiles, op_matmul},     [SLV_OP_QK] = {tokens_or_heads, op_qk},
+    [SLV_OP_ATTN] = {attn_units, op_attn},        [SLV_OP_ATTN_OUT] = {attn_out_units, op_attn_out},
+    [SLV_OP_ACT] = {act_blocks, op_act},          [SLV_OP_OUT_NORM] = {logits_rows, op_out_norm},
+    [SLV_OP_LOGITS] = {logits_tiles, op_logits},  [SLV_OP_HEAD] = {logits_tiles, op_head},
+    [SLV_OP_HEAD_ACT] = {head_rows, op_head_act},
 };
 
 static bool cancelled(const struct slv_runner *r) {
@@ -516,10 +560,10 @@ int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t
     r->n_logits = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (!tokens[i].logits) continue;
-        if (r->n_logits == r->n_out) return SLV_E_INTERNAL;
+        if (r->n_out && r->n_logits == r->n_out) return SLV_E_INTERNAL;
         r->out_row[r->n_logits++] = i;
     }
-    for (uint32_t i = 0; i < r->n_logits; i++)
+    for (uint32_t i = 0; i < r->n_logits && r->n_out; i++)
         atomic_store_explicit(&r->bad_logit[i], false, memory_order_relaxed);
     r->n_steps++;
     atomic_store_explicit(&r->lost, false, memory_order_relaxed);
@@ -530,7 +574,7 @@ int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t
     if (r->profile) slv_profile_end_step(r->profile, tokens, n, r->n_logits, slv_team_size(team));
     if (cancelled(r)) return SLV_E_CANCELLED;
     if (atomic_load_explicit(&r->lost, memory_order_relaxed)) return SLV_E_NOMEM;
-    for (uint32_t i = 0; i < r->n_logits; i++)
+    for (uint32_t i = 0; i < r->n_logits && r->n_out; i++)
         if (!slv_runner_finite(r, i)) return SLV_E_NUMERIC;
     return 0;
 }

@@ -20,7 +20,9 @@ struct slv_step_token {
     struct slv_kv *kv;
     int32_t id;
     uint32_t pos;
-    bool logits; /* wants logits */
+    bool logits;  /* wants logits, or its state */
+    uint8_t type; /* where the model has token types */
+    uint32_t end; /* it sees positions below this; 0: up to its own */
 };
 
 struct slv_runner;
@@ -35,7 +37,8 @@ struct slv_runner_model {
 };
 
 /* Bytes of the arena for steps of at most n_batch tokens with at most n_out logits rows; 0 if that
- * overflows. */
+ * overflows. n_out 0: a runner of states. Its steps leave, for each token that asks, what the
+ * model makes of it before there are logits. */
 size_t slv_runner_bytes(const struct slv_plan *p, uint32_t n_batch, uint32_t n_out);
 
 int slv_runner_open(const struct slv_runner_model *m, uint32_t n_batch, uint32_t n_out,
@@ -55,11 +58,15 @@ void slv_runner_watch(struct slv_runner *r, const _Atomic bool *flag);
 void slv_runner_profile(struct slv_runner *r, struct slv_profile *p);
 
 /* Runs n tokens, 1 <= n <= n_batch, of which at most n_out want logits. The caller has made sure
- * that ids are in the vocabulary and that, for each cache, positions are consecutive from n_pos on
- * and below n_ctx; it advances n_pos afterwards. SLV_E_NUMERIC: a logit is NaN or infinite, those
+ * that ids are in the vocabulary, types in their table, and that, for each cache, positions are
+ * consecutive from n_pos on and below n_ctx; tokens see no position that neither was there nor is
+ * in the step; it advances n_pos afterwards. SLV_E_NUMERIC: a logit is NaN or infinite, those
  * of other rows are as good as ever. SLV_E_CANCELLED: the caches hold anything from n_pos on, and
  * there are no logits. */
 int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t n) SLV_MUST_USE;
+
+/* Row i of the states of the last step, of a runner of those: [n_embd]. */
+const float *slv_runner_state(const struct slv_runner *r, uint32_t i);
 
 /* Row i of the logits of the last step, in the order of the tokens that wanted them: [n_vocab]. */
 const float *slv_runner_logits(const struct slv_runner *r, uint32_t i);

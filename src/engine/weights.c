@@ -192,6 +192,22 @@ static void find_qk_norm(struct finder *f, struct slv_layer *l) {
     l->k_norm = vector(f, "attn_k_norm.weight", k, required);
 }
 
+/* A norm that ends a layer is the one that begins the next, or the model's last. */
+static void find_post_ln(struct finder *f, struct slv_layer *l) {
+    const size_t n = f->h->n_embd;
+    const float *w = vector(f, "layer_output_norm.weight", n, true);
+    const float *b = vector(f, "layer_output_norm.bias", n, false);
+    l->ffn_norm = vector(f, "attn_output_norm.weight", n, true);
+    l->ffn_norm_b = vector(f, "attn_output_norm.bias", n, false);
+    if (f->layer + 1 < f->h->n_layer) {
+        l[1].attn_norm = w;
+        l[1].attn_norm_b = b;
+    } else {
+        f->w->out_norm = w;
+        f->w->out_norm_b = b;
+    }
+}
+
 static void find_layer(struct finder *f, struct slv_layer *l) {
     const struct slv_hparams *h = f->h;
     const struct slv_family *fam = h->family;
@@ -201,6 +217,7 @@ static void find_layer(struct finder *f, struct slv_layer *l) {
         l->ffn_norm = vector(f, "ffn_norm.weight", h->n_embd, !fam->parallel);
         l->ffn_norm_b = vector(f, "ffn_norm.bias", h->n_embd, false);
     }
+    if (fam->post_ln) find_post_ln(f, l);
     if (fam->post_norm) {
         l->attn_post = vector(f, "post_attention_norm.weight", h->n_embd, true);
         l->ffn_post = vector(f, "post_ffw_norm.weight", h->n_embd, true);
@@ -223,21 +240,23 @@ static const float *rope_factors(struct finder *f, const char *name) {
     return v;
 }
 
-static void find_global(struct finder *f) {
+/* A table of which rows are read as they are. rows 0: any number of them. */
+static const struct slv_gguf_tensor *table(struct finder *f, const char *name, size_t rows,
+                                           bool required) {
+    const struct slv_gguf_tensor *t = look(f, name);
+    if (!t) {
+        if (required) fail(f, SLV_E_FORMAT, "is missing");
+        return NULL;
+    }
+    if (shape_is(f, t, f->h->n_embd, rows ? rows : (size_t)t->ne[1]) &&
+        !slv_dequant(t->type->id, t->data, NULL, 0))
+        fail(f, SLV_E_UNSUPPORTED, "has a type that holds no numbers");
+    return t;
+}
+
+static void find_decoder(struct finder *f) {
     const struct slv_hparams *h = f->h;
     struct slv_weights *w = f->w;
-    w->embd = look(f, "token_embd.weight");
-    if (!w->embd) fail(f, SLV_E_FORMAT, "is missing");
-    else if (shape_is(f, w->embd, h->n_embd, h->n_vocab) &&
-             !slv_dequant(w->embd->type->id, w->embd->data, NULL, 0))
-        fail(f, SLV_E_UNSUPPORTED, "has a type that holds no numbers");
-    if (h->family->rope == SLV_ROPE_NONE) {
-        w->pos_embd = look(f, "position_embd.weight");
-        if (!w->pos_embd) fail(f, SLV_E_FORMAT, "is missing");
-        else if (shape_is(f, w->pos_embd, h->n_embd, h->n_ctx) &&
-                 !slv_dequant(w->pos_embd->type->id, w->pos_embd->data, NULL, 0))
-            fail(f, SLV_E_UNSUPPORTED, "has a type that holds no numbers");
-    }
     w->out_norm = vector(f, "output_norm.weight", h->n_embd, true);
     w->out_norm_b = vector(f, "output_norm.bias", h->n_embd, false);
     matrix(f, "output", h->n_embd, h->n_vocab, false, &w->out);
@@ -245,6 +264,36 @@ static void find_global(struct finder *f) {
         look(f, "token_embd.weight");
         matrix_part(f, w->embd, h->n_embd, h->n_vocab, 0, h->n_vocab, &w->out);
     }
+}
+
+/* The scores of a text: a matrix of few rows, perhaps with another one before it. What there is of
+ * it in a file that has no scores is left over from training. */
+static void find_encoder(struct finder *f) {
+    const struct slv_hparams *h = f->h;
+    struct slv_weights *w = f->w;
+    w->layers[0].attn_norm = vector(f, "token_embd_norm.weight", h->n_embd, true);
+    w->layers[0].attn_norm_b = vector(f, "token_embd_norm.bias", h->n_embd, false);
+    const struct slv_gguf_tensor *t = look(f, "cls.output.weight");
+    if (t && t->ne[1] >= 1 && t->ne[1] <= SLV_MAX_LABELS)
+        matrix(f, "cls.output", h->n_embd, (size_t)t->ne[1], true, &w->out);
+    else if (t) fail(f, SLV_E_LIMIT, "has too many rows");
+    if (t) {
+        matrix(f, "cls", h->n_embd, h->n_embd, false, &w->head);
+    } else {
+        look(f, "cls.weight");
+        look(f, "cls.bias");
+    }
+}
+
+static void find_global(struct finder *f) {
+    const struct slv_hparams *h = f->h;
+    struct slv_weights *w = f->w;
+    w->embd = table(f, "token_embd.weight", h->n_vocab, true);
+    if (h->family->rope == SLV_ROPE_NONE)
+        w->pos_embd = table(f, "position_embd.weight", h->n_ctx, true);
+    if (h->family->types) w->types = table(f, "token_types.weight", 0, false);
+    if (h->family->encoder) find_encoder(f);
+    else find_decoder(f);
     if (h->n_rot) {
         w->rope_factors = rope_factors(f, "rope_freqs.weight");
         w->rope_long = rope_factors(f, "rope_factors_long.weight");
@@ -270,15 +319,15 @@ int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h, stru
     return f.status;
 }
 
-/* A model's matrices in one row: the seven of each layer, then the output's. */
+/* A model's matrices in one row: the seven of each layer, then the two of the output. */
 #define LAYER_LINEARS 7
 
 size_t slv_weights_count(const struct slv_hparams *h) {
-    return (size_t)h->n_layer * LAYER_LINEARS + 1;
+    return (size_t)h->n_layer * LAYER_LINEARS + 2;
 }
 
 struct slv_linear *slv_weights_at(struct slv_weights *w, const struct slv_hparams *h, size_t i) {
-    if (i / LAYER_LINEARS == h->n_layer) return &w->out;
+    if (i / LAYER_LINEARS == h->n_layer) return i % LAYER_LINEARS ? &w->head : &w->out;
     struct slv_layer *l = &w->layers[i / LAYER_LINEARS];
     struct slv_linear *const all[LAYER_LINEARS] = {&l->q,    &l->k,  &l->v,   &l->o,
                                                    &l->gate, &l->up, &l->down};

@@ -25,7 +25,7 @@ struct slv_linear {
 
 /* Vectors are NULL where the model has none. */
 struct slv_layer {
-    const float *attn_norm, *attn_norm_b; /* [n_embd] */
+    const float *attn_norm, *attn_norm_b; /* [n_embd]; post_ln: what gave this layer its input */
     const float *attn_post;               /* [n_embd] */
     const float *ffn_norm, *ffn_norm_b;   /* [n_embd]; without: parallel to attention */
     const float *ffn_post;                /* [n_embd] */
@@ -38,8 +38,10 @@ struct slv_weights {
     struct slv_layer *layers;               /* [n_layer] */
     const struct slv_gguf_tensor *embd;     /* [n_vocab][n_embd], in the file */
     const struct slv_gguf_tensor *pos_embd; /* [n_ctx][n_embd] or NULL */
+    const struct slv_gguf_tensor *types;    /* [n_types][n_embd] or NULL */
     const float *out_norm, *out_norm_b;     /* [n_embd] */
-    struct slv_linear out;                  /* n_vocab rows */
+    struct slv_linear head;                 /* before `out` in models that score texts, or none */
+    struct slv_linear out;                  /* n_vocab rows, or a score each, or none */
     const float *rope_factors;              /* [n_rot / 2] or NULL: angles are divided by them */
     const float *rope_long, *rope_short;    /* the same, by context length */
     struct slv_arena arena;                 /* vectors and layers */

@@ -19,8 +19,11 @@ struct slv_gguf {
     bool borrowed; /* parts[0] is the caller's memory */
     struct slv_map *parts;
     size_t n_parts;
-    struct gguf_kvs kvs; /* of part 1 */
+    struct gguf_kvs kvs; /* of part 1, or of `meta` */
     struct gguf_tensors tensors;
+    unsigned char *meta; /* [meta_n]: metadata that is in none of the parts, or NULL */
+    size_t meta_n;
+    struct slv_arena names; /* of tensors whose names are in none of them */
 };
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -141,6 +144,9 @@ static int finish(struct slv_gguf *g, struct slv_err *err) {
     int rc = gguf_tensors_sort(&g->tensors, &twice);
     if (rc == SLV_E_NOMEM) return out_of_memory(err);
     if (!rc) return 0;
+    if (g->meta)
+        return slv_err_set(err, rc, "the tensor '%.*s' is there twice", (int)twice->name.n,
+                           twice->name.p);
     size_t part = 0, at = 0;
     for (; part < g->n_parts; part++) {
         at = (size_t)((uintptr_t)twice->name.p - (uintptr_t)g->parts[part].data);
@@ -202,7 +208,41 @@ void slv_gguf_close(struct slv_gguf *g) {
     for (size_t i = 0; i < g->n_parts && !g->borrowed; i++)
         slv_map_close(&g->parts[i]);
     slv_mem_free(g->parts);
+    slv_mem_free(g->meta);
+    slv_arena_fini(&g->names);
     slv_mem_free(g);
+}
+
+void gguf_made_fini(struct gguf_made *made) {
+    for (size_t i = 0; i < made->n_parts; i++)
+        slv_map_close(&made->parts[i]);
+    slv_mem_free(made->parts);
+    slv_mem_free(made->meta);
+    gguf_tensors_fini(&made->tensors);
+    slv_arena_fini(&made->names);
+    *made = (struct gguf_made){0};
+}
+
+int gguf_adopt(struct gguf_made *made, struct slv_gguf **ret, struct slv_err *err) {
+    struct gguf_tensors none = {0};
+    struct slv_gguf *g = slv_mem_calloc(1, sizeof *g);
+    if (!g) {
+        gguf_made_fini(made);
+        return out_of_memory(err);
+    }
+    *g = (struct slv_gguf){.parts = made->parts,
+                           .n_parts = made->n_parts,
+                           .tensors = made->tensors,
+                           .meta = made->meta,
+                           .meta_n = made->meta_n,
+                           .names = made->names};
+    *made = (struct gguf_made){0};
+    int rc = gguf_parse_part(g->meta, g->meta_n, &g->version, &g->kvs, &none, err);
+    gguf_tensors_fini(&none);
+    if (!rc) rc = finish(g, err);
+    if (rc) slv_gguf_close(g);
+    else *ret = g;
+    return rc;
 }
 
 uint32_t slv_gguf_version(const struct slv_gguf *g) { return g->version; }
@@ -236,13 +276,13 @@ uint64_t slv_gguf_sum(const struct slv_gguf *g) {
         }
         sum = slv_sum_mix(sum + m->size);
     }
-    return sum;
+    return g->meta ? slv_sum_mix(sum ^ slv_sum64(g->meta, g->meta_n, 0)) : sum;
 }
 
 bool slv_gguf_is_file(const struct slv_gguf *g) { return !g->borrowed; }
 
 uint64_t slv_gguf_meta_bytes(const struct slv_gguf *g) {
-    uint64_t bytes = slv_gguf_file_bytes(g);
+    uint64_t bytes = slv_gguf_file_bytes(g) + g->meta_n;
     for (size_t i = 0; i < g->tensors.n; i++)
         bytes -= g->tensors.v[i].bytes;
     return bytes;

@@ -15,6 +15,7 @@
 
 #include "base/dtype.h"
 #include "base/err.h"
+#include "base/str.h"
 
 #define SLV_GGUF_MAX_KV 65536u
 #define SLV_GGUF_MAX_TENSORS 65536u
@@ -38,12 +39,6 @@ enum slv_gguf_kind {
     SLV_GGUF_U64 = 10,
     SLV_GGUF_I64 = 11,
     SLV_GGUF_F64 = 12
-};
-
-/* Bytes in the file; not NUL-terminated; any content, also NULs and broken UTF-8. */
-struct slv_str {
-    const char *p;
-    size_t n;
 };
 
 /* One tensor. ne[0] is the contiguous dimension; absent dimensions are 1. The data is

@@ -2,6 +2,8 @@
 #ifndef SLV_FORMAT_GGUF_INT_H
 #define SLV_FORMAT_GGUF_INT_H
 
+#include "base/arena.h"
+#include "base/file.h"
 #include "format/gguf.h"
 
 /* One metadata entry. `value` points at the value's first byte: of a number, of a string's bytes
@@ -40,6 +42,22 @@ int gguf_parse_part(const unsigned char *data, size_t size, uint32_t *ret_versio
  * whose name an earlier one has. */
 int gguf_tensors_sort(struct gguf_tensors *t,
                       const struct slv_gguf_tensor **ret_twice) SLV_MUST_USE;
+
+/* A file that was put together from others (hf.h): metadata, which begins as a GGUF file of version
+ * 3 without tensors does, and tensors in mapped files. */
+struct gguf_made {
+    unsigned char *meta; /* of slv_mem_alloc */
+    size_t meta_n;
+    struct slv_map *parts;
+    size_t n_parts;
+    struct gguf_tensors tensors; /* without by_name */
+    struct slv_arena names;      /* of the tensors */
+};
+
+/* Makes it a slv_gguf. Takes everything over, also when it fails: SLV_E_NOMEM, and SLV_E_FORMAT
+ * where two tensors have one name. */
+int gguf_adopt(struct gguf_made *made, struct slv_gguf **ret, struct slv_err *err) SLV_MUST_USE;
+void gguf_made_fini(struct gguf_made *made);
 
 void gguf_kvs_fini(struct gguf_kvs *kvs);
 void gguf_tensors_fini(struct gguf_tensors *t);

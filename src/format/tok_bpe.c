@@ -3,10 +3,12 @@
  *
  * Sources: Radford et al., "Language Models are Unsupervised Multitask Learners" (2019) and its
  * encoder; Hugging Face tokenizers' BPE model for `ignore_merges` and ties. */
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "format/tok_int.h"
 
 #include <string.h>
+#include <utf8proc.h>
 
 static bool bpe_pair(const struct slv_tokenizer *t, const char *s, const struct slv_sym *left,
                      const struct slv_sym *right, uint32_t *ret_rank, int32_t *ret_id) {
@@ -85,7 +87,39 @@ static int bpe_word(void *ctx, const char *s, size_t n) {
     return rc ? rc : emit(w, s);
 }
 
+/* Below U+0300 every text is composed, and no such character has a byte from 0xcc on. */
+static bool is_composed(const char *s, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)s[i] >= 0xcc) return false;
+    return true;
+}
+
+/* s in Unicode's form C into w->text. */
+static int compose(struct slv_tok_work *w, const char *s, size_t n) {
+    const utf8proc_uint8_t *from = (const utf8proc_uint8_t *)s;
+    const utf8proc_option_t how = UTF8PROC_STABLE | UTF8PROC_COMPOSE;
+    utf8proc_ssize_t len = utf8proc_decompose(from, (utf8proc_ssize_t)n, NULL, 0, how);
+    if (len < 0) return SLV_E_LIMIT;
+    utf8proc_int32_t *cp = slv_mem_alloc((size_t)len * sizeof *cp);
+    if (!cp) return SLV_E_NOMEM;
+    utf8proc_decompose(from, (utf8proc_ssize_t)n, cp, len, how);
+    len = utf8proc_normalize_utf32(cp, len, how);
+    slv_buf_clear(&w->text);
+    for (utf8proc_ssize_t i = 0; i < len; i++) {
+        char c[SLV_UTF8_MAX];
+        slv_buf_add(&w->text, c, slv_utf8_encode((uint32_t)cp[i], c));
+    }
+    slv_mem_free(cp);
+    return w->text.status;
+}
+
 int slv_tok_bpe(struct slv_tok_work *w, const char *s, size_t n) {
+    if (w->t->nfc && !is_composed(s, n)) {
+        int rc = compose(w, s, n);
+        if (rc) return rc;
+        s = w->text.data;
+        n = w->text.len;
+    }
     if (w->t->raw) {
         slv_buf_clear(&w->text);
         int rc = slv_tok_escape_spaces(&w->text, s, n);

@@ -63,10 +63,14 @@ struct slv_tokenizer {
     int32_t byte_id[256]; /* -1: the vocabulary has no such byte */
 
     int32_t bos, eos, unk, sep;
+    uint32_t between; /* tokens behind a text that stand between the two of a pair */
     bool add_bos, add_eos;
-    bool add_space;    /* SentencePiece: a space goes before the text */
-    bool merge_spaces; /* unigram: runs of spaces are one */
+    bool add_space;       /* SentencePiece: a space goes before the text */
+    bool merge_spaces;    /* unigram: runs of spaces are one */
+    bool any_space;       /* unigram: so is all white space */
+    bool keep_last_space; /* unigram: one run of spaces at the end stays */
     bool lowercase, strip_accents;
+    bool nfc; /* BPE: text is composed first (Unicode's form C) */
 
     struct slv_trie special; /* control, unknown and user-defined tokens, as they are written */
     struct slv_trie user;    /* the user-defined ones alone */

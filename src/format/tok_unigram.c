@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "format/tok_int.h"
+#include "format/uclass.h"
 
 #include <float.h>
 #include <string.h>
@@ -81,6 +82,16 @@ static struct slv_str normalize_one(const struct slv_tokenizer *t, const char *s
     return (struct slv_str){s, *ret_used};
 }
 
+/* Whether other white space at *at of s parts words too; *at is its last byte then. */
+static bool is_white(const struct slv_tokenizer *t, struct slv_str s, size_t *at) {
+    uint32_t cp;
+    if (!t->any_space || ((unsigned char)s.p[*at] & 0xc0) == 0x80) return false;
+    const size_t used = slv_utf8_decode(s.p + *at, s.n - *at, &cp);
+    if (!(slv_uclass(cp) & SLV_U_WS)) return false;
+    *at += used - 1;
+    return true;
+}
+
 /* Spaces become U+2581. With merge_spaces there is one before each run of other text but the first;
  * add_space puts one there too. */
 static int normalize(struct slv_tok_work *w, const char *s, size_t n) {
@@ -92,7 +103,7 @@ static int normalize(struct slv_tok_work *w, const char *s, size_t n) {
     for (size_t i = 0, used; i < n && !w->text.status; i += used) {
         struct slv_str one = normalize_one(t, s + i, n - i, &used);
         for (size_t k = 0; k < one.n; k++) {
-            if (one.p[k] == ' ') {
+            if (one.p[k] == ' ' || is_white(t, one, &k)) {
                 in_text = false;
                 if (!t->merge_spaces) slv_buf_adds(&w->text, SLV_TOK_SPACE);
                 continue;
@@ -103,6 +114,7 @@ static int normalize(struct slv_tok_work *w, const char *s, size_t n) {
             slv_buf_addc(&w->text, one.p[k]);
         }
     }
+    if (t->keep_last_space && !in_text) slv_buf_adds(&w->text, SLV_TOK_SPACE);
     w->text.max = max;
     return w->text.status;
 }

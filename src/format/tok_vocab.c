@@ -13,6 +13,8 @@
 #include <math.h>
 #include <string.h>
 
+#define MAX_BETWEEN 4u
+
 /* --- pieces ----------------------------------------------------------------------------------- */
 
 static int load_pieces(struct slv_tokenizer *t, const struct slv_gguf *g, struct slv_err *err) {
@@ -206,10 +208,16 @@ static int load_roles(struct slv_tokenizer *t, const struct slv_gguf *g, struct 
     if (!rc) rc = read_flag(g, "tokenizer.ggml.normalizer.lowercase", &t->lowercase, err);
     t->strip_accents = t->lowercase;
     if (!rc) rc = read_flag(g, "tokenizer.ggml.normalizer.strip_accents", &t->strip_accents, err);
+    if (!rc) rc = read_flag(g, "tokenizer.selvage.nfc", &t->nfc, err);
+    if (!rc) rc = read_flag(g, "tokenizer.selvage.any_space", &t->any_space, err);
+    if (!rc) rc = read_flag(g, "tokenizer.selvage.keep_last_space", &t->keep_last_space, err);
     if (rc) return rc;
     if (t->model == SLV_TOK_WPM && t->unk < 0)
         return slv_err_set(err, SLV_E_FORMAT, "tokenizer.ggml.unknown_token_id is missing");
     if (t->model == SLV_TOK_WPM) t->add_bos = t->add_eos = true;
+    t->between = t->model == SLV_TOK_WPM ? 1 : 2;
+    if (slv_gguf_u32(g, "tokenizer.selvage.between", &t->between) && t->between > MAX_BETWEEN)
+        return slv_err_set(err, SLV_E_FORMAT, "tokenizer.selvage.between is %u", t->between);
     if (t->model == SLV_TOK_BPE) t->add_space = false;
     if (t->raw && t->pretok && t->pretok->flags & SLV_PRETOK_BOS) t->add_bos = true;
     return 0;
@@ -360,8 +368,22 @@ static bool is_special(enum slv_token_kind kind) {
     return kind == SLV_TOKEN_CONTROL || kind == SLV_TOKEN_USER || kind == SLV_TOKEN_UNKNOWN;
 }
 
+/* What a folder in Hugging Face layout says of each token (hf_tok.c). */
+static bool load_own_strips(struct slv_tokenizer *t, const struct slv_gguf *g) {
+    struct slv_gguf_array a;
+    if (!slv_gguf_arr(g, "tokenizer.selvage.strip", &a)) return false;
+    for (uint32_t id = 0; id < t->n; id++) {
+        int64_t v = 0;
+        slv_gguf_arr_i64(&a, id, &v);
+        if (v & 1) t->attr[id] |= SLV_TOK_LSTRIP;
+        if (v & 2) t->attr[id] |= SLV_TOK_RSTRIP;
+    }
+    return true;
+}
+
 /* GGUF has no place for "lstrip" and "rstrip"; these are the models known to have them. */
 static void load_strips(struct slv_tokenizer *t, const struct slv_gguf *g) {
+    if (load_own_strips(t, g)) return;
     struct slv_str name = {"", 0}, pre = {"", 0}, arch = {"", 0};
     slv_gguf_str(g, "general.name", &name);
     slv_gguf_str(g, "tokenizer.ggml.pre", &pre);

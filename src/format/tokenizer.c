@@ -221,11 +221,11 @@ static int cut_at_tokens(struct slv_tok_work *w, const char *s, size_t n, unsign
 static int tokenize_valid(struct slv_tok_work *w, const char *s, size_t n, unsigned flags) {
     const struct slv_tokenizer *t = w->t;
     bool add = (flags & SLV_TOKENIZE_ADD) != 0;
-    int32_t last = t->model == SLV_TOK_WPM ? t->sep : t->eos;
+    int32_t last = slv_tokenizer_after(t);
     int rc = 0;
     if (add && t->add_bos && t->bos >= 0) rc = slv_ids_add(w->out, t->bos);
     if (!rc) rc = cut_at_tokens(w, s, n, flags);
-    if (!rc && add && t->add_eos && last >= 0) rc = slv_ids_add(w->out, last);
+    if (!rc && add && last >= 0) rc = slv_ids_add(w->out, last);
     return rc;
 }
 
@@ -291,6 +291,12 @@ size_t slv_tokenizer_bytes(const struct slv_tokenizer *t) {
            t->merge_cap * sizeof *t->merge + trie_bytes(&t->special) + trie_bytes(&t->user) +
            trie_bytes(&t->words) + (t->charsmap_units * 4 + t->charsmap_text_n);
 }
+
+int32_t slv_tokenizer_after(const struct slv_tokenizer *t) {
+    return !t->add_eos ? -1 : t->model == SLV_TOK_WPM ? t->sep : t->eos;
+}
+
+uint32_t slv_tokenizer_between(const struct slv_tokenizer *t) { return t->between; }
 
 int32_t slv_tokenizer_bos(const struct slv_tokenizer *t) { return t->bos; }
 int32_t slv_tokenizer_eos(const struct slv_tokenizer *t) { return t->eos; }

@@ -84,6 +84,10 @@ size_t slv_tokenizer_size(const struct slv_tokenizer *t);
 size_t slv_tokenizer_bytes(const struct slv_tokenizer *t);
 int32_t slv_tokenizer_bos(const struct slv_tokenizer *t);
 int32_t slv_tokenizer_eos(const struct slv_tokenizer *t);
+/* The token that SLV_TOKENIZE_ADD puts behind a text, or -1. */
+int32_t slv_tokenizer_after(const struct slv_tokenizer *t);
+/* How many of them stand between the two texts of a pair. */
+uint32_t slv_tokenizer_between(const struct slv_tokenizer *t);
 bool slv_tokenizer_adds_bos(const struct slv_tokenizer *t);
 /* Whether a generation ends at id: EOS, EOT, EOM and their kin, found as llama.cpp finds them. */
 bool slv_tokenizer_is_end(const struct slv_tokenizer *t, int32_t id);

@@ -156,7 +156,7 @@ struct slv_kernels {
     slv_quantize_fn quantize;
     slv_rms_norm_fn rms_norm;
     slv_layer_norm_fn layer_norm;
-    slv_unary_fn silu, gelu;
+    slv_unary_fn silu, gelu, gelu_erf;
     slv_binary_fn add, mul, silu_mul, gelu_mul; /* silu(a) * b */
     slv_axpy_fn axpy;
     slv_softcap_fn softcap;

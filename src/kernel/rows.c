@@ -97,6 +97,11 @@ static void gelu(const float *x, size_t n, float *out) {
         out[i] = slv_geluf(x[i]);
 }
 
+static void gelu_erf(const float *x, size_t n, float *out) {
+    for (size_t i = 0; i < n; i++)
+        out[i] = slv_gelu_erff(x[i]);
+}
+
 static void add(const float *a, const float *b, size_t n, float *out) {
     for (size_t i = 0; i < n; i++)
         out[i] = a[i] + b[i];
@@ -144,6 +149,7 @@ void slv_kernels_scalar_rows(struct slv_kernels *k) {
     k->layer_norm = layer_norm;
     k->silu = silu;
     k->gelu = gelu;
+    k->gelu_erf = gelu_erf;
     k->add = add;
     k->mul = mul;
     k->silu_mul = silu_mul;

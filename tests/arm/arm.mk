@@ -12,7 +12,7 @@ CFLAGS = -std=gnu11 -O2 -ffp-contract=off -fno-strict-aliasing -Wall -Wextra -We
 
 # The kernels first: they take the longest.
 LIB = $(patsubst %.c,$(OUT)/%.o,$(sort $(wildcard src/kernel/arm/*.c)) \
-    $(sort $(wildcard src/base/*.c src/format/*.c src/kernel/*.c src/engine/*.c)) tests/arm/no_utf8proc.c)
+    $(sort $(filter-out %/hf_none.c,$(wildcard src/base/*.c src/format/*.c src/kernel/*.c src/engine/*.c))) tests/arm/no_utf8proc.c)
 TESTS = kernel/check golden/check_families golden/one_result unit/test_base unit/test_engine \
     unit/test_fmath unit/test_layout unit/test_quant
 PROGRAMS = $(TESTS:%=$(OUT)/%)

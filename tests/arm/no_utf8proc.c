@@ -52,6 +52,19 @@ utf8proc_int32_t utf8proc_totitle(utf8proc_int32_t cp) {
     missing(__func__);
 }
 
+utf8proc_ssize_t utf8proc_decompose(const utf8proc_uint8_t *s, utf8proc_ssize_t n,
+                                    utf8proc_int32_t *dst, utf8proc_ssize_t room,
+                                    utf8proc_option_t options) {
+    (void)s, (void)n, (void)dst, (void)room, (void)options;
+    missing(__func__);
+}
+
+utf8proc_ssize_t utf8proc_normalize_utf32(utf8proc_int32_t *s, utf8proc_ssize_t n,
+                                          utf8proc_option_t options) {
+    (void)s, (void)n, (void)options;
+    missing(__func__);
+}
+
 utf8proc_ssize_t utf8proc_decompose_char(utf8proc_int32_t cp, utf8proc_int32_t *dst,
                                          utf8proc_ssize_t n, utf8proc_option_t options, int *last) {
     (void)cp, (void)dst, (void)n, (void)options, (void)last;

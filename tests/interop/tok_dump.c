@@ -1,6 +1,6 @@
 /* tok_dump.c: the tokenizer on a pipe, for comparisons with other programs (tests/golden/).
  *
- *   tok_dump ids MODEL.gguf FLAGS    FLAGS: sum of 1 (special) and 2 (add)
+ *   tok_dump ids MODEL FLAGS         FLAGS: sum of 1 (special) and 2 (add); a folder is taken too
  *   tok_dump text MODEL.gguf SPECIAL the other way round: ids in, text out
  *   tok_dump ends MODEL.gguf         the ids that end a generation, no input
  *   tok_dump split PRETOKENIZER      where a pre-tokenizer cuts
@@ -9,12 +9,14 @@
  * or the text in hex; or the lengths of the words in bytes. `text` reads ids as decimal numbers. */
 #include "base/file.h"
 #include "base/mem.h"
+#include "format/hf.h"
 #include "format/pretok.h"
 #include "format/tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int fail(const char *what, const struct slv_err *err) {
     fprintf(stderr, "tok_dump: %s: %s\n", what, err ? err->msg : "failed");
@@ -83,7 +85,9 @@ static int with_model(const char *mode, const char *path, unsigned flags) {
     struct slv_gguf *g = NULL;
     struct slv_tokenizer *t = NULL;
     struct slv_err err = {0};
-    int rc = slv_gguf_open(path, &g, &err);
+    struct stat st;
+    const bool folder = !stat(path, &st) && S_ISDIR(st.st_mode);
+    int rc = (folder ? slv_hf_open : slv_gguf_open)(path, &g, &err);
     if (!rc) rc = slv_tokenizer_open(g, &t, &err);
     if (rc) {
         rc = fail(path, &err);

@@ -250,6 +250,7 @@ struct row_case {
     X(layer_norm_bare, k->layer_norm(r->a, NULL, NULL, r->n, 1e-5f, o))                            \
     X(silu, k->silu(r->a, r->n, o))                                                                \
     X(gelu, k->gelu(r->a, r->n, o))                                                                \
+    X(gelu_erf, k->gelu_erf(r->a, r->n, o))                                                        \
     X(add, k->add(r->a, r->b, r->n, o))                                                            \
     X(mul, k->mul(r->a, r->b, r->n, o))                                                            \
     X(silu_mul, k->silu_mul(r->a, r->b, r->n, o))                                                  \

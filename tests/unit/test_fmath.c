@@ -41,6 +41,16 @@ static void tanh_is_within_its_bound(void **unused) {
         assert_true(fabs((double)slv_tanhf(x) - tanh((double)x)) <= 2e-7);
 }
 
+static void gelu_is_within_its_bound(void **unused) {
+    (void)unused;
+    for (float x = -14.0f; x < 14.0f; x += 0.0007f) {
+        const double want = 0.5 * (double)x * erfc((double)x * -sqrt(0.5));
+        assert_true(fabs((double)slv_gelu_erff(x) - want) <= 1.5e-7 * fabs((double)x));
+    }
+    assert_true(slv_gelu_erff(INFINITY) == INFINITY && slv_gelu_erff(NAN) != 0.0f);
+    assert_true(fabsf(slv_gelu_erff(-INFINITY)) < 1e-13f && isnan(slv_gelu_erff(NAN)));
+}
+
 static void double_functions_are_within_their_bounds(void **unused) {
     (void)unused;
     for (int i = 0; i < 200000; i++) {
@@ -72,6 +82,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp_is_within_one_ulp),
         cmocka_unit_test(tanh_is_within_its_bound),
+        cmocka_unit_test(gelu_is_within_its_bound),
         cmocka_unit_test(double_functions_are_within_their_bounds),
         cmocka_unit_test(fma_is_rounded_once),
     };

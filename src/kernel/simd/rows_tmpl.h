@@ -36,6 +36,22 @@ OP vf rw_gelu(vf x) {
     return vf_div(x, vf_add(vf_set1(1.0f), rw_exp(vf_mul(u, vf_set1(SLV_GELU_B)))));
 }
 
+OP vf rw_gelu_erf(vf x) {
+    vf a = vi_float_bits(vi_and(vf_bits(x), vi_set1(0x7fffffff)));
+    a = vf_min(vf_set1(SLV_GELU_ERF_END), a);
+    vf p = vf_set1(SLV_GELU_ERF_C8);
+    p = vf_fma(p, a, vf_set1(SLV_GELU_ERF_C7));
+    p = vf_fma(p, a, vf_set1(SLV_GELU_ERF_C6));
+    p = vf_fma(p, a, vf_set1(SLV_GELU_ERF_C5));
+    p = vf_fma(p, a, vf_set1(SLV_GELU_ERF_C4));
+    p = vf_fma(p, a, vf_set1(SLV_GELU_ERF_C3));
+    p = vf_fma(p, a, vf_set1(SLV_GELU_ERF_C2));
+    p = vf_fma(p, a, vf_set1(SLV_GELU_ERF_C1));
+    p = vf_fma(p, a, vf_set1(SLV_GELU_ERF_C0));
+    vf tail = vf_mul(a, rw_exp(vf_mul(rw_negate(a), p)));
+    return vf_fma(tail, vf_set1(-0.5f), vf_max(vf_zero(), x));
+}
+
 OP vf rw_tanh(vf x) {
     vf a = vi_float_bits(vi_and(vf_bits(x), vi_set1(0x7fffffff)));
     vf t = rw_exp(vf_mul(vf_set1(-2.0f), a));
@@ -165,6 +181,7 @@ static void rw_layer_norm(const float *x, const float *w, const float *b, size_t
     }
 RW_UNARY(rw_silu_row, rw_silu)
 RW_UNARY(rw_gelu_row, rw_gelu)
+RW_UNARY(rw_gelu_erf_row, rw_gelu_erf)
 
 OP vf rw_silu_times(vf a, vf b) { return vf_mul(rw_silu(a), b); }
 OP vf rw_gelu_times(vf a, vf b) { return vf_mul(rw_gelu(a), b); }
@@ -212,6 +229,7 @@ static void rw_fill(struct slv_kernels *k) {
     k->layer_norm = rw_layer_norm;
     k->silu = rw_silu_row;
     k->gelu = rw_gelu_row;
+    k->gelu_erf = rw_gelu_erf_row;
     k->add = rw_add_row;
     k->mul = rw_mul_row;
     k->silu_mul = rw_silu_mul_row;

@@ -1,0 +1,19 @@
+/* str.h: a stretch of bytes that belongs to somebody else. */
+#ifndef SLV_BASE_STR_H
+#define SLV_BASE_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+/* Bytes of a file; not NUL-terminated; any content, also NULs and broken UTF-8. */
+struct slv_str {
+    const char *p;
+    size_t n;
+};
+
+static inline bool slv_str_is(struct slv_str s, const char *text) {
+    return strlen(text) == s.n && !memcmp(s.p, text, s.n);
+}
+
+#endif
