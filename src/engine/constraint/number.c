@@ -272,15 +272,27 @@ const struct slv_numbers *slv_numbers_not(struct slv_arena *a, const struct slv_
     return r;
 }
 
+#define COUNTED 10000 /* of numbers some of which are forbidden: more are not looked for */
+
+static size_t count_part(const struct slv_number_part *p, size_t most) {
+    const slv_decimal step = p->step ? p->step : 1;
+    slv_decimal first, v;
+    size_t n = 0;
+    if (!first_in(p, p->lo, p->hi, 1, &first)) return 0;
+    if (!p->n_not) {
+        const slv_decimal all = (p->hi - first) / step + 1;
+        return all < (slv_decimal)most ? (size_t)all : most;
+    }
+    for (; n < most && n < COUNTED && first_in(p, first, p->hi, 1, &v); first = v + 1)
+        n++;
+    return n;
+}
+
 size_t slv_numbers_count(const struct slv_numbers *x, size_t most) {
     size_t best = 0, points = 0;
-    for (uint32_t i = 0; i < x->n && best < most; i++) { /* parts may overlap: the largest counts */
-        size_t n = 0;
-        slv_decimal v;
+    for (uint32_t i = 0; i < x->n; i++) { /* parts may overlap: the largest counts */
+        const size_t n = count_part(&x->v[i], most);
         points += x->v[i].lo == x->v[i].hi; /* single numbers are each there once */
-        for (slv_decimal at = x->v[i].lo; n < most && first_in(&x->v[i], at, x->v[i].hi, 1, &v);
-             at = v + 1)
-            n++;
         best = n > best ? n : best;
     }
     best = points > best ? points : best;
