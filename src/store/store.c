@@ -549,8 +549,8 @@ int slv_store_clean(struct slv_store *st, struct slv_store_partials *ret, struct
 
 /* --- verifying -------------------------------------------------------------------------------- */
 
-int slv_store_verify(struct slv_store *st, const struct slv_store_model *m,
-                     const struct slv_store_ui *ui, struct slv_err *err) {
+int slv_store_verify(struct slv_store *st, const struct slv_store_model *m, const struct slv_ui *ui,
+                     struct slv_err *err) {
     int rc = 0;
     for (size_t i = 0; !rc && i < m->n_files; i++) {
         const struct slv_store_file *f = &m->files[i];
