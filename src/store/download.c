@@ -14,6 +14,7 @@
 #include "store/download.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/json_parse.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -57,7 +58,7 @@ static void read_meta(struct job *j) {
     j->etag[0] = '\0';
     json_t *doc = NULL;
     int rc = slv_file_read(j->meta, &text, NULL);
-    if (!rc) rc = slv__json_parse(text.data, text.len, j->meta, &doc, NULL);
+    if (!rc) rc = slv_json_parse(text.data, text.len, j->meta, &doc, NULL);
     if (rc) doc = NULL; /* without an ETag: the digest decides alone */
     const char *etag = json_string_value(json_object_get(doc, "etag"));
     if (etag && etag[0] == '"' && strlen(etag) < sizeof j->etag)
