@@ -218,7 +218,7 @@ static int lock_tmp(struct slv_newfile *f, struct slv_err *err) {
         bool same = locked && !fstat(f->fd, &st) && !lstat(f->tmp, &named) &&
                     st.st_dev == named.st_dev && st.st_ino == named.st_ino;
         const char *why = same ? slv_file_foreign(&st) : NULL;
-        if (same && !why && !ftruncate(f->fd, 0)) return 0;
+        if (same && !why && !fchmod(f->fd, 0600) && !ftruncate(f->fd, 0)) return 0;
         int rc = 0;
         if (why) rc = slv_err_set(err, SLV_E_TRUST, "%s: %s", f->tmp, why);
         else if (same || (!locked && errno != EWOULDBLOCK)) rc = fail(err, f->tmp);

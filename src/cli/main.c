@@ -16,9 +16,23 @@
 
 /* In the order `selvage help` shows them. */
 static const struct slv_cmd *const commands[] = {
-    &slv_cmd_run,  &slv_cmd_chat,   &slv_cmd_batch, &slv_cmd_tokenize, &slv_cmd_detokenize,
-    &slv_cmd_show, &slv_cmd_bench,  &slv_cmd_eval,  &slv_cmd_pull,     &slv_cmd_list,
-    &slv_cmd_rm,   &slv_cmd_doctor, NULL,
+    &slv_cmd_run,
+    &slv_cmd_chat,
+    &slv_cmd_batch,
+    &slv_cmd_tokenize,
+    &slv_cmd_detokenize,
+    &slv_cmd_show,
+    &slv_cmd_bench,
+    &slv_cmd_eval,
+    &slv_cmd_pull,
+    &slv_cmd_list,
+    &slv_cmd_rm,
+    &slv_cmd_doctor,
+    &slv_cmd_key_new,
+    &slv_cmd_key_show,
+    &slv_cmd_key_rotate,
+    &slv_cmd_key_trust,
+    NULL,
 };
 
 #define HELP_MAX 65536
@@ -98,8 +112,8 @@ static void program_help(struct slv_buf *out) {
                  "usage: selvage COMMAND [options] [arguments]\n\ncommands:\n",
                  slv_version());
     for (const struct slv_cmd *const *c = commands; *c; c++) {
-        slv_buf_addf(out, "  %-14s ", (*c)->name);
-        slv_opt_wrap((*c)->help, 17, 17, out);
+        slv_buf_addf(out, "  %-17s ", (*c)->name);
+        slv_opt_wrap((*c)->help, 20, 20, out);
     }
     slv_buf_adds(out, "\n'selvage help COMMAND' or 'selvage COMMAND --help' says more; "
                       "'selvage --version'\nsays which version this is.\n");
