@@ -63,6 +63,8 @@ extern const struct slv_cmd slv_cmd_pull;
 extern const struct slv_cmd slv_cmd_rm;
 extern const struct slv_cmd slv_cmd_run;
 extern const struct slv_cmd slv_cmd_show;
+extern const struct slv_cmd slv_cmd_sign;
 extern const struct slv_cmd slv_cmd_tokenize;
+extern const struct slv_cmd slv_cmd_verify;
 
 #endif

@@ -32,6 +32,8 @@ static const struct slv_cmd *const commands[] = {
     &slv_cmd_key_show,
     &slv_cmd_key_rotate,
     &slv_cmd_key_trust,
+    &slv_cmd_sign,
+    &slv_cmd_verify,
     NULL,
 };
 
