@@ -62,9 +62,11 @@ extern const struct slv_cmd slv_cmd_list;
 extern const struct slv_cmd slv_cmd_pull;
 extern const struct slv_cmd slv_cmd_rm;
 extern const struct slv_cmd slv_cmd_run;
+extern const struct slv_cmd slv_cmd_seal;
 extern const struct slv_cmd slv_cmd_show;
 extern const struct slv_cmd slv_cmd_sign;
 extern const struct slv_cmd slv_cmd_tokenize;
+extern const struct slv_cmd slv_cmd_unseal;
 extern const struct slv_cmd slv_cmd_verify;
 
 #endif
