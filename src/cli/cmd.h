@@ -48,6 +48,9 @@ struct slv_cmd {
     .opts = (rows), .nopts = sizeof(rows) / sizeof *(rows), .opts_size = sizeof(S)
 
 /* The rows, one a line, by name. */
+extern const struct slv_cmd slv_cmd_audit_checkpoint;
+extern const struct slv_cmd slv_cmd_audit_show;
+extern const struct slv_cmd slv_cmd_audit_verify;
 extern const struct slv_cmd slv_cmd_batch;
 extern const struct slv_cmd slv_cmd_bench;
 extern const struct slv_cmd slv_cmd_chat;

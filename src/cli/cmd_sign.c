@@ -89,7 +89,7 @@ static int read_signature(const char *path, struct slv_signature *ret, struct sl
 static int verify(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct slv_pubs trusted = {0};
-    struct slv_signature s;
+    struct slv_signature s = {0};
     struct slv_buf path;
     struct slv_work work;
     char when[SLV_CLI_TIME_MAX];

@@ -16,13 +16,30 @@
 
 /* In the order `selvage help` shows them. */
 static const struct slv_cmd *const commands[] = {
-    &slv_cmd_run,       &slv_cmd_chat,       &slv_cmd_batch,
-    &slv_cmd_tokenize,  &slv_cmd_detokenize, &slv_cmd_show,
-    &slv_cmd_bench,     &slv_cmd_eval,       &slv_cmd_pull,
-    &slv_cmd_list,      &slv_cmd_rm,         &slv_cmd_doctor,
-    &slv_cmd_key_new,   &slv_cmd_key_show,   &slv_cmd_key_rotate,
-    &slv_cmd_key_trust, &slv_cmd_sign,       &slv_cmd_verify,
-    &slv_cmd_seal,      &slv_cmd_unseal,     NULL,
+    &slv_cmd_run,
+    &slv_cmd_chat,
+    &slv_cmd_batch,
+    &slv_cmd_tokenize,
+    &slv_cmd_detokenize,
+    &slv_cmd_show,
+    &slv_cmd_bench,
+    &slv_cmd_eval,
+    &slv_cmd_pull,
+    &slv_cmd_list,
+    &slv_cmd_rm,
+    &slv_cmd_doctor,
+    &slv_cmd_key_new,
+    &slv_cmd_key_show,
+    &slv_cmd_key_rotate,
+    &slv_cmd_key_trust,
+    &slv_cmd_sign,
+    &slv_cmd_verify,
+    &slv_cmd_seal,
+    &slv_cmd_unseal,
+    &slv_cmd_audit_verify,
+    &slv_cmd_audit_show,
+    &slv_cmd_audit_checkpoint,
+    NULL,
 };
 
 #define HELP_MAX 65536
