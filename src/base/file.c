@@ -218,10 +218,12 @@ static int lock_tmp(struct slv_newfile *f, struct slv_err *err) {
         bool same = locked && !fstat(f->fd, &st) && !lstat(f->tmp, &named) &&
                     st.st_dev == named.st_dev && st.st_ino == named.st_ino;
         const char *why = same ? slv_file_foreign(&st) : NULL;
-        if (same && !why && !fchmod(f->fd, 0600) && !ftruncate(f->fd, 0)) return 0;
+        /* Under another name it is a file that has appeared: only this name of it goes. */
+        bool shared = same && !why && st.st_nlink > 1 && !unlink(f->tmp);
+        if (same && !why && !shared && !fchmod(f->fd, 0600) && !ftruncate(f->fd, 0)) return 0;
         int rc = 0;
         if (why) rc = slv_err_set(err, SLV_E_TRUST, "%s: %s", f->tmp, why);
-        else if (same || (!locked && errno != EWOULDBLOCK)) rc = fail(err, f->tmp);
+        else if ((same && !shared) || (!locked && errno != EWOULDBLOCK)) rc = fail(err, f->tmp);
         close(f->fd);
         f->fd = -1;
         if (rc) return rc;
@@ -267,16 +269,16 @@ int slv_newfile_commit(struct slv_newfile *f, struct slv_err *err) {
     return appeared(f);
 }
 
-/* A link does not replace; a file system without links may have a rename that does not. */
+/* Where a file system has no such rename: a link does not replace either. Killed after it, the file
+ * has both names: lock_tmp sees to that. */
 int slv_newfile_commit_new(struct slv_newfile *f, struct slv_err *err) {
     if (fsync(f->fd)) return fail(err, f->path);
-    bool linked = !link(f->tmp, f->path);
-    if (linked) unlink(f->tmp);
-    else if (errno == EEXIST || renameat2(AT_FDCWD, f->tmp, AT_FDCWD, f->path, RENAME_NOREPLACE)) {
-        if (errno != EEXIST) return fail(err, f->path);
-        return slv_err_set(err, SLV_E_USAGE, "%s: is there already", f->path);
-    }
-    return appeared(f);
+    bool there = !renameat2(AT_FDCWD, f->tmp, AT_FDCWD, f->path, RENAME_NOREPLACE);
+    bool none = !there && (errno == EINVAL || errno == ENOSYS);
+    if (none && !link(f->tmp, f->path)) there = !unlink(f->tmp);
+    if (there) return appeared(f);
+    if (errno != EEXIST) return fail(err, f->path);
+    return slv_err_set(err, SLV_E_USAGE, "%s: is there already", f->path);
 }
 
 void slv_newfile_close(struct slv_newfile *f) {

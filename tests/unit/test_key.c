@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static struct slv_err err;
 
@@ -173,6 +174,23 @@ static void a_temporary_file_of_before_gives_nothing_away(void **state) {
     assert_true(!stat(scratch("k"), &st) && (st.st_mode & 07777) == 0600);
 }
 
+/* Killed between the two names that a new file has for a moment: the next one must not be written
+ * into the first. */
+static void a_second_name_of_a_key_is_not_written_to(void **state) {
+    (void)state;
+    struct slv_key *k = saved_key(scratch("k")), *other = NULL;
+    char *before = scratch_read(scratch("k"), NULL);
+    assert_int_equal(link(scratch("k"), scratch("k.tmp")), 0);
+    assert_int_equal(slv_key_new(&other, &err), 0);
+    assert_int_equal(slv_key_save(other, scratch("k"), false, &err), SLV_E_USAGE);
+    char *after = scratch_read(scratch("k"), NULL);
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+    slv_key_close(other);
+    slv_key_close(k);
+}
+
 static void no_byte_of_a_key_file_can_change(void **state) {
     (void)state;
     const char *path = scratch("k"), *hurt = scratch("h");
@@ -320,6 +338,7 @@ int main(void) {
         T(a_key_that_others_may_read_is_refused),
         T(a_key_is_not_lost_to_another),
         T(a_temporary_file_of_before_gives_nothing_away),
+        T(a_second_name_of_a_key_is_not_written_to),
         T(no_byte_of_a_key_file_can_change),
         T(after_a_rotation_the_old_key_still_counts),
         T(wrapped_secrets_are_for_one_key_and_whole),
