@@ -14,7 +14,7 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf engine packfile snapshot template tokenizer; do
+for target in gguf engine packfile snapshot template tokenizer audit seal sign; do
     dict=
     length=16384
     case $target in
@@ -22,6 +22,7 @@ for target in gguf engine packfile snapshot template tokenizer; do
     engine) seeds=hostile_gguf length=131072 ;;
     packfile | snapshot) seeds=hostile_gguf ;;
     template) seeds=template_corpus dict=tests/fuzz/template.dict ;;
+    audit | seal | sign) seeds=trust_corpus/$target ;;
     tokenizer) seeds=hostile_text dict=tests/fuzz/tokenizer.dict ;;
     esac
     mkdir -p .cache/fuzz/$target .cache/fuzz/crashes
