@@ -1,4 +1,5 @@
 /* cmd_key.c: selvage key new, show, rotate, trust: the device key, and whose keys are trusted. */
+#include "config.h"
 #include "cli/cmd.h"
 #include "cli/out.h"
 #include "cli/trust.h"
@@ -12,7 +13,7 @@
 
 struct opts {
     const char *key;
-    bool force, forget, public;
+    bool force, forget, public, tpm;
 };
 
 /* --- showing ---------------------------------------------------------------------------------- */
@@ -26,6 +27,7 @@ static int print_json(const struct slv_key *k, const char *path, struct slv_err 
     slv_json_object(&j, NULL);
     slv_cli_pub_json(slv_key_pub(k), &j);
     slv_json_str(&j, "path", path);
+    slv_json_bool(&j, "tpm", slv_key_in_tpm(k));
     slv_json_array(&j, "keys");
     for (size_t i = 0; i < all->n; i++) {
         slv_json_object(&j, NULL);
@@ -48,7 +50,7 @@ static int print_text(const struct slv_key *k, const char *path) {
     slv_out_printf("id       %s\npublic   %s\ncreated  %s\nfile     ", p->id, hex,
                    slv_cli_time(p->created, when));
     slv_out_name(path, strlen(path));
-    slv_out_puts("\n");
+    slv_out_puts(slv_key_in_tpm(k) ? ", secret in the TPM\n" : "\n");
     for (size_t i = all->n - 1; i-- > 0;)
         slv_out_printf("earlier  %s, of %s%s\n", all->v[i].id,
                        slv_cli_time(all->v[i].created, when),
@@ -75,7 +77,7 @@ static int print_key(const struct slv_cli *cli, const struct slv_key *k, const c
 
 static int make(const struct opts *o, const char *path, struct slv_key **ret, struct slv_err *err) {
     struct slv_key *k = NULL;
-    int rc = slv_key_new(&k, err);
+    int rc = o->tpm ? slv_key_new_tpm(&k, err) : slv_key_new(&k, err);
     if (!rc) rc = slv_key_save(k, path, o->force, err);
     if (rc == SLV_E_USAGE)
         slv_err_set(err, rc,
@@ -196,6 +198,11 @@ static int trust_key(const struct slv_cli *cli, const void *opts, struct slv_err
 
 static const struct slv_opt new_rows[] = {
     SLV_CLI_KEY_ROW(struct opts),
+#ifdef SLV_TPM
+    {"tpm", 0, SLV_OPT_FLAG_AT(struct opts, tpm),
+     .help = "the secret is kept by this machine's TPM 2.0 ($SELVAGE_TPM names another one): the "
+             "file is of no use on another machine, or once the TPM is cleared"},
+#endif
     {"force", 0, SLV_OPT_FLAG_AT(struct opts, force),
      .help = "replace a key that is there: what is sealed for it stays shut for good"},
 };

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdalign.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -237,6 +238,7 @@ int main(int argc, char **argv) {
     size_t n = argc > 0 ? (size_t)argc - 1 : 0;
     if (!keep_descriptors()) return 1;
     slv_sig_init();
+    setenv("TSS2_LOG", "all+NONE", 0); /* libtss2 would talk to standard error by itself */
     const char **words = slv_mem_calloc(n + 1, sizeof *words); /* options are moved out of it */
     for (size_t i = 0; words && i < n; i++)
         words[i] = argv[i + 1];

@@ -4,15 +4,17 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "trust/secret.h"
+#include "trust/tpm.h"
 
 #include <sodium.h>
 #include <string.h>
 
 #define TITLE "selvage device key 1"
 #define SEED 32
-#define FILE_MAX SLV_PUB_FILE_MAX
+#define FILE_MAX ((size_t)512 << 10)
 
-_Static_assert(SEED == crypto_sign_SEEDBYTES, "Ed25519");
+_Static_assert(SEED == crypto_sign_SEEDBYTES && SEED == SLV_TPM_SECRET, "Ed25519");
+_Static_assert(SLV_PUB_CHAIN_MAX *(2 * SLV_TPM_BLOB_MAX + 400) < FILE_MAX, "a full key file");
 
 /* One for each public key, in the same order. */
 struct seeds {
@@ -20,8 +22,15 @@ struct seeds {
     bool there[SLV_PUB_CHAIN_MAX];
 };
 
+/* What the TPM keeps a seed in. */
+struct blob {
+    size_t n; /* 0: the seed stands in the file */
+    uint8_t p[SLV_TPM_BLOB_MAX];
+};
+
 struct slv_key {
     struct slv_pubs pubs;
+    struct blob *blobs;   /* [SLV_PUB_CHAIN_MAX]; NULL: no seed is in a TPM */
     struct seeds *secret; /* slv_secret_alloc */
     bool show;            /* only looked at */
 };
@@ -51,12 +60,19 @@ void slv_key_close(struct slv_key *k) {
     if (!k) return;
     slv_secret_free(k->secret, sizeof *k->secret);
     slv_pubs_fini(&k->pubs);
+    slv_mem_free(k->blobs);
     slv_mem_free(k);
 }
 
 const struct slv_pubs *slv_key_pubs(const struct slv_key *k) { return &k->pubs; }
 const struct slv_pub *slv_key_pub(const struct slv_key *k) { return &k->pubs.v[k->pubs.n - 1]; }
 bool slv_key_has_secret(const struct slv_key *k, size_t i) { return k->secret->there[i]; }
+bool slv_key_in_tpm(const struct slv_key *k) { return k->blobs && k->blobs[k->pubs.n - 1].n; }
+
+static int need_blobs(struct slv_key *k, struct slv_err *err) {
+    if (!k->blobs) k->blobs = slv_mem_calloc(SLV_PUB_CHAIN_MAX, sizeof *k->blobs);
+    return k->blobs ? 0 : no_memory(err);
+}
 
 /* --- secrets ---------------------------------------------------------------------------------- */
 
@@ -101,7 +117,7 @@ int slv_key_unwrap(const struct slv_key *k, const char *id, const uint8_t in[SLV
 }
 
 /* Appends a new key, signed by the one before it. */
-static int add_new(struct slv_key *k, struct slv_err *err) {
+static int add_new(struct slv_key *k, bool tpm, struct slv_err *err) {
     size_t n = k->pubs.n;
     if (n >= SLV_PUB_CHAIN_MAX)
         return slv_err_set(err, SLV_E_LIMIT, "key: it has been rotated %d times",
@@ -116,19 +132,24 @@ static int add_new(struct slv_key *k, struct slv_err *err) {
     slv_pub_id(p.key, p.id);
     if (n) slv_pub_succession(k->pubs.v[n - 1].key, &p, text);
     int rc = n ? slv_key_sign(k, text, sizeof text, p.signed_by, err) : 0;
+    if (!rc && tpm) rc = need_blobs(k, err);
+    if (!rc && tpm) rc = slv_tpm_seal(k->secret->seed[n], k->blobs[n].p, &k->blobs[n].n, err);
     if (!rc && slv_pubs_add(&k->pubs, &p)) rc = no_memory(err);
     if (!rc) k->secret->there[n] = true;
     return rc;
 }
 
-int slv_key_new(struct slv_key **ret, struct slv_err *err) {
+static int new_key(bool tpm, struct slv_key **ret, struct slv_err *err) {
     struct slv_key *k = NULL;
     int rc = alloc_key(&k, err);
-    if (!rc) rc = add_new(k, err);
+    if (!rc) rc = add_new(k, tpm, err);
     if (rc) slv_key_close(k);
     else *ret = k;
     return rc;
 }
+
+int slv_key_new(struct slv_key **ret, struct slv_err *err) { return new_key(false, ret, err); }
+int slv_key_new_tpm(struct slv_key **ret, struct slv_err *err) { return new_key(true, ret, err); }
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -140,6 +161,31 @@ static bool fits(const struct slv_key *k, size_t i) {
     return same;
 }
 
+/* The line that has the secret, or says where it is. */
+static int read_secret(struct slv_key *k, size_t i, struct slv_fields *f, struct slv_err *err) {
+    k->secret->there[i] = !slv_fields_next_is(f, "forgotten");
+    if (!k->secret->there[i]) slv_fields_word(f, "forgotten");
+    else if (!slv_fields_next_is(f, "tpm")) slv_fields_bytes(f, "secret", k->secret->seed[i], SEED);
+    else {
+        int rc = need_blobs(k, err);
+        if (rc) return rc;
+        slv_fields_blob(f, "tpm", k->blobs[i].p, SLV_TPM_BLOB_MAX, &k->blobs[i].n);
+    }
+    return 0;
+}
+
+/* Asks the TPM for a seed that it keeps, unless the key is only looked at. */
+static int fetch_secret(struct slv_key *k, size_t i, const char *path, struct slv_err *err) {
+    if (!k->secret->there[i]) return 0;
+    bool tpm = k->blobs && k->blobs[i].n;
+    if (tpm && k->show) return 0;
+    int rc = tpm ? slv_tpm_unseal(k->blobs[i].p, k->blobs[i].n, k->secret->seed[i], err) : 0;
+    if (rc) return slv_err_prefix(err, rc, "%s: key %s", path, k->pubs.v[i].id);
+    if (fits(k, i)) return 0;
+    return slv_err_set(err, SLV_E_TRUST, "%s: the secret of key %s is not that key's", path,
+                       k->pubs.v[i].id);
+}
+
 /* The lines of one key: into the next place. */
 static int read_one(struct slv_key *k, struct slv_fields *f, const char *path,
                     struct slv_err *err) {
@@ -148,19 +194,14 @@ static int read_one(struct slv_key *k, struct slv_fields *f, const char *path,
     if (i == SLV_PUB_CHAIN_MAX)
         return slv_err_set(err, SLV_E_LIMIT, "%s: more than %d keys", path, SLV_PUB_CHAIN_MAX);
     slv_pub_fields(f, !i, &p);
-    bool forgotten = slv_fields_next_is(f, "forgotten");
-    if (forgotten) slv_fields_word(f, "forgotten");
-    else slv_fields_bytes(f, "secret", k->secret->seed[i], SEED);
+    int rc = read_secret(k, i, f, err);
+    if (rc) return rc;
     if (f->missed) return slv_fields_check(f, path, err);
     if (i && !slv_pub_follows(&p, k->pubs.v[i - 1].key))
         return slv_err_set(err, SLV_E_TRUST, "%s: key %s is not signed by the one before it", path,
                            p.id);
     if (slv_pubs_add(&k->pubs, &p)) return no_memory(err);
-    k->secret->there[i] = !forgotten;
-    if (!forgotten && !fits(k, i))
-        return slv_err_set(err, SLV_E_TRUST, "%s: the secret of key %s is not that key's", path,
-                           p.id);
-    return 0;
+    return fetch_secret(k, i, path, err);
 }
 
 static int read_text(struct slv_key *k, const struct slv_secret *s, const char *path,
@@ -183,11 +224,9 @@ int slv_key_open(const char *path, bool show, struct slv_key **ret, struct slv_e
     int rc = slv_secret_read(path, FILE_MAX, &s, err);
     if (rc == SLV_E_NOENT) return no_key(path, err);
     if (!rc) rc = alloc_key(&k, err);
+    if (!rc) k->show = show;
     if (!rc) rc = read_text(k, &s, path, err);
-    if (!rc && show) {
-        sodium_memzero(k->secret->seed, sizeof k->secret->seed);
-        k->show = true;
-    }
+    if (!rc && show) sodium_memzero(k->secret->seed, sizeof k->secret->seed);
     slv_secret_fini(&s);
     if (rc) slv_key_close(k);
     else *ret = k;
@@ -201,8 +240,10 @@ static void put_text(const struct slv_key *k, struct slv_buf *out) {
     slv_buf_adds(out, TITLE "\n");
     for (size_t i = 0; i < k->pubs.n; i++) {
         slv_pub_put(&k->pubs.v[i], out);
-        if (k->secret->there[i]) slv_fields_put_bytes(out, "secret", k->secret->seed[i], SEED);
-        else slv_buf_adds(out, "forgotten\n");
+        if (!k->secret->there[i]) slv_buf_adds(out, "forgotten\n");
+        else if (k->blobs && k->blobs[i].n)
+            slv_fields_put_bytes(out, "tpm", k->blobs[i].p, k->blobs[i].n);
+        else slv_fields_put_bytes(out, "secret", k->secret->seed[i], SEED);
     }
 }
 
@@ -247,7 +288,7 @@ int slv_key_rotate(const char *path, bool forget, struct slv_key **ret, struct s
     if (rc == SLV_E_NOENT) return no_key(path, err);
     if (rc) return rc;
     rc = slv_key_open(path, false, &k, err);
-    if (!rc) rc = add_new(k, err);
+    if (!rc) rc = add_new(k, slv_key_in_tpm(k), err);
     for (size_t i = 0; !rc && forget && i + 1 < k->pubs.n; i++)
         k->secret->there[i] = false;
     if (!rc) rc = write_text(k, &f, err);

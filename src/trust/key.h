@@ -11,6 +11,9 @@
  *     signed 92a009a9f0d4cab8..      as in pub.h
  *     secret c5aa8df43f9f837b..
  *
+ * In place of a secret there may be "tpm 003e..": the object in which the machine's TPM keeps it
+ * (tpm.h). A key that is made for the TPM stays there through its rotations.
+ *
  * Invariants:
  *   1. The last key has its secret and is the only one that signs. Older ones open what was sealed
  *      for them, unless they were forgotten.
@@ -30,8 +33,11 @@ struct slv_key;
 
 /* A new key, in memory. SLV_E_NOMEM. */
 int slv_key_new(struct slv_key **ret, struct slv_err *err) SLV_MUST_USE;
+/* One whose secret is kept by the TPM. As slv_tpm_seal. */
+int slv_key_new_tpm(struct slv_key **ret, struct slv_err *err) SLV_MUST_USE;
 
-/* Reads a key file. With `show` the secrets are left out: the key can only be looked at. SLV_E_TRUST:
+/* Reads a key file. With `show` the secrets are left out: the key can only be looked at, and the TPM
+ * is not asked. As slv_tpm_unseal; SLV_E_TRUST:
  * others may read the file, it is another user's, or what it says does not fit together;
  * SLV_E_FORMAT, SLV_E_NOENT "PATH: no key there: 'selvage key new' makes one", SLV_E_IO,
  * SLV_E_NOMEM. */
@@ -56,6 +62,8 @@ const struct slv_pubs *slv_key_pubs(const struct slv_key *k);
 const struct slv_pub *slv_key_pub(const struct slv_key *k);
 /* Whether the key of that place in slv_key_pubs has its secret. */
 bool slv_key_has_secret(const struct slv_key *k, size_t i);
+/* Whether the TPM keeps the secret of the key in use. */
+bool slv_key_in_tpm(const struct slv_key *k);
 
 /* Signs p[0..n) with the key in use. SLV_E_INTERNAL: opened with `show`. */
 int slv_key_sign(const struct slv_key *k, const void *p, size_t n, uint8_t ret[SLV_SIG_BYTES],
