@@ -1,4 +1,4 @@
-/* scratch.h: a folder for one test's files, and files in it. For cmocka tests: what fails, asserts. */
+/* scratch.h: a folder for one test's files, and files in it. For cmocka: what fails, asserts. */
 #ifndef SLV_TESTS_SCRATCH_H
 #define SLV_TESTS_SCRATCH_H
 

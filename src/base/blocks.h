@@ -13,8 +13,8 @@
 
 struct slv_blocks {
     uint64_t size; /* bytes in all */
-    /* Bytes [at, at + n) to p. SLV_E_IO; SLV_E_TRUST: they are not what was written; SLV_E_NOMEM. On
-     * an error p holds nothing that may be used. Called through slv_blocks_read. */
+    /* Bytes [at, at + n) to p. SLV_E_IO; SLV_E_TRUST: they are not what was written; SLV_E_NOMEM.
+     * On an error p holds nothing that may be used. Called through slv_blocks_read. */
     int (*read)(void *ctx, uint64_t at, size_t n, void *p, struct slv_err *err);
     void (*close)(void *ctx); /* may be NULL */
     void *ctx;

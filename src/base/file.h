@@ -54,8 +54,8 @@ int slv_newfile_commit_new(struct slv_newfile *f, struct slv_err *err) SLV_MUST_
 /* Without a commit before, nothing stays. */
 void slv_newfile_close(struct slv_newfile *f);
 
-/* Makes a folder, and those above it that are missing; mode as for mkdir(2), of those that are made.
- * One that is there is let be. */
+/* Makes a folder, and those above it that are missing; mode as for mkdir(2), of those that are
+ * made. One that is there is let be. */
 int slv_folder_make(const char *path, unsigned mode, struct slv_err *err) SLV_MUST_USE;
 
 /* n bytes at a place of a descriptor, or those there are: *ret_n says how many. false with errno

@@ -1,5 +1,5 @@
-/* aead.h: the blocks of a sealed file: ChaCha20-Poly1305 (RFC 8439) under a key that is used for one
- * file only. Threads: any number may use one at once. */
+/* aead.h: the blocks of a sealed file: ChaCha20-Poly1305 (RFC 8439) under a key that is used for
+ * one file only. Threads: any number may use one at once. */
 #ifndef SLV_TRUST_AEAD_H
 #define SLV_TRUST_AEAD_H
 

@@ -1,5 +1,5 @@
-/* apikeys.c: see apikeys.h. A table is read once and never changed; those who hold a key of it keep it
- * alive, and reloading puts another in its place. */
+/* apikeys.c: see apikeys.h. A table is read once and never changed; those who hold a key of it keep
+ * it alive, and reloading puts another in its place. */
 #include "trust/apikeys.h"
 #include "base/arena.h"
 #include "base/clock.h"

@@ -8,10 +8,10 @@
  *        "models":["smollm2:135m-instruct"],"adapters":[],
  *        "limits":{"tokens_per_minute":0,"requests_per_minute":60,"context":4096,"sessions":2}}]}
  *
- * The token itself, "slv_" and 32 random bytes in base64url, is shown once and kept nowhere: the hash
- * is BLAKE2b-256 of it. A token has 256 random bits, so its hash needs no salt and no slowness. Tokens
- * are found by their hash in a table, whose slots say nothing of a token to who measures time, and the
- * whole hashes are compared in constant time.
+ * The token itself, "slv_" and 32 random bytes in base64url, is shown once and kept nowhere: the
+ * hash is BLAKE2b-256 of it. A token has 256 random bits, so its hash needs no salt and no
+ * slowness. Tokens are found by their hash in a table, whose slots say nothing of a token to who
+ * measures time, and the whole hashes are compared in constant time.
  *
  * A key that is revoked stays in the file, so that an audit log's ids can still be told. */
 #ifndef SLV_TRUST_APIKEYS_H
@@ -50,14 +50,14 @@ struct slv_apikey {
 /* The keys of one file, in memory. Threads: any. */
 struct slv_apikeys;
 
-/* SLV_E_NOENT, SLV_E_FORMAT "PATH: key 3: WHY", SLV_E_TRUST: others may write to the file; SLV_E_LIMIT,
- * SLV_E_IO, SLV_E_NOMEM. */
+/* SLV_E_NOENT, SLV_E_FORMAT "PATH: key 3: WHY", SLV_E_TRUST: others may write to the file;
+ * SLV_E_LIMIT, SLV_E_IO, SLV_E_NOMEM. */
 int slv_apikeys_open(const char *path, struct slv_apikeys **ret, struct slv_err *err) SLV_MUST_USE;
 /* All keys that were found must have been put back. */
 void slv_apikeys_close(struct slv_apikeys *k);
 
-/* Reads the file again if it is another one than before; *ret_changed (may be NULL) says so. After an
- * error the keys are those of before. As slv_apikeys_open. */
+/* Reads the file again if it is another one than before; *ret_changed (may be NULL) says so. After
+ * an error the keys are those of before. As slv_apikeys_open. */
 int slv_apikeys_reload(struct slv_apikeys *k, bool *ret_changed, struct slv_err *err) SLV_MUST_USE;
 
 /* The key of a token of n bytes, at the time `now` (seconds since 1970). It stays as it is until
@@ -77,9 +77,10 @@ bool slv_apikey_names_allow(const struct slv_apikey_names *names, const char *na
 
 /* --- changing the file ------------------------------------------------------------------------ */
 
-/* Adds a key; the file is made if it is missing, and replaced whole. name, models, adapters, limits,
- * not_after, priority and admin are taken from `key`, the rest is made. SLV_E_USAGE: the name is taken
- * by a key that is not revoked, or is none; SLV_E_BUSY: another process is changing the file. */
+/* Adds a key; the file is made if it is missing, and replaced whole. name, models, adapters,
+ * limits, not_after, priority and admin are taken from `key`, the rest is made. SLV_E_USAGE: the
+ * name is taken by a key that is not revoked, or is none; SLV_E_BUSY: another process is changing
+ * the file. */
 int slv_apikeys_add(const char *path, const struct slv_apikey *key, char ret_id[SLV_APIKEY_ID],
                     char ret_token[SLV_APIKEY_TOKEN], struct slv_err *err) SLV_MUST_USE;
 

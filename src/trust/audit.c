@@ -184,8 +184,8 @@ static int begin_segment(struct slv_audit *a, struct slv_err *err) {
     return rc ? rc : slv__audit_make_segment(a, err);
 }
 
-/* Finishes the newest segment and begins the next, with the lock held from its last signature on, so
- * that nothing follows that. Once it is there, what fails ends the log. */
+/* Finishes the newest segment and begins the next, with the lock held from its last signature on,
+ * so that nothing follows that. Once it is there, what fails ends the log. */
 static void next_segment(struct slv_audit *a) {
     struct slv_err why = {0};
     while (a->syncing)

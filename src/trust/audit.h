@@ -2,7 +2,7 @@
  *
  *     LOG             the newest segment: a record a line (audit_line.h), only ever appended to
  *     LOG.000000 ..   segments that are finished; the numbers of records go on through all of them
- *     LOG.hashkey     what prompts and answers are hashed with (BLAKE2b-256, keyed); owner only, and
+ *     LOG.hashkey     what prompts and answers are hashed with (BLAKE2b-256, keyed); owner only;
  *                     locked by the process that writes the log
  *     LOG.torn-17     bytes of a record that was never finished; record 17 says so
  *
@@ -16,8 +16,8 @@
  *      records and at most a piece of one, which the next opening moves aside and records.
  *   4. After a write or a sync that failed no record is taken any more: the error stays.
  *
- * When slv_audit_append returns, the record is on the disk (SLV_AUDIT_SYNC_RECORD: threads that append
- * at once share a sync), or will be within sync_ms (.._INTERVAL), or when the system likes
+ * When slv_audit_append returns, the record is on the disk (SLV_AUDIT_SYNC_RECORD: threads that
+ * append at once share a sync), or will be within sync_ms (.._INTERVAL), or when the system likes
  * (.._NEVER). A killed process loses nothing in any case; a power cut may.
  *
  * The prompt's and the answer's hash are keyed, and differently: without the key nobody can try
@@ -59,10 +59,10 @@ struct slv_audit_record {
 
 struct slv_audit;
 
-/* Opens a log for appending, or makes one; key is borrowed until it is closed. The newest segment is
- * checked first: SLV_E_TRUST: it is not what was written, or was signed by a key that this one does
- * not follow. SLV_E_BUSY: another process has it open. SLV_E_IO, SLV_E_NOMEM, SLV_E_FORMAT (another
- * file is there). */
+/* Opens a log for appending, or makes one; key is borrowed until it is closed. The newest segment
+ * is checked first: SLV_E_TRUST: it is not what was written, or was signed by a key that this one
+ * does not follow. SLV_E_BUSY: another process has it open. SLV_E_IO, SLV_E_NOMEM, SLV_E_FORMAT
+ * (another file is there). */
 int slv_audit_open(const char *log, const struct slv_key *key, const struct slv_audit_opts *opts,
                    struct slv_audit **ret, struct slv_err *err) SLV_MUST_USE;
 

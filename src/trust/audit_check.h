@@ -1,14 +1,14 @@
 /* audit_check.h: whether an audit log is what was written (audit.h says how it is kept).
  *
- * The checker goes over records one by one and stops at the first that is wrong, with its number and
- * why: not a record; missing, out of order or twice (sequence numbers); changed (the next record's
- * hash of it); signed by a key that is not trusted, or not signed by it; of another log or segment;
- * and, with checkpoints, cut off or replaced as a whole.
+ * The checker goes over records one by one and stops at the first that is wrong, with its number
+ * and why: not a record; missing, out of order or twice (sequence numbers); changed (the next
+ * record's hash of it); signed by a key that is not trusted, or not signed by it; of another log or
+ * segment; and, with checkpoints, cut off or replaced as a whole.
  *
  * What nothing vouches for yet: records after the last signature. They are counted (`not_signed`);
- * whoever can write the file can change those, but not the ones before. A log that was closed ends in
- * a signature. A log that was cut right after a signature looks whole: only a checkpoint that was
- * kept elsewhere shows that it went on. */
+ * whoever can write the file can change those, but not the ones before. A log that was closed ends
+ * in a signature. A log that was cut right after a signature looks whole: only a checkpoint that
+ * was kept elsewhere shows that it went on. */
 #ifndef SLV_TRUST_AUDIT_CHECK_H
 #define SLV_TRUST_AUDIT_CHECK_H
 
@@ -51,8 +51,8 @@ int slv_audit_check_add(struct slv_audit_check *c, const char *text, size_t n, c
                         struct slv_err *err) SLV_MUST_USE;
 
 /* Goes over one segment's bytes. The log's newest segment may end in a piece of a record (`tail`);
- * an older one may not. SLV_E_TRUST "record 17: WHY"; SLV_E_FORMAT: the first line is no audit log's;
- * SLV_E_NOMEM. */
+ * an older one may not. SLV_E_TRUST "record 17: WHY"; SLV_E_FORMAT: the first line is no audit
+ * log's; SLV_E_NOMEM. */
 int slv_audit_check_segment(struct slv_audit_check *c, const char *p, size_t n, bool newest,
                             struct slv_err *err) SLV_MUST_USE;
 

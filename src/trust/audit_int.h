@@ -1,4 +1,5 @@
-/* audit_int.h: an open audit log, for what appends to it (audit.c) and what opens it (audit_open.c). */
+/* audit_int.h: an open audit log, for what appends to it (audit.c) and what opens it
+ * (audit_open.c). */
 #ifndef SLV_TRUST_AUDIT_INT_H
 #define SLV_TRUST_AUDIT_INT_H
 

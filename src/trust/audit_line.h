@@ -1,10 +1,10 @@
 /* audit_line.h: one record of an audit log as a line of JSON, and back.
  *
  * There is one way to write each record: members in the order of audit_line.c's table, no spaces,
- * numbers without leading zeros, strings with the escapes of base/json.h. A line that is not, to the
- * byte, what its own content would be written as is no record.
+ * numbers without leading zeros, strings with the escapes of base/json.h. A line that is not, to
+ * the byte, what its own content would be written as is no record.
  *
- *     {"seq":0,"time":"2026-11-28T12:23:24.512Z","type":"open","version":1,"log":"..","segment":0,..
+ *     {"seq":0,"time":"2026-11-28T12:23:24.512Z","type":"open","version":1,"log":"..",..
  *
  * type        says
  * open        a segment begins: which log, which segment, which keys

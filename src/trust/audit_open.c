@@ -3,7 +3,7 @@
  *     nothing there                    a new log: segment 0
  *     segments, no newest              killed between two: the next one is begun
  *     the newest ends in a piece       killed while it wrote, or the power went: to LOG.torn-SEQ
- *     LOG.torn-SEQ, no record SEQ      killed between moving it aside and recording it: recorded now
+ *     LOG.torn-SEQ, no record SEQ      killed before that was recorded: recorded now
  *
  * Moving aside: LOG.torn-SEQ appears whole, then the log is cut, then the record is written. SEQ is
  * the number that record will have, so that at any moment one can tell what is left to do. */

@@ -36,8 +36,8 @@ int slv_key_new(struct slv_key **ret, struct slv_err *err) SLV_MUST_USE;
 /* One whose secret is kept by the TPM. As slv_tpm_seal. */
 int slv_key_new_tpm(struct slv_key **ret, struct slv_err *err) SLV_MUST_USE;
 
-/* Reads a key file. With `show` the secrets are left out: the key can only be looked at, and the TPM
- * is not asked. As slv_tpm_unseal; SLV_E_TRUST:
+/* Reads a key file. With `show` the secrets are left out: the key can only be looked at, and the
+ * TPM is not asked. As slv_tpm_unseal; SLV_E_TRUST:
  * others may read the file, it is another user's, or what it says does not fit together;
  * SLV_E_FORMAT, SLV_E_NOENT "PATH: no key there: 'selvage key new' makes one", SLV_E_IO,
  * SLV_E_NOMEM. */
@@ -50,8 +50,8 @@ int slv_key_save(const struct slv_key *k, const char *path, bool replace,
                  struct slv_err *err) SLV_MUST_USE;
 
 /* Adds a new key to the file, signed by the one in use until now; from then on the new one signs.
- * With `forget`, secrets of the older ones are dropped: what is sealed for them stays shut for good.
- * SLV_E_LIMIT: SLV_PUB_CHAIN_MAX keys. *ret may be NULL. */
+ * With `forget`, secrets of the older ones are dropped: what is sealed for them stays shut for
+ * good. SLV_E_LIMIT: SLV_PUB_CHAIN_MAX keys. *ret may be NULL. */
 int slv_key_rotate(const char *path, bool forget, struct slv_key **ret,
                    struct slv_err *err) SLV_MUST_USE;
 

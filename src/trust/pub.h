@@ -76,8 +76,9 @@ void slv_pub_succession(const uint8_t before[SLV_PUB_BYTES], const struct slv_pu
 bool slv_pub_verify(const uint8_t key[SLV_PUB_BYTES], const void *p, size_t n,
                     const uint8_t sig[SLV_SIG_BYTES]) SLV_MUST_USE;
 
-/* 32 bytes for the holder of a key only (an X25519 key derived from the Ed25519 key, and libsodium's
- * sealed box: an ephemeral key, X25519, XSalsa20-Poly1305). SLV_E_TRUST: not a usable key. */
+/* 32 bytes for the holder of a key only (an X25519 key derived from the Ed25519 key, and
+ * libsodium's sealed box: an ephemeral key, X25519, XSalsa20-Poly1305). SLV_E_TRUST: not a usable
+ * key. */
 #define SLV_WRAP_BYTES 80
 int slv_pub_wrap(const uint8_t key[SLV_PUB_BYTES], const uint8_t in[32],
                  uint8_t ret[SLV_WRAP_BYTES], struct slv_err *err) SLV_MUST_USE;

@@ -1,4 +1,4 @@
-/* seal_head.c: the header of a sealed file: everything in it is hostile until its digest is right. */
+/* seal_head.c: the header of a sealed file: all of it is hostile until its digest is right. */
 #include "trust/seal_int.h"
 #include "trust/secret.h"
 
@@ -50,7 +50,7 @@ static int damaged(struct slv_err *err) {
     return slv_err_set(err, SLV_E_TRUST, "the header is not what was written");
 }
 
-/* The numbers fit together and into the bytes that are there. Nothing says yet that they are true. */
+/* The numbers fit together and into the bytes that are there. Nothing says yet that they are so. */
 static int read_form(const uint8_t *p, size_t n, struct slv_seal_head *ret, struct slv_err *err) {
     struct slv_seal_head h = {0};
     if (n < SLV_SEAL_MAGIC_BYTES || memcmp(p, SLV_SEAL_MAGIC, SLV_SEAL_MAGIC_BYTES) != 0)
@@ -75,7 +75,7 @@ static const uint8_t *slot(const uint8_t *p, size_t i) {
 /* "key A", "keys A and B", "keys A, B and 3 others". */
 static int not_for_us(const uint8_t *p, const struct slv_seal_head *h, const struct slv_key *key,
                       struct slv_err *err) {
-    char a[SLV_KEYID_HEX], b[SLV_KEYID_HEX] = "", more[32] = "";
+    char a[SLV_KEYID_HEX], b[SLV_KEYID_HEX] = "", more[48] = "";
     slv_hex_write(slot(p, 0), SLV_KEYID_BYTES, a);
     if (h->n_for > 1) slv_hex_write(slot(p, 1), SLV_KEYID_BYTES, b);
     if (h->n_for > 2) snprintf(more, sizeof more, " and %zu others", h->n_for - 2);

@@ -44,8 +44,8 @@ int slv_signature_parse(const char *text, size_t n, const char *what, struct slv
 int slv_signature_check(const struct slv_signature *s, const struct slv_pubs *trusted,
                         const char *what, struct slv_err *err) SLV_MUST_USE;
 
-/* Whether the file at path is, to the byte, what was signed by one of these keys. SLV_E_TRUST, or as
- * slv_sign_file. */
+/* Whether the file at path is, to the byte, what was signed by one of these keys. SLV_E_TRUST, or
+ * as slv_sign_file. */
 int slv_signature_verify(const struct slv_signature *s, const struct slv_pubs *trusted,
                          const char *path, const struct slv_ui *ui,
                          struct slv_err *err) SLV_MUST_USE;

@@ -2,11 +2,11 @@
  * without it, where each of these is SLV_E_UNSUPPORTED).
  *
  * The secret becomes an object of the TPM's owner hierarchy, encrypted by the TPM under a key that
- * never leaves it: copied to another machine, or after the TPM was cleared, it is of no use. On the way
- * to and from the TPM it is encrypted too, so that the bus between them gives nothing away.
+ * never leaves it: copied to another machine, or after the TPM was cleared, it is of no use. On the
+ * way to and from the TPM it is encrypted too, so that the bus between them gives nothing away.
  *
- * Which TPM: $SELVAGE_TPM, as the TSS names it ("device:/dev/tpmrm0", "swtpm:port=2321"); else the one
- * the TSS finds. Source: TCG TPM 2.0 Library, parts 1 and 3; TCG TSS 2.0 ESAPI. */
+ * Which TPM: $SELVAGE_TPM, as the TSS names it ("device:/dev/tpmrm0", "swtpm:port=2321"); else the
+ * one the TSS finds. Source: TCG TPM 2.0 Library, parts 1 and 3; TCG TSS 2.0 ESAPI. */
 #ifndef SLV_TRUST_TPM_H
 #define SLV_TRUST_TPM_H
 

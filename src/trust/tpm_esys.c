@@ -1,7 +1,7 @@
-/* tpm_esys.c: see tpm.h. A primary key is made anew each time, from the TPM's own seed and a template
- * that never changes, so it is always the same one; under it lies the object with the secret. What is
- * kept is the object's public and private parts, as the TPM writes them. Everything that is loaded
- * is flushed: a TPM without a resource manager has room for three objects. */
+/* tpm_esys.c: see tpm.h. A primary key is made anew each time, from the TPM's own seed and a
+ * template that never changes, so it is always the same one; under it lies the object with the
+ * secret. What is kept is the object's public and private parts, as the TPM writes them. Everything
+ * that is loaded is flushed: a TPM without a resource manager has room for three objects. */
 #include "trust/tpm.h"
 
 #include <sodium.h>

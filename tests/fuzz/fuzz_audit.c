@@ -1,6 +1,6 @@
 /* fuzz_audit.c: any bytes as an audit log: refused with a line of text and a code that says so, or
- * records whose signatures are of the one key that is trusted, which the fuzzer does not have; and a
- * good log with lines left out, moved, repeated or changed is refused, or is a beginning of it.
+ * records whose signatures are of the one key that is trusted, which the fuzzer does not have; and
+ * a good log with lines left out, moved, repeated or changed is refused, or is a beginning of it.
  *
  * The first byte says which: 0 the rest is a log; else a list of changes of 3 bytes: which line,
  * where in it, what is done. */

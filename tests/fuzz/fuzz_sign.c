@@ -1,5 +1,5 @@
-/* fuzz_sign.c: any bytes as a signature file, a public key file, and a file of API keys: refused with
- * a line of text, or read as what writing it again gives. */
+/* fuzz_sign.c: any bytes as a signature file, a public key file, and a file of API keys: refused
+ * with a line of text, or read as what writing it again gives. */
 #include "trust/apikeys.h"
 #include "trust/sign.h"
 

@@ -1,5 +1,6 @@
-/* test_apikeys.c: a token opens what its key says and nothing else does; the file never has it; what
- * is wrong in the file is refused with the key and member, and leaves the keys of before in force. */
+/* test_apikeys.c: a token opens what its key says and nothing else does; the file never has it;
+ * what is wrong in the file is refused with the key and member, and leaves the keys of before in
+ * force. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

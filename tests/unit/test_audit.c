@@ -1,5 +1,6 @@
-/* test_audit.c: whatever was done to an audit log after it was written, the check says so and where;
- * whatever a killed process leaves, the log goes on and says that too; and no prompt is in it. */
+/* test_audit.c: whatever was done to an audit log after it was written, the check says so and
+ * where; whatever a killed process leaves, the log goes on and says that too; and no prompt is in
+ * it. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -385,8 +386,8 @@ static void records_cannot_be_removed_moved_or_repeated(void **state) {
     free(l.text);
 }
 
-/* Only what was cut off right after a signature, or after the last one, cannot be seen; and against a
- * checkpoint nothing can be cut. */
+/* Only what was cut off right after a signature, or after the last one, cannot be seen; and against
+ * a checkpoint nothing can be cut. */
 static void a_checkpoint_shows_what_was_cut_off(void **state) {
     (void)state;
     write_log(10, 4, 0);

@@ -1,5 +1,6 @@
-/* test_key.c: a device key is what it was when it was made, is nobody else's to read, is never lost to
- * a second one, and after a rotation what the old one signed and opened is still signed and opened. */
+/* test_key.c: a device key is what it was when it was made, is nobody else's to read, is never lost
+ * to a second one, and after a rotation what the old one signed and opened is still signed and
+ * opened. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* test_sign.c: a signature is of one file and one key: any other byte, size, key or line is refused,
- * with a reason that says which. */
+/* test_sign.c: a signature is of one file and one key: any other byte, size, key or line is
+ * refused, with a reason that says which. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
