@@ -15,12 +15,21 @@
 #include "trust/audit.h"
 #include "trust/audit_check.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+/* In the place of the C library's: a disk that fails. */
+static bool sync_fails;
+int fdatasync(int fd) {
+    if (!sync_fails) return fsync(fd);
+    errno = EIO;
+    return -1;
+}
 
 static struct slv_err err;
 static struct slv_key *key;
@@ -604,6 +613,45 @@ static void a_full_disk_loses_no_record_that_was_taken(void **state) {
     assert_int_equal(found.requests, taken + 5);
 }
 
+/* What a failed sync has left on the disk is not known: nobody is told that a record is there. */
+static void after_a_failed_sync_no_record_is_taken(void **state) {
+    (void)state;
+    struct slv_audit_record r = {.model = "m"};
+    struct slv_audit_opts o = {.sign_every = 8};
+    assert_int_equal(slv_audit_open(path, key, &o, &audit, &err), 0);
+    append(2);
+    sync_fails = true;
+    assert_int_equal(slv_audit_append(audit, &r, NULL, &err), SLV_E_IO);
+    sync_fails = false;
+    assert_int_equal(slv_audit_append(audit, &r, NULL, &err), SLV_E_IO);
+    assert_non_null(strstr(err.msg, "no more records are taken"));
+    assert_int_equal(slv_audit_sign(audit, &err), SLV_E_IO);
+    assert_int_equal(slv_audit_close(audit, &err), SLV_E_IO);
+    assert_int_equal(check(), 0);
+    assert_true(found.requests >= 2 && !found.closed);
+    write_log(1, 8, 0);
+    assert_int_equal(check(), 0);
+}
+
+/* The same at a segment's end, where the last signature is synced. */
+static void after_a_failed_sync_no_segment_is_finished(void **state) {
+    (void)state;
+    struct slv_audit_record r = {.model = "m"};
+    unsigned taken = 0;
+    open_log(8, 3000);
+    sync_fails = true;
+    while (taken < 100 && !slv_audit_append(audit, &r, NULL, &err))
+        taken++;
+    sync_fails = false;
+    assert_true(taken > 3 && taken < 100);
+    assert_int_equal(slv_audit_close(audit, &err), SLV_E_IO);
+    assert_int_equal(check(), 0);
+    assert_int_equal(found.requests, taken);
+    assert_int_equal(found.segment, 0);
+    write_log(1, 8, 3000);
+    assert_int_equal(check(), 0);
+}
+
 static void failed_allocations_lose_no_record_that_was_taken(void **state) {
     (void)state;
     size_t begun_n = 0;
@@ -660,6 +708,8 @@ int main(void) {
         T(killed_between_two_segments),
         T(a_log_that_was_changed_is_not_gone_on_with),
         T(a_full_disk_loses_no_record_that_was_taken),
+        T(after_a_failed_sync_no_record_is_taken),
+        T(after_a_failed_sync_no_segment_is_finished),
         T(failed_allocations_lose_no_record_that_was_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* test_key.c: a device key is what it was when it was made, is nobody else's to read, is never lost
  * to a second one, and after a rotation what the old one signed and opened is still signed and
  * opened. */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,10 +15,23 @@
 #include "trust/key.h"
 #include "trust/secret.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* In the place of the C library's: a file system that can only link. */
+static bool only_links;
+int renameat2(int from, const char *old, int to, const char *new, unsigned flags) {
+    if (only_links || !(flags & RENAME_NOREPLACE)) {
+        errno = EINVAL;
+        return -1;
+    }
+    return !faccessat(to, new, F_OK, AT_SYMLINK_NOFOLLOW) ? (errno = EEXIST, -1)
+                                                          : renameat(from, old, to, new);
+}
 
 static struct slv_err err;
 
@@ -163,6 +177,13 @@ static void a_key_is_not_lost_to_another(void **state) {
     free(after);
     slv_key_close(first);
     slv_key_close(k);
+}
+
+static void a_key_is_not_lost_where_files_can_only_be_linked(void **state) {
+    (void)state;
+    only_links = true;
+    a_key_is_not_lost_to_another(state);
+    only_links = false;
 }
 
 /* What somebody left there who may read it is not written into as it is. */
@@ -338,6 +359,7 @@ int main(void) {
         T(a_key_is_read_as_it_was_written),
         T(a_key_that_others_may_read_is_refused),
         T(a_key_is_not_lost_to_another),
+        T(a_key_is_not_lost_where_files_can_only_be_linked),
         T(a_temporary_file_of_before_gives_nothing_away),
         T(a_second_name_of_a_key_is_not_written_to),
         T(no_byte_of_a_key_file_can_change),
