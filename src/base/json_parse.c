@@ -17,7 +17,11 @@ static _Thread_local bool json_starved;
 static _Thread_local size_t json_room;
 static _Thread_local bool json_full;
 
+/* The allocator is all of the process's: who else uses jansson there has no such limit. */
+static _Thread_local bool json_limited;
+
 static void *json_alloc(size_t n) {
+    if (!json_limited) return slv_mem_alloc(n);
     json_full = json_full || n > json_room;
     void *p = json_full ? NULL : slv_mem_alloc(n);
     if (p) json_room -= n;
@@ -33,7 +37,9 @@ int slv_json_parse(const char *s, size_t n, const char *what, struct json_t **re
     pthread_once(&json_once, json_setup);
     json_starved = json_full = false;
     json_room = JSON_ROOM;
+    json_limited = true;
     json_t *doc = json_loadb(s, n, JSON_REJECT_DUPLICATES, &e);
+    json_limited = false;
     if (doc && !json_starved) {
         *ret = doc;
         return 0;

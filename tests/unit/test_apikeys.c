@@ -13,6 +13,7 @@
 #include "scratch.h"
 #include "trust/apikeys.h"
 
+#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -254,6 +255,27 @@ static void keys_are_found_while_they_are_reloaded(void **state) {
     slv_apikeys_close(k);
 }
 
+static void *read_json(void *arg) {
+    json_t *doc = json_loads("{\"a\":[1,2,3]}", 0, NULL);
+    bool *ok = arg;
+    *ok = json_array_size(json_object_get(doc, "a")) == 3;
+    json_decref(doc);
+    return NULL;
+}
+
+/* On a thread that never read a file of keys: the allocator is the process's. */
+static void who_else_reads_json_still_can(void **state) {
+    (void)state;
+    pthread_t t;
+    bool here = false, there = false;
+    static const char text[] = "{\"version\":1,\"keys\":[]}";
+    assert_int_equal(slv_apikeys_check(text, sizeof text - 1, &err), 0);
+    read_json(&here);
+    assert_int_equal(pthread_create(&t, NULL, read_json, &there), 0);
+    pthread_join(t, NULL);
+    assert_true(here && there);
+}
+
 static void failed_allocations_leave_a_sound_file(void **state) {
     (void)state;
     char id[SLV_APIKEY_ID], token[SLV_APIKEY_TOKEN], id2[SLV_APIKEY_ID], token2[SLV_APIKEY_TOKEN];
@@ -290,6 +312,7 @@ int main(void) {
         T(names_that_could_not_be_read_again_are_refused),
         T(many_keys_are_each_found),
         T(keys_are_found_while_they_are_reloaded),
+        T(who_else_reads_json_still_can),
         T(failed_allocations_leave_a_sound_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
