@@ -116,6 +116,41 @@ bool slv_fd_write(int fd, const void *p, size_t n) {
     return true;
 }
 
+bool slv_fd_read_at(int fd, void *p, size_t n, uint64_t at, size_t *ret_n) {
+    unsigned char *to = p;
+    size_t got = 0;
+    while (got < n) {
+        ssize_t r = pread(fd, to + got, n - got, (off_t)(at + got));
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return false;
+        if (r == 0) break;
+        got += (size_t)r;
+    }
+    *ret_n = got;
+    return true;
+}
+
+static int make_each(char *path, unsigned mode, struct slv_err *err) {
+    for (char *p = path + 1;; p++) {
+        if (*p != '/' && *p) continue;
+        char c = *p;
+        *p = '\0';
+        bool bad = mkdir(path, (mode_t)mode) && errno != EEXIST;
+        int rc = bad ? fail(err, path) : 0;
+        *p = c;
+        if (rc || !c) return rc;
+    }
+}
+
+int slv_folder_make(const char *path, unsigned mode, struct slv_err *err) {
+    if (!*path) return slv_err_set(err, SLV_E_USAGE, "a folder without a name");
+    char *copy = slv_mem_strndup(path, strlen(path));
+    int rc = copy ? make_each(copy, mode, err)
+                  : slv_err_set(err, SLV_E_NOMEM, "%.200s: out of memory", path);
+    slv_mem_free(copy);
+    return rc;
+}
+
 static void sync_folder(const char *path) {
     const char *slash = strrchr(path, '/');
     char *dir = slash ? slv_mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : NULL;
@@ -183,10 +218,12 @@ static int lock_tmp(struct slv_newfile *f, struct slv_err *err) {
         bool same = locked && !fstat(f->fd, &st) && !lstat(f->tmp, &named) &&
                     st.st_dev == named.st_dev && st.st_ino == named.st_ino;
         const char *why = same ? slv_file_foreign(&st) : NULL;
-        if (same && !why && !ftruncate(f->fd, 0)) return 0;
+        /* Under another name it is a file that has appeared: only this name of it goes. */
+        bool shared = same && !why && st.st_nlink > 1 && !unlink(f->tmp);
+        if (same && !why && !shared && !fchmod(f->fd, 0600) && !ftruncate(f->fd, 0)) return 0;
         int rc = 0;
         if (why) rc = slv_err_set(err, SLV_E_TRUST, "%s: %s", f->tmp, why);
-        else if (same || (!locked && errno != EWOULDBLOCK)) rc = fail(err, f->tmp);
+        else if ((same && !shared) || (!locked && errno != EWOULDBLOCK)) rc = fail(err, f->tmp);
         close(f->fd);
         f->fd = -1;
         if (rc) return rc;
@@ -220,12 +257,28 @@ int slv_newfile_write(struct slv_newfile *f, const void *p, size_t n, uint64_t a
     return 0;
 }
 
-int slv_newfile_commit(struct slv_newfile *f, struct slv_err *err) {
-    if (fsync(f->fd) || rename(f->tmp, f->path)) return fail(err, f->path);
+static int appeared(struct slv_newfile *f) {
     slv_mem_free(f->tmp);
     f->tmp = NULL;
     sync_folder(f->path);
     return 0;
+}
+
+int slv_newfile_commit(struct slv_newfile *f, struct slv_err *err) {
+    if (fsync(f->fd) || rename(f->tmp, f->path)) return fail(err, f->path);
+    return appeared(f);
+}
+
+/* Where a file system has no such rename: a link does not replace either. Killed after it, the file
+ * has both names: lock_tmp sees to that. */
+int slv_newfile_commit_new(struct slv_newfile *f, struct slv_err *err) {
+    if (fsync(f->fd)) return fail(err, f->path);
+    bool there = !renameat2(AT_FDCWD, f->tmp, AT_FDCWD, f->path, RENAME_NOREPLACE);
+    bool none = !there && (errno == EINVAL || errno == ENOSYS);
+    if (none && !link(f->tmp, f->path)) there = !unlink(f->tmp);
+    if (there) return appeared(f);
+    if (errno != EEXIST) return fail(err, f->path);
+    return slv_err_set(err, SLV_E_USAGE, "%s: is there already", f->path);
 }
 
 void slv_newfile_close(struct slv_newfile *f) {

@@ -49,8 +49,18 @@ int slv_newfile_write(struct slv_newfile *f, const void *p, size_t n, uint64_t a
                       struct slv_err *err) SLV_MUST_USE;
 /* Makes it appear: fsync, rename, fsync of the folder. */
 int slv_newfile_commit(struct slv_newfile *f, struct slv_err *err) SLV_MUST_USE;
+/* The same, where nothing has the name yet: SLV_E_USAGE if something has, and it stays. */
+int slv_newfile_commit_new(struct slv_newfile *f, struct slv_err *err) SLV_MUST_USE;
 /* Without a commit before, nothing stays. */
 void slv_newfile_close(struct slv_newfile *f);
+
+/* Makes a folder, and those above it that are missing; mode as for mkdir(2), of those that are
+ * made. One that is there is let be. */
+int slv_folder_make(const char *path, unsigned mode, struct slv_err *err) SLV_MUST_USE;
+
+/* n bytes at a place of a descriptor, or those there are: *ret_n says how many. false with errno
+ * set. */
+bool slv_fd_read_at(int fd, void *p, size_t n, uint64_t at, size_t *ret_n) SLV_MUST_USE;
 
 /* All n bytes to a descriptor, however many calls that takes; false with errno set. */
 bool slv_fd_write(int fd, const void *p, size_t n) SLV_MUST_USE;

@@ -48,6 +48,9 @@ struct slv_cmd {
     .opts = (rows), .nopts = sizeof(rows) / sizeof *(rows), .opts_size = sizeof(S)
 
 /* The rows, one a line, by name. */
+extern const struct slv_cmd slv_cmd_audit_checkpoint;
+extern const struct slv_cmd slv_cmd_audit_show;
+extern const struct slv_cmd slv_cmd_audit_verify;
 extern const struct slv_cmd slv_cmd_batch;
 extern const struct slv_cmd slv_cmd_bench;
 extern const struct slv_cmd slv_cmd_chat;
@@ -55,12 +58,23 @@ extern const struct slv_cmd slv_cmd_detokenize;
 extern const struct slv_cmd slv_cmd_doctor;
 extern const struct slv_cmd slv_cmd_embed;
 extern const struct slv_cmd slv_cmd_eval;
+extern const struct slv_cmd slv_cmd_key_add;
+extern const struct slv_cmd slv_cmd_key_list;
+extern const struct slv_cmd slv_cmd_key_new;
+extern const struct slv_cmd slv_cmd_key_revoke;
+extern const struct slv_cmd slv_cmd_key_rotate;
+extern const struct slv_cmd slv_cmd_key_show;
+extern const struct slv_cmd slv_cmd_key_trust;
 extern const struct slv_cmd slv_cmd_list;
 extern const struct slv_cmd slv_cmd_pull;
 extern const struct slv_cmd slv_cmd_rm;
 extern const struct slv_cmd slv_cmd_run;
 extern const struct slv_cmd slv_cmd_schema_check;
+extern const struct slv_cmd slv_cmd_seal;
 extern const struct slv_cmd slv_cmd_show;
+extern const struct slv_cmd slv_cmd_sign;
 extern const struct slv_cmd slv_cmd_tokenize;
+extern const struct slv_cmd slv_cmd_unseal;
+extern const struct slv_cmd slv_cmd_verify;
 
 #endif

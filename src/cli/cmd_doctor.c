@@ -228,7 +228,7 @@ static void nearest_folder(const char *home, char out[4096]) {
 }
 
 static void check_models(struct report *r, struct slv_store *st, const struct slv_store_model *v,
-                         size_t n, const struct slv_store_ui *ui) {
+                         size_t n, const struct slv_ui *ui) {
     for (size_t i = 0; i < n; i++) {
         struct slv_err e = {0};
         struct slv_buf path;
@@ -277,7 +277,7 @@ static void check_packed(struct report *r) {
     slv_buf_fini(&folder);
 }
 
-static int check_store(struct report *r, const struct slv_store_ui *ui, struct slv_err *err) {
+static int check_store(struct report *r, const struct slv_ui *ui, struct slv_err *err) {
     struct slv_arena arena;
     struct slv_store *st = NULL;
     struct slv_store_model *v = NULL;
@@ -313,8 +313,7 @@ static int check_store(struct report *r, const struct slv_store_ui *ui, struct s
                 "--partial'",
                 partial.n, slv_out_size(partial.bytes, size));
     check_models(r, st, v, n, ui);
-    if (ui && slv_store_ui_cancelled(ui))
-        rc = slv_err_set(err, SLV_E_CANCELLED, "doctor: interrupted");
+    if (ui && slv_ui_cancelled(ui)) rc = slv_err_set(err, SLV_E_CANCELLED, "doctor: interrupted");
 out:
     slv_store_close(st);
     slv_arena_fini(&arena);

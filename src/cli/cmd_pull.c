@@ -63,7 +63,7 @@ static int check_model(const char *path, struct slv_err *err) {
 }
 
 static int import(struct slv_store *st, const struct opts *o, const char *name,
-                  const struct slv_store_ui *ui, struct slv_pull_result *r, struct slv_err *err) {
+                  const struct slv_ui *ui, struct slv_pull_result *r, struct slv_err *err) {
     const struct slv_alias *a = slv_alias_find(name);
     struct slv_store_import in = {
         .path = o->from, .want_sha256 = a ? a->sha256 : NULL, .link = o->link, .ui = ui};
@@ -74,7 +74,7 @@ static int import(struct slv_store *st, const struct opts *o, const char *name,
 }
 
 static int fetch(struct slv_store *st, const struct opts *o, const char *name,
-                 const struct slv_store_ui *ui, struct slv_pull_result *r, struct slv_err *err) {
+                 const struct slv_ui *ui, struct slv_pull_result *r, struct slv_err *err) {
     struct slv_pull p = {
         .name = name,
         .as = o->as,

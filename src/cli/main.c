@@ -12,19 +12,43 @@
 #include <fcntl.h>
 #include <stdalign.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* In the order `selvage help` shows them. */
 static const struct slv_cmd *const commands[] = {
-    &slv_cmd_run,          &slv_cmd_chat,       &slv_cmd_batch,
-    &slv_cmd_tokenize,     &slv_cmd_detokenize,
+    &slv_cmd_run,
+    &slv_cmd_chat,
+    &slv_cmd_batch,
+    &slv_cmd_tokenize,
+    &slv_cmd_detokenize,
+    &slv_cmd_embed,
 #ifdef SLV_SCHEMA
     &slv_cmd_schema_check,
 #endif
-    &slv_cmd_show,         &slv_cmd_bench,      &slv_cmd_eval,
-    &slv_cmd_embed,        &slv_cmd_pull,       &slv_cmd_list,
-    &slv_cmd_rm,           &slv_cmd_doctor,     NULL,
+    &slv_cmd_show,
+    &slv_cmd_bench,
+    &slv_cmd_eval,
+    &slv_cmd_pull,
+    &slv_cmd_list,
+    &slv_cmd_rm,
+    &slv_cmd_doctor,
+    &slv_cmd_key_new,
+    &slv_cmd_key_show,
+    &slv_cmd_key_rotate,
+    &slv_cmd_key_trust,
+    &slv_cmd_key_add,
+    &slv_cmd_key_list,
+    &slv_cmd_key_revoke,
+    &slv_cmd_sign,
+    &slv_cmd_verify,
+    &slv_cmd_seal,
+    &slv_cmd_unseal,
+    &slv_cmd_audit_verify,
+    &slv_cmd_audit_show,
+    &slv_cmd_audit_checkpoint,
+    NULL,
 };
 
 #define HELP_MAX 65536
@@ -104,8 +128,8 @@ static void program_help(struct slv_buf *out) {
                  "usage: selvage COMMAND [options] [arguments]\n\ncommands:\n",
                  slv_version());
     for (const struct slv_cmd *const *c = commands; *c; c++) {
-        slv_buf_addf(out, "  %-14s ", (*c)->name);
-        slv_opt_wrap((*c)->help, 17, 17, out);
+        slv_buf_addf(out, "  %-17s ", (*c)->name);
+        slv_opt_wrap((*c)->help, 20, 20, out);
     }
     slv_buf_adds(out, "\n'selvage help COMMAND' or 'selvage COMMAND --help' says more; "
                       "'selvage --version'\nsays which version this is.\n");
@@ -219,6 +243,7 @@ int main(int argc, char **argv) {
     size_t n = argc > 0 ? (size_t)argc - 1 : 0;
     if (!keep_descriptors()) return 1;
     slv_sig_init();
+    setenv("TSS2_LOG", "all+NONE", 0); /* libtss2 would talk to standard error by itself */
     const char **words = slv_mem_calloc(n + 1, sizeof *words); /* options are moved out of it */
     for (size_t i = 0; words && i < n; i++)
         words[i] = argv[i + 1];

@@ -7,7 +7,7 @@
 #include "store/store.h"
 
 struct slv_work {
-    struct slv_store_ui ui; /* hand this to the store */
+    struct slv_ui ui; /* hand this to the store */
     struct slv_progress bar;
     char what[64];
     bool quiet;

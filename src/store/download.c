@@ -14,6 +14,7 @@
 #include "store/download.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/json_parse.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@
 
 struct job {
     struct slv_store *st;
-    const struct slv_store_ui *ui;
+    const struct slv_ui *ui;
     const struct slv_download *d;
     char *path, *meta; /* partial/KEY and its .meta */
     int fd;
@@ -57,7 +58,7 @@ static void read_meta(struct job *j) {
     j->etag[0] = '\0';
     json_t *doc = NULL;
     int rc = slv_file_read(j->meta, &text, NULL);
-    if (!rc) rc = slv__json_parse(text.data, text.len, j->meta, &doc, NULL);
+    if (!rc) rc = slv_json_parse(text.data, text.len, j->meta, &doc, NULL);
     if (rc) doc = NULL; /* without an ETag: the digest decides alone */
     const char *etag = json_string_value(json_object_get(doc, "etag"));
     if (etag && etag[0] == '"' && strlen(etag) < sizeof j->etag)
@@ -94,7 +95,7 @@ static int empty_file(struct job *j, struct slv_err *err) {
 
 static int wait_a_little(struct job *j, struct slv_err *err) {
     struct timespec t = {.tv_nsec = 50000000};
-    if (slv_store_ui_cancelled(j->ui))
+    if (slv_ui_cancelled(j->ui))
         return slv_err_set(err, SLV_E_CANCELLED, "%s: interrupted", j->d->file);
     nanosleep(&t, NULL);
     return 0;
@@ -110,7 +111,7 @@ static int open_locked(struct job *j, struct slv_err *err) {
         if (j->fd < 0) return io_error(j->path, err);
         while (flock(j->fd, LOCK_EX | LOCK_NB)) {
             if (errno != EWOULDBLOCK && errno != EINTR) return io_error(j->path, err);
-            if (!told) slv_store_ui_note(j->ui, "another process downloads this file: waiting");
+            if (!told) slv_ui_note(j->ui, "another process downloads this file: waiting");
             told = true;
             int rc = wait_a_little(j, err);
             if (rc) return rc;
@@ -241,8 +242,7 @@ static int sink_data(void *ctx, const void *p, size_t n, struct slv_err *err) {
         j->len += (uint64_t)w;
         j->fetched += (uint64_t)w;
     }
-    slv_store_ui_progress(j->ui, j->d->file, j->len,
-                          j->size == SLV_STORE_SIZE_UNKNOWN ? 0 : j->size);
+    slv_ui_progress(j->ui, j->d->file, j->len, j->size == SLV_STORE_SIZE_UNKNOWN ? 0 : j->size);
     return 0;
 }
 
@@ -280,7 +280,7 @@ static int fetch_and_check(struct job *j, struct slv_http *http, struct slv_stor
         int rc = fetch(j, http, err);
         if (!rc) rc = check_digest(j, ret, err);
         if (rc == SLV_E_TRUST && j->inherited && ret->f.sha256[0]) {
-            slv_store_ui_note(j->ui, "what an earlier run left is damaged: from the start");
+            slv_ui_note(j->ui, "what an earlier run left is damaged: from the start");
             ret->f.sha256[0] = '\0';
             rc = empty_file(j, err);
             if (!rc) continue;

@@ -28,7 +28,7 @@ struct slv_http {
     CURL *curl;
     char *endpoint, *token, *ca_file;
     int64_t stall_s, retries;
-    const struct slv_store_ui *ui;
+    const struct slv_ui *ui;
     char why[CURL_ERROR_SIZE];
 
     /* the hop in progress */
@@ -79,7 +79,7 @@ static int progress_hook(void *ctx, curl_off_t dt, curl_off_t d, curl_off_t ut, 
         h->moved_ns = now;
     }
     h->stalled = now - h->moved_ns >= (uint64_t)h->stall_s * 1000000000u;
-    return h->stalled || slv_store_ui_cancelled(h->ui) ? 1 : 0;
+    return h->stalled || slv_ui_cancelled(h->ui) ? 1 : 0;
 }
 
 static int set_up(struct slv_http *h, const struct slv_http_opts *o, struct slv_err *err) {
@@ -128,7 +128,7 @@ void slv_http_close(struct slv_http *h) {
 }
 
 const char *slv_http_endpoint(const struct slv_http *h) { return h->endpoint; }
-const struct slv_store_ui *slv_http_ui(const struct slv_http *h) { return h->ui; }
+const struct slv_ui *slv_http_ui(const struct slv_http *h) { return h->ui; }
 
 /* --- URLs ------------------------------------------------------------------------------------- */
 
@@ -455,8 +455,7 @@ static int pause_ms(struct slv_http *h, uint64_t ms) {
     uint64_t until = slv_clock_mono(&slv_clock_system) + ms * 1000000u;
     while (slv_clock_mono(&slv_clock_system) < until) {
         struct timespec t = {.tv_nsec = 20000000};
-        if (slv_store_ui_cancelled(h->ui))
-            return slv_err_set(h->err, SLV_E_CANCELLED, "interrupted");
+        if (slv_ui_cancelled(h->ui)) return slv_err_set(h->err, SLV_E_CANCELLED, "interrupted");
         nanosleep(&t, NULL);
     }
     return 0;
@@ -484,7 +483,7 @@ int slv_http_get(struct slv_http *h, const char *url, const struct slv_http_sink
         uint64_t wait = h->retry_after > 0 ? (uint64_t)h->retry_after * 1000 : pause;
         char line[700];
         snprintf(line, sizeof line, "%s: trying again in %.1f s", own.msg, (double)wait / 1000);
-        slv_store_ui_note(h->ui, line);
+        slv_ui_note(h->ui, line);
         rc = pause_ms(h, wait);
         if (rc) return slv_err_set(err, rc, "%s: interrupted", brief(url, where));
         pause = pause * 2 > LAST_PAUSE_MS ? LAST_PAUSE_MS : pause * 2;

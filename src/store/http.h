@@ -13,7 +13,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "store/ui.h"
+#include "base/ui.h"
 
 struct slv_http_opts {
     const char *endpoint; /* NULL: $SELVAGE_HF_ENDPOINT, else https://huggingface.co */
@@ -21,7 +21,7 @@ struct slv_http_opts {
     const char *ca_file;  /* NULL: $SELVAGE_CA_FILE, else the system's certificates */
     int64_t stall_s;      /* 0: 30 */
     int64_t retries;
-    const struct slv_store_ui *ui;
+    const struct slv_ui *ui;
 };
 
 struct slv_http;
@@ -31,7 +31,7 @@ void slv_http_close(struct slv_http *h);
 
 /* "https://huggingface.co", without a '/' at the end. */
 const char *slv_http_endpoint(const struct slv_http *h);
-const struct slv_store_ui *slv_http_ui(const struct slv_http *h);
+const struct slv_ui *slv_http_ui(const struct slv_http *h);
 
 /* What the server said. */
 struct slv_http_head {

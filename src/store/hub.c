@@ -3,6 +3,7 @@
 #include "store/hub.h"
 #include "store/store_int.h"
 #include "base/buf.h"
+#include "base/json_parse.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -136,7 +137,7 @@ static int add_entry(struct listing *l, const json_t *e) {
 static int add_page(struct listing *l, const struct slv_buf *text, const char *repo,
                     struct slv_err *err) {
     json_t *doc = NULL;
-    int rc = slv__json_parse(text->data, text->len, "listing", &doc, err);
+    int rc = slv_json_parse(text->data, text->len, "listing", &doc, err);
     if (!rc && !json_is_array(doc))
         rc = slv_err_set(err, SLV_E_FORMAT, "the listing is not an array");
     for (size_t i = 0; !rc && i < json_array_size(doc); i++)

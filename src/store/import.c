@@ -66,7 +66,7 @@ static int copy_bytes(int from, int to, const struct slv_store_import *in, const
     unsigned char *piece = slv_mem_alloc(PIECE);
     int rc = piece ? 0 : slv_err_set(err, SLV_E_NOMEM, "%s: out of memory", path);
     while (!rc) {
-        if (slv_store_ui_cancelled(in->ui)) {
+        if (slv_ui_cancelled(in->ui)) {
             rc = slv_err_set(err, SLV_E_CANCELLED, "%s: interrupted", path);
             break;
         }
@@ -76,7 +76,7 @@ static int copy_bytes(int from, int to, const struct slv_store_import *in, const
         else if (n == 0) break;
         else if (!slv_fd_write(to, piece, (size_t)n)) rc = io_error(to_path, err);
         at += n > 0 ? (uint64_t)n : 0;
-        slv_store_ui_progress(in->ui, "copying", at, total);
+        slv_ui_progress(in->ui, "copying", at, total);
     }
     slv_mem_free(piece);
     return rc;

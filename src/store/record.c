@@ -9,52 +9,12 @@
 #include "store/store_int.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/json_parse.h"
 #include "base/mem.h"
 
 #include <jansson.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-
-static pthread_once_t json_once = PTHREAD_ONCE_INIT;
-
-/* Jansson 2.14 reports a failed allocation as wrong syntax, or, in its lexer, drops bytes of a
- * string and succeeds. So we remember it ourselves. */
-static _Thread_local bool json_starved;
-
-/* What one document may take in all, given back or not. The three bytes "{}," become some 300 of
- * memory: without a limit an answer of 16 MB would take over a gigabyte. */
-#define JSON_ROOM ((size_t)128 << 20)
-static _Thread_local size_t json_room;
-static _Thread_local bool json_full;
-
-static void *json_alloc(size_t n) {
-    json_full = json_full || n > json_room;
-    void *p = json_full ? NULL : slv_mem_alloc(n);
-    if (p) json_room -= n;
-    else json_starved = true;
-    return p;
-}
-
-static void json_setup(void) { json_set_alloc_funcs(json_alloc, slv_mem_free); }
-
-int slv__json_parse(const char *s, size_t n, const char *what, struct json_t **ret,
-                    struct slv_err *err) {
-    json_error_t e;
-    pthread_once(&json_once, json_setup);
-    json_starved = json_full = false;
-    json_room = JSON_ROOM;
-    json_t *doc = json_loadb(s, n, JSON_REJECT_DUPLICATES, &e);
-    if (doc && !json_starved) {
-        *ret = doc;
-        return 0;
-    }
-    json_decref(doc);
-    if (json_full) return slv_err_set(err, SLV_E_LIMIT, "%s: too many values", what);
-    if (json_starved) return slv_err_set(err, SLV_E_NOMEM, "%s: out of memory", what);
-    return slv_err_set(err, SLV_E_FORMAT, "%s: line %d, column %d: %s", what, e.line, e.column,
-                       e.text);
-}
 
 char *slv__record_path(const struct slv_store *st, const char *name) {
     char file[SLV_SHA256_HEX + 8], hex[SLV_SHA256_HEX];
@@ -153,7 +113,7 @@ int slv__record_read(const char *path, struct slv_arena *arena, struct slv_store
     slv_buf_init(&text, SLV_STORE_RECORD_MAX);
     json_t *doc = NULL;
     int rc = slv_file_read(path, &text, err);
-    if (!rc) rc = slv__json_parse(text.data, text.len, path, &doc, err);
+    if (!rc) rc = slv_json_parse(text.data, text.len, path, &doc, err);
     if (!rc) {
         if ((rc = read_record(doc, arena, ret)))
             slv_err_set(err, rc, "%s: %s", path,

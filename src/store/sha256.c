@@ -56,12 +56,11 @@ int slv_sha256_bytes(const void *p, size_t n, char ret[SLV_SHA256_HEX]) {
 }
 
 static int add_all(struct slv_sha256 *h, int fd, unsigned char *piece, const char *what,
-                   const struct slv_store_ui *ui, uint64_t *ret_size, struct slv_err *err) {
+                   const struct slv_ui *ui, uint64_t *ret_size, struct slv_err *err) {
     struct stat st;
     uint64_t at = 0, total = fstat(fd, &st) ? 0 : (uint64_t)st.st_size;
     for (;;) {
-        if (slv_store_ui_cancelled(ui))
-            return slv_err_set(err, SLV_E_CANCELLED, "%s: interrupted", what);
+        if (slv_ui_cancelled(ui)) return slv_err_set(err, SLV_E_CANCELLED, "%s: interrupted", what);
         ssize_t n = pread(fd, piece, PIECE, (off_t)at);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return slv_err_set(err, SLV_E_IO, "%s: %s", what, strerror(errno));
@@ -69,13 +68,13 @@ static int add_all(struct slv_sha256 *h, int fd, unsigned char *piece, const cha
         int rc = slv_sha256_add(h, piece, (size_t)n);
         if (rc) return slv_err_set(err, rc, "%s: SHA-256 failed", what);
         at += (uint64_t)n;
-        slv_store_ui_progress(ui, what, at, total);
+        slv_ui_progress(ui, what, at, total);
     }
     *ret_size = at;
     return 0;
 }
 
-int slv_sha256_fd(int fd, const char *what, const struct slv_store_ui *ui, char ret[SLV_SHA256_HEX],
+int slv_sha256_fd(int fd, const char *what, const struct slv_ui *ui, char ret[SLV_SHA256_HEX],
                   uint64_t *ret_size, struct slv_err *err) {
     uint64_t size = 0;
     char hex[SLV_SHA256_HEX];

@@ -3,7 +3,7 @@
 #define SLV_STORE_SHA256_H
 
 #include "base/err.h"
-#include "store/ui.h"
+#include "base/ui.h"
 
 #define SLV_SHA256_HEX 65 /* 64 lower-case hexadecimal digits and a NUL */
 
@@ -20,7 +20,7 @@ int slv_sha256_bytes(const void *p, size_t n, char ret[SLV_SHA256_HEX]) SLV_MUST
 
 /* Of the whole file behind fd, from offset 0; `what` names it to the progress function and in
  * messages. *ret_size (may be NULL) is the number of bytes read. SLV_E_IO, SLV_E_CANCELLED. */
-int slv_sha256_fd(int fd, const char *what, const struct slv_store_ui *ui, char ret[SLV_SHA256_HEX],
+int slv_sha256_fd(int fd, const char *what, const struct slv_ui *ui, char ret[SLV_SHA256_HEX],
                   uint64_t *ret_size, struct slv_err *err) SLV_MUST_USE;
 
 /* Whether s[0..64] is 64 lower-case hexadecimal digits and a NUL. */

@@ -23,6 +23,7 @@
  * removal. */
 #include "store/store_int.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -110,24 +111,10 @@ bool slv__store_has(const struct slv_store *st, const char *sha256, uint64_t siz
     return has;
 }
 
-/* mkdir -p. */
-static int make_folder(char *path, struct slv_err *err) {
-    for (char *p = path + 1;; p++) {
-        if (*p != '/' && *p) continue;
-        char c = *p;
-        *p = '\0';
-        int bad = mkdir(path, 0755) && errno != EEXIST;
-        if (bad) os_error(path, err);
-        *p = c;
-        if (bad) return SLV_E_IO;
-        if (!c) return 0;
-    }
-}
-
 int slv__store_make(struct slv_store *st, struct slv_err *err) {
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         char *path = slv__store_file(st, folders[i], "");
-        int rc = path ? make_folder(path, err) : nomem(err);
+        int rc = path ? slv_folder_make(path, 0755, err) : nomem(err);
         slv_mem_free(path);
         if (rc) return rc;
     }
@@ -549,8 +536,8 @@ int slv_store_clean(struct slv_store *st, struct slv_store_partials *ret, struct
 
 /* --- verifying -------------------------------------------------------------------------------- */
 
-int slv_store_verify(struct slv_store *st, const struct slv_store_model *m,
-                     const struct slv_store_ui *ui, struct slv_err *err) {
+int slv_store_verify(struct slv_store *st, const struct slv_store_model *m, const struct slv_ui *ui,
+                     struct slv_err *err) {
     int rc = 0;
     for (size_t i = 0; !rc && i < m->n_files; i++) {
         const struct slv_store_file *f = &m->files[i];

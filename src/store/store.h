@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "store/sha256.h"
-#include "store/ui.h"
+#include "base/ui.h"
 
 #define SLV_STORE_NAME_MAX 400  /* bytes of a name */
 #define SLV_STORE_FILE_MAX 200  /* bytes of a file's own name */
@@ -76,7 +76,7 @@ struct slv_store_import {
     const char *path;
     const char *want_sha256;
     bool link;
-    const struct slv_store_ui *ui;
+    const struct slv_ui *ui;
 };
 int slv_store_add_file(struct slv_store *st, const char *name, const struct slv_store_import *in,
                        struct slv_err *err) SLV_MUST_USE;
@@ -97,7 +97,7 @@ int slv_store_clean(struct slv_store *st, struct slv_store_partials *ret,
                     struct slv_err *err) SLV_MUST_USE;
 
 /* Compares a model's files with their digests: reads all of them. SLV_E_TRUST names the bad one. */
-int slv_store_verify(struct slv_store *st, const struct slv_store_model *m,
-                     const struct slv_store_ui *ui, struct slv_err *err) SLV_MUST_USE;
+int slv_store_verify(struct slv_store *st, const struct slv_store_model *m, const struct slv_ui *ui,
+                     struct slv_err *err) SLV_MUST_USE;
 
 #endif

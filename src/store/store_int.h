@@ -48,12 +48,6 @@ int slv__record_read(const char *path, struct slv_arena *arena, struct slv_store
 /* The path of a name's record, owned by the caller; NULL when memory is out. */
 char *slv__record_path(const struct slv_store *st, const char *name) SLV_MUST_USE;
 
-/* Jansson, with this library's allocator. `what` names the document in messages. Freed with
- * json_decref. SLV_E_FORMAT, SLV_E_NOMEM; SLV_E_LIMIT: it would take far more memory than text. */
-struct json_t;
-int slv__json_parse(const char *s, size_t n, const char *what, struct json_t **ret,
-                    struct slv_err *err) SLV_MUST_USE;
-
 /* A file's own name: 1 to SLV_STORE_FILE_MAX printable bytes, no '/', no leading '.'. */
 bool slv__file_name_ok(const char *s);
 

@@ -11,8 +11,10 @@ CFLAGS = -std=gnu11 -O2 -ffp-contract=off -fno-strict-aliasing -Wall -Wextra -We
     -DMODEL_DIR='"$(BUILD)/tests/family_models"' -DHOSTILE_DIR='"$(BUILD)/tests/hostile_gguf"'
 
 # The kernels first: they take the longest.
-LIB = $(patsubst %.c,$(OUT)/%.o,$(sort $(wildcard src/kernel/arm/*.c)) \
-    $(sort $(filter-out %/hf_none.c,$(wildcard src/base/*.c src/format/*.c src/kernel/*.c src/engine/*.c))) tests/arm/no_utf8proc.c)
+# What links more: of the program (jansson), or where the option is on.
+NOT_LIB = src/base/json_parse.c src/engine/guide.c src/format/hf_none.c
+LIB = $(patsubst %.c,$(OUT)/%.o,$(sort $(wildcard src/kernel/arm/*.c)) $(filter-out $(NOT_LIB), \
+    $(sort $(wildcard src/base/*.c src/format/*.c src/kernel/*.c src/engine/*.c))) tests/arm/no_utf8proc.c)
 TESTS = kernel/check golden/check_families golden/one_result unit/test_base unit/test_engine \
     unit/test_fmath unit/test_layout unit/test_quant
 PROGRAMS = $(TESTS:%=$(OUT)/%)

@@ -37,12 +37,18 @@ static void step(void) {
         step();                                                                                    \
         return REAL(#name, ret(*)(A, B, C, D))(a, b, c, d);                                        \
     }
+#define WRAP5(ret, name, A, B, C, D, E)                                                            \
+    ret name(A a, B b, C c, D d, E e) {                                                            \
+        step();                                                                                    \
+        return REAL(#name, ret(*)(A, B, C, D, E))(a, b, c, d, e);                                  \
+    }
 
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 
 WRAP1(int, unlink, const char *)
 WRAP1(int, rmdir, const char *)
 WRAP1(int, fsync, int)
+WRAP1(int, fdatasync, int)
 WRAP2(int, rename, const char *, const char *)
 WRAP2(int, link, const char *, const char *)
 WRAP2(int, symlink, const char *, const char *)
@@ -50,6 +56,7 @@ WRAP2(int, mkdir, const char *, mode_t)
 WRAP2(int, fchmod, int, mode_t)
 WRAP2(int, ftruncate64, int, off64_t)
 WRAP4(ssize_t, pwrite64, int, const void *, size_t, off64_t)
+WRAP5(int, renameat2, int, const char *, int, const char *, unsigned)
 
 #define WRAP_OPEN(name)                                                                            \
     int name(const char *path, int flags, ...) {                                                   \

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/file.h"
+#include "base/json_parse.h"
 #include "base/mem.h"
 #include "store/hub.h"
 #include "store/store.h"
@@ -410,7 +411,7 @@ static void a_document_of_many_values_does_not_fill_memory(void **state) {
         text[0] = '[';
         for (size_t i = 1; i < N; i++)
             text[i] = units[u][(i - 1) % len];
-        int rc = slv__json_parse(text, N, "listing", &doc, &why);
+        int rc = slv_json_parse(text, N, "listing", &doc, &why);
         assert_true(rc == SLV_E_LIMIT || (u == 4 && rc == SLV_E_FORMAT));
         assert_int_equal(why.code, rc);
     }

@@ -1,13 +1,13 @@
-/* ui.h: how long work in the store speaks to whoever started it. */
-#ifndef SLV_STORE_UI_H
-#define SLV_STORE_UI_H
+/* ui.h: how long work (a download, a seal, a digest) speaks to whoever started it. */
+#ifndef SLV_BASE_UI_H
+#define SLV_BASE_UI_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 /* Each function may be NULL, and so may a pointer to the whole. All are called on the caller's
  * thread. */
-struct slv_store_ui {
+struct slv_ui {
     bool (*cancelled)(
         void *ctx); /* polled several times a second; true ends with SLV_E_CANCELLED */
     void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total); /* 0: unknown */
@@ -15,16 +15,16 @@ struct slv_store_ui {
     void *ctx;
 };
 
-static inline bool slv_store_ui_cancelled(const struct slv_store_ui *ui) {
+static inline bool slv_ui_cancelled(const struct slv_ui *ui) {
     return ui && ui->cancelled && ui->cancelled(ui->ctx);
 }
 
-static inline void slv_store_ui_progress(const struct slv_store_ui *ui, const char *what,
-                                         uint64_t done, uint64_t total) {
+static inline void slv_ui_progress(const struct slv_ui *ui, const char *what, uint64_t done,
+                                   uint64_t total) {
     if (ui && ui->progress) ui->progress(ui->ctx, what, done, total);
 }
 
-static inline void slv_store_ui_note(const struct slv_store_ui *ui, const char *line) {
+static inline void slv_ui_note(const struct slv_ui *ui, const char *line) {
     if (ui && ui->note) ui->note(ui->ctx, line);
 }
 
