@@ -384,8 +384,11 @@ static int open_tensors(const struct hf *f, struct slv_safetensors *s) {
         slv_buf_fini(&path);
         return rc;
     }
-    const bool there = !slv_buf_addf(&path, "%s/%s", f->folder, index) && !access(path.data, F_OK);
+    rc = slv_buf_addf(&path, "%s/%s", f->folder, index);
+    const bool there = !rc && !access(path.data, F_OK);
     slv_buf_fini(&path);
+    if (rc) return slv_err_set(f->err, rc, "%s", slv_strerror(rc));
+    rc = SLV_E_NOENT;
     if (there) return slv_safetensors_open_index(s, f->folder, index, f->err);
     return slv_err_set(f->err, rc, "%s: a folder without %s or %s", f->folder, one, index);
 }
