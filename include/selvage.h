@@ -360,12 +360,12 @@ enum slv_finish {
 typedef size_t (*slv_forced_fn)(void *ctx, const int32_t *history, size_t n, int32_t *ids,
                                 size_t max);
 
-/* A JSON Schema (drafts 4 to 2020-12) that answers are held to: compact JSON, members in the schema's
- * order, "format" asserted. Whatever is drawn, a complete answer meets the schema. Uses the model's
- * vocabulary: the model must stay open. Threads: many answers may use one at once.
+/* A JSON Schema (drafts 4 to 2020-12) that answers are held to: compact JSON, members in the
+ * schema's order, "format" asserted. Whatever is drawn, a complete answer meets the schema. Uses
+ * the model's vocabulary: the model must stay open. Threads: many answers may use one at once.
  *
- * schema[0..n) is its text. SLV_E_UNSUPPORTED, SLV_E_FORMAT or SLV_E_LIMIT with the keyword in the
- * message where it cannot be enforced in full, or no value meets it; then ret_pointer
+ * schema[0..n) is its text. SLV_E_UNSUPPORTED, SLV_E_FORMAT or SLV_E_LIMIT with the keyword in
+ * the message where it cannot be enforced in full, or no value meets it; then ret_pointer
  * (SLV_POINTER_MAX bytes, or NULL) gets the JSON pointer of the place. SLV_E_NOMEM. */
 struct slv_constraint;
 #define SLV_POINTER_MAX 1024
@@ -392,9 +392,9 @@ struct slv_generate_opts {
     /* Asked before a token is drawn; what it says is taken as if it had been drawn. May be NULL. */
     slv_forced_fn forced;
     void *forced_ctx;
-    /* What the answer is held to, from its first token on; NULL: nothing. Tokens that it leaves no
-     * choice about are not drawn. Not together with `forced`. Where the answer ends before its value
-     * is complete (max_tokens, a full context, a stop string) it is a part of one. */
+    /* What the answer is held to, from its first token on; NULL: nothing. Tokens that it leaves
+     * no choice about are not drawn. Not together with `forced`. Where the answer ends before
+     * its value is complete (max_tokens, a full context, a stop string) it is a part of one. */
     const struct slv_constraint *constraint;
 };
 SLV_API void slv_generate_default(struct slv_generate_opts *ret);

@@ -34,7 +34,8 @@ struct slv_guide {
     struct slv_ids ids;
 };
 
-/* --- the vocabulary ---------------------------------------------------------------------------- */
+/* --- the vocabulary
+ * ---------------------------------------------------------------------------- */
 
 static void close_shared(void *p) {
     struct shared *s = p;
@@ -70,7 +71,8 @@ static int make_shared(struct slv_model *m, void **ret, struct slv_err *err) {
     return slv_err_set(err, rc, "the vocabulary: %s", slv_strerror(rc));
 }
 
-/* --- constraints ------------------------------------------------------------------------------- */
+/* --- constraints
+ * ------------------------------------------------------------------------------- */
 
 static int open_on(struct slv_constraint *c, const char *schema, size_t n, char *ret_pointer,
                    struct slv_err *err) {
@@ -110,7 +112,8 @@ void slv_constraint_close(struct slv_constraint *c) {
     slv_mem_free(c);
 }
 
-/* --- guides ------------------------------------------------------------------------------------ */
+/* --- guides
+ * ------------------------------------------------------------------------------------ */
 
 int slv_guide_open(const struct slv_constraint *c, struct slv_guide **ret) {
     struct slv_guide *g = slv_mem_calloc(1, sizeof *g);
@@ -193,8 +196,8 @@ static bool may_be_longer(const struct slv_lexicon *l, struct slv_matcher *m, co
     return false;
 }
 
-/* How many of ids are sure, their texts being s[0..n): the last is not if the text behind it might belong
- * to it. */
+/* How many of ids are sure, their texts being s[0..n): the last is not if the text behind it
+ * might belong to it. */
 static int sure(struct slv_guide *g, const char *s, size_t n, size_t *ret_n) {
     const struct slv_mark mark = slv_matcher_mark(g->at);
     size_t k = g->ids.n, from = 0;

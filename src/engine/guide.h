@@ -1,8 +1,8 @@
 /* guide.h: an answer that is held to a JSON Schema.
  *
- * A constraint is a compiled schema with the masks of a model's vocabulary; a guide is one answer's place
- * in it. Many guides may use one constraint, from any threads: what grows while masks are made is
- * behind a lock. */
+ * A constraint is a compiled schema with the masks of a model's vocabulary; a guide is one
+ * answer's place in it. Many guides may use one constraint, from any threads: what grows while
+ * masks are made is behind a lock. */
 #ifndef SLV_ENGINE_GUIDE_H
 #define SLV_ENGINE_GUIDE_H
 
@@ -14,16 +14,16 @@ struct slv_guide;
 int slv_guide_open(const struct slv_constraint *c, struct slv_guide **ret) SLV_MUST_USE;
 void slv_guide_close(struct slv_guide *g);
 
-/* The tokens that may come next, a bit each, valid until the next call; those that end an answer are
- * among them where it may end. NULL: the value is complete, and nothing may follow. SLV_E_LIMIT,
- * SLV_E_NOMEM. */
+/* The tokens that may come next, a bit each, valid until the next call; those that end an answer
+ * are among them where it may end. NULL: the value is complete, and nothing may follow.
+ * SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_guide_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *err) SLV_MUST_USE;
 /* A token of the mask was taken; ends are not told. SLV_E_USAGE: it was none of it. */
 int slv_guide_take(struct slv_guide *g, int32_t id, struct slv_err *err) SLV_MUST_USE;
 /* Whether what was taken is a whole value. */
 bool slv_guide_done(const struct slv_guide *g);
-/* Tokens that must come next, as the tokenizer cuts that text: at most `most`. One whose text might be
- * part of a longer token is left to be drawn. */
+/* Tokens that must come next, as the tokenizer cuts that text: at most `most`. One whose text
+ * might be part of a longer token is left to be drawn. */
 int slv_guide_forced(struct slv_guide *g, int32_t *ids, size_t most, size_t *ret_n,
                      struct slv_err *err) SLV_MUST_USE;
 

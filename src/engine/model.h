@@ -52,8 +52,8 @@ bool slv_model_is_long(const struct slv_model *m, uint32_t n_ctx);
  * time. Threads: any. */
 uint64_t slv_model_content(struct slv_model *m);
 
-/* What is made of a model's vocabulary once, for all that need it: by make() the first time, closed with
- * the model. There is one such thing. Threads: any. */
+/* What is made of a model's vocabulary once, for all that need it: by make() the first time,
+ * closed with the model. There is one such thing. Threads: any. */
 int slv_model_share(struct slv_model *m,
                     int (*make)(struct slv_model *m, void **ret, struct slv_err *err),
                     void (*close)(void *p), void **ret, struct slv_err *err) SLV_MUST_USE;

@@ -20,8 +20,8 @@ int slv_sampler_open(const struct slv_sampling *o, size_t n_vocab,
 size_t slv_sampler_bytes(size_t n_vocab);
 void slv_sampler_close(struct slv_sampler *s);
 
-/* Draws the token for position `pos` after history[0..n), out of those that have a bit in `mask` (at least
- * one; NULL: out of all). Does not allocate. */
+/* Draws the token for position `pos` after history[0..n), out of those that have a bit in `mask`
+ * (at least one; NULL: out of all). Does not allocate. */
 int32_t slv_sampler_draw(struct slv_sampler *s, const float *logits, const int32_t *history,
                          size_t n, uint64_t pos, const uint64_t *mask);
 

@@ -1,9 +1,10 @@
 /* walk.c: random values of schemas, by what a matcher takes. walk SEED N < SCHEMAS.jsonl
  *
- * For each line, a schema, one line of JSON: a list of at most N values that were written byte by byte, each
- * byte drawn from those that are taken (those that close are preferred after a while); null where the
- * schema is refused or has no value. A value that finds no end in MOST bytes (a pattern that chance does
- * not meet) is left out. Fails where no byte goes on with a text that was taken. */
+ * For each line, a schema, one line of JSON: a list of at most N values that were written byte
+ * by byte, each byte drawn from those that are taken (those that close are preferred after a
+ * while); null where the schema is refused or has no value. A value that finds no end in MOST
+ * bytes (a pattern that chance does not meet) is left out. Fails where no byte goes on with a
+ * text that was taken. */
 #include "engine/constraint/matcher.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* fuzz_schema.c: any bytes as a JSON Schema, and a walk along what it takes. What may happen is an error. A
- * text that was taken byte by byte as answers are written can be gone on with until the value is whole, or
- * a limit is met.
+/* fuzz_schema.c: any bytes as a JSON Schema, and a walk along what it takes. What may happen is an
+ * error. A text that was taken byte by byte as answers are written can be gone on with until the
+ * value is whole, or a limit is met.
  *
  * The first byte chooses the way of the walk; the rest is the schema. */
 #include "engine/constraint/matcher.h"

@@ -1,6 +1,6 @@
-/* test_constraint.c: what holds answers to a JSON Schema, from the bottom up: languages, patterns, sets of
- * numbers, schemas, masks. What a user would lose: an answer that is not valid, a valid one that is
- * refused, or a model that is led to where no token goes on. */
+/* test_constraint.c: what holds answers to a JSON Schema, from the bottom up: languages,
+ * patterns, sets of numbers, schemas, masks. What a user would lose: an answer that is not
+ * valid, a valid one that is refused, or a model that is led to where no token goes on. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +26,8 @@ static uint32_t draw(uint32_t n) {
     return (uint32_t)(random_state >> 33) % n;
 }
 
-/* --- languages and patterns -------------------------------------------------------------------- */
+/* --- languages and patterns
+ * -------------------------------------------------------------------- */
 
 static slv_lang compiled(struct slv_langs *p, const char *pattern) {
     struct slv_err e = {0};
@@ -130,12 +131,14 @@ static void test_languages(void **state) {
     slv_langs_close(p);
 }
 
-/* --- numbers ----------------------------------------------------------------------------------- */
+/* --- numbers
+ * ----------------------------------------------------------------------------------- */
 
 #define HUNDREDTH (SLV_DECIMAL_ONE / 100)
 
-/* Every text of up to four letters: taken if and only if it begins a number of the set, and may end there
- * if and only if it is one. All numbers of these sets have two decimals and less than three digits. */
+/* Every text of up to four letters: taken if and only if it begins a number of the set, and may
+ * end there if and only if it is one. All numbers of these sets have two decimals and less than
+ * three digits. */
 static void check_texts(const struct slv_numbers *set, char *s, size_t n, struct slv_number at) {
     for (const char *c = "-0123456789."; *c && n < 5; c++) {
         struct slv_number next = at;
@@ -221,7 +224,8 @@ static void test_decimals(void **state) {
     assert_false(slv_decimal_read("1e", 2, false, &v, &exact));
 }
 
-/* --- schemas ----------------------------------------------------------------------------------- */
+/* --- schemas
+ * ----------------------------------------------------------------------------------- */
 
 static struct slv_schema *schema_of(const char *text) {
     struct slv_err e = {0};
@@ -383,7 +387,8 @@ static void test_longest(void **state) {
     }
 }
 
-/* --- masks ------------------------------------------------------------------------------------- */
+/* --- masks
+ * ------------------------------------------------------------------------------------- */
 
 static struct slv_gguf *vocab_file;
 static struct tiny vocab;
@@ -507,7 +512,8 @@ static bool taken_whole(struct slv_matcher *m, const struct slv_buf *b) {
     return n == b->len;
 }
 
-/* A mask has exactly the tokens whose bytes are taken one after the other; one of them is returned. */
+/* A mask has exactly the tokens whose bytes are taken one after the other; one of them is
+ * returned. */
 static int32_t check_mask(struct slv_masks *z, struct slv_matcher *m, const char *schema) {
     static uint64_t bits[(256 + N_PIECES + 63) / 64];
     struct slv_buf b;
@@ -598,7 +604,8 @@ static void test_forced(void **state) {
     slv_schema_close(s);
 }
 
-/* --- memory ------------------------------------------------------------------------------------ */
+/* --- memory
+ * ------------------------------------------------------------------------------------ */
 
 static void all_of_it(const char *schema) {
     struct slv_schema *s = NULL;

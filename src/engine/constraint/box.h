@@ -1,22 +1,23 @@
 /* box.h: sets of JSON values in the form that a schema is brought to, and their intersection.
  *
- * A *literal* is a place (a subschema, or a value it must equal) or the complement of one. A *spec* is a
- * set of literals that a value must meet all of; equal specs have equal numbers, so there are finitely
- * many, and a recursive schema becomes a finite graph. A *box* says for each type of JSON which values
- * belong to it: numbers by a set, strings by a language and bounds of their length, arrays and objects
- * by a record whose members are specs. What a literal means is a list of boxes, their union.
+ * A *literal* is a place (a subschema, or a value it must equal) or the complement of one. A *spec*
+ * is a set of literals that a value must meet all of; equal specs have equal numbers, so there are
+ * finitely many, and a recursive schema becomes a finite graph. A *box* says for each type of JSON
+ * which values belong to it: numbers by a set, strings by a language and bounds of their length,
+ * arrays and objects by a record whose members are specs. What a literal means is a list of boxes,
+ * their union.
  *
- * Every keyword that speaks of one type alone is a box; boxes intersect type by type; so allOf, $ref
- * and all that stands side by side multiply lists, anyOf joins them, and the complement of a keyword is
- * a short list again. Nothing else is needed for oneOf, not, if, and dependencies.
+ * Every keyword that speaks of one type alone is a box; boxes intersect type by type; so allOf,
+ * $ref and all that stands side by side multiply lists, anyOf joins them, and the complement of a
+ * keyword is a short list again. Nothing else is needed for oneOf, not, if, and dependencies.
  *
  * Where the alternatives of a list differ only in which members are there (anyOf of "required",
- * dependencies, their complements), they become one box with a *group*, so that such keywords do not
- * multiply.
+ * dependencies, their complements), they become one box with a *group*, so that such keywords do
+ * not multiply.
  *
- * A record of an object splits the names it does not list by classes: languages that share no name and
- * together have all of them. `wants` and `contains` are what complements need: that some member, or
- * some items, meet a spec.
+ * A record of an object splits the names it does not list by classes: languages that share no name
+ * and together have all of them. `wants` and `contains` are what complements need: that some
+ * member, or some items, meet a spec.
  *
  * Errors are sticky in the compilation; functions go on with what they have. */
 #ifndef SLV_ENGINE_CONSTRAINT_BOX_H

@@ -376,8 +376,8 @@ static bool fits_64(const char *s, size_t n) {
     return errno == 0;
 }
 
-/* Copies s[0..n) with ".0" behind integers past 64 bits, so that they are read as doubles; false where
- * one is not exactly that, or out of memory. */
+/* Copies s[0..n) with ".0" behind integers past 64 bits, so that they are read as doubles; false
+ * where one is not exactly that, or out of memory. */
 static bool as_doubles(const char *s, size_t n, struct slv_buf *out) {
     for (size_t i = 0; i < n;) {
         const bool number = s[i] == '-' || (s[i] >= '0' && s[i] <= '9');

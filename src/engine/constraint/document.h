@@ -1,12 +1,12 @@
-/* document.h: a JSON Schema as text and as places: every subschema is a node, a reference leads from one
- * node to another.
+/* document.h: a JSON Schema as text and as places: every subschema is a node, a reference leads
+ * from one node to another.
  *
- * Only what stands where a schema may stand is a node (a "$id" in an enum is data). A node knows its
- * JSON pointer, its draft, and the base URI that its references are resolved against. Nothing is ever
- * fetched: a reference out of the document is refused.
+ * Only what stands where a schema may stand is a node (a "$id" in an enum is data). A node knows
+ * its JSON pointer, its draft, and the base URI that its references are resolved against. Nothing
+ * is ever fetched: a reference out of the document is refused.
  *
- * Sources: JSON Schema drafts 4, 6, 7, 2019-09, 2020-12 (core, sections on identifiers); RFC 3986, 5.2
- * (resolution of references); RFC 6901 (JSON pointers). */
+ * Sources: JSON Schema drafts 4, 6, 7, 2019-09, 2020-12 (core, sections on identifiers); RFC
+ * 3986, 5.2 (resolution of references); RFC 6901 (JSON pointers). */
 #ifndef SLV_ENGINE_CONSTRAINT_DOCUMENT_H
 #define SLV_ENGINE_CONSTRAINT_DOCUMENT_H
 
@@ -27,9 +27,9 @@ typedef uint32_t slv_node;
 
 struct slv_document;
 
-/* JSON text to a tree (the caller's): members in their order, none twice, nesting and size bounded.
- * Integers past 64 bits are taken only where they are the shortest decimal of a double, as JavaScript
- * writes them. SLV_E_FORMAT, SLV_E_UNSUPPORTED, SLV_E_LIMIT. */
+/* JSON text to a tree (the caller's): members in their order, none twice, nesting and size
+ * bounded. Integers past 64 bits are taken only where they are the shortest decimal of a double,
+ * as JavaScript writes them. SLV_E_FORMAT, SLV_E_UNSUPPORTED, SLV_E_LIMIT. */
 int slv_schema_json(const char *text, size_t n, json_t **ret, struct slv_err *err) SLV_MUST_USE;
 
 /* Reads text[0..n), as slv_schema_json does. SLV_E_FORMAT, SLV_E_UNSUPPORTED, SLV_E_LIMIT,
@@ -49,9 +49,9 @@ void slv_document_pointer(const struct slv_document *d, slv_node n, const char *
 /* The node of a schema that lies in node n. SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_document_node(struct slv_document *d, const json_t *schema, slv_node within,
                       slv_node *ret) SLV_MUST_USE;
-/* The node that `ref` names, seen from node n. SLV_E_UNSUPPORTED where it is outside the document,
- * SLV_E_FORMAT where it leads nowhere. dynamic: "$dynamicRef"; refused where what it means depends on
- * the way by which it was reached. */
+/* The node that `ref` names, seen from node n. SLV_E_UNSUPPORTED where it is outside the
+ * document, SLV_E_FORMAT where it leads nowhere. dynamic: "$dynamicRef"; refused where what it
+ * means depends on the way by which it was reached. */
 int slv_document_resolve(struct slv_document *d, slv_node n, const char *ref, bool dynamic,
                          slv_node *ret, struct slv_err *err) SLV_MUST_USE;
 

@@ -1,11 +1,13 @@
-/* expand.c: see expand.h: schemas put together of others, the table of clauses, what a literal means. */
+/* expand.c: see expand.h: schemas put together of others, the table of clauses, what a literal
+ * means. */
 #include "engine/constraint/expand.h"
 #include "engine/constraint/values.h"
 #include "base/mem.h"
 
 #include <string.h>
 
-/* --- what the files share ----------------------------------------------------------------------- */
+/* --- what the files share
+ * ----------------------------------------------------------------------- */
 
 const json_t *slv_kw_get(const struct slv_at *a, const char *key) {
     return json_object_get(a->s, key);
@@ -76,7 +78,7 @@ slv_lang slv_kw_pattern(const struct slv_at *a, const char *keyword, const char 
 /* --- schemas put together --------------------------------------------------------------------- */
 
 /* The literals of a list of schemas; NULL where it is none. */
-static slv_lit *lits(const struct slv_at *a, const char *key, size_t *ret_n) {
+static slv_lit *literals(const struct slv_at *a, const char *key, size_t *ret_n) {
     const json_t *list = slv_kw_get(a, key), *x;
     size_t i;
     if (!json_is_array(list) || !json_array_size(list))
@@ -94,13 +96,13 @@ static slv_lit *lits(const struct slv_at *a, const char *key, size_t *ret_n) {
 
 static void all_yes(const struct slv_at *a, struct slv_boxes *to) {
     size_t n;
-    const slv_lit *v = lits(a, "allOf", &n);
+    const slv_lit *v = literals(a, "allOf", &n);
     if (v) slv_kw_add_all(a, to, v, n);
 }
 
 static void each_no(const struct slv_at *a, struct slv_boxes *to, const char *key) {
     size_t n;
-    const slv_lit *v = lits(a, key, &n);
+    const slv_lit *v = literals(a, key, &n);
     for (size_t i = 0; v && i < n; i++)
         slv_kw_add_lit(a, to, v[i] | 1);
 }
@@ -126,7 +128,7 @@ static void subsets(const struct slv_at *a, struct slv_boxes *to, const slv_lit 
 
 static void any_yes(const struct slv_at *a, struct slv_boxes *to) {
     size_t n;
-    const slv_lit *v = lits(a, "anyOf", &n);
+    const slv_lit *v = literals(a, "anyOf", &n);
     if (!v) return;
     if (a->c->annotate) {
         subsets(a, to, v, n);
@@ -145,7 +147,7 @@ static void none_of(const struct slv_at *a, struct slv_boxes *to, const slv_lit 
 
 static void any_no(const struct slv_at *a, struct slv_boxes *to) {
     size_t n;
-    const slv_lit *v = lits(a, "anyOf", &n);
+    const slv_lit *v = literals(a, "anyOf", &n);
     if (v) none_of(a, to, v, n);
 }
 
@@ -164,7 +166,7 @@ static bool apart(const struct slv_at *a, slv_lit x, slv_lit y) {
 /* One of them and none of the others, where they are not apart anyway. */
 static void one_yes(const struct slv_at *a, struct slv_boxes *to) {
     size_t n;
-    const slv_lit *v = lits(a, "oneOf", &n);
+    const slv_lit *v = literals(a, "oneOf", &n);
     slv_lit *set = v ? slv_compile_take(a->c, n, sizeof *set) : NULL;
     for (size_t i = 0; set && i < n && !a->c->rc; i++) {
         size_t k = 0;
@@ -177,7 +179,7 @@ static void one_yes(const struct slv_at *a, struct slv_boxes *to) {
 
 static void one_no(const struct slv_at *a, struct slv_boxes *to) {
     size_t n;
-    const slv_lit *v = lits(a, "oneOf", &n);
+    const slv_lit *v = literals(a, "oneOf", &n);
     if (!v) return;
     none_of(a, to, v, n);
     for (size_t i = 0; i < n; i++)
@@ -275,8 +277,8 @@ static bool counts(const struct slv_at *a, const struct slv_clause *k) {
 
 /* --- unevaluated ------------------------------------------------------------------------------ */
 
-/* What unevaluatedProperties and unevaluatedItems ask of values in b, which knows what was looked at;
- * or, not `yes`, those that do not meet it. */
+/* What unevaluatedProperties and unevaluatedItems ask of values in b, which knows what was
+ * looked at; or, not `yes`, those that do not meet it. */
 static void unevaluated_properties(const struct slv_at *a, const struct slv_box *b,
                                    struct slv_boxes *to, bool yes) {
     const json_t *s = slv_kw_get(a, "unevaluatedProperties");
@@ -336,8 +338,8 @@ static void unevaluated_items(const struct slv_at *a, const struct slv_box *b, s
 static const struct late {
     const char *key;
     void (*make)(const struct slv_at *a, const struct slv_box *b, struct slv_boxes *to, bool yes);
-} lates[] = {{"unevaluatedProperties", unevaluated_properties},
-             {"unevaluatedItems", unevaluated_items}};
+} unevaluated[] = {{"unevaluatedProperties", unevaluated_properties},
+                   {"unevaluatedItems", unevaluated_items}};
 
 /* Each box of v by what it leaves to look at. */
 static void late_and(const struct slv_at *a, const struct late *l, struct slv_boxes *v) {
@@ -378,7 +380,7 @@ static void all_clauses(const struct slv_at *a, struct slv_boxes *to) {
 static void schema_yes(const struct slv_at *a, struct slv_boxes *to) {
     all_clauses(a, to);
     for (size_t i = 0; i < 2; i++)
-        if (has_late(a, &lates[i])) late_and(a, &lates[i], to);
+        if (has_late(a, &unevaluated[i])) late_and(a, &unevaluated[i], to);
 }
 
 /* Values that all else accepts, and the keyword does not. */
@@ -403,7 +405,7 @@ static void schema_no(const struct slv_at *a, struct slv_boxes *to) {
         for (const struct slv_clause *k = tables[i]; k->keys[0] && !a->c->rc; k++)
             if (counts(a, k)) k->no(a, to);
     for (size_t i = 0; i < 2; i++)
-        if (has_late(a, &lates[i])) late_no(a, &lates[i], to);
+        if (has_late(a, &unevaluated[i])) late_no(a, &unevaluated[i], to);
     for (size_t i = 0; i < to->n; i++)
         to->v[i].evaluated = NULL;
 }

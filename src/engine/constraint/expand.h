@@ -1,8 +1,9 @@
 /* expand.h: keywords to boxes, as the files expand*.c share it.
  *
- * Keywords that belong together are a clause. A clause knows the boxes of the values that meet it, and
- * those of the values that do not: a schema is the product of its clauses, its complement their union.
- * Tables list the clauses by what they speak of; a keyword that is in none of them is an annotation.
+ * Keywords that belong together are a clause. A clause knows the boxes of the values that meet it,
+ * and those of the values that do not: a schema is the product of its clauses, its complement their
+ * union. Tables list the clauses by what they speak of; a keyword that is in none of them is an
+ * annotation.
  *
  * Source: JSON Schema validation and core, drafts 4 to 2020-12. */
 #ifndef SLV_ENGINE_CONSTRAINT_EXPAND_H
@@ -42,7 +43,8 @@ void slv_kw_add(const struct slv_at *a, struct slv_boxes *to, struct slv_box b);
 /* Adds the boxes of a literal to a list: a union; or those of all literals together. */
 void slv_kw_add_lit(const struct slv_at *a, struct slv_boxes *to, slv_lit l);
 void slv_kw_add_all(const struct slv_at *a, struct slv_boxes *to, const slv_lit *v, size_t n);
-/* Adds values of the types, arrays (or objects) among them like the record; seen: what was looked at. */
+/* Adds values of the types, arrays (or objects) among them like the record; seen: what was
+ * looked at. */
 void slv_kw_add_array(const struct slv_at *a, struct slv_boxes *to, unsigned types,
                       struct slv_array array, const struct slv_evaluated *seen);
 void slv_kw_add_object(const struct slv_at *a, struct slv_boxes *to, unsigned types,

@@ -1,7 +1,7 @@
 /* format.c: see format.h.
  *
- * Sources: RFC 3339 (date-time, date, time, duration), RFC 9562 (uuid), RFC 2673 3.2 (ipv4), RFC 4291
- * 2.2 (ipv6), RFC 5321 4.1.2 (email), RFC 1123 2.1 (hostname), RFC 3986 appendix A (uri,
+ * Sources: RFC 3339 (date-time, date, time, duration), RFC 9562 (uuid), RFC 2673 3.2 (ipv4), RFC
+ * 4291 2.2 (ipv6), RFC 5321 4.1.2 (email), RFC 1123 2.1 (hostname), RFC 3986 appendix A (uri,
  * uri-reference), RFC 6901 (json-pointer). */
 #include "engine/constraint/format.h"
 #include "engine/constraint/regex.h"

@@ -1,13 +1,13 @@
 /* lang.c: see lang.h.
  *
- * A node's derivatives are kept as spans: ranges of code points that cover all of them, each with the
- * node it leads to. These may be empty languages that do not look it (an intersection, say); what
- * leaves this file has been through `alive`, which looks for a string once and remembers.
+ * A node's derivatives are kept as spans: ranges of code points that cover all of them, each with
+ * the node it leads to. These may be empty languages that do not look it (an intersection, say);
+ * what leaves this file has been through `alive`, which looks for a string once and remembers.
  *
  * Normal form: concatenations lean to the right; unions and intersections are flat, sorted and
- * without repetition, sets of single code points in them are joined; complements are not doubled.
- * Finite sets of words are tables, and a node of such a set is a part of the sorted table: the words
- * that begin alike. */
+ * without repetition, sets of single code points in them are joined; complements are not
+ * doubled. Finite sets of words are tables, and a node of such a set is a part of the sorted
+ * table: the words that begin alike. */
 #include "engine/constraint/lang_int.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -421,7 +421,8 @@ static bool letter_at(const struct slv_lang_table *t, uint32_t i, uint32_t depth
     return true;
 }
 
-/* The first word of [lo, hi) whose letter at depth is at least c; those that end there come before. */
+/* The first word of [lo, hi) whose letter at depth is at least c; those that end there come
+ * before. */
 static uint32_t words_from_letter(const struct slv_lang_node *k, uint32_t c) {
     uint32_t lo = k->words.lo, hi = k->words.hi;
     while (lo < hi) {
@@ -735,9 +736,9 @@ static bool visit(struct slv_langs *p, slv_lang to, uint32_t stamp, slv_lang **q
     return false;
 }
 
-/* Whether a word is found from a on, breadth first. Where none is, all that was visited is dead. A
- * search may be inside another one (a concatenation asks for its parts), and takes marks of the outer
- * one away: what is visited twice then does no harm. */
+/* Whether a word is found from a on, breadth first. Where none is, all that was visited is dead.
+ * A search may be inside another one (a concatenation asks for its parts), and takes marks of
+ * the outer one away: what is visited twice then does no harm. */
 static bool search(struct slv_langs *p, slv_lang a) {
     const uint32_t stamp = ++p->n_searches;
     slv_lang *queue = NULL;

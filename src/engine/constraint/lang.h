@@ -1,16 +1,16 @@
-/* lang.h: sets of strings over Unicode code points, closed under union, intersection, complement and
- * concatenation, and the automata that recognize them.
+/* lang.h: sets of strings over Unicode code points, closed under union, intersection, complement
+ * and concatenation, and the automata that recognize them.
  *
  * A language is the number of a node in a pool. Nodes are kept once each (equal structure, equal
  * number) in a normal form, so that there are finitely many derivatives and a node is at the same
- * time the state of a deterministic automaton: the one that has read a string u is in state
- * { v : uv in L }. States are made as they are first needed. No state that is reached through
- * slv_lang_next is dead: where emptiness cannot be seen from a node's form, a string is searched for,
- * once.
+ * time the state of a deterministic automaton: the one that has read a string u is in state { v :
+ * uv in L }. States are made as they are first needed. No state that is reached through
+ * slv_lang_next is dead: where emptiness cannot be seen from a node's form, a string is searched
+ * for, once.
  *
- * Sources: Brzozowski, "Derivatives of regular expressions" (J. ACM 11, 1964); Owens, Reppy, Turon,
- * "Regular-expression derivatives re-examined" (JFP 19, 2009) for normal forms and classes of
- * characters. */
+ * Sources: Brzozowski, "Derivatives of regular expressions" (J. ACM 11, 1964); Owens, Reppy,
+ * Turon, "Regular-expression derivatives re-examined" (JFP 19, 2009) for normal forms and
+ * classes of characters. */
 #ifndef SLV_ENGINE_CONSTRAINT_LANG_H
 #define SLV_ENGINE_CONSTRAINT_LANG_H
 
@@ -53,7 +53,8 @@ slv_lang slv_lang_not(struct slv_langs *p, slv_lang a);
 /* a, from lo to hi times (SLV_LANG_INF: without end). */
 slv_lang slv_lang_repeat(struct slv_langs *p, slv_lang a, uint32_t lo, uint32_t hi);
 
-/* A finite set of strings, valid UTF-8, in any order; copied. Costs a node however many they are. */
+/* A finite set of strings, valid UTF-8, in any order; copied. Costs a node however many they
+ * are. */
 struct slv_word {
     const char *s;
     size_t n;
@@ -79,7 +80,8 @@ bool slv_lang_is_none(struct slv_langs *p, slv_lang a);
 bool slv_lang_has(struct slv_langs *p, slv_lang a, const char *s, size_t n);
 
 /* Lengths in code points. min is exact; max is an upper bound, exact where `dense`. dense: every
- * length between them occurs (and none other), here and in every state that is reached from here. */
+ * length between them occurs (and none other), here and in every state that is reached from
+ * here. */
 struct slv_lengths {
     uint32_t min, max;
     bool dense;
@@ -92,8 +94,8 @@ bool slv_lang_boundless(struct slv_langs *p, slv_lang a, size_t states);
 /* How many strings it has at least, counted up to `most`. */
 size_t slv_lang_count(struct slv_langs *p, slv_lang a, size_t most);
 
-/* Calls f with each of its strings, if it has at most `most`; false, and nothing was called, where it
- * has more. */
+/* Calls f with each of its strings, if it has at most `most`; false, and nothing was called,
+ * where it has more. */
 bool slv_lang_each(struct slv_langs *p, slv_lang a, size_t most,
                    void (*f)(void *ctx, const char *s, size_t n), void *ctx);
 

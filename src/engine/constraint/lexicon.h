@@ -1,8 +1,8 @@
 /* lexicon.h: a vocabulary as a trie of the bytes of its tokens.
  *
- * Nodes lie in depth-first order: what begins with a node's bytes is [node + 1, node's end). Built once
- * for a tokenizer, immutable, any number of threads. Control tokens are not in it; a token that is a
- * whole text's end is asked of the tokenizer. */
+ * Nodes lie in depth-first order: what begins with a node's bytes is [node + 1, node's end).
+ * Built once for a tokenizer, immutable, any number of threads. Control tokens are not in it; a
+ * token that is a whole text's end is asked of the tokenizer. */
 #ifndef SLV_ENGINE_CONSTRAINT_LEXICON_H
 #define SLV_ENGINE_CONSTRAINT_LEXICON_H
 

@@ -58,7 +58,8 @@ static void set_tokens(const struct slv_lexicon *l, uint32_t node, uint64_t *bit
         set_bit(bits, t);
 }
 
-/* --- tokens of a string's state ---------------------------------------------------------------- */
+/* --- tokens of a string's state
+ * ---------------------------------------------------------------- */
 
 struct
     rest { /* a token that closes: what is behind the quote, as a node of the vocabulary's trie */
@@ -152,7 +153,8 @@ static void count_characters(const struct slv_lexicon *l, uint32_t node, uint32_
         chars[t] = (uint8_t)(n < 255 ? n : 255);
 }
 
-/* Walks the vocabulary's trie in the string alone. chars (may be NULL): of each token that stays. */
+/* Walks the vocabulary's trie in the string alone. chars (may be NULL): of each token that
+ * stays. */
 static int find_tokens(const struct slv_lexicon *l, struct slv_langs *p, struct slv_string_at *at,
                        const struct slv_string_at *from, struct kept *k, struct rests *r,
                        uint8_t *chars) {
@@ -251,8 +253,8 @@ static int add_kept(struct slv_masks *z, const struct slv_string_at *s, uint32_t
     return 0;
 }
 
-/* What is kept for the state of s; bounds of the length count only where the language does not loop:
- * else they are a matter of counting. */
+/* What is kept for the state of s; bounds of the length count only where the language does not
+ * loop: else they are a matter of counting. */
 static int kept_for(struct slv_masks *z, const struct slv_string_at *s, struct kept **ret) {
     const uint32_t least = s->set && s->set->min > s->count ? s->set->min - s->count : 0;
     const uint32_t most =
@@ -268,7 +270,8 @@ static int kept_for(struct slv_masks *z, const struct slv_string_at *s, struct k
     return *ret ? 0 : add_kept(z, s, least, most, ret);
 }
 
-/* --- masks ------------------------------------------------------------------------------------- */
+/* --- masks
+ * ------------------------------------------------------------------------------------- */
 
 static bool same_place(const struct slv_string_at *a, const struct slv_string_at *b) {
     return a->lang == b->lang && a->part == b->part && a->count == b->count && a->set == b->set;
@@ -406,8 +409,8 @@ static int string_mask(struct slv_masks *z, struct slv_matcher *m, const struct 
     return slv_matcher_status(m);
 }
 
-/* keep[]: the ways that are in the string s like `way` is; a free key stands alone. False if one of them
- * came before. */
+/* keep[]: the ways that are in the string s like `way` is; a free key stands alone. False if one
+ * of them came before. */
 static bool group_of(struct slv_masks *z, const struct slv_matcher *m, size_t way,
                      const struct slv_string_at *s, bool key) {
     const size_t n = slv_matcher_ways(m);
@@ -469,7 +472,8 @@ int slv_mask_forced(struct slv_matcher *m, char *out, size_t most, size_t *ret_n
     return slv_matcher_status(m);
 }
 
-/* --- opening ----------------------------------------------------------------------------------- */
+/* --- opening
+ * ----------------------------------------------------------------------------------- */
 
 /* Tokens by their characters, most first: a counting sort. */
 static void sort_tokens(struct slv_free_text *f) {

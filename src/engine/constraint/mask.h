@@ -1,11 +1,11 @@
 /* mask.h: which tokens may come next.
  *
- * A mask has a bit for each token, set where all its bytes are taken by the matcher. Most time would go
- * where most tokens fit: inside strings. There a token either stays in the string, which the string's
- * language alone decides, or closes it and goes on with what may follow. The former are found once for
- * each state of a language and kept; the latter are kept as a small trie of what they have behind the
- * closing quote, which is walked each time. Elsewhere the vocabulary's trie is walked, and few branches
- * live.
+ * A mask has a bit for each token, set where all its bytes are taken by the matcher. Most time
+ * would go where most tokens fit: inside strings. There a token either stays in the string, which
+ * the string's language alone decides, or closes it and goes on with what may follow. The former
+ * are found once for each state of a language and kept; the latter are kept as a small trie of what
+ * they have behind the closing quote, which is walked each time. Elsewhere the vocabulary's trie is
+ * walked, and few branches live.
  *
  * Threads: one at a time for all masks of a schema. */
 #ifndef SLV_ENGINE_CONSTRAINT_MASK_H
@@ -29,11 +29,12 @@ void slv_masks_close(struct slv_masks *k);
 /* 64-bit words of a mask. */
 size_t slv_mask_words(const struct slv_lexicon *l);
 
-/* Sets the bits of the tokens that may come next, and no others: bits[slv_mask_words]. The text's end
- * is not among them (slv_matcher_done). SLV_E_LIMIT, SLV_E_NOMEM. */
+/* Sets the bits of the tokens that may come next, and no others: bits[slv_mask_words]. The
+ * text's end is not among them (slv_matcher_done). SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_mask_next(struct slv_masks *k, struct slv_matcher *m, uint64_t *bits) SLV_MUST_USE;
 
-/* Appends the bytes that must come next, up to `most`: none where there is a choice, or the text may end. */
+/* Appends the bytes that must come next, up to `most`: none where there is a choice, or the text
+ * may end. */
 int slv_mask_forced(struct slv_matcher *m, char *out, size_t most, size_t *ret_n) SLV_MUST_USE;
 
 #endif

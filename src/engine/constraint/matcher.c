@@ -1,14 +1,15 @@
 /* matcher.c: see matcher.h.
  *
- *   {"a":[1,"x          threads: { string "x, frames: array(1 item) -> object(after "a") -> nothing }
+ *   {"a":[1,"x     threads: { string "x, in: array(1 item) -> object(after "a") -> nothing }
  *
- * Threads that differ only in what contains their value are one thread with several containers, and so
- * are new objects and arrays of the same record: alternatives that have nested alternatives add up and
- * do not multiply (a stack shared like a graph: Tomita, "Efficient Parsing for Natural Language", 1985).
- * Where items must differ nothing is shared: what was written before is each alternative's own.
+ * Threads that differ only in what contains their value are one thread with several containers, and
+ * so are new objects and arrays of the same record: alternatives that have nested alternatives add
+ * up and do not multiply (a stack shared like a graph: Tomita, "Efficient Parsing for Natural
+ * Language", 1985). Where items must differ nothing is shared: what was written before is each
+ * alternative's own.
  *
- * Sets of threads lie one behind the other, the current one last; frames are bumped off chunks. A mark
- * is the lengths of both, so that going back costs nothing. */
+ * Sets of threads lie one behind the other, the current one last; frames are bumped off chunks.
+ * A mark is the lengths of both, so that going back costs nothing. */
 #include "engine/constraint/matcher.h"
 #include "engine/constraint/same.h"
 #include "engine/constraint/string.h"
@@ -249,7 +250,8 @@ static const struct slv_shape *shape(const struct slv_matcher *m, slv_spec s) {
     return &m->s->shapes[s];
 }
 
-/* --- values that must differ ------------------------------------------------------------------- */
+/* --- values that must differ
+ * ------------------------------------------------------------------- */
 
 static bool repeats(const struct slv_matcher *m, const struct piece *past, size_t from, size_t to) {
     for (; past; past = past->up)
@@ -265,7 +267,8 @@ static const struct piece *add_piece(struct slv_matcher *m, const struct piece *
     return r;
 }
 
-/* --- after a value ----------------------------------------------------------------------------- */
+/* --- after a value
+ * ----------------------------------------------------------------------------- */
 
 /* f after a value in it has ended before byte `to`; NULL where that repeats one. */
 static const struct frame *holding(struct slv_matcher *m, const struct frame *f, size_t to) {
@@ -285,7 +288,8 @@ static void ended(struct slv_matcher *m, const struct places *up, size_t to) {
     }
 }
 
-/* --- objects ----------------------------------------------------------------------------------- */
+/* --- objects
+ * ----------------------------------------------------------------------------------- */
 
 static uint64_t *copy_bits(struct slv_matcher *m, const struct frame *f) {
     const size_t words = (f->members->n + 64) / 64;
@@ -460,10 +464,11 @@ static bool object_may_go_on(struct slv_matcher *m, const struct frame *f) {
     return false;
 }
 
-/* --- values ------------------------------------------------------------------------------------ */
+/* --- values
+ * ------------------------------------------------------------------------------------ */
 
-/* A new object or array of the record; one that was begun with this byte already gets the containers
- * too. */
+/* A new object or array of the record; one that was begun with this byte already gets the
+ * containers too. */
 static void begin_frame(struct slv_matcher *m, const struct places *up,
                         const struct slv_members *members, const struct slv_items *items) {
     const bool differ = (items && items->unique) || differs(up);
@@ -515,15 +520,16 @@ static void begin_value(struct slv_matcher *m, const struct places *up, slv_spec
         t.number.set = s->numbers;
         if (slv_number_step(s->numbers, &t.number.at, (char)c, number_mode(m, up))) put(m, &t);
     } else {
-        t.constant.rest = c == 'n' && s->types & SLV_T_NULL    ? "ull"
-                          : c == 't' && s->types & SLV_T_TRUE  ? "rue"
-                          : c == 'f' && s->types & SLV_T_FALSE ? "alse"
+        t.constant.rest = c == 'n' && s->types & SLV_T_NULL    ? "null" + 1
+                          : c == 't' && s->types & SLV_T_TRUE  ? "true" + 1
+                          : c == 'f' && s->types & SLV_T_FALSE ? "false" + 1
                                                                : NULL;
         if (t.constant.rest) put(m, &t);
     }
 }
 
-/* --- arrays ------------------------------------------------------------------------------------ */
+/* --- arrays
+ * ------------------------------------------------------------------------------------ */
 
 /* The frame whose next item is met as `set`; NULL where that cannot be. */
 static const struct frame *with_item(struct slv_matcher *m, const struct frame *f, unsigned set,
@@ -573,7 +579,8 @@ static bool array_may_go_on(struct slv_matcher *m, const struct frame *f) {
     return r;
 }
 
-/* --- one byte ---------------------------------------------------------------------------------- */
+/* --- one byte
+ * ---------------------------------------------------------------------------------- */
 
 static void after_value(struct slv_matcher *m, const struct frame *f, unsigned char c) {
     if (f->members) {
@@ -647,7 +654,8 @@ static void advance(struct slv_matcher *m, const struct thread *t, unsigned char
     }
 }
 
-/* --- ways that could only repeat --------------------------------------------------------------- */
+/* --- ways that could only repeat
+ * --------------------------------------------------------------- */
 
 #define PROBE_DEPTH 4096u
 
@@ -664,8 +672,8 @@ static bool in_item(const struct thread *t, uint32_t level) {
     return f->level > level || (f->level == level && !t->f);
 }
 
-/* Whether the current set, inside an item, has a completion that is none of those pieces whose first
- * bytes, up to here, are the same. level: the array's. */
+/* Whether the current set, inside an item, has a completion that is none of those pieces whose
+ * first bytes, up to here, are the same. level: the array's. */
 static bool can_differ(struct slv_matcher *m, const struct piece *const *same, size_t n, size_t at,
                        uint32_t level, unsigned depth) {
     if (!n) return true;
@@ -709,8 +717,8 @@ static bool differs_in(struct slv_matcher *m, const struct frame *f) {
     return can_differ(m, same, k, len, f->level, 0);
 }
 
-/* Whether thread t can be completed without repeating what must differ. Frames of such arrays, and of
- * all in them, have one container. */
+/* Whether thread t can be completed without repeating what must differ. Frames of such arrays,
+ * and of all in them, have one container. */
 static bool can_go_on(struct slv_matcher *m, const struct thread *t) {
     const struct frame *f = frame_of(t);
     bool ok = true;
@@ -747,7 +755,8 @@ static bool must_differ(const struct slv_matcher *m) {
     return false;
 }
 
-/* --- the interface ----------------------------------------------------------------------------- */
+/* --- the interface
+ * ----------------------------------------------------------------------------- */
 
 /* Puts the set after byte c behind the current one and makes it current; false: there is none, and
  * nothing has changed. */
@@ -795,7 +804,8 @@ bool slv_matcher_try(struct slv_matcher *m, unsigned char c) { return step(m, c)
 
 size_t slv_matcher_ways(const struct slv_matcher *m) { return m->n - m->first; }
 
-/* Whether a string can go on for ever, whatever it has come to: then it can differ from any others. */
+/* Whether a string can go on for ever, whatever it has come to: then it can differ from any
+ * others. */
 static bool endless(const struct slv_matcher *m, const struct slv_string_at *s) {
     slv_lang set;
     uint32_t lo, hi = 0;
@@ -828,7 +838,8 @@ uint32_t slv_matcher_order(const struct slv_matcher *m) {
     return best;
 }
 
-/* What a piece has behind text that is the same as [from, here), up to the quote that ends the string. */
+/* What a piece has behind text that is the same as [from, here), up to the quote that ends the
+ * string. */
 static void tell(const struct slv_matcher *m, const char *s, size_t n, size_t from,
                  void (*f)(void *ctx, const char *rest, size_t n), void *ctx) {
     const size_t len = m->n_text - from;

@@ -1,17 +1,19 @@
 /* matcher.h: how far a text has come as a value of a schema, byte by byte.
  *
- * The text is compact JSON: no space outside of strings, no escape that is not needed, members in the
- * schema's order (unless any order is asked for), free members last. A matcher holds all ways in which
- * the bytes so far begin a value (threads); each is a place in a terminal (a string, a number, a key)
- * and a stack of open objects and arrays, whose frames are shared and never changed. A byte is taken
- * only if it leaves a way that can be completed: a text that was taken can always be finished
- * (with SLV_MATCH_READ but for items that must differ, whose members may come in any order).
+ * The text is compact JSON: no space outside of strings, no escape that is not needed, members in
+ * the schema's order (unless any order is asked for), free members last. A matcher holds all ways
+ * in which the bytes so far begin a value (threads); each is a place in a terminal (a string, a
+ * number, a key) and a stack of open objects and arrays, whose frames are shared and never changed.
+ * A byte is taken only if it leaves a way that can be completed: a text that was taken can always
+ * be finished (with SLV_MATCH_READ but for items that must differ, whose members may come in any
+ * order).
  *
- * What must differ from what came before is compared as it is written: free keys of an object, items of
- * an array with uniqueItems. A way whose every completion would repeat one of these is dead, and found so
- * by walking along what it may repeat.
+ * What must differ from what came before is compared as it is written: free keys of an object,
+ * items of an array with uniqueItems. A way whose every completion would repeat one of these is
+ * dead, and found so by walking along what it may repeat.
  *
- * Threads: one at a time for all matchers of a schema (its languages grow while they are walked). */
+ * Threads: one at a time for all matchers of a schema (its languages grow while they are
+ * walked). */
 #ifndef SLV_ENGINE_CONSTRAINT_MATCHER_H
 #define SLV_ENGINE_CONSTRAINT_MATCHER_H
 
@@ -46,13 +48,13 @@ struct slv_mark {
 };
 struct slv_mark slv_matcher_mark(struct slv_matcher *m);
 void slv_matcher_rewind(struct slv_matcher *m, const struct slv_mark *to);
-/* The current ways, numbered from 0. Whether one is inside a string (*ret_key: a free key), and goes on
- * by that string's language alone until it closes. */
+/* The current ways, numbered from 0. Whether one is inside a string (*ret_key: a free key), and
+ * goes on by that string's language alone until it closes. */
 size_t slv_matcher_ways(const struct slv_matcher *m);
 bool slv_matcher_string(const struct slv_matcher *m, size_t way, struct slv_string_at *ret,
                         bool *ret_key);
-/* For a way in a string: how that would have to go on, its closing quote included, to become a key that
- * is listed or there already, or to begin an item that is there already. */
+/* For a way in a string: how that would have to go on, its closing quote included, to become a
+ * key that is listed or there already, or to begin an item that is there already. */
 void slv_matcher_taken(const struct slv_matcher *m, size_t way,
                        void (*f)(void *ctx, const char *rest, size_t n), void *ctx);
 /* Whether repetitions pass for now. Set, and taken back. */
@@ -62,8 +64,8 @@ size_t slv_matcher_focus(struct slv_matcher *m, const bool *keep);
 /* After a mark, all ways being in strings: their closing quote, as if each might end here. */
 bool slv_matcher_close_string(struct slv_matcher *m);
 
-/* Before a member's value: where the member stands in the schema's order, counted from 1; free ones come
- * last. */
+/* Before a member's value: where the member stands in the schema's order, counted from 1; free
+ * ones come last. */
 uint32_t slv_matcher_order(const struct slv_matcher *m);
 
 /* Takes one byte after the last mark, which stays valid; false: nothing has changed. */

@@ -24,7 +24,8 @@ const struct slv_numbers slv_numbers_none = {NULL, 0, false};
 
 static bool digit(char c) { return c >= '0' && c <= '9'; }
 
-/* What of the text matters: sign, digits without the point, and the power of ten of the last one. */
+/* What of the text matters: sign, digits without the point, and the power of ten of the last
+ * one. */
 struct parsed {
     bool negative, cut; /* cut: digits past those that are kept are not all zero */
     unsigned __int128 digits;

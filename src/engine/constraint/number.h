@@ -1,13 +1,13 @@
 /* number.h: sets of numbers, and which decimal texts of JSON name one of them.
  *
  * A set is a union of parts; a part has bounds, a step that its numbers are multiples of, and steps
- * that they are no multiples of. Numbers are exact decimals: integers that count 10^-16, with at most
- * 21 digits before the point, so that whatever decimals a schema's bounds have, they are met to the
- * last digit; bounds with more than 16 decimals are moved inwards. The set of all numbers is free: any
- * text is taken, exponents too. Others are written without exponent.
+ * that they are no multiples of. Numbers are exact decimals: integers that count 10^-16, with at
+ * most 21 digits before the point, so that whatever decimals a schema's bounds have, they are met
+ * to the last digit; bounds with more than 16 decimals are moved inwards. The set of all numbers is
+ * free: any text is taken, exponents too. Others are written without exponent.
  *
- * A text is read byte by byte; it is refused at the first byte after which no number of the set is left,
- * so that what was taken can always be finished. */
+ * A text is read byte by byte; it is refused at the first byte after which no number of the set
+ * is left, so that what was taken can always be finished. */
 #ifndef SLV_ENGINE_CONSTRAINT_NUMBER_H
 #define SLV_ENGINE_CONSTRAINT_NUMBER_H
 
@@ -37,8 +37,9 @@ extern const slv_decimal SLV_DECIMAL_ONE; /* 1 */
 extern const slv_decimal SLV_DECIMAL_MAX; /* 10^21 */
 extern const struct slv_numbers slv_numbers_all, slv_numbers_none;
 
-/* The decimal that JSON text s[0..n) names, rounded down, or up, where it has more digits; bounded by
- * SLV_DECIMAL_MAX either way. *ret_exact: neither was needed. False if it is no number. */
+/* The decimal that JSON text s[0..n) names, rounded down, or up, where it has more digits;
+ * bounded by SLV_DECIMAL_MAX either way. *ret_exact: neither was needed. False if it is no
+ * number. */
 bool slv_decimal_read(const char *s, size_t n, bool up, slv_decimal *ret, bool *ret_exact);
 
 /* Sets. NULL: out of memory, or more parts than SLV_NUMBER_PARTS (the arena decides which). */
@@ -64,8 +65,8 @@ struct slv_number {
 };
 
 /* Which texts of a number are taken: those that are written, which read as the same number where
- * numbers are doubles (15 digits, if there are decimals) or integers of 64 bits; those that can be read; of those that are
- * written one only, so that equal numbers are equal texts. */
+ * numbers are doubles (15 digits, if there are decimals) or integers of 64 bits; those that can
+ * be read; of those that are written one only, so that equal numbers are equal texts. */
 enum slv_number_mode { SLV_NUMBER_WRITE, SLV_NUMBER_READ, SLV_NUMBER_ONE_TEXT };
 
 /* Reads one more byte; false where it cannot belong to it. */

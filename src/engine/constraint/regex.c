@@ -1,9 +1,10 @@
 /* regex.c: see regex.h.
  *
- * First a tree. Then languages, from the end to the beginning: `tail` is what the rest of the pattern
- * matches, up to the end of the string, so that an assertion becomes an intersection with it. Each
- * list of terms is turned into a language for one kind of letter before it (the start of the string,
- * a word's letter, another, or any), because ^ and \b ask; where they do, what may end in either is taken apart. */
+ * First a tree. Then languages, from the end to the beginning: `tail` is what the rest of the
+ * pattern matches, up to the end of the string, so that an assertion becomes an intersection
+ * with it. Each list of terms is turned into a language for one kind of letter before it (the
+ * start of the string, a word's letter, another, or any), because ^ and \b ask; where they do,
+ * what may end in either is taken apart. */
 #include "engine/constraint/regex.h"
 #include "base/arena.h"
 #include "base/mem.h"
@@ -160,7 +161,8 @@ static bool add_category(struct re *r, struct ranges *to, const char *name, bool
     return any || refuse(r, SLV_E_UNSUPPORTED, "\\p{} with an unknown general category") != NULL;
 }
 
-/* --- \d and \w of all scripts ------------------------------------------------------------------ */
+/* --- \d and \w of all scripts
+ * ------------------------------------------------------------------ */
 
 #define SCRIPT_RANGES 1024
 
@@ -575,8 +577,8 @@ static slv_lang ahead(struct walk *w, const struct term *look, enum before b) {
     return look->negative ? slv_lang_not(w->r->p, in) : in;
 }
 
-/* (look... x)* before the end of the string, x one character: all characters are x's, and at none of
- * them is what lies ahead not as wanted. NULL where the repetition has another form. */
+/* (look... x)* before the end of the string, x one character: all characters are x's, and at
+ * none of them is what lies ahead not as wanted. NULL where the repetition has another form. */
 static const struct term *watched_set(const struct term *repeat) {
     const struct term *t = repeat->first;
     while ((t->op == R_ALT || t->op == R_CAT) && t->first && !t->first->next)

@@ -2,9 +2,9 @@
  *
  * Code points are matched (flag u), a pattern may match anywhere in a string unless it is anchored.
  * Groups, alternatives, classes, \d \w \s and their complements, \p{General_Category}, greedy and
- * lazy quantifiers (the same set of strings), ^ and $, \b and \B, lookahead of both
- * signs outside of repetitions. Backreferences and lookbehind are refused: no finite automaton, or no
- * use worth its cost.
+ * lazy quantifiers (the same set of strings), ^ and $, \b and \B, lookahead of both signs outside
+ * of repetitions. Backreferences and lookbehind are refused: no finite automaton, or no use worth
+ * its cost.
  *
  * Source: ECMA-262, 15th edition, 22.2.1 (patterns) and 22.2.2 (their meaning); annex B.1.2 for
  * escapes that the u flag forbids and schemas in the wild have ("\-", "\_", a bare "{" or "]"). */
@@ -16,8 +16,8 @@
 #define SLV_REGEX_MAX 8192 /* bytes of a pattern */
 #define SLV_REGEX_DEPTH 64 /* groups inside each other */
 
-/* What \d and \w are: ECMA-262's, letters and digits of ASCII; or of all scripts, as Python's re and
- * several validators have them (general categories N, and L, N and "_"). */
+/* What \d and \w are: ECMA-262's, letters and digits of ASCII; or of all scripts, as Python's re
+ * and several validators have them (general categories N, and L, N and "_"). */
 enum slv_regex_classes { SLV_REGEX_ECMA, SLV_REGEX_UNICODE };
 
 /* The set of all strings in which pattern[0..n) matches somewhere. SLV_E_UNSUPPORTED with what and

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Both are whole values as a matcher takes them where items must differ: no spaces, each string and each
- * number in its one form; members in any order, none twice. */
+/* Both are whole values as a matcher takes them where items must differ: no spaces, each string
+ * and each number in its one form; members in any order, none twice. */
 bool slv_same_value(const char *a, size_t na, const char *b, size_t nb);
 
 #endif

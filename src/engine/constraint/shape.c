@@ -1,8 +1,8 @@
 /* shape.c: see shape.h.
  *
- * Three passes over the graph of specs: find all that are reached and bring each to boxes; find those
- * that have a value, as a least fixed point (a recursive schema that never ends has none); make shapes
- * of what is left. */
+ * Three passes over the graph of specs: find all that are reached and bring each to boxes; find
+ * those that have a value, as a least fixed point (a recursive schema that never ends has none);
+ * make shapes of what is left. */
 #include "engine/constraint/shape.h"
 #include "engine/constraint/values.h"
 #include "base/mem.h"
@@ -32,7 +32,8 @@ struct work {
     struct slv_shape *finished; /* the schema's */
 };
 
-/* --- pass 1: records ---------------------------------------------------------------------------- */
+/* --- pass 1: records
+ * ---------------------------------------------------------------------------- */
 
 static void reach(struct work *w, slv_spec s) {
     struct slv_compile *c = w->c;
@@ -413,7 +414,8 @@ static void draft_all(struct work *w) {
     (void)shape_room(w, w->c->n_specs);
 }
 
-/* --- pass 2: what is alive ---------------------------------------------------------------------- */
+/* --- pass 2: what is alive
+ * ---------------------------------------------------------------------- */
 
 static bool usable(const struct slv_member *m, unsigned credits) {
     return m->spec[credits] != SLV_SPEC_NONE;
@@ -648,7 +650,8 @@ static void find_alive(struct work *w) {
     }
 }
 
-/* --- pass 3: shapes ----------------------------------------------------------------------------- */
+/* --- pass 3: shapes
+ * ----------------------------------------------------------------------------- */
 
 static void finish_shape(struct work *w, struct slv_shape *s) {
     struct slv_compile *c = w->c;
@@ -683,7 +686,8 @@ static void finish_all(struct work *w) {
     w->s->n_shapes = w->c->n_specs;
 }
 
-/* --- the longest value -------------------------------------------------------------------------- */
+/* --- the longest value
+ * -------------------------------------------------------------------------- */
 
 #define ENDLESS SIZE_MAX
 #define CHARACTER_BYTES 6 /* \\u00xx */
@@ -773,7 +777,8 @@ static void measure(struct work *w, struct slv_shape *v) {
     slv_mem_free(l.state);
 }
 
-/* --- enough different items --------------------------------------------------------------------- */
+/* --- enough different items
+ * --------------------------------------------------------------------- */
 
 #define COUNT_DEPTH 6
 
@@ -832,8 +837,8 @@ static size_t members_at_least(struct work *w, const struct slv_members *m, size
 
 static size_t greater(size_t a, size_t b) { return a > b ? a : b; }
 
-/* How many values of a spec there are at least, counted up to most: those of different types together, of
- * alternatives of one type the most. */
+/* How many values of a spec there are at least, counted up to most: those of different types
+ * together, of alternatives of one type the most. */
 static size_t at_least(struct work *w, slv_spec s, size_t most, unsigned depth) {
     const struct slv_shape *x = &w->s->shapes[s];
     size_t n = (size_t)__builtin_popcount(x->types & (SLV_T_NULL | SLV_T_FALSE | SLV_T_TRUE));

@@ -1,12 +1,15 @@
-/* shape.h: a compiled schema: for each spec, by type, what a value of it looks like while it is written.
+/* shape.h: a compiled schema: for each spec, by type, what a value of it looks like while it is
+ * written.
  *
- * Everything that has no value is gone: a property that no value fits is forbidden, an alternative that
- * cannot be completed is not there. Whether an object or an array that has begun can be completed is
- * decided by slv_members_can_end and slv_items_can_end; they may say no where a longer search would say
- * yes, never the other way, and a record is kept only if they say yes of its beginning.
+ * Everything that has no value is gone: a property that no value fits is forbidden, an alternative
+ * that cannot be completed is not there. Whether an object or an array that has begun can be
+ * completed is decided by slv_members_can_end and slv_items_can_end; they may say no where a longer
+ * search would say yes, never the other way, and a record is kept only if they say yes of its
+ * beginning.
  *
- * A *credit* is one of a record's wants or contains that a member or an item meets. A member may be read
- * as one that meets some of them, or as one that need not: its spec depends on which (a *variant*). */
+ * A *credit* is one of a record's wants or contains that a member or an item meets. A member may
+ * be read as one that meets some of them, or as one that need not: its spec depends on which (a
+ * *variant*). */
 #ifndef SLV_ENGINE_CONSTRAINT_SHAPE_H
 #define SLV_ENGINE_CONSTRAINT_SHAPE_H
 
@@ -99,14 +102,16 @@ struct slv_schema_options {
 /* What Python's jsonschema and its like take by default. */
 #define SLV_SCHEMA_READ ((struct slv_schema_options){false, SLV_REGEX_UNICODE})
 
-/* Compiles text[0..n). Fails with the keyword and, in ret_at (SLV_SCHEMA_POINTER_MAX bytes, or NULL), the
- * JSON pointer of what is not supported: SLV_E_UNSUPPORTED, SLV_E_FORMAT, SLV_E_LIMIT, SLV_E_NOMEM. */
+/* Compiles text[0..n). Fails with the keyword and, in ret_at (SLV_SCHEMA_POINTER_MAX bytes, or
+ * NULL), the JSON pointer of what is not supported: SLV_E_UNSUPPORTED, SLV_E_FORMAT,
+ * SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_schema_open(const char *text, size_t n, const struct slv_schema_options *o,
                     struct slv_schema **ret, char *ret_at, struct slv_err *err) SLV_MUST_USE;
 void slv_schema_close(struct slv_schema *s);
 /* Whether any value meets it. */
 bool slv_schema_has_values(const struct slv_schema *s);
-/* A bound on the bytes of a value as it is written (and so on its tokens); SIZE_MAX: there is none. */
+/* A bound on the bytes of a value as it is written (and so on its tokens); SIZE_MAX: there is
+ * none. */
 size_t slv_schema_longest(const struct slv_schema *s);
 
 /* How far an object has come. */

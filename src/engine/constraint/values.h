@@ -12,9 +12,9 @@
 size_t slv_number_text(const json_t *number, char ret[SLV_NUMBER_TEXT]);
 
 /* Appends a value as compact JSON: members in their order, what must be escaped escaped in the
- * shortest way, all else as UTF-8. to_read: for a matcher, which knows SLV_DECIMALS decimals; a number
- * with more is cut, and its last digit made 1 where it would be 0 (it is no rounder than it was).
- * Returns out's status. */
+ * shortest way, all else as UTF-8. to_read: for a matcher, which knows SLV_DECIMALS decimals; a
+ * number with more is cut, and its last digit made 1 where it would be 0 (it is no rounder than
+ * it was). Returns out's status. */
 int slv_value_text(const json_t *value, bool to_read, struct slv_buf *out);
 
 /* Adds the boxes of the list's values, or of all others, for node n's error messages. */
