@@ -283,6 +283,10 @@ static void test_values(void **state) {
          "\"maximum\":1,\"definitions\":{\"a\":{\"type\":\"integer\"}}}",
          {"5"},
          {"\"x\""}},
+        {"{\"items\":{\"$dynamicRef\":\"#x\"},\"$defs\":{\"a\":{\"$dynamicAnchor\":\"x\",\"type\":"
+         "\"null\"}}}",
+         {"[null]", "[]"},
+         {"[1]"}},
         {"{\"$ref\":\"#/$defs/a\",\"maximum\":1,\"$defs\":{\"a\":{\"type\":\"integer\"}}}",
          {"1"},
          {"5"}},
@@ -316,6 +320,12 @@ static void test_refused(void **state) {
         {"{\"$ref\":\"https://example.org/other\"}", SLV_E_UNSUPPORTED, "outside", "/$ref"},
         {"{\"$ref\":\"#/$defs/none\"}", SLV_E_FORMAT, "nowhere", "/$ref"},
         {"{\"$ref\":\"#\"}", SLV_E_UNSUPPORTED, "refers to itself", ""},
+        {"{\"items\":{\"$dynamicRef\":\"#x\"},\"$defs\":{\"a\":{\"$dynamicAnchor\":\"x\"},"
+         "\"b\":{\"$id\":\"b\",\"$dynamicAnchor\":\"x\"}}}",
+         SLV_E_UNSUPPORTED, "several", "/items/$dynamicRef"},
+        {"{\"$schema\":\"https://json-schema.org/draft/2019-09/schema\",\"$recursiveAnchor\":true,"
+         "\"items\":{\"$id\":\"b\",\"items\":{\"$recursiveRef\":\"#\"}}}",
+         SLV_E_UNSUPPORTED, "several", "/items/items/$recursiveRef"},
         {"{\"required\":true}", SLV_E_FORMAT, "required", "/required"},
         {"{\"minLength\":-1}", SLV_E_FORMAT, "minLength", "/minLength"},
         {"{\"multipleOf\":1e-20}", SLV_E_UNSUPPORTED, "multipleOf", "/multipleOf"},

@@ -532,23 +532,34 @@ static int follow(struct slv_document *d, slv_node n, const char *pointer, slv_n
     return slv_document_node(d, j, n, ret);
 }
 
-/* The one dynamic anchor of that name; refused where there are several. */
-static int dynamic_target(struct slv_document *d, const char *name, slv_node *ret,
-                          struct slv_err *err) {
+/* Whether the anchor that was found means what was reached last: its name is dynamic. Then it
+ * must be the only one of that name, or what it means depends on the way. */
+static int check_dynamic(const struct slv_document *d, const struct anchor *a,
+                         struct slv_err *err) {
+    const char *name = strchr(a->uri, '#');
     size_t found = 0;
-    for (size_t i = 0; i < d->n_anchors; i++) {
-        const char *at = strchr(d->anchors[i].uri, '#');
-        if (!d->anchors[i].dynamic || strcmp(at + 1, name) != 0) continue;
-        *ret = d->anchors[i].node;
-        found++;
-    }
-    if (found > 1)
-        return slv_err_set(err, SLV_E_UNSUPPORTED, "several \"$dynamicAnchor\": \"%s\"", name);
-    return found ? 0 : SLV_E_FORMAT;
+    for (size_t i = 0; i < d->n_anchors; i++)
+        found += d->anchors[i].dynamic && !strcmp(strchr(d->anchors[i].uri, '#'), name);
+    if (!a->dynamic || found == 1) return 0;
+    return slv_err_set(err, SLV_E_UNSUPPORTED, "several \"$dynamicAnchor\": \"%s\"", name + 1);
 }
 
-static int resolve(struct slv_document *d, slv_node n, const char *ref, struct slv_buf *uri,
-                   slv_node *ret, struct slv_err *err) {
+/* "$recursiveRef" goes where the outermost resource begins that has a "$recursiveAnchor": known
+ * only where there is one resource. */
+static int check_recursive(const struct slv_document *d, struct slv_err *err) {
+    size_t resources = 0, recursive = 0;
+    for (size_t i = 0; i < d->n; i++) {
+        const json_t *j = d->v[i].json;
+        resources +=
+            i > 0 && d->v[i].parent != NO_NODE && json_is_string(json_object_get(j, "$id"));
+        recursive += json_is_true(json_object_get(j, "$recursiveAnchor"));
+    }
+    if (!recursive || !resources) return 0;
+    return slv_err_set(err, SLV_E_UNSUPPORTED, "several schemas with an \"$id\"");
+}
+
+static int resolve(struct slv_document *d, slv_node n, const char *ref, bool dynamic,
+                   struct slv_buf *uri, slv_node *ret, struct slv_err *err) {
     const size_t cut = strcspn(ref, "#");
     const char *fragment = ref[cut] ? ref + cut + 1 : "";
     int rc = resolve_uri(d->v[n].base, ref, cut, uri);
@@ -567,20 +578,18 @@ static int resolve(struct slv_document *d, slv_node n, const char *ref, struct s
         const struct anchor *a = uri->status ? NULL : find(d, uri->data);
         rc = a ? 0 : SLV_E_FORMAT;
         if (a) *ret = a->node;
+        if (a && dynamic && (rc = check_dynamic(d, a, err)) != 0) return rc;
     }
     return rc ? slv_err_set(err, rc, "\"%s\" leads nowhere", ref) : 0;
 }
 
-int slv_document_resolve(struct slv_document *d, slv_node n, const char *ref, bool dynamic,
-                         slv_node *ret, struct slv_err *err) {
+int slv_document_resolve(struct slv_document *d, slv_node n, const char *ref,
+                         enum slv_reference kind, slv_node *ret, struct slv_err *err) {
     struct slv_buf uri;
-    const size_t cut = strcspn(ref, "#");
-    if (dynamic && ref[cut] && ref[cut + 1] && ref[cut + 1] != '/') {
-        const int rc = dynamic_target(d, ref + cut + 1, ret, err);
-        if (rc != SLV_E_FORMAT) return rc;
-    }
+    int rc = kind == SLV_REF_RECURSIVE ? check_recursive(d, err) : 0;
+    if (rc) return rc;
     slv_buf_init(&uri, 65536);
-    const int rc = resolve(d, n, ref, &uri, ret, err);
+    rc = resolve(d, n, ref, kind == SLV_REF_DYNAMIC, &uri, ret, err);
     slv_buf_fini(&uri);
     return rc;
 }

@@ -49,10 +49,13 @@ void slv_document_pointer(const struct slv_document *d, slv_node n, const char *
 /* The node of a schema that lies in node n. SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_document_node(struct slv_document *d, const json_t *schema, slv_node within,
                       slv_node *ret) SLV_MUST_USE;
+/* "$ref", "$dynamicRef", "$recursiveRef". */
+enum slv_reference { SLV_REF, SLV_REF_DYNAMIC, SLV_REF_RECURSIVE };
+
 /* The node that `ref` names, seen from node n. SLV_E_UNSUPPORTED where it is outside the
- * document, SLV_E_FORMAT where it leads nowhere. dynamic: "$dynamicRef"; refused where what it
- * means depends on the way by which it was reached. */
-int slv_document_resolve(struct slv_document *d, slv_node n, const char *ref, bool dynamic,
-                         slv_node *ret, struct slv_err *err) SLV_MUST_USE;
+ * document, or what it means depends on the way by which it was reached; SLV_E_FORMAT where it
+ * leads nowhere. */
+int slv_document_resolve(struct slv_document *d, slv_node n, const char *ref,
+                         enum slv_reference kind, slv_node *ret, struct slv_err *err) SLV_MUST_USE;
 
 #endif

@@ -237,7 +237,8 @@ static void ref_do(const struct slv_at *a, struct slv_boxes *to, bool yes) {
             slv_kw_bad(a, ref_keys[i], "wants a reference");
             return;
         }
-        const int rc = slv_document_resolve(a->c->d, a->node, json_string_value(j), i == 1, &n, &e);
+        const int rc = slv_document_resolve(a->c->d, a->node, json_string_value(j),
+                                            (enum slv_reference)i, &n, &e);
         if (rc) {
             slv_refuse(a->c, rc, a->node, ref_keys[i], "%s", e.msg);
             return;
