@@ -71,33 +71,40 @@ static double us_since(uint64_t t0) {
     return (double)(slv_clock_mono(&slv_clock_system) - t0) / 1e3;
 }
 
+static int note_time(struct mask_times *t, double us) {
+    if (t->all) {
+        const int rc = slv_mem_grow((void **)&t->all, t->n, &t->cap, sizeof *t->all, SIZE_MAX / 8);
+        if (rc) return rc;
+        t->all[t->n] = (float)us;
+    }
+    if (t->n == 0) t->first = us;
+    t->sum += us;
+    t->max = us > t->max ? us : t->max;
+    t->n++;
+    return 0;
+}
+
 /* Masks at each token of text. */
 static int time_tokens(const struct vocabulary *v, struct slv_masks *z, struct slv_matcher *m,
                        const struct slv_buf *text, struct mask_times *t) {
-    struct slv_tokens ids = {0};
-    struct slv_text piece = {0};
-    int rc = slv_model_tokenize(v->model, text->data, text->len, false, &ids);
+    struct slv_ids ids = {0};
+    struct slv_buf piece;
+    slv_buf_init(&piece, SLV_MATCHER_MAX_BYTES);
+    const struct slv_tokenizer *tok = v->model->tokenizer;
+    int rc = slv_lexicon_cut(v->lexicon, tok, text->data, text->len, &ids);
     slv_matcher_reset(m);
     for (size_t i = 0; !rc && i < ids.n; i++) {
         const uint64_t t0 = slv_clock_mono(&slv_clock_system);
         rc = slv_mask_next(z, m, v->bits);
-        const double us = us_since(t0);
-        if (i == 0 && t->n == 0) t->first = us;
-        t->sum += us;
-        t->max = us > t->max ? us : t->max;
-        if (t->all && !rc)
-            rc = slv_mem_grow((void **)&t->all, t->n, &t->cap, sizeof *t->all, SIZE_MAX / 8);
-        if (t->all && !rc) t->all[t->n] = (float)us;
-        t->n++;
+        if (!rc) rc = note_time(t, us_since(t0));
+        if (rc) break;
         t->refused += !(v->bits[ids.v[i] / 64] >> (ids.v[i] % 64) & 1);
-        if (!rc) rc = slv_model_token_text(v->model, ids.v[i], &piece);
-        if (!rc && slv_matcher_feed(m, piece.p, piece.n) != piece.n) {
-            slv_text_free(&piece);
-            break;
-        }
-        slv_text_free(&piece);
+        slv_buf_clear(&piece);
+        rc = slv_token_bytes(tok, ids.v[i], false, false, &piece);
+        if (!rc && slv_matcher_feed(m, piece.data, piece.len) != piece.len) break;
     }
-    slv_tokens_free(&ids);
+    slv_buf_fini(&piece);
+    slv_ids_fini(&ids);
     return rc;
 }
 

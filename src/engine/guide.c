@@ -176,18 +176,11 @@ int slv_guide_take(struct slv_guide *g, int32_t id, struct slv_err *err) {
     return slv_err_set(err, SLV_E_USAGE, "token %d does not go on with the schema's value", id);
 }
 
-/* Whether a token that begins with text [from, n) and is longer may come where that begins. */
+/* Whether a token that begins with s[0..n) and is longer may come: the matcher has taken that. */
 static bool may_be_longer(const struct slv_lexicon *l, struct slv_matcher *m, const char *s,
                           size_t n) {
-    uint32_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t x = at + 1;
-        while (x < l->end[at] && l->byte[x] != (unsigned char)s[i])
-            x = l->end[x];
-        if (x >= l->end[at]) return false;
-        at = x;
-    }
-    for (uint32_t x = at + 1; x < l->end[at]; x = l->end[x]) {
+    const uint32_t at = slv_lexicon_find(l, s, n);
+    for (uint32_t x = at + 1; at && x < l->end[at]; x = l->end[x]) {
         const struct slv_mark mark = slv_matcher_mark(m);
         const bool r = slv_matcher_try(m, l->byte[x]);
         slv_matcher_rewind(m, &mark);
@@ -196,20 +189,20 @@ static bool may_be_longer(const struct slv_lexicon *l, struct slv_matcher *m, co
     return false;
 }
 
-/* How many of ids are sure, their texts being s[0..n): the last is not if the text behind it
- * might belong to it. */
+/* How many of the ids, whose bytes are s[0..n), are sure: the last is not if what comes behind it might
+ * belong to it. */
 static int sure(struct slv_guide *g, const char *s, size_t n, size_t *ret_n) {
     const struct slv_mark mark = slv_matcher_mark(g->at);
-    size_t k = g->ids.n, from = 0;
+    size_t k = g->ids.n;
     slv_buf_clear(&g->text);
     for (size_t i = 0; i + 1 < k; i++) {
         const int rc = slv_token_bytes(g->c->m->tokenizer, g->ids.v[i], false, false, &g->text);
         if (rc) return rc;
     }
-    from = g->text.len;
+    const size_t from = g->text.len;
     for (size_t i = 0; i < n; i++)
         if (!slv_matcher_try(g->at, (unsigned char)s[i])) break;
-    if (k && (from > n || may_be_longer(g->c->shared->lexicon, g->at, s + from, n - from))) k--;
+    if (k && may_be_longer(g->c->shared->lexicon, g->at, s + from, n - from)) k--;
     slv_matcher_rewind(g->at, &mark);
     *ret_n = k;
     return slv_matcher_status(g->at);
@@ -224,7 +217,7 @@ int slv_guide_forced(struct slv_guide *g, int32_t *ids, size_t most, size_t *ret
     g->ids.n = 0;
     while (n && ((unsigned char)s[n - 1] & 0x80)) /* whole characters only */
         n--;
-    if (!rc && n) rc = slv_tokenize(g->c->m->tokenizer, s, n, 0, &g->ids);
+    if (!rc && n) rc = slv_lexicon_cut(g->c->shared->lexicon, g->c->m->tokenizer, s, n, &g->ids);
     if (!rc && n) rc = sure(g, s, n, &k);
     pthread_mutex_unlock(&g->c->lock);
     if (rc) return wrong(rc, err);

@@ -2,9 +2,10 @@
 """Schemas on the command line: the JSON Schema test suite; values that other validators judge; answers
 of a model; what is refused, and how.
 
-usage: test_schema.py SELVAGE WALK SCHEMAS MODEL      prints TAP
+usage: test_schema.py SELVAGE WALK SCHEMAS MODEL...      prints TAP
 
-WALK writes random values of schemas (constraint/walk.c), SCHEMAS is a list of schemas, MODEL a small one.
+WALK writes random values of schemas (constraint/walk.c), SCHEMAS is a list of schemas, MODELs are small, with
+vocabularies of each kind.
 The suite is Debian's json-schema-test-suite, the validator python3-jsonschema: without them the tests
 that need them are skipped, and say so.
 """
@@ -25,6 +26,7 @@ except ImportError:
     jsonschema = None
 
 PROGRAM, WALK, SCHEMAS, MODEL = sys.argv[1:5]
+MODELS = sys.argv[4:]
 HOME = tempfile.TemporaryDirectory(prefix="selvage-schema-")
 ENV = {"PATH": os.environ["PATH"], "SELVAGE_HOME": HOME.name + "/store"}
 ENV.update({k: v for k, v in os.environ.items() if k.startswith(("ASAN_", "UBSAN_", "LSAN_"))})
@@ -180,8 +182,8 @@ def an_answer_keeps_to_the_schema():
                                                "b": {"enum": ["x", "yz"]}, "c": {"type": "string", "maxLength": 5}},
               "required": ["a", "b", "c"], "additionalProperties": False}
     path = file("answer.json", schema)
-    for seed in range(8):
-        p = run("run", MODEL, "hello", "--raw", "--schema", path, "--temp", "1.5", "--seed", str(seed), "--json",
+    for model, seed in ((m, s) for m in MODELS for s in range(4)):
+        p = run("run", model, "hello", "--raw", "--schema", path, "--temp", "1.5", "--seed", str(seed), "--json",
                 "-n", "400")
         assert p.returncode == 0, p
         out = json.loads(p.stdout)

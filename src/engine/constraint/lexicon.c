@@ -2,7 +2,6 @@
 #include "engine/constraint/lexicon.h"
 #include "base/buf.h"
 #include "base/mem.h"
-#include "format/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -130,7 +129,54 @@ void slv_lexicon_close(struct slv_lexicon *l) {
     slv_mem_free(l);
 }
 
-size_t slv_lexicon_bytes(const struct slv_lexicon *l) {
-    return sizeof *l + l->n * (2 + sizeof *l->end + sizeof *l->token) +
-           l->n_tokens * sizeof *l->same;
+static uint32_t child(const struct slv_lexicon *l, uint32_t at, unsigned char c) {
+    uint32_t x = at + 1;
+    while (x < l->end[at] && l->byte[x] != c)
+        x = l->end[x];
+    return x < l->end[at] ? x : 0;
+}
+
+uint32_t slv_lexicon_find(const struct slv_lexicon *l, const char *s, size_t n) {
+    uint32_t at = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!(at = child(l, at, (unsigned char)s[i]))) return 0;
+    return at;
+}
+
+/* The longest token that s[0..n) begins with, -1 for none, and its bytes. */
+static int32_t longest(const struct slv_lexicon *l, const char *s, size_t n, size_t *ret_n) {
+    int32_t best = -1;
+    uint32_t at = 0;
+    for (size_t i = 0; i < n && (at = child(l, at, (unsigned char)s[i])) != 0; i++)
+        if (l->token[at] >= 0) {
+            best = l->token[at];
+            *ret_n = i + 1;
+        }
+    return best;
+}
+
+static int cut_longest(const struct slv_lexicon *l, const char *s, size_t n, struct slv_ids *out) {
+    size_t k = 0;
+    for (size_t at = 0; at < n; at += k) {
+        const int32_t id = longest(l, s + at, n - at, &k);
+        if (id < 0) return 0;
+        const int rc = slv_ids_add(out, id);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+int slv_lexicon_cut(const struct slv_lexicon *l, const struct slv_tokenizer *t, const char *s,
+                    size_t n, struct slv_ids *out) {
+    const size_t before = out->n;
+    struct slv_buf text;
+    slv_buf_init(&text, SIZE_MAX / 2);
+    int rc = slv_tokenize(t, s, n, 0, out);
+    for (size_t i = before; !rc && i < out->n; i++)
+        rc = slv_token_bytes(t, out->v[i], false, false, &text);
+    const bool same = !rc && text.len == n && !memcmp(text.data, s, n);
+    slv_buf_fini(&text);
+    if (rc || same) return rc;
+    out->n = before;
+    return cut_longest(l, s, n, out);
 }

@@ -362,15 +362,9 @@ static void retry_beginning(void *ctx, const char *rest, size_t n) {
     struct slv_masks *z = r->z;
     const struct slv_lexicon *l = z->l;
     unsigned char path[SLV_LEXICON_DEPTH];
-    uint32_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t x = at + 1;
-        while (x < l->end[at] && l->byte[x] != (unsigned char)rest[i])
-            x = l->end[x];
-        if (x >= l->end[at]) return;
-        at = x;
-        path[i] = (unsigned char)rest[i];
-    }
+    const uint32_t at = slv_lexicon_find(l, rest, n);
+    if (!at) return;
+    memcpy(path, rest, n);
     for (uint32_t i = at; i < l->end[at]; i++) {
         path[l->depth[i] - 1] = l->byte[i];
         if (l->token[i] < 0 || takes(r->m, path, l->depth[i])) continue;
