@@ -198,7 +198,8 @@ static void print_text(const struct checked *c) {
         return;
     }
     slv_out_printf("supported, compiled in %.0f us", c->compile_us);
-    if (c->longest < SIZE_MAX) slv_out_printf(", an answer has at most %zu bytes", c->longest);
+    if (c->longest == 0) slv_out_puts(", no value meets it");
+    else if (c->longest < SIZE_MAX) slv_out_printf(", an answer has at most %zu bytes", c->longest);
     slv_out_puts("\n");
     for (size_t i = 0; i < c->n; i++)
         slv_out_printf("instance %zu: %s\n", i + 1, c->results[i] ? "accepted" : "refused");

@@ -15,6 +15,11 @@ void slv_refuse(struct slv_compile *c, int code, slv_node n, const char *keyword
     va_list ap;
     if (c->clear_depth && code == SLV_E_LIMIT) c->unknown = true;
     if (c->rc || c->unknown) return;
+    const int below = c->p ? slv_langs_status(c->p) : 0;
+    if (below) { /* what was found since then may be due to that */
+        c->rc = slv_err_set(c->err, below, "patterns: %s", slv_strerror(below));
+        return;
+    }
     c->rc = code;
     va_start(ap, fmt);
     (void)slv_err_vset(c->err, code, fmt, ap);

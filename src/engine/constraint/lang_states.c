@@ -155,6 +155,7 @@ bool slv_lang_each(struct slv_langs *p, slv_lang a, size_t most,
     struct each e = {.f = f, .ctx = ctx, .left = most};
     slv_buf_init(&e.b, COUNT_STATES * SLV_UTF8_MAX);
     if (!slv_buf_reserve(&e.b, 1)) each_from(p, a, &e);
+    if (e.b.status) (void)slv_lang_fail(p, e.b.status);
     slv_buf_fini(&e.b);
     return true;
 }

@@ -906,6 +906,8 @@ static int compile(struct slv_schema *s, const char *text, size_t n, struct slv_
     if (!c->rc) finish_all(&w);
     if (!c->rc) measure(&w, w.finished);
     if (!c->rc) check_unique(&w);
+    if (slv_langs_status(c->p)) /* after the last box was looked at */
+        slv_refuse(c, slv_langs_status(c->p), 0, NULL, "patterns need too many states");
     slv_mem_free(w.r.queue);
     slv_mem_free(w.r.seen);
     slv_mem_free(w.shapes);
