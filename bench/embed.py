@@ -29,7 +29,7 @@ BATCH = 32
 def texts(words):
     """Pieces of this project's own documents, of about so many words: half as many to half as many more."""
     w = " ".join((HERE.parent / name).read_text() for name in
-                 ("ARCHITECTURE.md", "docs/engine.md", "docs/plans/speed.md", "README.md", "bench/RESULTS.md")).split()
+                 ("ARCHITECTURE.md", "docs/engine.md", "docs/embed.md", "README.md", "bench/RESULTS.md")).split()
     out, at = [], 0
     while at < len(w):
         n = words // 2 + (7919 * len(out)) % (words + 1)
@@ -141,7 +141,7 @@ class Selvage:
         self.lib.slv_embedder_dimensions.restype = ctypes.c_uint32
         self.err, model, self.e = Err(), ctypes.c_void_p(), ctypes.c_void_p()
         self.check(self.lib.slv_model_open(str(folder).encode(), None, ctypes.byref(model), ctypes.byref(self.err)))
-        opts = Opts(threads=threads)
+        opts = Opts(threads=threads, special=True)  # as the other tokenizer takes them
         self.check(self.lib.slv_embedder_open(model, ctypes.byref(opts), ctypes.byref(self.e), ctypes.byref(self.err)))
         self.dim = self.lib.slv_embedder_dimensions(self.e)
 
