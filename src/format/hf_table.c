@@ -142,16 +142,17 @@ static const struct hf_name nomic_names[] = {
     {"encoder.layers.#.norm2.*", "blk.#.layer_output_norm.*"},
     {NULL, NULL}};
 
+/* What every decoder of this table says of its shape. */
+#define DECODER_SHAPE                                                                              \
+    U("hidden_size", "embedding_length"), U("num_hidden_layers", "block_count"),                   \
+        U("num_attention_heads", "attention.head_count"),                                          \
+        U("num_key_value_heads", "attention.head_count_kv"),                                       \
+        U("head_dim", "attention.key_length"), U("head_dim", "attention.value_length"),            \
+        U("intermediate_size", "feed_forward_length"),                                             \
+        U("max_position_embeddings", "context_length"), U("vocab_size", "vocab_size")
+
 static const struct hf_key llama_keys[] = {
-    U("hidden_size", "embedding_length"),
-    U("num_hidden_layers", "block_count"),
-    U("num_attention_heads", "attention.head_count"),
-    U("num_key_value_heads", "attention.head_count_kv"),
-    U("head_dim", "attention.key_length"),
-    U("head_dim", "attention.value_length"),
-    U("intermediate_size", "feed_forward_length"),
-    U("max_position_embeddings", "context_length"),
-    U("vocab_size", "vocab_size"),
+    DECODER_SHAPE,
     {"rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_F32, "1e-6"},
     MUST("hidden_act", "silu"),
     MUST("use_sliding_window", "false"),
@@ -159,15 +160,7 @@ static const struct hf_key llama_keys[] = {
     END};
 
 static const struct hf_key mistral_keys[] = {
-    U("hidden_size", "embedding_length"),
-    U("num_hidden_layers", "block_count"),
-    U("num_attention_heads", "attention.head_count"),
-    U("num_key_value_heads", "attention.head_count_kv"),
-    U("head_dim", "attention.key_length"),
-    U("head_dim", "attention.value_length"),
-    U("intermediate_size", "feed_forward_length"),
-    U("max_position_embeddings", "context_length"),
-    U("vocab_size", "vocab_size"),
+    DECODER_SHAPE,
     U("sliding_window", "attention.sliding_window"),
     {"rms_norm_eps", "attention.layer_norm_rms_epsilon", HF_F32, "1e-6"},
     MUST("hidden_act", "silu"),
