@@ -34,8 +34,7 @@ struct slv_guide {
     struct slv_ids ids;
 };
 
-/* --- the vocabulary
- * ---------------------------------------------------------------------------- */
+/* --- the vocabulary --------------------------------------------------------------------------- */
 
 static void close_shared(void *p) {
     struct shared *s = p;
@@ -71,8 +70,7 @@ static int make_shared(struct slv_model *m, void **ret, struct slv_err *err) {
     return slv_err_set(err, rc, "the vocabulary: %s", slv_strerror(rc));
 }
 
-/* --- constraints
- * ------------------------------------------------------------------------------- */
+/* --- constraints ------------------------------------------------------------------------------ */
 
 static int open_on(struct slv_constraint *c, const char *schema, size_t n, char *ret_pointer,
                    struct slv_err *err) {
@@ -112,8 +110,7 @@ void slv_constraint_close(struct slv_constraint *c) {
     slv_mem_free(c);
 }
 
-/* --- guides
- * ------------------------------------------------------------------------------------ */
+/* --- guides ----------------------------------------------------------------------------------- */
 
 int slv_guide_open(const struct slv_constraint *c, struct slv_guide **ret) {
     struct slv_guide *g = slv_mem_calloc(1, sizeof *g);

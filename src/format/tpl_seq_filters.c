@@ -270,8 +270,7 @@ static struct slv_value *f_list(struct tpl_run *r, struct slv_value *v, const st
     return slv_tpl_collect(r, v, TPL_LIST);
 }
 
-/* --- iterators
- * ------------------------------------------------------------------------------------ */
+/* --- iterators -------------------------------------------------------------------------------- */
 
 /* Python's generators look at what they walk only when the first element is asked for. */
 static bool begin_any(struct tpl_run *r, struct tpl_iter *it) {

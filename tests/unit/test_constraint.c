@@ -26,8 +26,7 @@ static uint32_t draw(uint32_t n) {
     return (uint32_t)(random_state >> 33) % n;
 }
 
-/* --- languages and patterns
- * -------------------------------------------------------------------- */
+/* --- languages and patterns ------------------------------------------------------------------- */
 
 static slv_lang compiled(struct slv_langs *p, const char *pattern) {
     struct slv_err e = {0};
@@ -131,8 +130,7 @@ static void test_languages(void **state) {
     slv_langs_close(p);
 }
 
-/* --- numbers
- * ----------------------------------------------------------------------------------- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 #define HUNDREDTH (SLV_DECIMAL_ONE / 100)
 
@@ -224,8 +222,7 @@ static void test_decimals(void **state) {
     assert_false(slv_decimal_read("1e", 2, false, &v, &exact));
 }
 
-/* --- schemas
- * ----------------------------------------------------------------------------------- */
+/* --- schemas ---------------------------------------------------------------------------------- */
 
 static struct slv_schema *schema_of(const char *text) {
     struct slv_err e = {0};
@@ -397,8 +394,7 @@ static void test_longest(void **state) {
     }
 }
 
-/* --- masks
- * ------------------------------------------------------------------------------------- */
+/* --- masks ------------------------------------------------------------------------------------ */
 
 static struct slv_gguf *vocab_file;
 static struct tiny vocab;
@@ -614,8 +610,7 @@ static void test_forced(void **state) {
     slv_schema_close(s);
 }
 
-/* --- memory
- * ------------------------------------------------------------------------------------ */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /* Fails as if memory were out, or gives what it gives otherwise: how much of an object's beginning fits. */
 static bool all_of_it(const char *schema, size_t *ret_taken) {

@@ -525,8 +525,7 @@ static void a_long_conversation_fits(void **state) {
     slv_template_free(t);
 }
 
-/* --- failing allocations
- * --------------------------------------------------------------------------- */
+/* --- failing allocations ---------------------------------------------------------------------- */
 
 static void every_failing_allocation_is_an_error_and_no_leak(void **state) {
     (void)state;

@@ -40,8 +40,7 @@ static bool room(struct slv_compile *c, void **v, size_t n, size_t *cap, size_t 
     return rc == 0;
 }
 
-/* --- names, places, specs: each kept once
- * ------------------------------------------------------- */
+/* --- names, places, specs: each kept once ----------------------------------------------------- */
 
 static uint64_t hash_bytes(const void *p, size_t n) {
     const unsigned char *s = p;

@@ -18,8 +18,7 @@ int slv_schema_accepts(struct slv_matcher *m, const json_t *value, bool *ret, st
     return rc ? slv_err_set(err, rc, "the value: %s", slv_strerror(rc)) : 0;
 }
 
-/* --- in the schema's order
- * --------------------------------------------------------------------- */
+/* --- in the schema's order -------------------------------------------------------------------- */
 
 struct arranging {
     struct slv_matcher *m;

@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-/* --- what the files share
- * ----------------------------------------------------------------------- */
+/* --- what the files share --------------------------------------------------------------------- */
 
 const json_t *slv_kw_get(const struct slv_at *a, const char *key) {
     return json_object_get(a->s, key);

@@ -58,8 +58,7 @@ static void set_tokens(const struct slv_lexicon *l, uint32_t node, uint64_t *bit
         set_bit(bits, t);
 }
 
-/* --- tokens of a string's state
- * ---------------------------------------------------------------- */
+/* --- tokens of a string's state --------------------------------------------------------------- */
 
 struct
     rest { /* a token that closes: what is behind the quote, as a node of the vocabulary's trie */
@@ -270,8 +269,7 @@ static int kept_for(struct slv_masks *z, const struct slv_string_at *s, struct k
     return *ret ? 0 : add_kept(z, s, least, most, ret);
 }
 
-/* --- masks
- * ------------------------------------------------------------------------------------- */
+/* --- masks ------------------------------------------------------------------------------------ */
 
 static bool same_place(const struct slv_string_at *a, const struct slv_string_at *b) {
     return a->lang == b->lang && a->part == b->part && a->count == b->count && a->set == b->set;
@@ -466,8 +464,7 @@ int slv_mask_forced(struct slv_matcher *m, char *out, size_t most, size_t *ret_n
     return slv_matcher_status(m);
 }
 
-/* --- opening
- * ----------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 /* Tokens by their characters, most first: a counting sort. */
 static void sort_tokens(struct slv_free_text *f) {

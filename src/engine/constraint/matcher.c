@@ -250,8 +250,7 @@ static const struct slv_shape *shape(const struct slv_matcher *m, slv_spec s) {
     return &m->s->shapes[s];
 }
 
-/* --- values that must differ
- * ------------------------------------------------------------------- */
+/* --- values that must differ ------------------------------------------------------------------ */
 
 static bool repeats(const struct slv_matcher *m, const struct piece *past, size_t from, size_t to) {
     for (; past; past = past->up)
@@ -267,8 +266,7 @@ static const struct piece *add_piece(struct slv_matcher *m, const struct piece *
     return r;
 }
 
-/* --- after a value
- * ----------------------------------------------------------------------------- */
+/* --- after a value ---------------------------------------------------------------------------- */
 
 /* f after a value in it has ended before byte `to`; NULL where that repeats one. */
 static const struct frame *holding(struct slv_matcher *m, const struct frame *f, size_t to) {
@@ -288,8 +286,7 @@ static void ended(struct slv_matcher *m, const struct places *up, size_t to) {
     }
 }
 
-/* --- objects
- * ----------------------------------------------------------------------------------- */
+/* --- objects ---------------------------------------------------------------------------------- */
 
 static uint64_t *copy_bits(struct slv_matcher *m, const struct frame *f) {
     const size_t words = (f->members->n + 64) / 64;
@@ -464,8 +461,7 @@ static bool object_may_go_on(struct slv_matcher *m, const struct frame *f) {
     return false;
 }
 
-/* --- values
- * ------------------------------------------------------------------------------------ */
+/* --- values ----------------------------------------------------------------------------------- */
 
 /* A new object or array of the record; one that was begun with this byte already gets the
  * containers too. */
@@ -528,8 +524,7 @@ static void begin_value(struct slv_matcher *m, const struct places *up, slv_spec
     }
 }
 
-/* --- arrays
- * ------------------------------------------------------------------------------------ */
+/* --- arrays ----------------------------------------------------------------------------------- */
 
 /* The frame whose next item is met as `set`; NULL where that cannot be. */
 static const struct frame *with_item(struct slv_matcher *m, const struct frame *f, unsigned set,
@@ -579,8 +574,7 @@ static bool array_may_go_on(struct slv_matcher *m, const struct frame *f) {
     return r;
 }
 
-/* --- one byte
- * ---------------------------------------------------------------------------------- */
+/* --- one byte --------------------------------------------------------------------------------- */
 
 static void after_value(struct slv_matcher *m, const struct frame *f, unsigned char c) {
     if (f->members) {
@@ -654,8 +648,7 @@ static void advance(struct slv_matcher *m, const struct thread *t, unsigned char
     }
 }
 
-/* --- ways that could only repeat
- * --------------------------------------------------------------- */
+/* --- ways that could only repeat -------------------------------------------------------------- */
 
 #define PROBE_DEPTH 4096u
 
@@ -755,8 +748,7 @@ static bool must_differ(const struct slv_matcher *m) {
     return false;
 }
 
-/* --- the interface
- * ----------------------------------------------------------------------------- */
+/* --- the interface ---------------------------------------------------------------------------- */
 
 /* Puts the set after byte c behind the current one and makes it current; false: there is none, and
  * nothing has changed. */

@@ -57,7 +57,8 @@ bool slv_matcher_string(const struct slv_matcher *m, size_t way, struct slv_stri
  * key that is listed or there already, or to begin an item that is there already. */
 void slv_matcher_taken(const struct slv_matcher *m, size_t way,
                        void (*f)(void *ctx, const char *rest, size_t n), void *ctx);
-/* Whether repetitions pass for now. Set, and taken back. */
+/* Whether an item that is there already passes: a caller that leaves such strings out
+ * itself, by slv_matcher_taken, sets it for that time and takes it back. */
 void slv_matcher_may_repeat(struct slv_matcher *m, bool may);
 /* After a mark: only the ways are left that keep[] says; returns how many. */
 size_t slv_matcher_focus(struct slv_matcher *m, const bool *keep);

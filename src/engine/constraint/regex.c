@@ -161,8 +161,7 @@ static bool add_category(struct re *r, struct ranges *to, const char *name, bool
     return any || refuse(r, SLV_E_UNSUPPORTED, "\\p{} with an unknown general category") != NULL;
 }
 
-/* --- \d and \w of all scripts
- * ------------------------------------------------------------------ */
+/* --- \d and \w of all scripts ----------------------------------------------------------------- */
 
 #define SCRIPT_RANGES 1024
 

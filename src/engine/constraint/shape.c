@@ -32,8 +32,7 @@ struct work {
     struct slv_shape *finished; /* the schema's */
 };
 
-/* --- pass 1: records
- * ---------------------------------------------------------------------------- */
+/* --- pass 1: records -------------------------------------------------------------------------- */
 
 static void reach(struct work *w, slv_spec s) {
     struct slv_compile *c = w->c;
@@ -414,8 +413,7 @@ static void draft_all(struct work *w) {
     (void)shape_room(w, w->c->n_specs);
 }
 
-/* --- pass 2: what is alive
- * ---------------------------------------------------------------------- */
+/* --- pass 2: what is alive -------------------------------------------------------------------- */
 
 static bool usable(const struct slv_member *m, unsigned credits) {
     return m->spec[credits] != SLV_SPEC_NONE;
@@ -650,8 +648,7 @@ static void find_alive(struct work *w) {
     }
 }
 
-/* --- pass 3: shapes
- * ----------------------------------------------------------------------------- */
+/* --- pass 3: shapes --------------------------------------------------------------------------- */
 
 static void finish_shape(struct work *w, struct slv_shape *s) {
     struct slv_compile *c = w->c;
@@ -686,8 +683,7 @@ static void finish_all(struct work *w) {
     w->s->n_shapes = w->c->n_specs;
 }
 
-/* --- the longest value
- * -------------------------------------------------------------------------- */
+/* --- the longest value ------------------------------------------------------------------------ */
 
 #define ENDLESS SIZE_MAX
 #define CHARACTER_BYTES 6 /* \\u00xx */
@@ -777,8 +773,7 @@ static void measure(struct work *w, struct slv_shape *v) {
     slv_mem_free(l.state);
 }
 
-/* --- enough different items
- * --------------------------------------------------------------------- */
+/* --- enough different items ------------------------------------------------------------------- */
 
 #define COUNT_DEPTH 6
 
