@@ -186,8 +186,8 @@ static bool may_be_longer(const struct slv_lexicon *l, struct slv_matcher *m, co
     return false;
 }
 
-/* How many of the ids, whose bytes are s[0..n), are sure: the last is not if what comes behind it might
- * belong to it. */
+/* How many of the ids, whose bytes are s[0..n), are sure: the last is not if what comes behind it
+ * might belong to it. */
 static int sure(struct slv_guide *g, const char *s, size_t n, size_t *ret_n) {
     const struct slv_mark mark = slv_matcher_mark(g->at);
     size_t k = g->ids.n;

@@ -612,7 +612,8 @@ static void test_forced(void **state) {
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
-/* Fails as if memory were out, or gives what it gives otherwise: how much of an object's beginning fits. */
+/* Fails as if memory were out, or gives what it gives otherwise: how much of an object's beginning
+ * fits. */
 static bool all_of_it(const char *schema, size_t *ret_taken) {
     struct slv_schema *s = NULL;
     struct slv_matcher *m = NULL;

@@ -29,9 +29,10 @@ void slv_lexicon_close(struct slv_lexicon *l);
 /* The node of the bytes s[0..n), or 0 (the root) where no token begins so, and for n = 0. */
 uint32_t slv_lexicon_find(const struct slv_lexicon *l, const char *s, size_t n);
 
-/* Appends the tokens of s[0..n), which stands within a text: as the tokenizer cuts it, if those tokens
- * are these bytes; else (SentencePiece puts a space in front of what it is given, WordPiece changes
- * letters) the longest ones first, as far as there are any. SLV_E_NOMEM, SLV_E_LIMIT. */
+/* Appends the tokens of s[0..n), which stands within a text: as the tokenizer cuts it, if those
+ * tokens are these bytes; else (SentencePiece puts a space in front of what it is given,
+ * WordPiece changes letters) the longest ones first, as far as there are any. SLV_E_NOMEM,
+ * SLV_E_LIMIT. */
 int slv_lexicon_cut(const struct slv_lexicon *l, const struct slv_tokenizer *t, const char *s,
                     size_t n, struct slv_ids *out) SLV_MUST_USE;
 
