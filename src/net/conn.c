@@ -1,0 +1,312 @@
+/* conn.c: one connection: see httpd.h for its states. */
+#include "base/json.h"
+#include "base/mem.h"
+#include "net/httpd_int.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define INPUT_MAX ((size_t)65536) /* bytes of a client that wait to be looked at */
+#define LINGER_MS 1000u
+#define LINGER_BYTES ((size_t)4 << 20)
+
+static void set_timer(struct slv_conn *c, uint32_t ms) {
+    const struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
+    if (ms) evtimer_add(c->timer, &tv);
+    else evtimer_del(c->timer);
+}
+
+/* --- the row of connections ------------------------------------------------------------------- */
+
+static void row_remove(struct slv_conn *c) {
+    c->older->newer = c->newer;
+    c->newer->older = c->older;
+}
+
+static void row_add(struct slv_conn *c) {
+    struct slv_conn *ends = &c->h->ends;
+    c->newer = ends;
+    c->older = ends->older;
+    ends->older->newer = c;
+    ends->older = c;
+}
+
+void slv_conn_close(struct slv_conn *c) {
+    struct slv_exchange *x = c->x;
+    c->x = NULL;
+    row_remove(c);
+    atomic_fetch_sub(&c->h->n_conns, 1);
+    if (c->timer) event_free(c->timer);
+    if (c->bev) bufferevent_free(c->bev);
+    slv_mem_free(c);
+    if (x) slv_exchange_lost(x);
+}
+
+/* --- ends ------------------------------------------------------------------------------------- */
+
+/* What is written is all that comes; the client may still be sending. */
+static void linger(struct slv_conn *c) {
+    int fd = bufferevent_getfd(c->bev);
+    SSL *ssl = c->peer.tls ? bufferevent_openssl_get_ssl(c->bev) : NULL;
+    if (ssl) SSL_shutdown(ssl);
+    if (fd >= 0) shutdown(fd, SHUT_WR);
+    c->state = SLV_CONN_LINGER;
+    c->looked = 0;
+    bufferevent_enable(c->bev, EV_READ);
+    set_timer(c, LINGER_MS);
+}
+
+static void flush_and_close(struct slv_conn *c) {
+    c->state = SLV_CONN_FLUSH;
+    set_timer(c, 0);
+    if (!evbuffer_get_length(bufferevent_get_output(c->bev))) linger(c);
+}
+
+/* An answer of the connection's own, and the end of it. */
+static void refuse(struct slv_conn *c, int status, const char *why) {
+    struct slv_reply r = {.status = status, .type = "application/json", .close = true};
+    struct slv_buf out, body;
+    struct slv_exchange *x = c->x;
+    slv_buf_init(&out, 4096);
+    slv_buf_init(&body, 2048);
+    slv_buf_adds(&body, "{\"error\":{\"message\":\"");
+    slv_json_escape(&body, why, strlen(why));
+    slv_buf_adds(&body, "\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":null}}\n");
+    slv_reply_write(&out, &r, false, true, body.len);
+    slv_buf_add(&out, body.data, body.len);
+    evbuffer_add(bufferevent_get_output(c->bev), out.data, out.len);
+    slv_buf_fini(&out);
+    slv_buf_fini(&body);
+    c->x = NULL;
+    if (c->h->o.refused) c->h->o.refused(status, c->h->o.ctx);
+    flush_and_close(c);
+    slv_exchange_put(x);
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+static void become_idle(struct slv_conn *c) {
+    c->state = SLV_CONN_HEAD;
+    c->any = false;
+    c->looked = 0;
+    row_remove(c);
+    row_add(c);
+    set_timer(c, c->h->o.idle_ms);
+}
+
+/* The request is whole. */
+static void hand_over(struct slv_conn *c) {
+    struct slv_exchange *x = c->x;
+    c->state = SLV_CONN_BUSY;
+    set_timer(c, 0);
+    slv_exchange_hold(x);
+    c->h->o.handle(x, c->h->o.ctx);
+}
+
+static bool count_body(struct slv_exchange *x, uint64_t n) {
+    struct slv_httpd *h = x->h;
+    pthread_mutex_lock(&h->bodies_lock);
+    bool fits = n <= h->o.bodies_max - h->bodies;
+    if (fits) {
+        h->bodies += n;
+        x->body_counted += n;
+    }
+    pthread_mutex_unlock(&h->bodies_lock);
+    return fits;
+}
+
+static void begin_body(struct slv_conn *c) {
+    struct slv_exchange *x = c->x;
+    uint64_t size = x->head.content_size;
+    uint64_t ms = c->h->o.body_ms + size / 8;
+    if (size > c->h->o.body_max) {
+        refuse(c, 413, "the body is too long");
+        return;
+    }
+    if (!count_body(x, x->head.chunked ? c->h->o.body_max : size)) {
+        refuse(c, 503, "too many bodies at once");
+        return;
+    }
+    slv_body_init(&c->body, &x->head);
+    c->state = SLV_CONN_BODY;
+    set_timer(c, ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX);
+    if (x->head.expects_continue && !c->body.ended)
+        evbuffer_add_printf(bufferevent_get_output(c->bev), "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+/* Bytes of a head have come. Whether there is more to do. */
+static bool take_head(struct slv_conn *c, struct evbuffer *in) {
+    struct slv_err err = {0};
+    size_t n = evbuffer_get_length(in), most = SLV_HEAD_MAX + 1;
+    if (n > most) n = most;
+    const char *p = (const char *)evbuffer_pullup(in, (ev_ssize_t)n);
+    if (!n || !p) return false;
+    if (!c->any) set_timer(c, c->h->o.head_ms);
+    c->any = true;
+    size_t end = slv_head_find(p, n), looked = c->looked ? c->looked - 1 : 0;
+    int status = slv_head_check(p, end ? end : n, looked, &err);
+    if (!status && !end) {
+        c->looked = n;
+        return false;
+    }
+    if (!status) status = slv_exchange_open(c, p, end, &c->x, &err);
+    if (status) {
+        refuse(c, status, err.msg);
+        return false;
+    }
+    evbuffer_drain(in, end);
+    begin_body(c);
+    return c->state == SLV_CONN_BODY;
+}
+
+static bool take_body(struct slv_conn *c, struct evbuffer *in) {
+    struct slv_err err = {0};
+    struct evbuffer_iovec v;
+    while (!c->body.ended && evbuffer_peek(in, -1, NULL, &v, 1) > 0 && v.iov_len) {
+        size_t taken = 0;
+        int status = slv_body_feed(&c->body, v.iov_base, v.iov_len, &c->x->body, &taken, &err);
+        if (status) {
+            refuse(c, status, err.msg);
+            return false;
+        }
+        evbuffer_drain(in, taken);
+    }
+    if (!c->body.ended) return false;
+    hand_over(c);
+    return false;
+}
+
+static void on_input(struct slv_conn *c) {
+    struct evbuffer *in = bufferevent_get_input(c->bev);
+    bool more = true;
+    while (more) {
+        if (c->state == SLV_CONN_HEAD) more = take_head(c, in);
+        else if (c->state == SLV_CONN_BODY) more = take_body(c, in);
+        else more = false;
+    }
+    if (c->state == SLV_CONN_LINGER || c->state == SLV_CONN_FLUSH) {
+        c->looked += evbuffer_get_length(in);
+        evbuffer_drain(in, evbuffer_get_length(in));
+        if (c->state == SLV_CONN_LINGER && c->looked > LINGER_BYTES) slv_conn_close(c);
+    }
+}
+
+/* --- replies ---------------------------------------------------------------------------------- */
+
+/* The reply has been handed to the socket. */
+static void reply_done(struct slv_conn *c) {
+    struct slv_exchange *x = c->x;
+    bool close = x->close || c->h->stopping;
+    c->x = NULL;
+    x->conn = NULL;
+    slv_exchange_put(x);
+    if (close) {
+        flush_and_close(c);
+        return;
+    }
+    become_idle(c);
+    on_input(c); /* what was sent on meanwhile */
+}
+
+void slv_conn_flush(struct slv_conn *c) {
+    struct slv_exchange *x = c->x;
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    if (c->state != SLV_CONN_BUSY) return;
+    pthread_mutex_lock(&x->lock);
+    bool failed = x->out.status || evbuffer_add(out, x->out.data, x->out.len);
+    bool ended = x->ended, begun = x->begun, events = x->events;
+    if (ended) slv_buf_fini(&x->out);
+    else slv_buf_clear(&x->out);
+    pthread_mutex_unlock(&x->lock);
+    if (failed || (!ended && evbuffer_get_length(out) > c->h->o.out_max)) slv_conn_close(c);
+    else if (ended) reply_done(c);
+    else if (begun && events) set_timer(c, c->h->o.comment_ms);
+}
+
+/* A line that says nothing: proxies and clients see that the stream lives. */
+static void comment(struct slv_conn *c) {
+    static const char bytes[] = ": waiting\n\n";
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    const size_t n = sizeof bytes - 1;
+    if (c->x->chunked) evbuffer_add_printf(out, "%zx\r\n%s\r\n", n, bytes);
+    else evbuffer_add(out, bytes, n);
+    set_timer(c, c->h->o.comment_ms);
+}
+
+void slv_conn_stop(struct slv_conn *c) {
+    if (c->state == SLV_CONN_HEAD && !c->any) slv_conn_close(c);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+static void on_read(struct bufferevent *bev, void *arg) {
+    (void)bev;
+    on_input(arg);
+}
+
+static void on_write(struct bufferevent *bev, void *arg) {
+    struct slv_conn *c = arg;
+    (void)bev;
+    if (c->state == SLV_CONN_FLUSH) linger(c);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg) {
+    struct slv_conn *c = arg;
+    (void)bev;
+    if (what & BEV_EVENT_CONNECTED) {
+        if (c->peer.tls) slv_tls_peer(bufferevent_openssl_get_ssl(c->bev), c->peer.cert);
+        return;
+    }
+    slv_conn_close(c);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg) {
+    struct slv_conn *c = arg;
+    (void)fd;
+    (void)what;
+    if (c->state == SLV_CONN_BUSY) comment(c);
+    else if (c->state == SLV_CONN_BODY || (c->state == SLV_CONN_HEAD && c->any))
+        refuse(c, 408, "the request took too long to come");
+    else slv_conn_close(c);
+}
+
+static struct bufferevent *open_bev(struct slv_httpd *h, int fd, bool tls) {
+    if (!tls) return bufferevent_socket_new(h->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    SSL *ssl = slv_tls_accept(h->o.tls);
+    if (!ssl) return NULL;
+    struct bufferevent *bev = bufferevent_openssl_socket_new(
+        h->base, fd, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
+    if (!bev) SSL_free(ssl);
+    else bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
+    return bev;
+}
+
+void slv_conn_open(struct slv_httpd *h, int fd, bool is_unix, const struct slv_peer *peer) {
+    struct slv_conn *c = slv_mem_calloc(1, sizeof *c);
+    const struct timeval write_tv = {h->o.write_ms / 1000, (h->o.write_ms % 1000) * 1000};
+    if (!c) {
+        evutil_closesocket(fd);
+        return;
+    }
+    *c = (struct slv_conn){.h = h, .peer = *peer};
+    c->peer.tls = h->o.tls && !is_unix;
+    row_add(c);
+    atomic_fetch_add(&h->n_conns, 1);
+    c->bev = open_bev(h, fd, c->peer.tls);
+    c->timer = evtimer_new(h->base, on_timer, c);
+    if (!c->bev || !c->timer) {
+        if (!c->bev) evutil_closesocket(fd);
+        slv_conn_close(c);
+        return;
+    }
+    bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
+    bufferevent_setwatermark(c->bev, EV_READ, 0, INPUT_MAX);
+    bufferevent_set_timeouts(c->bev, NULL, &write_tv);
+    bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+    set_timer(c, h->o.head_ms); /* the first head, and the handshake before it */
+}
