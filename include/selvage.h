@@ -416,6 +416,7 @@ struct slv_generate_stats {
     uint64_t drafted;  /* tokens that were guessed and checked */
     uint64_t accepted; /* those of them that were right */
     uint64_t reused;   /* tokens before it that came from the prefix cache since the last one */
+    int32_t stop;      /* which stop string ended it, or -1 */
 };
 SLV_API void slv_session_stats(const struct slv_session *s, struct slv_generate_stats *ret);
 

@@ -71,6 +71,7 @@ extern const struct slv_cmd slv_cmd_rm;
 extern const struct slv_cmd slv_cmd_run;
 extern const struct slv_cmd slv_cmd_schema_check;
 extern const struct slv_cmd slv_cmd_seal;
+extern const struct slv_cmd slv_cmd_serve;
 extern const struct slv_cmd slv_cmd_show;
 extern const struct slv_cmd slv_cmd_sign;
 extern const struct slv_cmd slv_cmd_tokenize;

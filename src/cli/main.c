@@ -27,6 +27,7 @@ static const struct slv_cmd *const commands[] = {
 #ifdef SLV_SCHEMA
     &slv_cmd_schema_check,
 #endif
+    &slv_cmd_serve,
     &slv_cmd_show,
     &slv_cmd_bench,
     &slv_cmd_eval,

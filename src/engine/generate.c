@@ -71,12 +71,15 @@ static size_t held_back(const struct slv_generation *g) {
 }
 
 /* The first stop string in what has not been given out; its offset, or SIZE_MAX. */
-static size_t find_stop(const struct slv_generation *g) {
+static size_t find_stop(const struct slv_generation *g, int32_t *ret_which) {
     size_t first = SIZE_MAX;
     for (size_t i = 0; i < g->o->n_stop; i++) {
         size_t n = strlen(g->o->stop[i]);
         for (size_t at = g->given; at + n <= g->text.len && at < first; at++)
-            if (!memcmp(g->text.data + at, g->o->stop[i], n)) first = at;
+            if (!memcmp(g->text.data + at, g->o->stop[i], n)) {
+                first = at;
+                *ret_which = (int32_t)i;
+            }
     }
     return first;
 }
@@ -219,7 +222,7 @@ static int generate_one(struct slv_generation *g, bool may_guess, struct slv_err
     rc = slv_stream_add(&g->stream, id, &g->text);
     if (rc) return slv_err_set(err, rc, "the answer's text: %s", slv_strerror(rc));
     s->stats.tokens++;
-    size_t stop = find_stop(g), end = stop < SIZE_MAX ? stop : g->text.len - held_back(g);
+    size_t stop = find_stop(g, &s->stats.stop), end = stop < SIZE_MAX ? stop : g->text.len - held_back(g);
     if (!give(g, end, id, logprob, n_top)) return slv_err_set(err, SLV_E_CANCELLED, "interrupted");
     g->ended = stop < SIZE_MAX;
     if (g->ended) {
@@ -303,7 +306,7 @@ int slv_generation_open(struct slv_session *s, const struct slv_generate_opts *o
         slv_generation_close(g);
         return rc;
     }
-    s->stats = (struct slv_generate_stats){.reused = s->reused};
+    s->stats = (struct slv_generate_stats){.reused = s->reused, .stop = -1};
     s->reused = 0;
     if (s->spec && !opts->plain) {
         g->spec = s->spec;

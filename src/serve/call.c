@@ -1,0 +1,287 @@
+/* call.c: a call from its request to the end of its reply; refusals. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "serve/serve_int.h"
+#include "trust/audit.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* --- refusals --------------------------------------------------------------------------------- */
+
+static const char *type_of(int status) {
+    switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 429: return "rate_limit_error";
+    default: return status >= 500 ? "server_error" : "invalid_request_error";
+    }
+}
+
+bool serve_refuse(struct serve_fail *f, int status, const char *param, const char *code,
+                  const char *fmt, ...) {
+    va_list ap;
+    f->status = status;
+    f->type = type_of(status);
+    f->code = code;
+    snprintf(f->param, sizeof f->param, "%s", param ? param : "");
+    va_start(ap, fmt);
+    slv_err_vset(&f->err, SLV_E_USAGE, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+bool serve_refuse_err(struct serve_fail *f, int status, const char *param,
+                      const struct slv_err *err) {
+    const char *code = NULL;
+    if (!status) {
+        switch (err->code) {
+        case SLV_E_USAGE:
+        case SLV_E_FORMAT:
+        case SLV_E_UNSUPPORTED: status = 400; break;
+        case SLV_E_LIMIT: status = 413; break;
+        case SLV_E_NOENT: status = 404; break;
+        case SLV_E_TRUST: status = 403; break;
+        case SLV_E_FIT:
+        case SLV_E_NOMEM:
+        case SLV_E_BUSY: status = 503; break;
+        default: status = 500;
+        }
+    }
+    if (err->code == SLV_E_FIT || err->code == SLV_E_NOMEM) code = "out_of_memory";
+    return serve_refuse(f, status, param, code, "%s", err->msg);
+}
+
+static void str_or_null(struct slv_json *j, const char *key, const char *s) {
+    if (s && *s) slv_json_str(j, key, s);
+    else slv_json_null(j, key);
+}
+
+static void error_json(struct slv_buf *out, enum serve_api api, const struct serve_fail *f) {
+    struct slv_json j;
+    slv_json_init(&j, out);
+    slv_json_object(&j, NULL);
+    if (api == API_MESSAGES) slv_json_str(&j, "type", "error");
+    slv_json_object(&j, "error");
+    slv_json_str(&j, "message", f->err.msg);
+    slv_json_str(&j, "type", f->type);
+    str_or_null(&j, "param", f->param);
+    str_or_null(&j, "code", f->code);
+    slv_json_object_end(&j);
+    slv_json_object_end(&j);
+}
+
+void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_api api,
+                      const struct serve_fail *f) {
+    struct slv_buf body;
+    char fields[200], status[8];
+    struct slv_reply r = {.status = f->status, .type = "application/json", .fields = fields};
+    int n = 0;
+    fields[0] = '\0';
+    if (f->retry_s)
+        n += snprintf(fields, sizeof fields, "Retry-After: %u\r\n", (unsigned)f->retry_s);
+    if (f->status == 401)
+        snprintf(fields + n, sizeof fields - (size_t)n, "WWW-Authenticate: Bearer\r\n");
+    slv_buf_init(&body, 8192);
+    error_json(&body, api, f);
+    slv_exchange_reply(x, &r, body.data, body.len);
+    slv_buf_fini(&body);
+    snprintf(status, sizeof status, "%d", f->status);
+    slv_metrics_add(s->metrics, M_REFUSED, f->code ? f->code : f->type, NULL, 1.0);
+    const struct slv_head *h = slv_exchange_head(x);
+    slv_log(SLV_LOG_INFO, "%s %.*s %d %s: %s", slv_exchange_peer(x)->address, (int)h->path.n,
+            h->path.p, f->status, f->type, f->err.msg);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static const char *const prefixes[] = {[API_CHAT] = "chatcmpl-",
+                                       [API_COMPLETIONS] = "cmpl-",
+                                       [API_RESPONSES] = "resp_",
+                                       [API_MESSAGES] = "msg_",
+                                       [API_EMBEDDINGS] = "embd-",
+                                       [API_TOKENIZE] = "tok-",
+                                       [API_DETOKENIZE] = "tok-"};
+
+/* NULL: it answers in one piece. */
+static const struct serve_format *const formats[API_COUNT] = {[API_CHAT] = &serve_format_chat,
+                                                     [API_COMPLETIONS] = &serve_format_completions,
+                                                     [API_RESPONSES] = &serve_format_responses,
+                                                     [API_MESSAGES] = &serve_format_messages};
+
+static void make_id(struct serve_call *c) {
+    unsigned char r[12] = {0};
+    size_t n = (size_t)snprintf(c->id, sizeof c->id, "%s", prefixes[c->api]);
+    if (getrandom(r, sizeof r, 0) < 0) memcpy(r, &c->seq, sizeof c->seq);
+    for (size_t i = 0; i < sizeof r; i++)
+        n += (size_t)snprintf(c->id + n, sizeof c->id - n, "%02x", r[i]);
+}
+
+static void on_gone(void *call) {
+    struct serve_call *c = call;
+    atomic_store(&c->gone, true);
+    if (c->s->sched) serve_sched_gone(c->s->sched, c);
+}
+
+struct serve_call *serve_call_open(struct slv_serve *s, struct slv_exchange *x,
+                                   enum serve_api api) {
+    struct serve_call *c = slv_mem_calloc(1, sizeof *c);
+    if (!c) return NULL;
+    c->s = s;
+    c->x = x;
+    c->api = api;
+    c->format = formats[api];
+    c->seq = atomic_fetch_add(&s->seq, 1);
+    c->t0 = serve_now();
+    c->created = slv_clock_wall(&slv_clock_system) / 1000000000u;
+    slv_arena_init(&c->arena, SERVE_ARENA_MAX);
+    slv_buf_init(&c->out, SERVE_ANSWER_MAX);
+    slv_buf_init(&c->prompt_text, SERVE_ANSWER_MAX);
+    make_id(c);
+    slv_exchange_own(x, c, on_gone, serve_call_close);
+    return c;
+}
+
+void serve_call_close(void *call) {
+    struct serve_call *c = call;
+    for (uint32_t i = 0; c->choice && i < c->n_choices; i++) {
+        slv_buf_fini(&c->choice[i].text);
+        slv_buf_fini(&c->choice[i].logprobs);
+        serve_items_fini(&c->choice[i].item);
+    }
+    serve_constraint_put(c);
+    if (c->model) serve_model_put(c->model);
+    slv_apikey_put(c->key);
+    json_decref(c->ask.doc);
+    slv_tokens_free(&c->prompt);
+    slv_mem_free(c->vectors);
+    slv_buf_fini(&c->prompt_text);
+    slv_buf_fini(&c->out);
+    slv_arena_fini(&c->arena);
+    slv_mem_free(c);
+}
+
+void serve_call_send(struct serve_call *c) {
+    static const struct slv_reply head = {.status = 200,
+                                          .type = "text/event-stream; charset=utf-8",
+                                          .fields = "Cache-Control: no-store\r\n"};
+    if (!c->out.len) return;
+    if (!c->begun) slv_exchange_begin(c->x, &head);
+    c->begun = true;
+    slv_exchange_send(c->x, c->out.data, c->out.len);
+}
+
+void serve_call_fail(struct serve_call *c, const struct serve_fail *f) {
+    c->failed = true;
+    if (c->begun) {
+        slv_buf_clear(&c->out);
+        c->format->error(c, f);
+        serve_call_send(c);
+        slv_exchange_end(c->x);
+    } else {
+        serve_reply_fail(c->s, c->x, c->api, f);
+    }
+}
+
+/* --- the end of a reply ----------------------------------------------------------------------- */
+
+/* What went wrong with a choice, for who asked. */
+static void fail_of(struct serve_call *c, const struct serve_choice *ch) {
+    if (ch->err.code == SLV_E_FIT)
+        serve_refuse(&c->fail, 503, NULL, "out_of_memory", "%s", ch->err.msg);
+    else serve_refuse_err(&c->fail, ch->err.code == SLV_E_NUMERIC ? 500 : 0, NULL, &ch->err);
+}
+
+static const char *status_word(const struct serve_call *c) {
+    if (c->fail.status) return "error";
+    if (c->api == API_EMBEDDINGS || !c->n_choices) return "stop";
+    return c->choice[0].finish ? c->choice[0].finish : "cancelled";
+}
+
+/* One record. After an error no more are taken, and the server answers no more: an answer that
+ * leaves no trace is none that was allowed. */
+static bool write_audit(struct serve_call *c, int status) {
+    struct slv_err err = {0};
+    if (!c->s->o.audit) return true;
+    const struct serve_choice *ch = c->n_choices ? &c->choice[0] : NULL;
+    const struct slv_audit_record r = {.id = c->id,
+                                       .who = c->key ? c->key->id : "",
+                                       .model = c->model->name,
+                                       .prompt_tokens = c->n_prompt,
+                                       .output_tokens = c->n_output,
+                                       .ms = (serve_now() - c->t0) / 1000000u,
+                                       .finish = status_word(c),
+                                       .status = (uint32_t)status,
+                                       .prompt = c->prompt_text.data,
+                                       .prompt_n = c->prompt_text.len,
+                                       .answer = ch ? ch->text.data : NULL,
+                                       .answer_n = ch ? ch->text.len : 0};
+    int rc = slv_audit_append(c->s->o.audit, &r, NULL, &err);
+    if (!rc) return true;
+    if (!atomic_exchange(&c->s->audit_failed, true))
+        slv_log(SLV_LOG_ERROR, "audit log: %s: no more requests are answered", err.msg);
+    slv_metrics_set(c->s->metrics, M_AUDIT_FAILED, NULL, NULL, 1.0);
+    return false;
+}
+
+static void count_call(struct serve_call *c, int status) {
+    struct slv_metrics *m = c->s->metrics;
+    char code[8];
+    const uint64_t now = serve_now();
+    snprintf(code, sizeof code, "%d", status);
+    slv_metrics_add(m, M_REQUESTS, c->model->name, code, 1.0);
+    slv_metrics_add(m, M_PROMPT_TOKENS, c->model->name, NULL, (double)c->n_prompt);
+    slv_metrics_add(m, M_OUTPUT_TOKENS, c->model->name, NULL, (double)c->n_output);
+    slv_metrics_add(m, M_CACHED_TOKENS, c->model->name, NULL, (double)c->n_cached);
+    slv_metrics_observe(m, M_DURATION, c->model->name, NULL, (double)(now - c->t0) / 1e9);
+    slv_log(SLV_LOG_INFO, "%s %s %s %s %d %s: %llu + %llu tokens, %llu cached, %.0f ms", c->id,
+            slv_exchange_peer(c->x)->address, c->key ? c->key->name : "-", c->model->name, status,
+            status_word(c), (unsigned long long)c->n_prompt, (unsigned long long)c->n_output,
+            (unsigned long long)c->n_cached, (double)(now - c->t0) / 1e6);
+}
+
+static void reply_whole(struct serve_call *c) {
+    static const struct slv_reply head = {.status = 200, .type = "application/json"};
+    slv_buf_clear(&c->out);
+    if (c->api == API_EMBEDDINGS) serve_embed_write(c);
+    else c->format->end(c);
+    if (c->out.status)
+        serve_refuse(&c->fail, 500, NULL, NULL, "the reply: %s", slv_strerror(c->out.status));
+    else slv_exchange_reply(c->x, &head, c->out.data, c->out.len);
+}
+
+static void reply_stream_end(struct serve_call *c) {
+    slv_buf_clear(&c->out);
+    if (!c->begun) c->format->begin(c);
+    c->format->end(c);
+    serve_call_send(c);
+    slv_exchange_end(c->x);
+}
+
+void serve_call_finish(struct serve_call *c) {
+    bool gone = atomic_load(&c->gone);
+    for (uint32_t i = 0; i < c->n_choices; i++) {
+        c->n_output += c->choice[i].n_tokens;
+        if (c->choice[i].err.code && !c->fail.status && !gone) fail_of(c, &c->choice[i]);
+    }
+    serve_auth_tokens(c, c->api == API_EMBEDDINGS ? c->n_prompt : c->n_output, false, NULL);
+    int status = gone ? 499 : c->fail.status ? c->fail.status : 200;
+    if (!write_audit(c, status) && !c->fail.status)
+        serve_refuse(&c->fail, 503, NULL, "audit_failed", "the audit log cannot be written");
+    count_call(c, status);
+    if (gone) {
+        /* nobody to tell */
+    } else if (c->fail.status) {
+        serve_call_fail(c, &c->fail);
+    } else if (c->ask.stream) {
+        reply_stream_end(c);
+    } else {
+        reply_whole(c);
+        if (c->fail.status) serve_call_fail(c, &c->fail);
+    }
+    slv_exchange_put(c->x);
+}

@@ -1,0 +1,101 @@
+/* constraint.c: what answers are held to, compiled once for all requests of a model that say the
+ * same. The texts are compared in full. The least recently used ones that nobody uses go first. */
+#include "base/mem.h"
+#include "serve/serve_int.h"
+
+#include <string.h>
+
+#define KEPT 32
+
+struct serve_constraint {
+    struct serve_constraint *next; /* most recently used first */
+    struct serve_model *m;
+    struct slv_constraint *c;
+    uint32_t users;
+    size_t n;
+    char text[];
+};
+
+static void drop(struct serve_constraint *k) {
+    slv_constraint_close(k->c);
+    slv_mem_free(k);
+}
+
+/* The lock is held. */
+static void trim(struct serve_model *m) {
+    size_t n = 0;
+    for (struct serve_constraint **at = &m->constraints; *at;) {
+        struct serve_constraint *k = *at;
+        if (n++ < KEPT || k->users) {
+            at = &k->next;
+            continue;
+        }
+        *at = k->next;
+        drop(k);
+    }
+}
+
+static struct serve_constraint *find(struct serve_model *m, const char *text, size_t n) {
+    for (struct serve_constraint **at = &m->constraints; *at; at = &(*at)->next) {
+        struct serve_constraint *k = *at;
+        if (k->n != n || memcmp(k->text, text, n) != 0) continue;
+        *at = k->next;
+        k->next = m->constraints;
+        m->constraints = k;
+        k->users++;
+        return k;
+    }
+    return NULL;
+}
+
+static bool refuse_schema(struct serve_fail *f, const char *pointer, const struct slv_err *err) {
+    const char *at = *pointer ? pointer : "/";
+    if (err->code == SLV_E_NOMEM) return serve_refuse_err(f, 503, "response_format", err);
+    return serve_refuse(f, 400, "response_format", "unsupported_schema",
+                        "the schema cannot be honoured: %s: %s", at, err->msg);
+}
+
+bool serve_constraint_get(struct serve_call *c, const char *text, size_t n, struct serve_fail *f) {
+    struct serve_model *m = c->model;
+    struct slv_err err = {0};
+    char pointer[SLV_POINTER_MAX] = "";
+    pthread_mutex_lock(&m->constraints_lock);
+    struct serve_constraint *k = find(m, text, n);
+    pthread_mutex_unlock(&m->constraints_lock);
+    if (!k) {
+        k = slv_mem_alloc(sizeof *k + n);
+        if (!k) return serve_refuse(f, 503, NULL, NULL, "out of memory");
+        *k = (struct serve_constraint){.m = m, .users = 1, .n = n};
+        memcpy(k->text, text, n);
+        if (slv_constraint_open(m->m, text, n, &k->c, pointer, &err)) {
+            slv_mem_free(k);
+            return refuse_schema(f, pointer, &err);
+        }
+        pthread_mutex_lock(&m->constraints_lock);
+        k->next = m->constraints;
+        m->constraints = k;
+        trim(m);
+        pthread_mutex_unlock(&m->constraints_lock);
+    }
+    c->constraint = k->c;
+    c->constraint_ref = k;
+    return true;
+}
+
+void serve_constraint_put(struct serve_call *c) {
+    struct serve_constraint *k = c->constraint_ref;
+    if (!k) return;
+    pthread_mutex_lock(&k->m->constraints_lock);
+    k->users--;
+    trim(k->m);
+    pthread_mutex_unlock(&k->m->constraints_lock);
+    c->constraint_ref = NULL;
+}
+
+void serve_constraints_close(struct serve_model *m) {
+    while (m->constraints) {
+        struct serve_constraint *k = m->constraints;
+        m->constraints = k->next;
+        drop(k);
+    }
+}

@@ -1,0 +1,228 @@
+/* responses.c: replies of /v1/responses, whole and as numbered events. */
+#include "serve/tools.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- pieces of JSON --------------------------------------------------------------------------- */
+
+static void item_id(const struct serve_choice *ch, char ret[2 * SERVE_ID]) {
+    snprintf(ret, 2 * SERVE_ID, "%s_%s_%u", ch->item.kind == ITEM_TEXT ? "msg" : "fc",
+             ch->call->id + strlen("resp_"), ch->item.index);
+}
+
+static void text_part(struct slv_json *j, const char *key, const char *p, size_t n) {
+    slv_json_object(j, key);
+    slv_json_str(j, "type", "output_text");
+    slv_json_strn(j, "text", p, n);
+    slv_json_array(j, "annotations");
+    slv_json_array_end(j);
+    slv_json_object_end(j);
+}
+
+/* The open item; whole: with what it has. */
+static void item_json(const struct serve_choice *ch, struct slv_json *j, const char *key,
+                      bool whole) {
+    const struct serve_item *it = &ch->item;
+    char id[2 * SERVE_ID];
+    item_id(ch, id);
+    slv_json_object(j, key);
+    slv_json_str(j, "id", id);
+    slv_json_str(j, "type", it->kind == ITEM_TEXT ? "message" : "function_call");
+    slv_json_str(j, "status", whole ? "completed" : "in_progress");
+    if (it->kind == ITEM_TEXT) {
+        slv_json_str(j, "role", "assistant");
+        slv_json_array(j, "content");
+        if (whole) text_part(j, NULL, it->text.data, it->text.len);
+        slv_json_array_end(j);
+    } else {
+        slv_json_str(j, "call_id", it->id);
+        slv_json_strn(j, "name", it->name.data, it->name.len);
+        slv_json_strn(j, "arguments", whole ? it->text.data : "", whole ? it->text.len : 0);
+    }
+    slv_json_object_end(j);
+}
+
+static void usage(const struct serve_call *c, struct slv_json *j) {
+    slv_json_object(j, "usage");
+    slv_json_uint(j, "input_tokens", c->n_prompt);
+    slv_json_object(j, "input_tokens_details");
+    slv_json_uint(j, "cached_tokens", c->n_cached);
+    slv_json_object_end(j);
+    slv_json_uint(j, "output_tokens", c->n_output);
+    slv_json_object(j, "output_tokens_details");
+    slv_json_uint(j, "reasoning_tokens", 0);
+    slv_json_object_end(j);
+    slv_json_uint(j, "total_tokens", c->n_prompt + c->n_output);
+    slv_json_object_end(j);
+}
+
+static bool is_cut(const struct serve_choice *ch) {
+    return ch->finish && strcmp(ch->finish, "stop") != 0;
+}
+
+static void response(struct serve_call *c, struct slv_json *j, const char *key, bool ended) {
+    const struct serve_choice *ch = &c->choice[0];
+    const bool cut = ended && is_cut(ch);
+    slv_json_object(j, key);
+    slv_json_str(j, "id", c->id);
+    slv_json_str(j, "object", "response");
+    slv_json_uint(j, "created_at", c->created);
+    slv_json_str(j, "status", !ended ? "in_progress" : cut ? "incomplete" : "completed");
+    slv_json_null(j, "error");
+    if (cut) {
+        slv_json_object(j, "incomplete_details");
+        slv_json_str(j, "reason", strcmp(ch->finish, "length") ? ch->finish : "max_output_tokens");
+        slv_json_object_end(j);
+    } else {
+        slv_json_null(j, "incomplete_details");
+    }
+    slv_json_str(j, "model", c->model->name);
+    slv_json_array(j, "output");
+    if (ended) slv_buf_add(j->out, ch->item.done.data, ch->item.done.len);
+    slv_json_array_end(j);
+    slv_json_bool(j, "parallel_tool_calls", c->ask.parallel_tools);
+    slv_json_float(j, "temperature", c->ask.sampling.temperature);
+    slv_json_float(j, "top_p", c->ask.sampling.top_p);
+    slv_json_str(j, "tool_choice", c->ask.tool_choice == TOOLS_NONE ? "none" : "auto");
+    slv_json_array(j, "tools");
+    slv_json_array_end(j);
+    if (ended) usage(c, j);
+    slv_json_object_end(j);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+static void event(struct serve_call *c, struct slv_json *j, const char *type) {
+    slv_buf_addf(&c->out, "event: %s\ndata: ", type);
+    slv_json_init(j, &c->out);
+    slv_json_object(j, NULL);
+    slv_json_str(j, "type", type);
+    slv_json_uint(j, "sequence_number", c->n_events++);
+}
+
+static void event_end(struct serve_call *c, struct slv_json *j) {
+    slv_json_object_end(j);
+    slv_buf_adds(&c->out, "\n\n");
+}
+
+/* What is said of an item besides: which one. */
+static void item_event(struct serve_choice *ch, struct slv_json *j, const char *type) {
+    char id[2 * SERVE_ID];
+    item_id(ch, id);
+    event(ch->call, j, type);
+    slv_json_str(j, "item_id", id);
+    slv_json_uint(j, "output_index", ch->item.index);
+    if (ch->item.kind == ITEM_TEXT) slv_json_uint(j, "content_index", 0);
+}
+
+static void response_event(struct serve_call *c, const char *type, bool ended) {
+    struct slv_json j;
+    event(c, &j, type);
+    response(c, &j, "response", ended);
+    event_end(c, &j);
+}
+
+static void begin(struct serve_call *c) {
+    response_event(c, "response.created", false);
+    response_event(c, "response.in_progress", false);
+}
+
+static void item_state_event(struct serve_choice *ch, const char *type, bool whole) {
+    struct slv_json j;
+    event(ch->call, &j, type);
+    slv_json_uint(&j, "output_index", ch->item.index);
+    item_json(ch, &j, "item", whole);
+    event_end(ch->call, &j);
+}
+
+static void on_open(struct serve_choice *ch) {
+    struct slv_json j;
+    item_state_event(ch, "response.output_item.added", false);
+    if (ch->item.kind != ITEM_TEXT) return;
+    item_event(ch, &j, "response.content_part.added");
+    text_part(&j, "part", "", 0);
+    event_end(ch->call, &j);
+}
+
+static void on_delta(struct serve_choice *ch, const char *p, size_t n) {
+    struct slv_json j;
+    item_event(ch, &j,
+               ch->item.kind == ITEM_TEXT ? "response.output_text.delta"
+                                          : "response.function_call_arguments.delta");
+    slv_json_strn(&j, "delta", p, n);
+    if (ch->item.kind == ITEM_TEXT) {
+        slv_json_array(&j, "logprobs");
+        slv_json_array_end(&j);
+    }
+    event_end(ch->call, &j);
+}
+
+static void add_item(struct serve_choice *ch) {
+    struct slv_json j;
+    if (ch->item.done.len) slv_buf_addc(&ch->item.done, ',');
+    slv_json_init(&j, &ch->item.done);
+    item_json(ch, &j, NULL, true);
+}
+
+static void on_close(struct serve_choice *ch) {
+    const struct serve_item *it = &ch->item;
+    struct slv_json j;
+    if (it->kind == ITEM_TEXT) {
+        item_event(ch, &j, "response.output_text.done");
+        slv_json_strn(&j, "text", it->text.data, it->text.len);
+        slv_json_array(&j, "logprobs");
+        slv_json_array_end(&j);
+        event_end(ch->call, &j);
+        item_event(ch, &j, "response.content_part.done");
+        text_part(&j, "part", it->text.data, it->text.len);
+    } else {
+        item_event(ch, &j, "response.function_call_arguments.done");
+        slv_json_strn(&j, "name", it->name.data, it->name.len);
+        slv_json_strn(&j, "arguments", it->text.data, it->text.len);
+    }
+    event_end(ch->call, &j);
+    item_state_event(ch, "response.output_item.done", true);
+    add_item(ch);
+}
+
+static const struct serve_item_events stream_events = {on_open, on_delta, on_close};
+
+static void piece(struct serve_choice *ch, const struct slv_piece *p) {
+    (void)p;
+    if (!ch->call->begun) begin(ch->call);
+    serve_items_next(ch, false, &stream_events);
+}
+
+static void choice_end(struct serve_choice *ch) {
+    if (!ch->call->begun) begin(ch->call);
+    serve_items_next(ch, true, &stream_events);
+}
+
+static void end(struct serve_call *c) {
+    static const struct serve_item_events whole = {NULL, NULL, add_item};
+    struct slv_json j;
+    if (c->ask.stream) {
+        response_event(c, is_cut(&c->choice[0]) ? "response.incomplete" : "response.completed",
+                       true);
+        return;
+    }
+    serve_items_next(&c->choice[0], true, &whole);
+    slv_json_init(&j, &c->out);
+    response(c, &j, NULL, true);
+}
+
+static void error_event(struct serve_call *c, const struct serve_fail *f) {
+    struct slv_json j;
+    event(c, &j, "error");
+    slv_json_str(&j, "code", f->code ? f->code : f->type);
+    slv_json_str(&j, "message", f->err.msg);
+    slv_json_null(&j, "param");
+    event_end(c, &j);
+}
+
+const struct serve_format serve_format_responses = {.begin = begin,
+                                                    .piece = piece,
+                                                    .choice_end = choice_end,
+                                                    .end = end,
+                                                    .error = error_event};

@@ -1,0 +1,390 @@
+/* serve_int.h: what the server's files share: the server, its models, a call and its choices.
+ *
+ * A call is one request for tokens, from the moment it is understood until its reply has ended; it
+ * belongs to its exchange. A choice is one of the answers it asks for.
+ *
+ * Threads: a call belongs to one thread at a time: a worker makes it, the scheduler answers it, a
+ * worker ends it. `gone` is set by the loop's thread. What is under which lock is said below. */
+#ifndef SLV_SERVE_INT_H
+#define SLV_SERVE_INT_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/json.h"
+#include "net/httpd.h"
+#include "net/metrics.h"
+#include "serve/serve.h"
+#include "trust/apikeys.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define SERVE_CHOICES_MAX 64
+#define SERVE_STOPS_MAX 16
+#define SERVE_TOP_MAX 20
+#define SERVE_ANSWER_MAX ((size_t)64 << 20)
+#define SERVE_ARENA_MAX ((size_t)64 << 20)
+#define SERVE_ID 40
+
+/* --- refusals --------------------------------------------------------------------------------- */
+
+/* Why a request is not served: status, OpenAI's words for it, which parameter, and a sentence. */
+struct serve_fail {
+    int status; /* 0: it is served */
+    const char *type, *code;
+    char param[64];
+    uint32_t retry_s; /* Retry-After; 0: none */
+    struct slv_err err;
+};
+
+/* Fills in *f and returns false, so that a reader can say `return serve_refuse(...)`. param and
+ * code may be NULL. */
+bool serve_refuse(struct serve_fail *f, int status, const char *param, const char *code,
+                  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* The same from an error of the library; `status` 0: the one that belongs to its code. */
+bool serve_refuse_err(struct serve_fail *f, int status, const char *param,
+                      const struct slv_err *err);
+
+/* --- metrics ---------------------------------------------------------------------------------- */
+
+enum serve_metric {
+    M_REQUESTS,
+    M_REFUSED,
+    M_PROMPT_TOKENS,
+    M_OUTPUT_TOKENS,
+    M_CACHED_TOKENS,
+    M_TTFT,
+    M_BETWEEN,
+    M_DURATION,
+    M_QUEUE_WAIT,
+    M_WAITING,
+    M_ACTIVE,
+    M_BATCH,
+    M_KV_USED,
+    M_KV_BUDGET,
+    M_CACHE_HITS,
+    M_CACHE_MISSES,
+    M_MEMORY_USED,
+    M_MEMORY_BUDGET,
+    M_RSS,
+    M_CONNECTIONS,
+    M_MODELS_LOADED,
+    M_LOADS,
+    M_STEPS,
+    M_CPU,
+    M_UPTIME,
+    M_AUDIT_FAILED,
+    M_COUNT
+};
+extern const struct slv_metric serve_metrics[M_COUNT];
+
+/* --- models ----------------------------------------------------------------------------------- */
+
+enum serve_model_state { MODEL_UNLOADED, MODEL_WANTED, MODEL_READY, MODEL_CLOSING, MODEL_FAILED };
+
+/* Under s->models_lock, but what `m` and below point to: those are there while users > 0 or the
+ * scheduler has choices of it. */
+struct serve_model {
+    struct slv_serve *s;
+    const char *name, *path;
+    enum serve_model_state state;
+    uint32_t users;      /* calls that need it */
+    uint64_t last_used;  /* ns */
+    uint64_t failed_at;
+    struct slv_err why;  /* of FAILED */
+    uint64_t bytes;      /* of the budget */
+    struct slv_model *m;
+    struct slv_model_info info;
+    struct slv_batch *batch;         /* NULL: the model makes no text */
+    struct slv_prefix_cache *prefix; /* with it */
+    struct slv_embedder *embedder;   /* the scheduler's; NULL: not yet */
+    uint32_t ctx;                    /* most positions of one request */
+    uint64_t created;
+    /* the scheduler's */
+    struct serve_call *pending; /* they wait for it to be opened */
+    struct serve_choice *waiting; /* by arrival */
+    uint32_t n_active;
+    struct serve_constraint *constraints; /* under its lock: constraint.c */
+    pthread_mutex_t constraints_lock;
+};
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+/* One API key at work; under s->auth_lock but `served`, the scheduler's. */
+struct serve_user {
+    struct serve_user *next;
+    char id[SLV_APIKEY_ID]; /* "" without keys */
+    double tokens, requests; /* left in their buckets */
+    uint64_t at;             /* ns, when they were filled */
+    uint32_t active;         /* choices in a batch: the scheduler's */
+    double served;           /* tokens that it had of its share: the scheduler's */
+    uint64_t space;          /* of prefixes */
+};
+
+/* --- what is asked ---------------------------------------------------------------------------- */
+
+enum serve_api {
+    API_CHAT,
+    API_COMPLETIONS,
+    API_RESPONSES,
+    API_MESSAGES,
+    API_EMBEDDINGS,
+    API_TOKENIZE,
+    API_DETOKENIZE,
+    API_COUNT
+};
+enum serve_tool_choice { TOOLS_AUTO, TOOLS_NONE, TOOLS_REQUIRED, TOOLS_NAMED };
+
+/* A request's fields as they were understood. JSON is borrowed from `doc`. */
+struct serve_ask {
+    json_t *doc;
+    const char *model;
+    const json_t *messages, *prompt, *system, *tools, *schema, *template_args, *input;
+    const char *schema_name, *grammar;
+    bool json_object;
+    enum serve_tool_choice tool_choice;
+    const char *tool_name;
+    bool parallel_tools;
+    bool stream, include_usage, echo;
+    uint32_t n, max_tokens; /* 0: as many as there is room for */
+    bool logprobs;
+    uint32_t top_logprobs;
+    uint64_t timeout_ms;
+    int64_t priority;
+    bool has_seed;
+    struct slv_sampling sampling;
+    const char *stop[SERVE_STOPS_MAX];
+    size_t n_stop;
+    struct slv_logit_bias *bias; /* in the call's arena */
+    uint32_t dimensions;
+    bool base64;
+    const json_t *tokens; /* of detokenize */
+    const char *content;  /* of tokenize; or messages */
+    bool add_special, parse_special, with_pieces;
+};
+
+/* --- calls ------------------------------------------------------------------------------------ */
+
+struct serve_call;
+
+/* Something for a worker to do; part of what it is about, so that asking for it cannot fail. */
+struct serve_work {
+    struct serve_work *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+/* What an answer consists of, one after the other: texts and calls of tools (items.c). */
+enum serve_item_kind { ITEM_NONE, ITEM_TEXT, ITEM_CALL };
+struct serve_item {
+    enum serve_item_kind kind; /* of the one that is open */
+    uint32_t index;            /* its own; later: how many there were */
+    struct slv_buf text;       /* its text, or its arguments */
+    struct slv_buf name;
+    char id[SERVE_ID];    /* of a call */
+    struct slv_buf done;  /* JSON of those that are finished, with commas */
+};
+
+/* One answer. */
+struct serve_choice {
+    struct serve_call *call;
+    uint32_t index;
+    struct serve_choice *next; /* of the model's that wait */
+    struct slv_session *s;     /* while it is in the batch */
+    struct slv_generate_opts gen;
+    struct slv_buf text;     /* all of it */
+    struct slv_buf logprobs; /* JSON: the elements, with commas */
+    size_t n_tokens;
+    uint64_t t_piece; /* ns, of the last one */
+    bool waits, done;
+    const char *finish; /* OpenAI's word */
+    enum slv_finish how;
+    struct slv_err err;   /* code 0: it has an answer */
+    const char *stop; /* the string that ended it, or NULL */
+    /* tools.c: how far its text was told of */
+    size_t n_told;
+    int parse_state;
+    uint32_t depth;
+    bool in_string, escaped;
+    uint32_t n_calls; /* of tools */
+    struct serve_item item;
+};
+
+struct serve_format;
+
+struct serve_call {
+    struct slv_serve *s;
+    struct slv_exchange *x;
+    enum serve_api api;
+    const struct serve_format *format;
+    char id[SERVE_ID];
+    uint64_t created; /* seconds since 1970 */
+    uint64_t t0, t_start, t_first, deadline; /* ns; deadline 0: none */
+    struct serve_call *next_pending;
+    struct serve_work work;
+    struct slv_arena arena;
+    struct serve_ask ask;
+    const struct slv_apikey *key; /* NULL without keys */
+    struct serve_user *user;
+    struct serve_model *model;
+    struct slv_buf prompt_text; /* as the model reads it, for the audit log */
+    struct slv_tokens prompt;
+    uint64_t n_cached, n_prompt, n_output;
+    struct slv_constraint *constraint;
+    struct serve_constraint *constraint_ref;
+    const struct serve_tool_syntax *tool_syntax; /* NULL: text is text */
+    struct serve_choice *choice;                 /* [n] */
+    uint32_t n_choices, n_left;
+    atomic_bool gone;
+    bool begun; /* the stream */
+    bool failed;
+    uint64_t seq;         /* by arrival */
+    struct slv_buf out;   /* scratch of the formatter */
+    float *vectors;       /* of embeddings */
+    struct slv_embed_text *texts;
+    uint32_t *text_tokens;
+    size_t n_texts, n_embedded, dimensions;
+    struct serve_fail fail;
+    uint64_t n_events; /* of a stream, where they are numbered */
+};
+
+/* How an interface writes its replies: each function appends what is to be sent to call->out, as
+ * server-sent events where the call streams. */
+struct serve_format {
+    void (*begin)(struct serve_call *c);                         /* of a stream */
+    void (*piece)(struct serve_choice *ch, const struct slv_piece *p); /* of a stream */
+    void (*choice_end)(struct serve_choice *ch);                 /* of a stream */
+    void (*end)(struct serve_call *c); /* of a stream; or the whole reply */
+    void (*error)(struct serve_call *c, const struct serve_fail *f); /* within a stream */
+};
+extern const struct serve_format serve_format_chat, serve_format_completions,
+    serve_format_responses, serve_format_messages;
+
+/* --- the server ------------------------------------------------------------------------------- */
+
+struct serve_sched;
+struct serve_workers;
+
+struct slv_serve {
+    struct slv_serve_opts o;
+    struct slv_httpd *httpd;
+    struct slv_metrics *metrics;
+    struct serve_model *model; /* [o.n_models] */
+    pthread_mutex_t models_lock;
+    pthread_cond_t models_cond; /* one was asked for, or the end */
+    uint64_t models_bytes;
+    bool models_stop;
+    pthread_t loader;
+    bool has_loader;
+    pthread_mutex_t auth_lock;
+    struct serve_user *users;
+    struct serve_sched *sched;
+    struct serve_workers *workers;
+    atomic_bool stopping, reload;
+    atomic_bool audit_failed;
+    uint64_t started; /* ns */
+    atomic_uint_fast64_t seq;
+};
+
+uint64_t serve_now(void); /* ns, never goes back */
+
+/* workers.c */
+int serve_workers_open(unsigned n, struct serve_workers **ret) SLV_MUST_USE;
+void serve_workers_close(struct serve_workers *w);
+/* job->fn(job->arg) on one of them; it is theirs until then. */
+void serve_work(struct serve_workers *w, struct serve_work *job);
+
+/* models.c */
+int serve_models_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
+/* No model is opened any more; who waits for one is refused. */
+void serve_models_stop(struct slv_serve *s);
+void serve_models_close(struct slv_serve *s);
+/* The model of that name, or NULL. */
+struct serve_model *serve_models_find(struct slv_serve *s, const char *name);
+/* The call needs it: *ret_ready says whether it is there, until serve_model_put; if not, a worker
+ * calls serve_call_resume when it is, or cannot be. */
+bool serve_model_get(struct serve_model *m, struct serve_call *c, bool *ret_ready,
+                     struct serve_fail *f) SLV_MUST_USE;
+void serve_model_put(struct serve_model *m);
+/* Sets the gauges. */
+void serve_models_measure(struct slv_serve *s);
+const char *serve_model_state_name(struct serve_model *m);
+
+/* auth.c */
+int serve_auth_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
+void serve_auth_close(struct slv_serve *s);
+/* Who asks, with call->key and ->user; charges one request. */
+bool serve_auth(struct slv_serve *s, struct slv_exchange *x, const struct slv_apikey **ret_key,
+                struct serve_user **ret_user, struct serve_fail *f) SLV_MUST_USE;
+/* Takes tokens off the key's minute; whether there were so many. */
+bool serve_auth_tokens(struct serve_call *c, uint64_t n, bool must, struct serve_fail *f);
+/* Whether the request may come from where it says it comes from: Host and Origin. */
+bool serve_auth_origin(struct slv_serve *s, const struct slv_exchange *x,
+                       struct serve_fail *f) SLV_MUST_USE;
+
+/* sched.c */
+int serve_sched_open(struct slv_serve *s, struct serve_sched **ret, struct slv_err *err) SLV_MUST_USE;
+/* Ends what it has, and takes no more; then nobody computes. NULL is taken, by both. */
+void serve_sched_stop(struct serve_sched *q);
+void serve_sched_close(struct serve_sched *q);
+/* Takes the call over; refused where too many wait. */
+bool serve_sched_submit(struct serve_sched *q, struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+/* Its client has left. From the loop's thread. */
+void serve_sched_gone(struct serve_sched *q, struct serve_call *c);
+struct serve_load {
+    uint32_t waiting, active;
+};
+void serve_sched_load(struct serve_sched *q, struct serve_load *ret);
+
+/* call.c */
+struct serve_call *serve_call_open(struct slv_serve *s, struct slv_exchange *x, enum serve_api api);
+void serve_call_close(void *call);
+/* The reply is an error; the call has ended. */
+void serve_call_fail(struct serve_call *c, const struct serve_fail *f);
+/* Its model is there, or c->fail says why not: on a worker. */
+void serve_call_resume(void *call);
+/* Its body has come: on a worker. */
+void serve_call_begin(void *call);
+/* The scheduler has ended all choices: a worker ends the reply. */
+void serve_call_finish(struct serve_call *c);
+/* Sends what is in call->out. */
+void serve_call_send(struct serve_call *c);
+void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_api api,
+                      const struct serve_fail *f);
+
+/* ask.c */
+bool serve_ask_read(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+/* prompt.c: the prompt's tokens, once the model is there. */
+bool serve_prompt_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+bool serve_prompt_render(struct serve_call *c, struct slv_buf *out,
+                         struct serve_fail *f) SLV_MUST_USE;
+
+/* tokens.c: the reply to a request that wants no answer of the model's. */
+bool serve_tokens_reply(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+
+/* constraint.c: what answers are held to, compiled once for all that ask for it. */
+bool serve_constraint_get(struct serve_call *c, const char *text, size_t n,
+                          struct serve_fail *f) SLV_MUST_USE;
+void serve_constraint_put(struct serve_call *c);
+void serve_constraints_close(struct serve_model *m);
+
+/* embed.c */
+bool serve_embed_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+bool serve_embed_step(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+void serve_embed_write(struct serve_call *c);
+
+/* items.c: parts of an answer as items. Each function may be NULL. */
+struct serve_item_events {
+    void (*open)(struct serve_choice *ch);
+    void (*delta)(struct serve_choice *ch, const char *p, size_t n);
+    void (*close)(struct serve_choice *ch);
+};
+void serve_items_next(struct serve_choice *ch, bool ended, const struct serve_item_events *e);
+void serve_items_fini(struct serve_item *it);
+
+/* api.c */
+void serve_handle(struct slv_exchange *x, void *server);
+void serve_json_reply(struct slv_exchange *x, int status, struct slv_buf *body);
+
+#endif

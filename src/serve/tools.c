@@ -1,0 +1,277 @@
+/* tools.c: see tools.h.
+ *
+ *     text ... BEGIN {"name": "f", "arguments": {...}} END text ...
+ *                                                ^ BETWEEN, where one bracket holds several
+ *
+ * Whatever family, a call is that object between its family's marks, so one reader serves all. The
+ * answer is held to it (serve_tools_constrain): names are those of the request, arguments meet
+ * their schemas, and every mark that was begun is brought to its end. */
+#include "serve/tools.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TOOLS_MAX 128
+#define NAME_MAX_ 64
+#define GRAMMAR_MAX ((size_t)4 << 20)
+#define HEAD "{\"name\": \""
+
+struct serve_tool_syntax {
+    const char *known_by; /* stands in the chat template; NULL: any */
+    const char *begin, *between, *end;
+    const char *arguments; /* what its object calls them */
+    bool at_start;         /* a call is the whole answer, and begins it */
+};
+
+/* The first that fits. */
+static const struct serve_tool_syntax syntaxes[] = {
+    {"[TOOL_CALLS]", "[TOOL_CALLS][", ", ", "]", "arguments", false},
+    {"<|tool_call|>", "<|tool_call|>[", ", ", "]", "arguments", false},
+    {"<tool_call>", SERVE_CALL_BEGIN, SERVE_CALL_END "\n" SERVE_CALL_BEGIN, SERVE_CALL_END,
+     "arguments", false},
+    {"\"parameters\":", "", NULL, "", "parameters", true},
+};
+static const struct serve_tool_syntax by_note = {
+    NULL, SERVE_CALL_BEGIN, SERVE_CALL_END "\n" SERVE_CALL_BEGIN, SERVE_CALL_END, "arguments",
+    false};
+
+static const struct serve_tool_syntax *syntax_of(const char *chat_template) {
+    if (!strstr(chat_template, "tools")) return &by_note;
+    for (size_t i = 0; i < sizeof syntaxes / sizeof *syntaxes; i++)
+        if (strstr(chat_template, syntaxes[i].known_by)) return &syntaxes[i];
+    return &by_note;
+}
+
+/* --- reading an answer ------------------------------------------------------------------------ */
+
+enum { IN_TEXT, IN_NAME, IN_ARGUMENTS, AFTER_CALL };
+
+static void tell(struct serve_choice *ch, serve_part_fn fn, enum serve_part_kind kind, size_t n) {
+    const struct serve_part p = {
+        .kind = kind, .call = ch->n_calls, .p = ch->text.data + ch->n_told, .n = n};
+    if (n || kind == PART_CALL_END) fn(ch, &p);
+    ch->n_told += n;
+}
+
+/* Whether the text goes on with s from `at` on: yes, no, or perhaps when there is more. */
+enum fits { NO, PERHAPS, YES };
+static enum fits fits(const struct serve_choice *ch, size_t at, const char *s) {
+    size_t n = strlen(s), left = ch->text.len - at;
+    if (memcmp(ch->text.data + at, s, n < left ? n : left) != 0) return NO;
+    return left < n ? PERHAPS : YES;
+}
+
+/* Text up to where a call begins, or might. Whether there is more to tell. */
+static bool read_text(struct serve_choice *ch, bool ended, serve_part_fn fn) {
+    const struct serve_tool_syntax *x = ch->call->tool_syntax;
+    char open[80];
+    snprintf(open, sizeof open, "%s" HEAD, x->begin);
+    size_t at = ch->n_told;
+    enum fits f = NO;
+    for (; at < ch->text.len; at++) {
+        f = x->at_start && at ? NO : fits(ch, at, open);
+        if (f != NO) break;
+    }
+    if (f == PERHAPS && ended) at = ch->text.len;
+    tell(ch, fn, PART_TEXT, at - ch->n_told);
+    if (f != YES) return false;
+    ch->n_told += strlen(open);
+    ch->parse_state = IN_NAME;
+    return true;
+}
+
+static bool read_name(struct serve_choice *ch, serve_part_fn fn) {
+    char middle[40], id[2 * SERVE_ID];
+    const char *p = ch->text.data + ch->n_told;
+    const char *quote = memchr(p, '"', ch->text.len - ch->n_told);
+    snprintf(middle, sizeof middle, "\", \"%s\": ", ch->call->tool_syntax->arguments);
+    if (!quote || fits(ch, (size_t)(quote - ch->text.data), middle) != YES) return false;
+    snprintf(id, sizeof id, "call_%s_%u_%u", strchr(ch->call->id, '-') ? strchr(ch->call->id, '-') + 1
+                                                                      : ch->call->id,
+             ch->index, ch->n_calls);
+    const struct serve_part part = {
+        .kind = PART_CALL, .call = ch->n_calls, .id = id, .p = p, .n = (size_t)(quote - p)};
+    fn(ch, &part);
+    ch->n_told += part.n + strlen(middle);
+    ch->parse_state = IN_ARGUMENTS;
+    ch->depth = 0;
+    ch->in_string = ch->escaped = false;
+    return true;
+}
+
+/* Whether the arguments, an object, end with this byte. */
+static bool ends_value(struct serve_choice *ch, char c) {
+    if (ch->in_string) {
+        if (ch->escaped) ch->escaped = false;
+        else if (c == '\\') ch->escaped = true;
+        else if (c == '"') ch->in_string = false;
+        return false;
+    }
+    if (c == '"') ch->in_string = true;
+    if (c == '{' || c == '[') ch->depth++;
+    if (c == '}' || c == ']') return --ch->depth == 0;
+    return false;
+}
+
+static bool read_arguments(struct serve_choice *ch, bool ended, serve_part_fn fn) {
+    size_t at = ch->n_told;
+    bool end = false;
+    while (at < ch->text.len && !end)
+        end = ends_value(ch, ch->text.data[at++]);
+    tell(ch, fn, PART_ARGUMENTS, at - ch->n_told);
+    if (!end && !ended) return false;
+    tell(ch, fn, PART_CALL_END, 0);
+    ch->n_calls++;
+    ch->parse_state = AFTER_CALL;
+    return end;
+}
+
+static bool read_after(struct serve_choice *ch, bool ended) {
+    const struct serve_tool_syntax *x = ch->call->tool_syntax;
+    char next[160], last[80];
+    snprintf(next, sizeof next, "}%s" HEAD, x->between ? x->between : "");
+    snprintf(last, sizeof last, "}%s", x->end);
+    enum fits more = x->between ? fits(ch, ch->n_told, next) : NO, end = fits(ch, ch->n_told, last);
+    if (more == YES) {
+        ch->n_told += strlen(next);
+        ch->parse_state = IN_NAME;
+        return true;
+    }
+    if (ended) ch->n_told = end == YES ? ch->n_told + strlen(last) : ch->text.len;
+    else if (more == PERHAPS || end != YES) return false;
+    else ch->n_told += strlen(last);
+    ch->parse_state = IN_TEXT;
+    return true;
+}
+
+void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn) {
+    bool more = true;
+    if (!ch->call->tool_syntax) {
+        tell(ch, fn, PART_TEXT, ch->text.len - ch->n_told);
+        return;
+    }
+    while (more) {
+        switch (ch->parse_state) {
+        case IN_TEXT: more = read_text(ch, ended, fn); break;
+        case IN_NAME: more = read_name(ch, fn); break;
+        case IN_ARGUMENTS: more = read_arguments(ch, ended, fn); break;
+        default: more = read_after(ch, ended); break;
+        }
+    }
+}
+
+/* --- a request's tools ------------------------------------------------------------------------ */
+
+/* One of them, from the three ways to write it. */
+struct tool {
+    const char *name, *description;
+    const json_t *parameters; /* NULL: none */
+};
+
+static bool is_name(const char *s) {
+    size_t n = strlen(s);
+    return n && n <= NAME_MAX_ &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == n;
+}
+
+static bool read_tool(const json_t *v, size_t i, struct tool *ret, struct serve_fail *f) {
+    const char *type = json_string_value(json_object_get(v, "type"));
+    const json_t *fn = json_object_get(v, "function");
+    if (!fn) fn = v;
+    if (type && strcmp(type, "function") != 0 && strcmp(type, "custom") != 0)
+        return serve_refuse(f, 400, "tools", "unsupported_tool",
+                            "tools: tool %zu: \"%.40s\" is not one that this server has", i, type);
+    ret->name = json_string_value(json_object_get(fn, "name"));
+    ret->description = json_string_value(json_object_get(fn, "description"));
+    ret->parameters = json_object_get(fn, "parameters");
+    if (!ret->parameters) ret->parameters = json_object_get(fn, "input_schema");
+    if (!ret->name || !is_name(ret->name))
+        return serve_refuse(f, 400, "tools", NULL,
+                            "tools: tool %zu: a name of 1 to 64 letters, digits, '_', '-' and '.' "
+                            "is wanted",
+                            i);
+    if (ret->parameters && !json_is_object(ret->parameters))
+        return serve_refuse(f, 400, "tools", NULL, "tools: %s: parameters: a JSON Schema", ret->name);
+    return true;
+}
+
+/* As templates of Hugging Face models have it. */
+static json_t *tool_json(const struct tool *x) {
+    return json_pack("{s:s, s:{s:s, s:s, s:o}}", "type", "function", "function", "name", x->name,
+                     "description", x->description ? x->description : "", "parameters",
+                     x->parameters ? json_incref((json_t *)(uintptr_t)x->parameters)
+                                   : json_pack("{s:s, s:{}}", "type", "object", "properties"));
+}
+
+static bool add_note(struct serve_turns *t, json_t *list) {
+    size_t i;
+    json_t *v;
+    slv_buf_adds(&t->note, "You may call functions. To call one, answer with\n");
+    slv_buf_addf(&t->note, SERVE_CALL_TEXT, "NAME", "{...}");
+    slv_buf_adds(&t->note, "\nwith the function's name and its arguments as JSON. What it returns "
+                           "comes in <tool_response>. The functions:");
+    json_array_foreach(list, i, v) {
+        char *s = json_dumps(v, JSON_COMPACT);
+        slv_buf_addf(&t->note, "\n%s", s ? s : "");
+        slv_mem_free(s);
+    }
+    return !t->note.status;
+}
+
+static bool wants_tools(const struct serve_call *c) {
+    return c->ask.tools && json_array_size(c->ask.tools) && c->ask.tool_choice != TOOLS_NONE;
+}
+
+static bool check_choice(struct serve_call *c, struct serve_fail *f) {
+    const struct serve_ask *a = &c->ask;
+    if (a->tools && !json_is_array(a->tools))
+        return serve_refuse(f, 400, "tools", NULL, "tools: a list is wanted");
+    if (json_array_size(a->tools) > TOOLS_MAX)
+        return serve_refuse(f, 400, "tools", NULL, "tools: more than %d", TOOLS_MAX);
+    if (!json_array_size(a->tools) && a->tool_choice >= TOOLS_REQUIRED)
+        return serve_refuse(f, 400, "tool_choice", NULL, "tool_choice: there are no tools");
+    return true;
+}
+
+bool serve_tools_set(struct serve_turns *t, struct serve_fail *f) {
+    struct serve_call *c = t->c;
+    struct slv_model_info info;
+    struct tool x = {0};
+    size_t i;
+    json_t *v;
+    bool ok = true, named = c->ask.tool_choice != TOOLS_NAMED;
+    if (!check_choice(c, f)) return false;
+    slv_model_info(t->m, &info);
+    c->tool_syntax = wants_tools(c) ? syntax_of(info.chat_template) : NULL;
+    t->tools_as_text = !strstr(info.chat_template, "tools");
+    if (!c->tool_syntax) return true;
+    json_t *list = json_array();
+    json_array_foreach(c->ask.tools, i, v) {
+        if (!(ok = read_tool(v, i, &x, f))) break;
+        named = named || !strcmp(x.name, c->ask.tool_name);
+        json_array_append_new(list, tool_json(&x));
+    }
+    if (ok && !named)
+        ok = serve_refuse(f, 400, "tool_choice", NULL, "tool_choice: there is no tool \"%.64s\"",
+                          c->ask.tool_name);
+    if (ok && t->tools_as_text) ok = add_note(t, list) || serve_refuse(f, 413, "tools", NULL, "tools: too long");
+    else if (ok && slv_scope_set(t->scope, "tools", serve_turns_value(t, list, 0)))
+        ok = serve_refuse(f, 413, "tools", NULL, "tools: too deep or too large");
+    json_decref(list);
+    return ok;
+}
+
+/* --- what an answer is held to ---------------------------------------------------------------- */
+
+bool serve_tools_constrain(struct serve_call *c, struct serve_fail *f) {
+    (void)GRAMMAR_MAX;
+    const struct serve_ask *a = &c->ask;
+    if (a->json_object) return serve_constraint_get(c, "{\"type\":\"object\"}", 17, f);
+    if (!a->schema) return true;
+    char *s = json_dumps(a->schema, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!s) return serve_refuse(f, 503, NULL, NULL, "out of memory");
+    bool ok = serve_constraint_get(c, s, strlen(s), f);
+    slv_mem_free(s);
+    return ok;
+}
