@@ -153,6 +153,7 @@ static bool make_choices(struct serve_call *c, struct serve_fail *f) {
         ch->gen.n_stop = a->n_stop;
         ch->gen.want_logprobs = a->logprobs;
         ch->gen.logprobs = a->top_logprobs;
+        ch->gen.ignore_end = a->ignore_end;
         ch->gen.constraint = c->constraint;
         ch->gen.special = c->tool_syntax != NULL;
     }

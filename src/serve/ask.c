@@ -301,7 +301,8 @@ static bool read_one_only(struct serve_call *c, const char *name, const json_t *
         {"max_tokens", WHOLE, AT(max_tokens), 1, MAX_TOKENS, NULL},                                \
         {"stream_options", FUNCTION, 0, 0, 0, read_stream_options},                                \
         {"response_format", FUNCTION, 0, 0, 0, read_response_format},                              \
-        {"grammar", FUNCTION, 0, 0, 0, read_grammar}
+        {"grammar", FUNCTION, 0, 0, 0, read_grammar},                                             \
+        {"ignore_eos", FLAG, AT(ignore_end), 0, 0, NULL}
 
 static const struct field chat_fields[] = {
     COMMON_FIELDS,
@@ -431,6 +432,9 @@ static bool check_whole(struct serve_call *c, struct serve_fail *f) {
         return serve_refuse(f, 400, "top_logprobs", NULL, "top_logprobs goes with \"logprobs\": true");
     if ((a->schema || a->json_object) && a->grammar)
         return serve_refuse(f, 400, "grammar", NULL, "grammar goes without response_format");
+    if (a->ignore_end && (a->schema || a->json_object || a->grammar || a->tools))
+        return serve_refuse(f, 400, "ignore_eos", NULL,
+                            "ignore_eos goes without response_format, grammar and tools");
     if (a->stream && c->api == API_EMBEDDINGS)
         return serve_refuse(f, 400, "stream", NULL, "embeddings are not streamed");
     return true;

@@ -146,7 +146,7 @@ struct serve_ask {
     enum serve_tool_choice tool_choice;
     const char *tool_name;
     bool parallel_tools;
-    bool stream, include_usage, echo;
+    bool stream, include_usage, echo, ignore_end;
     uint32_t n, max_tokens; /* 0: as many as there is room for */
     bool logprobs;
     uint32_t top_logprobs;

@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""serve.py SELVAGE MODEL [--peer PATH-OF-llama-server]: servers side by side, in one run, in turn.
+
+What a user of a shared machine meets:
+
+  streams   16 conversations at once, prompts of some 115 tokens that differ from their first word
+            on, 128 tokens out: tokens a second of all of them, first token, between tokens
+  prefix    a question behind 2,000 tokens that were asked about before: first token, beside what
+            one decode step at that depth takes
+  same      one request alone, among 15 others, cached or not, as many times: different texts
+  idle      memory that 1,000 silent connections take, and what /health 200 times a second costs
+            8 streams
+  memory    peak memory with 16 conversations and 16,384 positions
+
+Both servers get the same requests from the same client. Figures are the client's."""
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+WORDS = ("river stone market winter engine letter garden silver window captain harbour signal forest "
+         "mirror copper ladder village thunder basket lantern meadow anchor bridge candle desert "
+         "falcon glacier hammer island jacket kettle lemon magnet needle orchard pepper quarry "
+         "rocket saddle timber umbrella valley wagon yellow zebra").split()
+
+
+def prompt_of(i, n_words=102):
+    """Some 115 tokens, different from the first word on."""
+    words = [WORDS[(i * 7 + k * (i + 3)) % len(WORDS)] for k in range(n_words)]
+    return f"{WORDS[i % len(WORDS)].capitalize()} {i}: " + " ".join(words) + ". Tell a story of these."
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    """A server that is started for the test."""
+
+    def __init__(self, name, command, env=None):
+        self.name, self.port = name, free_port()
+        self.log = open(f"/tmp/bench-{name}.log", "wb")
+        command = [c.replace("PORT", str(self.port)) for c in command]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=env)
+        self.wait()
+
+    def wait(self):
+        for _ in range(1200):
+            try:
+                c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+                c.request("GET", "/health")
+                if c.getresponse().status == 200:
+                    return
+            except OSError:
+                pass
+            if self.process.poll() is not None:
+                sys.exit(f"{self.name} ended: see {self.log.name}")
+            time.sleep(0.1)
+        sys.exit(f"{self.name} does not come up")
+
+    def peak(self):
+        """Peak resident memory, bytes."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def resident(self):
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def stream(port, prompt, n, result, path="/v1/completions"):
+    """One streamed answer: times of its tokens, and its text."""
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    body = {"prompt": prompt, "max_tokens": n, "temperature": 0, "stream": True,
+            "ignore_eos": True}
+    begun = time.perf_counter()
+    c.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    r = c.getresponse()
+    if r.status != 200:
+        sys.exit(f"status {r.status}: {r.read()[:300]}")
+    times, text = [], []
+    while True:
+        line = r.readline()
+        if not line or line.startswith(b"data: [DONE]"):
+            break
+        if not line.startswith(b"data: "):
+            continue
+        event = json.loads(line[6:])
+        for choice in event.get("choices", []):
+            if choice.get("text") or choice.get("finish_reason") is None:
+                times.append(time.perf_counter())
+                text.append(choice.get("text") or "")
+    c.close()
+    result.update(begun=begun, times=times, text="".join(text))
+
+
+def together(port, prompts, n):
+    results = [{} for _ in prompts]
+    threads = [threading.Thread(target=stream, args=(port, p, n, r))
+               for p, r in zip(prompts, results)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return results
+
+
+def quantile(values, q):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(q * len(values)))]
+
+
+def measure_streams(server, round_no, n=16, out=128):
+    results = together(server.port, [prompt_of(100 * round_no + i) for i in range(n)], out)
+    first = [r["times"][0] - r["begun"] for r in results]
+    between = [b - a for r in results for a, b in zip(r["times"], r["times"][1:])]
+    tokens = sum(len(r["times"]) for r in results)
+    took = max(r["times"][-1] for r in results) - min(r["begun"] for r in results)
+    return {"tps": tokens / took, "first_p50": statistics.median(first), "first_p99": max(first),
+            "between_p50": statistics.median(between), "between_p99": quantile(between, 0.99)}
+
+
+def measure_prefix(server, n_words=1530):
+    """First token behind a known prefix, and a decode step there, seconds."""
+    base = " ".join(WORDS[(k * k + 3 * k) % len(WORDS)] for k in range(n_words)) + "\n"
+    r = {}
+    stream(server.port, base + "Question: what comes first?", 24, r)
+    step = statistics.median(b - a for a, b in zip(r["times"], r["times"][1:]))
+    firsts = []
+    for word in WORDS[:12]:
+        stream(server.port, base + f"Question: where is the {word}?", 8, r)
+        firsts.append(r["times"][0] - r["begun"])
+    return {"first": statistics.median(firsts), "step": step}
+
+
+def measure_same(server, rounds=6):
+    """Different texts of one request: alone and cached, or among 15 others."""
+    texts = set()
+    for k in range(rounds):
+        r = {}
+        stream(server.port, prompt_of(3), 96, r)
+        texts.add(r["text"])
+        results = together(server.port, [prompt_of(3 if i == 5 else 1000 + 31 * k + i)
+                                         for i in range(16)], 96)
+        texts.add(results[5]["text"])
+    return len(texts)
+
+
+def measure_idle(server, n=1000):
+    before = server.resident()
+    sockets = []
+    for _ in range(n):
+        s = socket.create_connection(("127.0.0.1", server.port))
+        sockets.append(s)
+    time.sleep(1.0)
+    more = server.resident() - before
+    for s in sockets:
+        s.close()
+    return more
+
+
+def measure_health(server, per_second=200):
+    """Tokens a second of 8 streams, with and without /health beside them, in turn."""
+    def run(beside, k):
+        stop = threading.Event()
+
+        def ask():
+            c = http.client.HTTPConnection("127.0.0.1", server.port)
+            while not stop.is_set():
+                c.request("GET", "/health")
+                c.getresponse().read()
+                time.sleep(1.0 / per_second)
+        t = threading.Thread(target=ask)
+        if beside:
+            t.start()
+        results = together(server.port, [prompt_of(5000 + 100 * k + i) for i in range(8)], 128)
+        stop.set()
+        if beside:
+            t.join()
+        times = [x for r in results for x in r["times"]]
+        return len(times) / (max(times) - min(times))
+    alone, beside = [], []
+    for k in range(4):
+        alone.append(run(False, 2 * k))
+        beside.append(run(True, 2 * k + 1))
+    return statistics.median(beside) / statistics.median(alone)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("selvage")
+    p.add_argument("model")
+    p.add_argument("--peer", help="llama-server")
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--what", default="streams,prefix,same,idle,memory")
+    a = p.parse_args()
+    what = a.what.split(",")
+    os.environ.setdefault("LC_ALL", "C")
+    ours = [a.selvage, "serve", a.model, "--listen", "127.0.0.1:PORT", "--quiet", "--max-connections",
+            "4096"]
+    theirs = [a.peer, "-m", a.model, "--port", "PORT", "-np", "16", "-c", "16384", "-t", "2",
+              "--no-webui"] if a.peer else None
+    out = {}
+    servers = {"selvage": Server("selvage", ours)}
+    if theirs:
+        servers["llama-server"] = Server("llama-server", theirs)
+    if "streams" in what:
+        rows = {name: [] for name in servers}
+        for k in range(a.rounds):
+            for name, s in servers.items():
+                rows[name].append(measure_streams(s, k))
+        for name, r in rows.items():
+            out[name] = {key: statistics.median(x[key] for x in r) for key in r[0]}
+    for name, s in servers.items():
+        row = out.setdefault(name, {})
+        if "prefix" in what:
+            row["prefix"] = measure_prefix(s)
+        if "same" in what:
+            row["texts"] = measure_same(s)
+    if "idle" in what:
+        out["selvage"]["idle_bytes"] = measure_idle(servers["selvage"])
+        out["selvage"]["health"] = measure_health(servers["selvage"])
+    for s in servers.values():
+        s.stop()
+    if "memory" in what:
+        for name, command in (("selvage", ours + ["--kv-memory", "400M"]), ("selvage q8", ours + ["--kv", "q8", "--kv-memory", "200M"]), ("llama-server", theirs)):
+            if not command:
+                continue
+            s = Server(name.replace(" ", "-"), command)
+            together(s.port, [prompt_of(i, 700) for i in range(16)], 64)
+            out.setdefault(name, {})["peak_bytes"] = s.peak()
+            s.stop()
+    print(json.dumps(out, indent=1))
+
+
+if __name__ == "__main__":
+    main()
