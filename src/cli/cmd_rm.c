@@ -33,7 +33,7 @@ static void find_files(struct slv_store *st, const char *name, struct slv_buf *f
               !slv_store_path(st, &sm, file, NULL) && !slv_cli_packed_folder(&folder, NULL) &&
               !slv_model_open(file->data, &look, &m, NULL);
     if (ok) {
-        const struct slv_repack_model rm = {m->gguf, &m->h, &m->w};
+        const struct slv_repack_model rm = slv_model_repack(m);
         if (slv_repack_path(&rm, folder.data, packed)) slv_buf_clear(packed);
         if (slv_tuned_path(m, tuned)) slv_buf_clear(tuned);
     }
