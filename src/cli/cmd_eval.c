@@ -63,7 +63,9 @@ struct eval {
 static int open_side(const struct slv_cli *cli, struct side *s, const char *name,
                      const struct eval_opts *o, struct slv_err *err) {
     struct slv_model_opts mo = {.threads = (uint32_t)o->threads};
-    int rc = slv_cli_model_open(cli, name, &mo, &o->model, &s->m, err);
+    struct slv_cli_model_opts how = o->model;
+    if (name && name == o->against) how.sig = NULL; /* which is MODEL's */
+    int rc = slv_cli_model_open(cli, name, &mo, &how, &s->m, err);
     if (rc) return rc;
     slv_model_info(s->m, &s->info);
     struct slv_session_opts so = {.n_ctx = (uint32_t)o->ctx,

@@ -84,8 +84,9 @@ static int keep_packed(const struct slv_cli *cli, struct slv_buf *folder, struct
 /* Whose signatures count, of --signer. */
 static int read_signers(const struct slv_cli_model_opts *how, struct slv_pubs *ret,
                         struct slv_err *err) {
-    if (how->signer.n && !how->require_signed)
-        return slv_err_set(err, SLV_E_USAGE, "--signer: goes with --require-signed");
+    if ((how->signer.n || how->sig) && !how->require_signed)
+        return slv_err_set(err, SLV_E_USAGE, "--%s: goes with --require-signed",
+                           how->sig ? "sig" : "signer");
     for (size_t i = 0; i < how->signer.n; i++) {
         int rc = slv_store_pubs(how->signer.v[i], how->key, ret, err);
         if (rc) return rc;
@@ -98,7 +99,8 @@ static int open_file(const struct slv_cli *cli, const char *path,
                      struct slv_model **ret, struct slv_err *err) {
     struct slv_pubs signers = {0};
     struct slv_work work;
-    struct slv_store_open so = {.key = how->key, .require_signed = how->require_signed};
+    struct slv_store_open so = {
+        .key = how->key, .require_signed = how->require_signed, .signature = how->sig};
     int rc = read_signers(how, &signers, err);
     if (how->signer.n) so.signers = &signers;
     if (!rc && how->require_signed) {
@@ -240,9 +242,11 @@ static int open_draft(const struct slv_cli *cli, const char *name, struct slv_se
     struct slv_model_opts mo = {.threads = o->threads};
     struct slv_session_opts so = *o;
     struct slv_model_info info;
+    struct slv_cli_model_opts own = *how;
     struct slv_memory mem;
     so.n_draft = 0;
-    int rc = slv_cli_model_open(cli, name, &mo, how, &ret->m, err);
+    own.sig = NULL;
+    int rc = slv_cli_model_open(cli, name, &mo, &own, &ret->m, err);
     if (rc) return rc;
     slv_model_info(ret->m, &info);
     if (so.n_ctx > info.n_ctx) so.n_ctx = info.n_ctx; /* beyond it there are no drafts */

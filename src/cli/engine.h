@@ -17,7 +17,7 @@ struct slv_cli_session_opts {
 /* How a model is opened, by every command that opens one. */
 struct slv_cli_model_opts {
     bool no_repack_cache;
-    const char *key;
+    const char *key, *sig;
     bool require_signed;
     struct slv_opt_list signer;
 };
@@ -26,6 +26,8 @@ struct slv_cli_model_opts {
      .help = "the device key, for a sealed model; without it keys/device.key in the store"},       \
         {"require-signed", 0, SLV_OPT_FLAG_AT(S, m.require_signed),                                \
          .help = "refuse a model without a signature, MODEL.sig, by a trusted key"},               \
+        {"sig", 0, SLV_OPT_STR_AT(S, m.sig), .arg = "FILE",                                        \
+         .help = "with --require-signed: MODEL's signature, in place of MODEL.sig"},               \
     {                                                                                              \
         "signer", 0, SLV_OPT_LIST_AT(S, m.signer),                                                 \
             .arg = "FILE|KEYID",                                                                   \

@@ -29,7 +29,8 @@ static int check_signature(const char *path, const struct slv_store_open *how, b
     struct slv_signed_pieces pieces = {0, SLV_SIGNED_PIECE};
     int rc = read_signature(path, how->signature, &s, err);
     if (!rc && !how->signers) rc = slv_store_pubs(NULL, how->key, &trusted, err);
-    if (!rc && sealed) rc = slv_sealed_pieces(b, &pieces.first, &pieces.piece, err);
+    if (sealed && slv_sealed_pieces(b, &pieces.first, &pieces.piece, NULL))
+        pieces = (struct slv_signed_pieces){0, SLV_SIGNED_PIECE}; /* it will be refused */
     if (!rc)
         rc = slv_signed_open(b, path, &s, how->signers ? how->signers : &trusted, &pieces, how->ui,
                              b, err);

@@ -44,6 +44,8 @@
 #include "base/ui.h"
 #include "trust/key.h"
 
+#define SLV_SEAL_MAGIC "slvseal1"
+#define SLV_SEAL_MAGIC_BYTES ((size_t)8)
 #define SLV_SEAL_BLOCK ((size_t)65536)
 #define SLV_SEAL_FOR_MAX 64 /* recipients */
 

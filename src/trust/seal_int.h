@@ -6,8 +6,6 @@
 #include "trust/aead.h"
 #include "trust/seal.h"
 
-#define SLV_SEAL_MAGIC "slvseal1"
-#define SLV_SEAL_MAGIC_BYTES ((size_t)8)
 #define SLV_SEAL_FIXED ((size_t)32) /* bytes before the recipients */
 #define SLV_SEAL_SLOT (SLV_KEYID_BYTES + (size_t)SLV_WRAP_BYTES)
 #define SLV_SEAL_MAC ((size_t)32)
