@@ -90,32 +90,36 @@ static int load_words(struct slv_model *m, struct slv_err *err) {
     return rc;
 }
 
-/* Words that a thread reads while others read weights. */
-struct words {
+/* What a thread of its own sees to while words are read: tables and packed tiles of a source. */
+struct reading {
     struct slv_model *m;
+    const struct slv_repack_model *rm;
+    const struct slv_model_opts *o;
+    struct slv_team *team;
     int rc;
     struct slv_err err;
 };
 
-static void *read_words(void *arg) {
-    struct words *w = arg;
-    w->rc = load_words(w->m, &w->err);
+static void *read_source(void *arg) {
+    struct reading *r = arg;
+    struct slv_model *m = r->m;
+    r->rc = slv_weights_read(&m->w, r->team, &r->err);
+    if (!r->rc) r->rc = slv_repack_open(r->rm, r->team, r->o, &m->cached, &m->repack, &r->err);
     return NULL;
 }
 
-/* Of a source: everything that is read before it is known whether tiles must be packed takes long,
- * and words are read by one thread. */
+/* Words are read by one thread, and take a third of the time. */
 static int load_source(struct slv_model *m, const struct slv_repack_model *rm,
                        const struct slv_model_opts *o, struct slv_team *team, struct slv_err *err) {
-    struct words w = {.m = m};
+    struct reading r = {m, rm, o, team, 0, {0}};
+    struct slv_err why = {0};
     pthread_t thread;
-    bool threaded = slv_team_size(team) > 1 && !slv_thread_start(&thread, read_words, &w);
-    int rc = slv_weights_read(&m->w, team, err);
-    if (!rc) rc = slv_repack_open(rm, team, o, &m->cached, &m->repack, err);
+    bool threaded = slv_team_size(team) > 1 && !slv_thread_start(&thread, read_source, &r);
+    if (!threaded) read_source(&r);
+    int rc = r.rc && !threaded ? 0 : load_words(m, &why);
     if (threaded) pthread_join(thread, NULL);
-    else if (!rc) read_words(&w);
-    if (!rc && w.rc) rc = slv_err_set(err, w.rc, "%s", w.err.msg);
-    return rc;
+    if (r.rc) return slv_err_set(err, r.rc, "%s", r.err.msg);
+    return rc ? slv_err_set(err, rc, "%s", why.msg) : 0;
 }
 
 /* A packed file comes first, because its tiles are checked while words are read; packing is long,
