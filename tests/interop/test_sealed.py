@@ -3,7 +3,7 @@
 caches used again, and nothing of the model or of what was said in any file that was written. What was
 done to a file by somebody else is refused with one line and exit status 5, or costs time only.
 
-usage: test_sealed.py SELVAGE TINY.gguf [WINDOWED.gguf]      prints TAP
+usage: test_sealed.py SELVAGE TINY.gguf WINDOWED.gguf [ENCODER.gguf]      prints TAP
 SLV_TEST_MODEL names a real model, which is run too.
 """
 import glob
@@ -22,6 +22,7 @@ import tap
 
 PROGRAM = os.path.abspath(sys.argv[1])
 MODELS = [os.path.abspath(p) for p in sys.argv[2:4]]
+ENCODER = os.path.abspath(sys.argv[4]) if len(sys.argv) > 4 else None
 MODEL = MODELS[0]
 REAL = os.environ.get("SLV_TEST_MODEL")
 BASE = tempfile.mkdtemp(prefix="selvage-sealed-")
@@ -143,11 +144,23 @@ def every_command_takes_it():
                 if isinstance(o, dict):
                     o.pop(key, None)
         out[model] = one
+        one["embed"] = c.run("embed", model, "hello", "--pooling", "mean", "--json")
         bench = json.loads(c.run("bench", model, "-p", "4", "-n", "2", "-r", "1", "--json"))
         assert bench["model"]["packed"] == "cached", bench["model"]
     for name in out[MODEL]:
         assert out[MODEL][name] == out[c.sealed][name], (name, out[MODEL][name], out[c.sealed][name])
     c.run("run", MODEL, "--raw", "hello", "-n", "4", "--draft", c.sealed)
+
+
+def an_encoder_gives_the_same_vectors():
+    if not ENCODER:
+        return tap.skip("no encoder")
+    c = Case(ENCODER)
+    want = c.run("embed", ENCODER, "a cat", "a dog", "--no-repack-cache")
+    for _ in range(2):
+        assert c.run("embed", c.sealed, "a cat", "a dog", quiet=True) == want
+    assert len(c.packed()) == 1 and read(c.tiles())[:8] == b"slvseal1"
+    return None
 
 
 def memory_is_what_was_told():
@@ -429,7 +442,8 @@ def what_is_changed_meanwhile_is_not_loaded():
     assert 5 in seen, seen
 
 
-TESTS = [the_answer_is_that_of_the_plain_model, every_command_takes_it, memory_is_what_was_told,
+TESTS = [the_answer_is_that_of_the_plain_model, every_command_takes_it,
+         an_encoder_gives_the_same_vectors, memory_is_what_was_told,
          it_can_be_in_the_store, nothing_plain_is_written, every_write_is_of_known_kind,
          the_process_cannot_be_looked_into, another_device_is_refused, no_change_gives_an_answer,
          damaged_weights_are_packed_again, a_damaged_prompt_cache_is_not_used, only_what_was_signed_runs,
