@@ -78,6 +78,45 @@ SLV_API const char *slv_strerror(int code);
 /* "0.1.0": major.minor.patch of the library that is linked. */
 SLV_API const char *slv_version(void);
 
+/* --- bytes that come from elsewhere ----------------------------------------------------------- */
+
+/* Bytes that can be read anywhere, whatever they come from: a file, a sealed one, memory. A read
+ * gives all the bytes asked for or an error, and never bytes that somebody has tampered with where
+ * the source can tell. Threads: any number may read one at once. */
+struct slv_blocks {
+    uint64_t size; /* bytes in all */
+    /* Bytes [at, at + n), which are within size, to p. SLV_E_IO; SLV_E_TRUST: they are not what was
+     * written; SLV_E_NOMEM. On an error p holds nothing that may be used. */
+    int (*read)(void *ctx, uint64_t at, size_t n, void *p, struct slv_err *err);
+    void (*close)(void *ctx); /* may be NULL */
+    void *ctx;
+};
+
+/* A file that is written from its first byte to its last, and appears when it is whole. */
+struct slv_sink {
+    int (*write)(void *ctx, const void *p, size_t n, struct slv_err *err);
+    int (*commit)(void *ctx, struct slv_err *err); /* makes it appear */
+    void (*close)(void *ctx);                      /* without a commit before, nothing stays */
+    void *ctx;
+};
+
+/* How files are written and read that hold what was made of a model, where the model itself must
+ * not be read by everybody: packed weights, sessions. What `open` gives was written through a
+ * keeper of the same model's bytes, for the same use, and has not changed since: it is for the
+ * keeper to see to that, by encryption for one. Threads: any. */
+enum slv_kept { SLV_KEPT_WEIGHTS = 1, SLV_KEPT_SESSION = 2 };
+struct slv_keeper {
+    uint64_t id; /* of the model's bytes: names their file, and tells nothing of them */
+    /* SLV_E_NOENT; SLV_E_TRUST: it is not what was written; SLV_E_FORMAT: it is no such file. */
+    int (*open)(void *ctx, enum slv_kept use, const char *path, struct slv_blocks *ret,
+                struct slv_err *err);
+    /* SLV_E_BUSY: another process is writing it. */
+    int (*create)(void *ctx, enum slv_kept use, const char *path, struct slv_sink *ret,
+                  struct slv_err *err);
+    void (*close)(void *ctx); /* may be NULL */
+    void *ctx;
+};
+
 /* --- models ----------------------------------------------------------------------------------- */
 
 struct slv_model;
@@ -105,11 +144,19 @@ struct slv_model_opts {
      * it unwritten. May be NULL. */
     bool (*keeping)(void *ctx, uint64_t done_bytes, uint64_t all_bytes);
     void *note_ctx;
+    /* Where the bytes of a GGUF file come from in place of the path, which only names it; borrowed
+     * for the call. All of them that make the model are read, weights into memory of this process,
+     * and none again later: what the source refuses is refused before a token is made. NULL: the
+     * path is read. */
+    const struct slv_blocks *source;
+    /* Of a source: keeps packed weights and sessions. It is the model's from here on, closed with
+     * it, or by slv_model_open where that fails. NULL: of such a model nothing is kept. */
+    const struct slv_keeper *keeper;
 };
 
 /* Opens a GGUF file, or a folder in Hugging Face layout. SLV_E_NOENT, SLV_E_IO, SLV_E_FORMAT
  * (malformed), SLV_E_UNSUPPORTED (an architecture, tokenizer or tensor type that is not known),
- * SLV_E_NOMEM, SLV_E_USAGE (opts). */
+ * SLV_E_NOMEM, SLV_E_USAGE (opts); with a source also what it fails with. */
 SLV_API int slv_model_open(const char *path, const struct slv_model_opts *opts,
                            struct slv_model **ret, struct slv_err *err) SLV_MUST_USE;
 
@@ -268,14 +315,16 @@ SLV_API int slv_session_resume(struct slv_session *s, const int32_t *ids, size_t
 
 /* Writes what the session holds to a file, which takes the place of an older one when it is whole,
  * so that a restart need not read it again. Readable by its owner only: the tokens are in it.
- * SLV_E_USAGE: it holds nothing. SLV_E_BUSY: another process is writing that file. SLV_E_IO. */
+ * Of a model with a keeper it is the keeper's file. SLV_E_USAGE: it holds nothing, or the model has
+ * a source and no keeper. SLV_E_BUSY: another process is writing that file. SLV_E_IO. */
 SLV_API int slv_session_save(struct slv_session *s, const char *path,
                              struct slv_err *err) SLV_MUST_USE;
 
 /* Makes the session hold what the file has, without logits: slv_session_resume with the tokens that
  * are wanted goes on from there. On failure the session stays as it was: SLV_E_NOENT, SLV_E_IO;
  * SLV_E_FORMAT: cut, damaged, of another version, model or kind of KV cache, or longer than the
- * context. Checksums find damage, they do not keep out who may write to the file. */
+ * context. Checksums find damage, they do not keep out who may write to the file; a keeper does:
+ * SLV_E_TRUST. */
 SLV_API int slv_session_load(struct slv_session *s, const char *path,
                              struct slv_err *err) SLV_MUST_USE;
 

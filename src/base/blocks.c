@@ -34,7 +34,7 @@ static int plain_read(void *ctx, uint64_t at, size_t n, void *p, struct slv_err 
     size_t got = 0;
     if (!slv_fd_read_at(f->fd, p, n, at, &got))
         return slv_err_set(err, SLV_E_IO, "%s: %s", f->path, strerror(errno));
-    if (got < n) return slv_err_set(err, SLV_E_IO, "%s: has become shorter", f->path);
+    if (got < n) return slv_err_set(err, SLV_E_LIMIT, "%s: has become shorter", f->path);
     return 0;
 }
 
@@ -61,4 +61,43 @@ int slv_blocks_open_file(const char *path, struct slv_blocks *ret, struct slv_er
     if (rc) plain_close(f);
     else *ret = (struct slv_blocks){(uint64_t)st.st_size, plain_read, plain_close, f};
     return rc;
+}
+
+/* --- a plain file, written -------------------------------------------------------------------- */
+
+struct writing {
+    struct slv_newfile file;
+    uint64_t at;
+};
+
+static int file_write(void *ctx, const void *p, size_t n, struct slv_err *err) {
+    struct writing *w = ctx;
+    int rc = slv_newfile_write(&w->file, p, n, w->at, err);
+    if (!rc) w->at += n;
+    return rc;
+}
+
+static int file_commit(void *ctx, struct slv_err *err) {
+    struct writing *w = ctx;
+    return slv_newfile_commit(&w->file, err);
+}
+
+static void file_close(void *ctx) {
+    struct writing *w = ctx;
+    slv_newfile_close(&w->file);
+    slv_mem_free(w);
+}
+
+int slv_sink_open_file(const char *path, struct slv_sink *ret, struct slv_err *err) {
+    struct writing *w = slv_mem_calloc(1, sizeof *w);
+    if (!w) return slv_err_set(err, SLV_E_NOMEM, "%.200s: out of memory", path);
+    int rc = slv_newfile_open(path, &w->file, err);
+    if (rc) slv_mem_free(w);
+    else *ret = (struct slv_sink){file_write, file_commit, file_close, w};
+    return rc;
+}
+
+void slv_sink_close(struct slv_sink *s) {
+    if (s->close) s->close(s->ctx);
+    *s = (struct slv_sink){0};
 }

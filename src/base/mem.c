@@ -74,6 +74,12 @@ void slv_mem_forget(void *p, size_t size) {
     }
 }
 
+void slv_mem_hide(void *p, size_t size) {
+    if (slv_size_align(size ? size : 1, system_page(), &size) && madvise(p, size, MADV_DONTDUMP)) {
+        /* only a wish */
+    }
+}
+
 char *slv_mem_strndup(const char *s, size_t n) {
     size_t size;
     if (!slv_size_add(n, 1, &size)) return NULL;

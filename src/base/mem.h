@@ -28,6 +28,9 @@ void slv_mem_unmap(void *p, size_t size);
  * again. */
 void slv_mem_forget(void *p, size_t size);
 
+/* Leaves memory of slv_mem_map out of core dumps where the system can. */
+void slv_mem_hide(void *p, size_t size);
+
 /* A NUL-terminated copy of s[0..n). */
 char *slv_mem_strndup(const char *s, size_t n) SLV_MUST_USE;
 

@@ -18,9 +18,10 @@ struct slv_bench_opts {
     int64_t prompt, gen, repeat, batch_size;
     struct slv_opt_ints threads, depth, batch;
     int kv; /* enum slv_kv_kind */
-    bool membw, raw, no_repack_cache, ops, tune, no_tuned;
+    bool membw, raw, ops, tune, no_tuned;
     uint64_t membw_size;
     const char *speculate, *draft, *trace;
+    struct slv_cli_model_opts model;
 };
 
 /* One run of the command. */

@@ -154,7 +154,7 @@ static int open_all(struct rounds *r, const struct slv_cli *cli, struct slv_sess
     r->plain.ids = slv_mem_calloc(o->n, sizeof *r->plain.ids);
     r->guessed.ids = slv_mem_calloc(o->n, sizeof *r->guessed.ids);
     if (!r->plain.ids || !r->guessed.ids) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
-    return slv_cli_draft_open(cli, &d, so, o->repack_cache, &r->draft, err);
+    return slv_cli_draft_open(cli, &d, so, o->model, &r->draft, err);
 }
 
 int slv_cli_bench_speculate(const struct slv_cli *cli, struct slv_model *m,

@@ -5,9 +5,9 @@
 #include "cli/engine.h"
 
 struct slv_bench_speculate {
-    const char *file;  /* the prompt; "-": standard input */
-    bool raw;          /* without the model's chat template */
-    bool repack_cache; /* packed weights of the draft are kept */
+    const char *file; /* the prompt; "-": standard input */
+    bool raw;         /* without the model's chat template */
+    const struct slv_cli_model_opts *model;
     const char *draft; /* a model that drafts, or NULL */
     uint32_t n, batch, repeat, threads;
     enum slv_kv_kind kv;

@@ -71,7 +71,7 @@ static int add(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     char id[SLV_APIKEY_ID], token[SLV_APIKEY_TOKEN];
     struct slv_buf path;
     slv_buf_init(&path, 8192);
-    int rc = slv_cli_trust_path(o->file, SLV_CLI_API_KEYS, &path, err);
+    int rc = slv_store_keys_path(o->file, SLV_STORE_API_KEYS, &path, err);
     if (!rc) rc = make_folder(o, path.data, err);
     if (!rc) rc = slv_apikeys_add(path.data, &k, id, token, err);
     if (!rc) rc = report_new(cli, id, token, err);
@@ -166,7 +166,7 @@ static int list(const struct slv_cli *cli, const void *opts, struct slv_err *err
     struct slv_apikeys *keys = NULL;
     struct slv_buf path;
     slv_buf_init(&path, 8192);
-    int rc = slv_cli_trust_path(o->file, SLV_CLI_API_KEYS, &path, err);
+    int rc = slv_store_keys_path(o->file, SLV_STORE_API_KEYS, &path, err);
     if (!rc) rc = slv_apikeys_open(path.data, &keys, err);
     if (!rc && cli->json) rc = list_json(keys, err);
     else if (!rc) list_text(keys);
@@ -182,7 +182,7 @@ static int revoke(const struct slv_cli *cli, const void *opts, struct slv_err *e
     char id[SLV_APIKEY_ID];
     struct slv_buf path;
     slv_buf_init(&path, 8192);
-    int rc = slv_cli_trust_path(o->file, SLV_CLI_API_KEYS, &path, err);
+    int rc = slv_store_keys_path(o->file, SLV_STORE_API_KEYS, &path, err);
     if (!rc) rc = slv_apikeys_revoke(path.data, cli->args[0], id, err);
     if (!rc && cli->json) slv_out_printf("{\"id\":\"%s\",\"revoked\":true}\n", id);
     else if (!rc) slv_log(SLV_LOG_INFO, "%s: key %s is revoked", cli->args[0], id);

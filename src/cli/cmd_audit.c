@@ -91,7 +91,7 @@ static int verify(const struct slv_cli *cli, const void *opts, struct slv_err *e
     struct slv_audit_check c;
     struct slv_err why = {0};
     slv_audit_check_init(&c, &trusted);
-    int rc = slv_cli_pubs(o->pub, o->key, &trusted, &why);
+    int rc = slv_store_pubs(o->pub, o->key, &trusted, &why);
     if (!rc) rc = add_checkpoints(o, &c, &why);
     if (!rc) rc = slv_audit_check_files(&c, cli->args[0], (uint64_t)o->from, &why);
     if (cli->json) rc = verify_json(&c, rc, &why);
@@ -246,7 +246,7 @@ static int checkpoint(const struct slv_cli *cli, const void *opts, struct slv_er
     struct slv_key *k = NULL;
     struct slv_buf out;
     slv_buf_init(&out, TEXT_MAX);
-    int rc = slv_cli_key_open(o->key, false, &k, err);
+    int rc = slv_store_key_open(o->key, false, &k, err);
     if (!rc) rc = slv_audit_checkpoint(cli->args[0], (uint64_t)o->from, k, &out, err);
     if (!rc) slv_out_write(out.data, out.len);
     slv_key_close(k);

@@ -24,7 +24,8 @@
 
 struct batch_opts {
     int64_t n, sessions;
-    bool raw, lines, no_repack_cache, no_prefix_cache;
+    bool raw, lines, no_prefix_cache;
+    struct slv_cli_model_opts model;
     const char *system;
     struct slv_opt_list stop;
     struct slv_cli_session_opts session;
@@ -47,7 +48,7 @@ static const struct slv_opt rows[] = {
     SLV_CLI_SESSION_ROWS(struct batch_opts, session),
     {"no-prefix-cache", 0, SLV_OPT_FLAG_AT(struct batch_opts, no_prefix_cache),
      .help = "read every prompt from its beginning, also what others began with"},
-    SLV_CLI_REPACK_ROW(struct batch_opts, no_repack_cache),
+    SLV_CLI_MODEL_ROWS(struct batch_opts, model),
     SLV_CLI_SAMPLING_ROWS(struct batch_opts, sampling, "0"),
 };
 
@@ -430,9 +431,7 @@ static int open_all(struct job *b, struct slv_err *err) {
     const char *file = slv_cli_arg(b->cli, 1);
     int rc = slv_cli_sampling(&b->o->sampling, b->bias, &b->sampling, err);
     if (!rc) rc = slv_lines_open(file ? file : "-", LINE_MAX, &b->in, err);
-    if (!rc)
-        rc = slv_cli_model_open(b->cli, slv_cli_arg(b->cli, 0), &mo, !b->o->no_repack_cache, &b->m,
-                                err);
+    if (!rc) rc = slv_cli_model_open(b->cli, slv_cli_arg(b->cli, 0), &mo, &b->o->model, &b->m, err);
     if (!rc && !b->o->session.no_tuned) slv_tuned_apply(b->m, &so);
     bo.n_batch = so.n_batch;
     bo.threads = so.threads;

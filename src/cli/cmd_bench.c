@@ -55,7 +55,7 @@ static const struct slv_opt rows[] = {
      .help = "instead: find the numbers of threads and the size of a prompt's steps that are "
              "fastest here, and keep them for run, chat, batch and bench"},
     SLV_CLI_TUNED_ROW(struct slv_bench_opts, no_tuned),
-    SLV_CLI_REPACK_ROW(struct slv_bench_opts, no_repack_cache),
+    SLV_CLI_MODEL_ROWS(struct slv_bench_opts, model),
 };
 
 struct row {
@@ -193,7 +193,7 @@ static int speculate(struct slv_bench *b, size_t threads, struct slv_err *err) {
     const struct slv_bench_opts *o = b->o;
     struct slv_bench_speculate s = {.file = o->speculate,
                                     .raw = o->raw,
-                                    .repack_cache = !o->no_repack_cache,
+                                    .model = &o->model,
                                     .draft = o->draft,
                                     .n = (uint32_t)o->gen,
                                     .batch = (uint32_t)b->batch_size,
@@ -327,7 +327,7 @@ static int bench(const struct slv_cli *cli, const void *opts, struct slv_err *er
     if (rc) return rc;
     rc = slv_cli_model_path(slv_cli_arg(cli, 0), &b.path, err);
     uint64_t t0 = now();
-    if (!rc) rc = slv_cli_model_open(cli, b.path.data, &mo, !b.o->no_repack_cache, &b.m, err);
+    if (!rc) rc = slv_cli_model_open(cli, b.path.data, &mo, &b.o->model, &b.m, err);
     if (rc) {
         slv_buf_fini(&b.path);
         return rc;

@@ -29,7 +29,7 @@
 #define BLOCK_MARK "\"\"\"" /* begins and ends a turn of several lines */
 
 struct chat_opts {
-    bool no_repack_cache;
+    struct slv_cli_model_opts model;
     const char *system, *prompt_cache;
     int64_t n;
     struct slv_cli_session_opts session;
@@ -44,7 +44,7 @@ static const struct slv_opt rows[] = {
      .imax = 1 << 24, .help = "most tokens in one answer"},
     SLV_CLI_SESSION_ROWS(struct chat_opts, session),
     SLV_CLI_PROMPT_CACHE_ROW(struct chat_opts, prompt_cache),
-    SLV_CLI_REPACK_ROW(struct chat_opts, no_repack_cache),
+    SLV_CLI_MODEL_ROWS(struct chat_opts, model),
     SLV_CLI_SAMPLING_ROWS(struct chat_opts, sampling, "0.7"),
     SLV_CLI_DRAFT_ROWS(struct chat_opts, draft),
 };
@@ -449,10 +449,9 @@ static int open_all(struct chat *c, struct slv_err *err) {
     c->gen.max_tokens = (uint32_t)c->o->n;
     int rc = slv_cli_sampling(&c->o->sampling, c->bias, &c->gen.sampling, err);
     if (!rc) rc = slv_cli_draft_check("chat", &c->o->draft, err);
-    if (!rc)
-        rc = slv_cli_draft_open(c->cli, &c->o->draft, &so, !c->o->no_repack_cache, &c->draft, err);
+    if (!rc) rc = slv_cli_draft_open(c->cli, &c->o->draft, &so, &c->o->model, &c->draft, err);
     const struct slv_cli_opening how = {.tuned = !c->o->session.no_tuned,
-                                        .repack_cache = !c->o->no_repack_cache,
+                                        .model = &c->o->model,
                                         .n_back = (uint32_t)c->o->n,
                                         .draft = &c->draft};
     if (!rc) rc = slv_cli_session_open(c->cli, name, &so, &how, &c->m, &c->s, err);

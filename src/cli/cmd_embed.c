@@ -18,7 +18,8 @@
 struct embed_opts {
     int64_t ctx, threads, batch, dimensions;
     int pooling; /* place in "model|mean|cls|last|rank", which is enum slv_pooling */
-    bool no_normalize, truncate, special, no_repack_cache;
+    bool no_normalize, truncate, special;
+    struct slv_cli_model_opts model;
     uint64_t memory;
     const char *query;
 };
@@ -46,7 +47,7 @@ static const struct slv_opt rows[] = {
      .help = "tokens in one step, default 512: changes speed, never results"},
     {"memory", 0, SLV_OPT_SIZE_AT(struct embed_opts, memory), .arg = "SIZE", .imin = 1 << 20,
      .imax = INT64_MAX, .help = "refuse what would take more, weights included"},
-    SLV_CLI_REPACK_ROW(struct embed_opts, no_repack_cache),
+    SLV_CLI_MODEL_ROWS(struct embed_opts, model),
 };
 
 struct embed {
@@ -191,8 +192,7 @@ static int open_all(struct embed *r, struct slv_err *err) {
                                          .truncate = o->truncate,
                                          .special = o->special,
                                          .memory = o->memory};
-    int rc =
-        slv_cli_model_open(r->cli, slv_cli_arg(r->cli, 0), &mo, !o->no_repack_cache, &r->m, err);
+    int rc = slv_cli_model_open(r->cli, slv_cli_arg(r->cli, 0), &mo, &o->model, &r->m, err);
     if (!rc) rc = slv_embedder_open(r->m, &eo, &r->e, err);
     if (rc) return rc;
     r->dim = slv_embedder_dimensions(r->e);

@@ -19,7 +19,7 @@ struct eval_opts {
     const char *text, *against;
     int64_t ctx, chunks, threads;
     int kv;
-    bool no_repack_cache;
+    struct slv_cli_model_opts model;
 };
 
 static const struct slv_opt rows[] = {
@@ -35,7 +35,7 @@ static const struct slv_opt rows[] = {
      .help = "threads; default: SLV_THREADS, or one for each core"},
     {"kv", 0, SLV_OPT_CHOICE_AT(struct eval_opts, kv), .arg = "TYPE", .choices = "f16|f32|q8",
      .def = "f16", .help = "element type of the KV cache"},
-    SLV_CLI_REPACK_ROW(struct eval_opts, no_repack_cache),
+    SLV_CLI_MODEL_ROWS(struct eval_opts, model),
 };
 
 #define STEP 64 /* tokens a step, all with logits */
@@ -63,7 +63,9 @@ struct eval {
 static int open_side(const struct slv_cli *cli, struct side *s, const char *name,
                      const struct eval_opts *o, struct slv_err *err) {
     struct slv_model_opts mo = {.threads = (uint32_t)o->threads};
-    int rc = slv_cli_model_open(cli, name, &mo, !o->no_repack_cache, &s->m, err);
+    struct slv_cli_model_opts how = o->model;
+    if (name && name == o->against) how.sig = NULL; /* which is MODEL's */
+    int rc = slv_cli_model_open(cli, name, &mo, &how, &s->m, err);
     if (rc) return rc;
     slv_model_info(s->m, &s->info);
     struct slv_session_opts so = {.n_ctx = (uint32_t)o->ctx,

@@ -94,7 +94,7 @@ static int new_key(const struct slv_cli *cli, const void *opts, struct slv_err *
     struct slv_key *k = NULL;
     struct slv_buf path;
     slv_buf_init(&path, 8192);
-    int rc = slv_cli_trust_path(o->key, SLV_CLI_DEVICE_KEY, &path, err);
+    int rc = slv_store_keys_path(o->key, SLV_STORE_DEVICE_KEY, &path, err);
     if (!rc) rc = make(o, path.data, &k, err);
     if (!rc) rc = print_key(cli, k, path.data, err);
     slv_key_close(k);
@@ -109,7 +109,7 @@ static int show_key(const struct slv_cli *cli, const void *opts, struct slv_err 
     if (o->public && cli->json)
         return slv_err_set(err, SLV_E_USAGE, "key show: --public: is a file of its own, not JSON");
     slv_buf_init(&path, 8192);
-    int rc = slv_cli_trust_path(o->key, SLV_CLI_DEVICE_KEY, &path, err);
+    int rc = slv_store_keys_path(o->key, SLV_STORE_DEVICE_KEY, &path, err);
     if (!rc) rc = slv_key_open(path.data, true, &k, err);
     if (!rc) rc = o->public ? print_public(k, err) : print_key(cli, k, path.data, err);
     slv_key_close(k);
@@ -122,7 +122,7 @@ static int rotate_key(const struct slv_cli *cli, const void *opts, struct slv_er
     struct slv_key *k = NULL;
     struct slv_buf path;
     slv_buf_init(&path, 8192);
-    int rc = slv_cli_trust_path(o->key, SLV_CLI_DEVICE_KEY, &path, err);
+    int rc = slv_store_keys_path(o->key, SLV_STORE_DEVICE_KEY, &path, err);
     if (!rc) rc = slv_key_rotate(path.data, o->forget, &k, err);
     if (!rc) rc = print_key(cli, k, path.data, err);
     slv_key_close(k);
@@ -184,7 +184,7 @@ static int trust_key(const struct slv_cli *cli, const void *opts, struct slv_err
     (void)opts;
     slv_buf_init(&folder, 8192);
     slv_buf_init(&path, 8192);
-    int rc = slv_cli_trust_path(NULL, SLV_CLI_TRUSTED, &folder, err);
+    int rc = slv_store_keys_path(NULL, SLV_STORE_TRUSTED, &folder, err);
     if (!rc) rc = slv_pubs_read_file(&s, cli->args[0], err);
     if (!rc) rc = keep_trusted(&s, folder.data, &path, err);
     if (!rc) rc = report_trusted(cli, &s.v[s.n - 1], path.data, err);

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "store/hub.h"
+#include "store/open.h"
 #include "store/pull.h"
 
 #include <string.h>
@@ -53,7 +54,7 @@ static int check_model(const char *path, struct slv_err *err) {
     struct slv_model_opts look = {.inspect = true};
     struct slv_model *m = NULL;
     struct slv_err why = {0};
-    int rc = slv_model_open(path, &look, &m, &why);
+    int rc = slv_store_model_open(path, NULL, &look, &m, &why);
     slv_model_close(m);
     if (rc == SLV_E_UNSUPPORTED) {
         slv_log(SLV_LOG_WARN, "%s", why.msg);
@@ -111,7 +112,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
 
 static const struct slv_opt rows[] = {
     {"from", 0, SLV_OPT_STR_AT(struct opts, from), .arg = "FILE",
-     .help = "take a local GGUF file in place of the network"},
+     .help = "take a local GGUF file, plain or sealed for this device, in place of the network"},
     {"link", 0, SLV_OPT_FLAG_AT(struct opts, link),
      .help = "with --from: share the file by hard link; it must not be edited in place afterwards"},
     {"as", 0, SLV_OPT_STR_AT(struct opts, as), .arg = "NAME", .help = "store it under this name"},

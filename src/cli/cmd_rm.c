@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "engine/model.h"
 #include "engine/packfolder.h"
+#include "store/open.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -31,9 +32,9 @@ static void find_files(struct slv_store *st, const char *name, struct slv_buf *f
     slv_buf_init(&folder, 65536);
     bool ok = !slv_store_find(st, name, &arena, &sm, NULL) &&
               !slv_store_path(st, &sm, file, NULL) && !slv_cli_packed_folder(&folder, NULL) &&
-              !slv_model_open(file->data, &look, &m, NULL);
+              !slv_store_model_open(file->data, NULL, &look, &m, NULL);
     if (ok) {
-        const struct slv_repack_model rm = {m->gguf, &m->h, &m->w};
+        const struct slv_repack_model rm = slv_model_repack(m);
         if (slv_repack_path(&rm, folder.data, packed)) slv_buf_clear(packed);
         if (slv_tuned_path(m, tuned)) slv_buf_clear(tuned);
     }

@@ -13,7 +13,8 @@
 
 struct run_opts {
     int64_t n, logprobs;
-    bool raw, echo_tokens, no_repack_cache;
+    bool raw, echo_tokens;
+    struct slv_cli_model_opts model;
     const char *system, *prompt_cache, *schema;
     struct slv_opt_list stop;
     struct slv_cli_session_opts session;
@@ -39,7 +40,7 @@ static const struct slv_opt rows[] = {
      .help = "with --json: log-probabilities of the prompt's tokens too"},
     SLV_CLI_SESSION_ROWS(struct run_opts, session),
     SLV_CLI_PROMPT_CACHE_ROW(struct run_opts, prompt_cache),
-    SLV_CLI_REPACK_ROW(struct run_opts, no_repack_cache),
+    SLV_CLI_MODEL_ROWS(struct run_opts, model),
     SLV_CLI_SAMPLING_ROWS(struct run_opts, sampling, "0"),
     SLV_CLI_DRAFT_ROWS(struct run_opts, draft),
 };
@@ -275,12 +276,11 @@ static int open_schema(struct run *r, struct slv_err *err) {
 
 static int run_all(struct run *r, struct slv_err *err) {
     struct slv_session_opts *so = &r->session_opts;
-    bool repack_cache = !r->o->no_repack_cache;
     *so = slv_cli_session(&r->o->session);
     if (r->o->echo_tokens) so->n_logits = 16;
-    int rc = slv_cli_draft_open(r->cli, &r->o->draft, so, repack_cache, &r->draft, err);
+    int rc = slv_cli_draft_open(r->cli, &r->o->draft, so, &r->o->model, &r->draft, err);
     const struct slv_cli_opening how = {.tuned = !r->o->session.no_tuned,
-                                        .repack_cache = repack_cache,
+                                        .model = &r->o->model,
                                         .n_back = r->o->prompt_cache ? (uint32_t)r->o->n : 0,
                                         .draft = &r->draft};
     if (!rc)

@@ -316,7 +316,7 @@ static bool several(const char *text, size_t n) {
 static int open_vocabulary(struct run *r, const char *name, struct slv_err *err) {
     struct slv_model_opts mo = {.inspect = true};
     struct vocabulary *v = &r->v;
-    int rc = slv_cli_model_open(r->cli, name, &mo, false, &v->model, err);
+    int rc = slv_cli_model_open(r->cli, name, &mo, NULL, &v->model, err);
     if (!rc) rc = slv_lexicon_open(v->model->tokenizer, &v->lexicon, err);
     if (!rc && slv_free_text_open(v->lexicon, &v->text)) rc = SLV_E_NOMEM;
     if (!rc) v->bits = slv_mem_calloc(slv_mask_words(v->lexicon), sizeof *v->bits);

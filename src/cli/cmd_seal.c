@@ -53,7 +53,7 @@ static int add(struct slv_pubs *to, const struct slv_pub *p, struct slv_err *err
 
 static int add_self(const struct opts *o, struct slv_pubs *to, struct slv_err *err) {
     struct slv_key *k = NULL;
-    int rc = slv_cli_key_open(o->key, true, &k, err);
+    int rc = slv_store_key_open(o->key, true, &k, err);
     if (!rc) rc = add(to, slv_key_pub(k), err);
     slv_key_close(k);
     return rc;
@@ -63,7 +63,7 @@ static int recipients(const struct opts *o, struct slv_pubs *to, struct slv_err 
     int rc = !o->to.n || o->self ? add_self(o, to, err) : 0;
     for (size_t i = 0; !rc && i < o->to.n; i++) {
         struct slv_pub p;
-        rc = slv_cli_pub(o->to.v[i], o->key, &p, err);
+        rc = slv_store_pub(o->to.v[i], o->key, &p, err);
         if (!rc) rc = add(to, &p, err);
     }
     return rc;
@@ -90,7 +90,7 @@ static int unseal(const struct slv_cli *cli, const void *opts, struct slv_err *e
     struct slv_key *k = NULL;
     struct slv_work work;
     struct done d = {cli->args[0], cli->args[1], 0, NULL};
-    int rc = slv_cli_key_open(o->key, false, &k, err);
+    int rc = slv_store_key_open(o->key, false, &k, err);
     slv_work_init(&work, cli);
     if (!rc) rc = slv_unseal_file(d.in, d.out, k, &work.ui, &d.size, err);
     slv_work_end(&work);

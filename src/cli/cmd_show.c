@@ -11,6 +11,7 @@
 struct show_opts {
     bool tensors, template_text;
     struct slv_cli_session_opts session;
+    struct slv_cli_model_opts model;
 };
 
 static const struct slv_opt rows[] = {
@@ -18,6 +19,7 @@ static const struct slv_opt rows[] = {
     {"template", 0, SLV_OPT_FLAG_AT(struct show_opts, template_text),
      .help = "print the chat template and nothing else"},
     SLV_CLI_SESSION_ROWS(struct show_opts, session),
+    SLV_CLI_TRUST_ROWS(struct show_opts, model),
 };
 
 struct type_sum {
@@ -184,7 +186,7 @@ static int show(const struct slv_cli *cli, const void *opts, struct slv_err *err
     struct slv_memory mem = {0};
     struct slv_model_info i = {0};
     struct slv_session *none = NULL; /* what does not fit says how much would */
-    int rc = slv_cli_model_open(cli, slv_cli_arg(cli, 0), &mo, false, &m, err);
+    int rc = slv_cli_model_open(cli, slv_cli_arg(cli, 0), &mo, &o->model, &m, err);
     if (!rc) {
         slv_model_info(m, &i);
         if (!o->session.no_tuned) slv_tuned_apply(m, &so);

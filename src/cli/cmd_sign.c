@@ -58,7 +58,7 @@ static int sign(const struct slv_cli *cli, const void *opts, struct slv_err *err
     struct slv_buf path;
     struct slv_work work;
     int rc = sig_path(cli->args[0], o->sig, &path, err);
-    if (!rc) rc = slv_cli_key_open(o->key, false, &k, err);
+    if (!rc) rc = slv_store_key_open(o->key, false, &k, err);
     slv_work_init(&work, cli);
     if (!rc) rc = slv_sign_file(k, cli->args[0], &work.ui, &s, err);
     slv_work_end(&work);
@@ -72,20 +72,6 @@ static int sign(const struct slv_cli *cli, const void *opts, struct slv_err *err
 
 /* --- verify ----------------------------------------------------------------------------------- */
 
-static int read_signature(const char *path, struct slv_signature *ret, struct slv_err *err) {
-    struct slv_buf text;
-    slv_buf_init(&text, SLV_SIGN_TEXT_MAX);
-    int rc = slv_file_read(path, &text, err);
-    if (rc == SLV_E_NOENT)
-        rc = slv_err_set(err, SLV_E_TRUST, "%s: there is no signature: the file is not signed",
-                         path);
-    if (rc == SLV_E_LIMIT)
-        rc = slv_err_set(err, SLV_E_FORMAT, "%s: too long for a signature", path);
-    if (!rc) rc = slv_signature_parse(text.data, text.len, path, ret, err);
-    slv_buf_fini(&text);
-    return rc;
-}
-
 static int verify(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct slv_pubs trusted = {0};
@@ -94,8 +80,8 @@ static int verify(const struct slv_cli *cli, const void *opts, struct slv_err *e
     struct slv_work work;
     char when[SLV_CLI_TIME_MAX];
     int rc = sig_path(cli->args[0], o->sig, &path, err);
-    if (!rc) rc = read_signature(path.data, &s, err);
-    if (!rc) rc = slv_cli_pubs(o->pub, o->key, &trusted, err);
+    if (!rc) rc = slv_signature_read(path.data, &s, err);
+    if (!rc) rc = slv_store_pubs(o->pub, o->key, &trusted, err);
     slv_work_init(&work, cli);
     if (!rc) rc = slv_signature_verify(&s, &trusted, cli->args[0], &work.ui, err);
     slv_work_end(&work);

@@ -10,21 +10,25 @@
 
 struct tok_opts {
     bool special;
+    struct slv_cli_model_opts model;
 };
 
 static const struct slv_opt tokenize_rows[] = {
     {"special", 0, SLV_OPT_FLAG_AT(struct tok_opts, special),
      .help = "control tokens written in the text become those tokens, and BOS and EOS are added as "
              "the model asks"},
+    SLV_CLI_TRUST_ROWS(struct tok_opts, model),
 };
 
 static const struct slv_opt detokenize_rows[] = {
     {"special", 0, SLV_OPT_FLAG_AT(struct tok_opts, special), .help = "write control tokens out"},
+    SLV_CLI_TRUST_ROWS(struct tok_opts, model),
 };
 
-static int open_vocabulary(const struct slv_cli *cli, struct slv_model **ret, struct slv_err *err) {
+static int open_vocabulary(const struct slv_cli *cli, const struct tok_opts *how,
+                           struct slv_model **ret, struct slv_err *err) {
     struct slv_model_opts o = {.inspect = true};
-    return slv_cli_model_open(cli, slv_cli_arg(cli, 0), &o, false, ret, err);
+    return slv_cli_model_open(cli, slv_cli_arg(cli, 0), &o, &how->model, ret, err);
 }
 
 static int print_tokens(const struct slv_cli *cli, struct slv_model *m, const struct slv_tokens *t,
@@ -67,7 +71,7 @@ static int tokenize(const struct slv_cli *cli, const void *opts, struct slv_err 
     struct slv_buf text;
     struct slv_tokens t = {0};
     slv_buf_init(&text, SLV_CLI_TEXT_MAX);
-    int rc = open_vocabulary(cli, &m, err);
+    int rc = open_vocabulary(cli, o, &m, err);
     if (!rc) rc = slv_cli_text(slv_cli_arg(cli, 1), &text, err);
     if (!rc) {
         rc = slv_model_tokenize(m, text.data, text.len, o->special, &t);
@@ -113,7 +117,7 @@ static int detokenize(const struct slv_cli *cli, const void *opts, struct slv_er
     struct slv_buf in;
     size_t cap = 0;
     slv_buf_init(&in, SLV_CLI_TEXT_MAX);
-    int rc = open_vocabulary(cli, &m, err);
+    int rc = open_vocabulary(cli, o, &m, err);
     if (!rc && cli->nargs < 2) rc = slv_cli_text(NULL, &in, err);
     if (!rc && cli->nargs < 2) rc = read_ids(in.data, &t, &cap, err);
     for (size_t i = 1; i < cli->nargs && !rc; i++)

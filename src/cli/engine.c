@@ -7,6 +7,9 @@
 #include "cli/out.h"
 #include "cli/sig.h"
 #include "cli/tuned.h"
+#include "cli/work.h"
+#include "store/keys.h"
+#include "store/open.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -78,20 +81,59 @@ static int keep_packed(const struct slv_cli *cli, struct slv_buf *folder, struct
     return 0;
 }
 
+/* Whose signatures count, of --signer. */
+static int read_signers(const struct slv_cli_model_opts *how, struct slv_pubs *ret,
+                        struct slv_err *err) {
+    if ((how->signer.n || how->sig) && !how->require_signed)
+        return slv_err_set(err, SLV_E_USAGE, "--%s: goes with --require-signed",
+                           how->sig ? "sig" : "signer");
+    for (size_t i = 0; i < how->signer.n; i++) {
+        int rc = slv_store_pubs(how->signer.v[i], how->key, ret, err);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+static int open_file(const struct slv_cli *cli, const char *path,
+                     const struct slv_cli_model_opts *how, const struct slv_model_opts *opts,
+                     struct slv_model **ret, struct slv_err *err) {
+    struct slv_pubs signers = {0};
+    struct slv_work work;
+    struct slv_store_open so = {
+        .key = how->key, .require_signed = how->require_signed, .signature = how->sig};
+    int rc = read_signers(how, &signers, err);
+    if (how->signer.n) so.signers = &signers;
+    if (!rc && how->require_signed) {
+        slv_work_init(&work, cli);
+        so.ui = &work.ui;
+    }
+    if (!rc) rc = slv_store_model_open(path, &so, opts, ret, err);
+    if (so.ui) {
+        slv_work_end(&work);
+        slv_sig_unwatch();
+    }
+    slv_pubs_fini(&signers);
+    return rc;
+}
+
 int slv_cli_model_open(const struct slv_cli *cli, const char *name, const struct slv_model_opts *o,
-                       bool repack_cache, struct slv_model **ret, struct slv_err *err) {
+                       const struct slv_cli_model_opts *how, struct slv_model **ret,
+                       struct slv_err *err) {
+    static const struct slv_cli_model_opts none;
     struct slv_buf path, folder;
     struct slv_progress bar;
     struct slv_model_opts opts = *o;
+    if (!how) how = &none;
     slv_progress_init(&bar, "loading", cli->quiet);
     bar.after_ns = SOON_NS;
     opts.progress = show_loading;
     opts.progress_ctx = &bar;
     slv_buf_init(&path, 65536);
     slv_buf_init(&folder, 65536);
-    int rc = repack_cache ? keep_packed(cli, &folder, &opts, err) : 0;
+    bool keeps = !o->inspect && !how->no_repack_cache;
+    int rc = keeps ? keep_packed(cli, &folder, &opts, err) : 0;
     if (!rc) rc = slv_cli_model_path(name, &path, err);
-    if (!rc) rc = slv_model_open(path.data, &opts, ret, err);
+    if (!rc) rc = open_file(cli, path.data, how, &opts, ret, err);
     slv_progress_end(&bar);
     slv_buf_fini(&path);
     slv_buf_fini(&folder);
@@ -143,11 +185,12 @@ static int open_prefix(struct slv_model *m, struct slv_session_opts *o, uint32_t
 
 /* Whether a session would fit, before weights are read. */
 static int check_memory(const struct slv_cli *cli, const char *name,
-                        const struct slv_session_opts *o, struct slv_err *err) {
+                        const struct slv_cli_model_opts *how, const struct slv_session_opts *o,
+                        struct slv_err *err) {
     struct slv_model_opts look = {.inspect = true};
     struct slv_model *m = NULL;
     struct slv_session *s = NULL;
-    int rc = slv_cli_model_open(cli, name, &look, false, &m, err);
+    int rc = slv_cli_model_open(cli, name, &look, how, &m, err);
     if (rc) return rc;
     rc = slv_session_open(m, o, &s, err);
     slv_model_close(m);
@@ -158,8 +201,8 @@ int slv_cli_session_open(const struct slv_cli *cli, const char *name, struct slv
                          const struct slv_cli_opening *how, struct slv_model **ret,
                          struct slv_session **ret_session, struct slv_err *err) {
     struct slv_model_opts mo = {.threads = o->threads};
-    int rc = o->memory ? check_memory(cli, name, o, err) : 0;
-    if (!rc) rc = slv_cli_model_open(cli, name, &mo, how->repack_cache, ret, err);
+    int rc = o->memory ? check_memory(cli, name, how->model, o, err) : 0;
+    if (!rc) rc = slv_cli_model_open(cli, name, &mo, how->model, ret, err);
     if (!rc && how->draft->m) {
         rc = slv_model_same_vocabulary(*ret, how->draft->m, err);
         if (rc) slv_err_prefix(err, rc, "--draft");
@@ -194,13 +237,16 @@ int slv_cli_draft_check(const char *command, const struct slv_cli_draft_opts *o,
 
 /* The model itself; *o: the session that it drafts for. */
 static int open_draft(const struct slv_cli *cli, const char *name, struct slv_session_opts *o,
-                      bool repack_cache, struct slv_cli_draft *ret, struct slv_err *err) {
+                      const struct slv_cli_model_opts *how, struct slv_cli_draft *ret,
+                      struct slv_err *err) {
     struct slv_model_opts mo = {.threads = o->threads};
     struct slv_session_opts so = *o;
     struct slv_model_info info;
+    struct slv_cli_model_opts own = *how;
     struct slv_memory mem;
     so.n_draft = 0;
-    int rc = slv_cli_model_open(cli, name, &mo, repack_cache, &ret->m, err);
+    own.sig = NULL;
+    int rc = slv_cli_model_open(cli, name, &mo, &own, &ret->m, err);
     if (rc) return rc;
     slv_model_info(ret->m, &info);
     if (so.n_ctx > info.n_ctx) so.n_ctx = info.n_ctx; /* beyond it there are no drafts */
@@ -211,12 +257,12 @@ static int open_draft(const struct slv_cli *cli, const char *name, struct slv_se
 }
 
 int slv_cli_draft_open(const struct slv_cli *cli, const struct slv_cli_draft_opts *d,
-                       struct slv_session_opts *o, bool repack_cache, struct slv_cli_draft *ret,
-                       struct slv_err *err) {
+                       struct slv_session_opts *o, const struct slv_cli_model_opts *how,
+                       struct slv_cli_draft *ret, struct slv_err *err) {
     *ret = (struct slv_cli_draft){0};
     o->n_draft = d->speculate ? 0 : d->most ? (uint32_t)d->most : SLV_DRAFT_AUTO;
     if (!d->model) return 0;
-    int rc = open_draft(cli, d->model, o, repack_cache, ret, err);
+    int rc = open_draft(cli, d->model, o, how, ret, err);
     if (!rc) return 0;
     slv_cli_draft_close(ret);
     return slv_err_prefix(err, rc, "--draft");

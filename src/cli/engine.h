@@ -14,10 +14,30 @@ struct slv_cli_session_opts {
     uint64_t memory;
     bool no_tuned;
 };
-/* Of every command that reads a model's weights. */
-#define SLV_CLI_REPACK_ROW(S, m)                                                                   \
+/* How a model is opened, by every command that opens one. */
+struct slv_cli_model_opts {
+    bool no_repack_cache;
+    const char *key, *sig;
+    bool require_signed;
+    struct slv_opt_list signer;
+};
+#define SLV_CLI_TRUST_ROWS(S, m)                                                                   \
+    {"key", 0, SLV_OPT_STR_AT(S, m.key), .arg = "FILE",                                            \
+     .help = "the device key, for a sealed model; without it keys/device.key in the store"},       \
+        {"require-signed", 0, SLV_OPT_FLAG_AT(S, m.require_signed),                                \
+         .help = "refuse a model without a signature, MODEL.sig, by a trusted key"},               \
+        {"sig", 0, SLV_OPT_STR_AT(S, m.sig), .arg = "FILE",                                        \
+         .help = "with --require-signed: MODEL's signature, in place of MODEL.sig"},               \
     {                                                                                              \
-        "no-repack-cache", 0, SLV_OPT_FLAG_AT(S, m),                                               \
+        "signer", 0, SLV_OPT_LIST_AT(S, m.signer),                                                 \
+            .arg = "FILE|KEYID",                                                                   \
+            .help = "with --require-signed: trust the keys of this public key file, or this one "  \
+                    "of the trusted, and no other; may be repeated"                                \
+    }
+/* Of those that read its weights: these and more. */
+#define SLV_CLI_MODEL_ROWS(S, m)                                                                   \
+    SLV_CLI_TRUST_ROWS(S, m), {                                                                    \
+        "no-repack-cache", 0, SLV_OPT_FLAG_AT(S, m.no_repack_cache),                               \
             .help = "neither use nor keep packed weights (SELVAGE_HOME's folder packed/)"          \
     }
 /* Of every command that uses what bench --tune has found (tuned.h). */
@@ -216,10 +236,12 @@ struct slv_cli_sampling_opts {
 /* Appends the path of what a user calls MODEL; NULL: the default model. */
 int slv_cli_model_path(const char *name, struct slv_buf *path, struct slv_err *err) SLV_MUST_USE;
 
-/* Opens a model by path or name, with progress, warning about a lowered SLV_CPU. `repack_cache`:
- * packed weights are kept in the store's folder. */
+/* Opens a model by path or name, plain or sealed (store/open.h), with progress, warning about a
+ * lowered SLV_CPU. Packed weights are kept in the store's folder where they are read and how does
+ * not say otherwise; NULL: all defaults. SLV_E_USAGE: also options that contradict each other. */
 int slv_cli_model_open(const struct slv_cli *cli, const char *name, const struct slv_model_opts *o,
-                       bool repack_cache, struct slv_model **ret, struct slv_err *err) SLV_MUST_USE;
+                       const struct slv_cli_model_opts *how, struct slv_model **ret,
+                       struct slv_err *err) SLV_MUST_USE;
 
 /* Appends the folder of packed weights. SLV_E_USAGE: there is no store's folder. */
 int slv_cli_packed_folder(struct slv_buf *path, struct slv_err *err) SLV_MUST_USE;
@@ -237,15 +259,15 @@ int slv_cli_draft_check(const char *command, const struct slv_cli_draft_opts *o,
 /* Opens the drafting model if there is one, with a session like that of *o, and takes the memory
  * that both need off o->memory. Fills in o->n_draft. */
 int slv_cli_draft_open(const struct slv_cli *cli, const struct slv_cli_draft_opts *d,
-                       struct slv_session_opts *o, bool repack_cache, struct slv_cli_draft *ret,
-                       struct slv_err *err) SLV_MUST_USE;
+                       struct slv_session_opts *o, const struct slv_cli_model_opts *how,
+                       struct slv_cli_draft *ret, struct slv_err *err) SLV_MUST_USE;
 void slv_cli_draft_close(struct slv_cli_draft *d);
 
 /* How a model and a session are opened, beside the session's own options. */
 struct slv_cli_opening {
-    bool tuned;        /* open options become what was found to be fastest: tuned.h */
-    bool repack_cache; /* packed weights are kept */
-    uint32_t n_back;   /* tokens that the session will want to go back */
+    bool tuned;      /* open options become what was found to be fastest: tuned.h */
+    uint32_t n_back; /* tokens that the session will want to go back */
+    const struct slv_cli_model_opts *model;
     const struct slv_cli_draft *draft;
 };
 

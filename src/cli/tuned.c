@@ -111,7 +111,7 @@ static void place_fini(struct place *p) {
 }
 
 static int model_key(struct slv_model *m, uint64_t *ret) {
-    const struct slv_repack_model rm = {m->gguf, &m->h, &m->w};
+    const struct slv_repack_model rm = slv_model_repack(m);
     struct slv_buf b;
     slv_buf_init(&b, PATH_BYTES);
     int rc = slv_repack_path(&rm, "", &b);

@@ -21,6 +21,8 @@ struct slv_model {
     struct slv_plan plan;
     struct slv_kernels kern;
     bool cpu_lowered, inspect, cached;
+    bool has_source;           /* its bytes came from elsewhere: nothing of it is kept but by */
+    struct slv_keeper keeper;  /* all zeros: none */
     struct slv_repack *repack; /* packed weights that are being written, or NULL */
     uint64_t params;
     _Atomic uint64_t content; /* 0: not known yet */
@@ -31,7 +33,8 @@ struct slv_model {
     const char *arch, *name, *license, *template_text;
 };
 
-/* slv_model_open for a file that is indexed already. Takes g over, also when it fails. */
+/* slv_model_open for a file that is indexed already. Takes g, and opts' keeper, over, also when it
+ * fails. */
 int slv_model_adopt(struct slv_gguf *g, const struct slv_model_opts *opts, struct slv_model **ret,
                     struct slv_err *err) SLV_MUST_USE;
 
@@ -48,7 +51,7 @@ int slv_session_opts_fill(const struct slv_model *m, const struct slv_session_op
 /* Whether a session of n_ctx positions takes the angles for long contexts: its keys are others. */
 bool slv_model_is_long(const struct slv_model *m, uint32_t n_ctx);
 
-/* A checksum of all that the model is made of. Reads the whole file the first
+/* A checksum of all that the model is made of, or its keeper's id. Reads the whole file the first
  * time. Threads: any. */
 uint64_t slv_model_content(struct slv_model *m);
 
@@ -57,6 +60,9 @@ uint64_t slv_model_content(struct slv_model *m);
 int slv_model_share(struct slv_model *m,
                     int (*make)(struct slv_model *m, void **ret, struct slv_err *err),
                     void (*close)(void *p), void **ret, struct slv_err *err) SLV_MUST_USE;
+
+/* What the model's packed weights are found by (repack.h). */
+struct slv_repack_model slv_model_repack(struct slv_model *m);
 
 /* The KV type of a public kind. */
 enum slv_kv_type slv_kv_type_of(enum slv_kv_kind kind);

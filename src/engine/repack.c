@@ -8,6 +8,7 @@
 #include "engine/packcheck.h"
 #include "engine/packfile.h"
 #include "engine/packfolder.h"
+#include "engine/packkept.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -29,7 +30,8 @@ struct slv_repack {
     void *tile; /* room for one that is packed again, or NULL */
     uint64_t content, stamp;
     struct slv_packwrite write;
-    bool begun, threaded; /* a file; a thread that writes it */
+    struct slv_keptwrite kept; /* in its place where there is a keeper */
+    bool begun, threaded;      /* a file; a thread that writes it */
     pthread_t thread;
     _Atomic bool hand_over; /* the thread is to leave the rest to slv_repack_finish */
     bool done;
@@ -97,7 +99,7 @@ static uint64_t sample(const struct slv_repack_model *m, uint64_t sum) {
     size_t n = slv_weights_count(m->h);
     for (size_t i = 0; i < SAMPLES; i++) {
         const struct slv_linear *l = slv_weights_at(m->w, m->h, (n - 1) * i / (SAMPLES - 1));
-        if (!l->mat.layout) continue;
+        if (!l->mat.layout || !l->from->data) continue;
         size_t bytes = (size_t)l->from->bytes;
         size_t k = bytes < SAMPLE_BYTES ? bytes : SAMPLE_BYTES;
         sum = slv_sum64((const unsigned char *)l->from->data + (bytes - k) / 2, k, sum);
@@ -118,7 +120,8 @@ static int make_id(const struct slv_repack_model *m, struct slv_pack_id *ret) {
         const struct slv_linear *l = slv_weights_at(m->w, m->h, i);
         if (l->mat.layout) fill_row(l, &id.rows[id.n_rows++]);
     }
-    id.key = sample(m, slv_sum64(id.rows, id.n_rows * sizeof *id.rows, 0));
+    id.key =
+        m->keeper ? m->keeper->id : sample(m, slv_sum64(id.rows, id.n_rows * sizeof *id.rows, 0));
     *ret = id;
     return 0;
 }
@@ -159,14 +162,29 @@ static int take_tiles(struct slv_repack *r, struct slv_packfile *f) {
     return 0;
 }
 
-/* Tiles from the file; false: there is none that can be used. */
-static bool load_file(struct slv_repack *r, struct slv_team *team) {
+/* The same of a keeper's file: its tiles are read, and right, or there are none. */
+static int load_kept(struct slv_repack *r, struct slv_team *team) {
+    int rc = slv_weights_room(r->m.w, &r->err);
+    if (!rc)
+        rc = slv_packkept_read(r->m.keeper, r->path.data, &r->id, r->m.w->tiles, team, &r->err);
+    if (!rc) slv_weights_adopt(r->m.w, r->m.h, r->m.w->tiles, NULL);
+    else slv_weights_drop(r->m.w);
+    return rc;
+}
+
+static int load_plain(struct slv_repack *r, struct slv_team *team) {
     struct slv_packfile f = {.fd = -1};
     int rc = slv_packfile_open(r->path.data, &r->id, &f, &r->err);
     if (!rc) rc = check_source(r, team, &f);
     if (!rc) slv_packfile_touch(&f);
     if (!rc) rc = take_tiles(r, &f);
     slv_packfile_close(&f);
+    return rc;
+}
+
+/* Tiles from the file; false: there is none that can be used. */
+static bool load_file(struct slv_repack *r, struct slv_team *team) {
+    int rc = r->m.keeper ? load_kept(r, team) : load_plain(r, team);
     if (!rc) return true;
     if (rc != SLV_E_NOENT) {
         note(&r->opts, &r->err, "packed again");
@@ -177,19 +195,26 @@ static bool load_file(struct slv_repack *r, struct slv_team *team) {
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
+static size_t written(const struct slv_repack *r) {
+    return r->m.keeper ? r->kept.done : r->write.done;
+}
+
 /* Writes until it is done or the callback or the other thread wants it to end. */
 static void write_some(struct slv_repack *r, bool closing) {
     bool more = true;
     while (!r->rc && more) {
         if (!closing && atomic_load(&r->hand_over)) return;
         const struct slv_model_opts *o = &r->opts;
-        if (closing && o->keeping && !o->keeping(o->note_ctx, r->write.done, r->id.tile_bytes)) {
+        if (closing && o->keeping && !o->keeping(o->note_ctx, written(r), r->id.tile_bytes)) {
             r->rc = SLV_E_CANCELLED;
             return;
         }
-        r->rc = slv_packwrite_step(&r->write, &more, &r->err);
+        r->rc = r->m.keeper ? slv_keptwrite_step(&r->kept, &more, &r->err)
+                            : slv_packwrite_step(&r->write, &more, &r->err);
     }
-    if (!r->rc) r->rc = slv_packwrite_commit(&r->write, &r->err);
+    if (!r->rc)
+        r->rc = r->m.keeper ? slv_keptwrite_commit(&r->kept, &r->err)
+                            : slv_packwrite_commit(&r->write, &r->err);
     r->done = true;
 }
 
@@ -203,7 +228,10 @@ static void *writer(void *arg) {
 static void begin_file(struct slv_repack *r) {
     r->rc = slv_packfolder_make_room(r->folder, r->path.data, slv_packfile_bytes(&r->id),
                                      r->opts.packed_max, &r->err);
-    if (!r->rc)
+    if (!r->rc && r->m.keeper)
+        r->rc =
+            slv_keptwrite_open(r->m.keeper, r->path.data, &r->id, r->m.w->tiles, &r->kept, &r->err);
+    else if (!r->rc)
         r->rc = slv_packwrite_open(r->path.data, &r->id, r->m.w->tiles, r->content, r->stamp,
                                    &r->write, &r->err);
     r->begun = !r->rc;
@@ -239,7 +267,8 @@ void slv_repack_finish(struct slv_repack *r) {
     atomic_store(&r->hand_over, true);
     if (r->threaded) pthread_join(r->thread, NULL);
     if (r->begun && !r->done && !r->rc) write_some(r, true);
-    if (r->begun) slv_packwrite_close(&r->write);
+    if (r->begun && r->m.keeper) slv_keptwrite_close(&r->kept);
+    else if (r->begun) slv_packwrite_close(&r->write);
     /* Somebody else writes it, or it is more than the folder may hold: nobody's fault. */
     bool quiet = r->rc == SLV_E_CANCELLED || r->rc == SLV_E_BUSY || r->rc == SLV_E_FIT;
     if (r->rc && !quiet) note(&r->opts, &r->err, "the packed weights are not kept");
@@ -272,7 +301,7 @@ int slv_repack_open(const struct slv_repack_model *m, struct slv_team *team,
     struct slv_repack *r = NULL;
     *ret_cached = false;
     *ret = NULL;
-    if (!opts->packed || !slv_gguf_is_file(m->gguf)) return 0;
+    if (!opts->packed || (!m->keeper && !slv_gguf_is_file(m->gguf))) return 0;
     int rc = new_repack(m, opts, &r);
     if (rc) return slv_err_set(err, rc, "packed weights: %s", slv_strerror(rc));
     if (slv_packfolder_make(r->folder, &r->err)) {
@@ -281,14 +310,14 @@ int slv_repack_open(const struct slv_repack_model *m, struct slv_team *team,
         return 0;
     }
     *ret_cached = load_file(r, team);
-    if (*ret_cached && slv_team_size(team) > 1) slv_packcheck_ahead(m->w->check);
+    if (*ret_cached && m->w->check && slv_team_size(team) > 1) slv_packcheck_ahead(m->w->check);
     *ret = r;
     return 0;
 }
 
 int slv_repack_pack(const struct slv_repack_model *m, struct slv_team *team,
                     const struct slv_model_opts *opts, struct slv_repack *r, struct slv_err *err) {
-    int rc = slv_weights_pack(m->w, m->h, team, opts, r ? &r->content : NULL, err);
+    int rc = slv_weights_pack(m->w, m->h, team, opts, r && !m->keeper ? &r->content : NULL, err);
     if (!rc && r) start_writing(r);
     return rc;
 }

@@ -11,6 +11,10 @@
  * Tiles from a file are checked piece by piece when they are first used (packcheck.h), and packed
  * again where they are bad; then the file is replaced when the model is closed.
  *
+ * A model with a source has such a file only through its keeper (packkept.h), whose id is then the
+ * file's key: nothing of the model's bytes is in the name. It is read as a whole when the model is
+ * opened.
+ *
  * The file is written in the background once the model is open, and what is missing when the model
  * is closed is written then: it is whole or absent. A failure costs the file and says so once.
  *
@@ -28,6 +32,7 @@ struct slv_repack_model {
     const struct slv_gguf *gguf;
     const struct slv_hparams *h;
     struct slv_weights *w;
+    const struct slv_keeper *keeper; /* of a model with a source, or NULL */
 };
 
 /* Looks for the model's file in opts->packed: *ret_cached, its tiles are m->w's from now on. *ret

@@ -20,8 +20,11 @@
  * angles, the kind of cache, the layout of pages and the arithmetic are; the model's bytes are
  * known by their checksum, or by the stamp of its files (base/file.h).
  *
- * A file appears by rename of one that is whole and synced.
+ * A file appears by rename of one that is whole and synced. It is written from end to end, so that
+ * the same bytes can go through a model's keeper (selvage.h), which then vouches for them and for
+ * the model they are of; they are read into memory, not mapped, and checked all the same.
  */
+#include "base/blocks.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/sum.h"
@@ -110,8 +113,6 @@ struct saving {
     struct parts p;
     unsigned char **window; /* [blocks]: pages held meanwhile, from h.window_first on */
     unsigned char *meta, *page;
-    uint64_t at;  /* of the next page in the file */
-    uint32_t sum; /* and its number */
 };
 
 /* The first block from which on all pages of layers with a window are there, which are held. */
@@ -138,42 +139,52 @@ static void let_window_go(struct saving *w) {
     slv_pool_unlock(pool);
 }
 
-static int write_page(struct saving *w, struct slv_newfile *f, enum slv_page_class c,
-                      const unsigned char *page, uint32_t block, struct slv_err *err) {
+/* Page i of the file, as it is to lie there; good until the next. */
+static const unsigned char *page_of(struct saving *w, uint32_t i, size_t *ret_n) {
     const struct slv_kv *kv = &w->s->kv;
-    const size_t n = kv->table[c].page_bytes;
-    if ((block + 1) * BLOCK > kv->n_pos) { /* others' words may lie behind */
-        memcpy(w->page, page, n);
-        slv_kv_wipe(kv, &w->s->m->kern, c, w->page, kv->n_pos % BLOCK);
-        page = w->page;
-    }
-    uint64_t sum = slv_sum64(page, n, w->sum);
-    memcpy(w->meta + w->p.sums_at + w->sum++ * sizeof sum, &sum, sizeof sum);
-    int rc = slv_newfile_write(f, page, n, w->at, err);
-    w->at += n;
-    return rc;
+    const enum slv_page_class c = i < w->p.n_blocks ? SLV_PAGE_FULL : SLV_PAGE_WINDOWED;
+    const uint32_t block = c == SLV_PAGE_FULL ? i : (uint32_t)w->h.window_first + i - w->p.n_blocks;
+    const unsigned char *page = c == SLV_PAGE_FULL ? kv->table[c].page[block] : w->window[block];
+    *ret_n = kv->table[c].page_bytes;
+    if ((block + 1) * BLOCK <= kv->n_pos) return page;
+    memcpy(w->page, page, *ret_n); /* others' words may lie behind */
+    slv_kv_wipe(kv, &w->s->m->kern, c, w->page, kv->n_pos % BLOCK);
+    return w->page;
 }
 
-static int write_all(struct saving *w, struct slv_newfile *f, struct slv_err *err) {
-    const struct slv_kv *kv = &w->s->kv;
-    unsigned char block[HEADER] = {0};
-    int rc = 0;
-    w->at = w->h.pages_at;
-    for (uint32_t b = 0; b < w->p.n_blocks && !rc; b++)
-        rc = write_page(w, f, SLV_PAGE_FULL, kv->table[SLV_PAGE_FULL].page[b], b, err);
-    for (uint32_t i = 0; i < w->p.n_window && !rc; i++) {
-        uint32_t b = (uint32_t)w->h.window_first + i;
-        rc = write_page(w, f, SLV_PAGE_WINDOWED, w->window[b], b, err);
+/* What stands before the pages: their sums, and then its own. */
+static void fill_head(struct saving *w, unsigned char block[HEADER]) {
+    for (uint32_t i = 0; i < w->p.n_blocks + w->p.n_window; i++) {
+        size_t n = 0;
+        const unsigned char *page = page_of(w, i, &n);
+        uint64_t sum = slv_sum64(page, n, i);
+        memcpy(w->meta + w->p.sums_at + i * sizeof sum, &sum, sizeof sum);
     }
-    if (rc) return rc;
-    memcpy(w->meta, w->s->history, kv->n_pos * sizeof(int32_t));
+    memcpy(w->meta, w->s->history, w->s->kv.n_pos * sizeof(int32_t));
     w->h.meta_sum = slv_sum64(w->meta, w->p.n_meta, w->h.n_tok);
+    memset(block, 0, HEADER);
     memcpy(block, &w->h, sizeof w->h);
     uint64_t sum = sum_block(block);
     memcpy(block + HEADER - sizeof sum, &sum, sizeof sum);
-    rc = slv_newfile_write(f, w->meta, w->p.n_meta, HEADER, err);
-    if (!rc) rc = slv_newfile_write(f, block, HEADER, 0, err);
-    return rc ? rc : slv_newfile_commit(f, err);
+}
+
+static int write_all(struct saving *w, struct slv_sink *f, struct slv_err *err) {
+    unsigned char block[HEADER];
+    fill_head(w, block);
+    int rc = f->write(f->ctx, block, HEADER, err);
+    if (!rc) rc = f->write(f->ctx, w->meta, w->p.n_meta, err);
+    for (uint32_t i = 0; i < w->p.n_blocks + w->p.n_window && !rc; i++) {
+        size_t n = 0;
+        const unsigned char *page = page_of(w, i, &n);
+        rc = f->write(f->ctx, page, n, err);
+    }
+    return rc ? rc : f->commit(f->ctx, err);
+}
+
+static int open_sink(const struct slv_model *m, const char *path, struct slv_sink *ret,
+                     struct slv_err *err) {
+    if (m->keeper.create) return m->keeper.create(m->keeper.ctx, SLV_KEPT_SESSION, path, ret, err);
+    return slv_sink_open_file(path, ret, err);
 }
 
 static int save(struct saving *w, const char *path, struct slv_err *err) {
@@ -181,7 +192,7 @@ static int save(struct saving *w, const char *path, struct slv_err *err) {
     const struct slv_kv *kv = &s->kv;
     const size_t full = kv->table[SLV_PAGE_FULL].page_bytes;
     const size_t window = kv->table[SLV_PAGE_WINDOWED].page_bytes;
-    struct slv_newfile f;
+    struct slv_sink f = {0};
     w->window = slv_mem_calloc(blocks_of(kv->n_pos), sizeof *w->window);
     if (!w->window) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     if (!plan(s, kv->n_pos, hold_window(w), &w->h, &w->p))
@@ -191,18 +202,25 @@ static int save(struct saving *w, const char *path, struct slv_err *err) {
     w->meta = slv_mem_calloc(w->p.n_meta, 1);
     w->page = slv_mem_alloc(full > window ? full : window);
     if (!w->meta || !w->page) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
-    int rc = slv_newfile_open(path, &f, err);
+    int rc = open_sink(s->m, path, &f, err);
     if (rc) return rc;
     rc = write_all(w, &f, err);
-    slv_newfile_close(&f);
+    slv_sink_close(&f);
     return rc;
+}
+
+/* Of a model whose bytes came from elsewhere nothing is kept but by its keeper. */
+static int check_kept(const struct slv_model *m, struct slv_err *err) {
+    if (!m->has_source || m->keeper.open) return 0;
+    return slv_err_set(err, SLV_E_USAGE, "sessions of this model are not kept in files");
 }
 
 int slv_session_save(struct slv_session *s, const char *path, struct slv_err *err) {
     struct saving w = {.s = s};
     if (s->joined) return slv_err_set(err, SLV_E_USAGE, "the session is in its batch");
     if (!s->kv.n_pos) return slv_err_set(err, SLV_E_USAGE, "the session holds nothing to save");
-    int rc = save(&w, path, err);
+    int rc = check_kept(s->m, err);
+    if (!rc) rc = save(&w, path, err);
     let_window_go(&w);
     slv_mem_free((void *)w.window);
     slv_mem_free(w.meta);
@@ -214,7 +232,8 @@ int slv_session_save(struct slv_session *s, const char *path, struct slv_err *er
 
 /* A file whose header and tokens are right. */
 struct loading {
-    struct slv_map map;
+    struct slv_map map; /* of the file, or memory of slv_mem_map with a copy of it */
+    bool copied;
     struct header h;
     struct parts p;
     const unsigned char *meta, *pages;
@@ -227,8 +246,8 @@ static bool window_is_enough(const struct slv_session *s, uint64_t n_tok, uint64
     return first < blocks_of(n_tok) && (sees >= n_tok || first <= sees / BLOCK);
 }
 
-/* Why the header is not one of this session; NULL: it is. */
-static const char *judge_header(const struct slv_session *s, struct loading *l) {
+/* Why the header of a file of that size is not one of this session; NULL: it is. */
+static const char *judge_header(const struct slv_session *s, struct loading *l, uint64_t size) {
     const struct slv_map *m = &l->map;
     struct header have;
     uint64_t sum;
@@ -247,7 +266,7 @@ static const char *judge_header(const struct slv_session *s, struct loading *l) 
     l->h.stamp = have.stamp;
     l->h.meta_sum = have.meta_sum;
     if (memcmp(&have, &l->h, sizeof have) != 0) return "is of another model";
-    return m->size == have.file_bytes ? NULL : "is cut short or too long";
+    return size == have.file_bytes ? NULL : "is cut short or too long";
 }
 
 static const char *judge_tokens(const struct slv_session *s, struct loading *l) {
@@ -305,18 +324,58 @@ static int put_blocks(struct slv_session *s, const struct loading *l) {
     return slv_session_back(s, 0) ? SLV_E_INTERNAL : rc;
 }
 
+/* A keeper's file, as much of it as could be right, into memory. */
+static int copy_kept(const struct slv_session *s, const struct slv_blocks *b, const char *path,
+                     struct loading *l, struct slv_err *err) {
+    unsigned char block[HEADER];
+    struct loading look = {.map = {.data = block, .size = HEADER}};
+    int rc = b->size < HEADER ? 0 : slv_blocks_read(b, 0, HEADER, block, err);
+    if (rc) return rc;
+    const char *why = b->size < HEADER ? "is cut short" : judge_header(s, &look, b->size);
+    if (why) return slv_err_set(err, SLV_E_FORMAT, "%s: %s", path, why);
+    unsigned char *all = slv_mem_map(64, (size_t)b->size);
+    if (!all) return slv_err_set(err, SLV_E_NOMEM, "%s: out of memory", path);
+    slv_mem_hide(all, (size_t)b->size);
+    l->map = (struct slv_map){.data = all, .size = (size_t)b->size};
+    l->copied = true;
+    return slv_blocks_read(b, 0, (size_t)b->size, all, err);
+}
+
+static int open_file(const struct slv_session *s, const char *path, struct loading *l,
+                     struct slv_err *err) {
+    const struct slv_keeper *k = &s->m->keeper;
+    struct slv_blocks b = {0};
+    if (!k->open) return slv_map_open(path, &l->map, err);
+    int rc = k->open(k->ctx, SLV_KEPT_SESSION, path, &b, err);
+    if (!rc) rc = copy_kept(s, &b, path, l, err);
+    slv_blocks_close(&b);
+    return rc;
+}
+
+static void close_file(struct loading *l) {
+    if (l->copied) slv_mem_unmap((void *)(uintptr_t)l->map.data, l->map.size);
+    else slv_map_close(&l->map);
+}
+
+static const char *judge(struct slv_session *s, struct loading *l) {
+    const char *why = judge_header(s, l, l->map.size);
+    if (!why) why = judge_tokens(s, l);
+    if (!why && !pages_are_whole(l)) why = "is damaged (pages)";
+    if (!why && !is_model(s, &l->h)) why = "is of another model";
+    return why;
+}
+
 int slv_session_load(struct slv_session *s, const char *path, struct slv_err *err) {
     struct loading l = {.meta = NULL};
     if (s->joined) return slv_err_set(err, SLV_E_USAGE, "the session is in its batch");
-    int rc = slv_map_open(path, &l.map, err);
-    if (rc) return rc;
-    const char *why = judge_header(s, &l);
-    if (!why) why = judge_tokens(s, &l);
-    if (!why && !pages_are_whole(&l)) why = "is damaged (pages)";
-    if (!why && !is_model(s, &l.h)) why = "is of another model";
+    int rc = check_kept(s->m, err);
+    if (!rc) rc = open_file(s, path, &l, err);
+    const char *why = rc ? NULL : judge(s, &l);
     if (why) rc = slv_err_set(err, SLV_E_FORMAT, "%s: %s", path, why);
-    if (!rc) rc = put_blocks(s, &l);
-    if (rc && !why) slv_err_set(err, rc, "%s: %s", path, slv_strerror(rc));
-    slv_map_close(&l.map);
+    else if (!rc) {
+        rc = put_blocks(s, &l);
+        if (rc) slv_err_set(err, rc, "%s: %s", path, slv_strerror(rc));
+    }
+    close_file(&l);
     return rc;
 }

@@ -1,20 +1,13 @@
 /* weights.c: see weights.h. Tensor names are those of ggml's docs/gguf.md. */
-#define _GNU_SOURCE
 #include "engine/weights.h"
 #include "base/mem.h"
-#include "base/sum.h"
 #include "engine/packcheck.h"
 
 #include <float.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #define ARENA_MAX ((size_t)1 << 30)
-#define DROP_BYTES ((size_t)1 << 20) /* of a file's pages held while packing, by each thread */
 
 struct finder {
     const struct slv_gguf *g;
@@ -58,6 +51,15 @@ static bool holds_floats(const struct slv_gguf_tensor *t) {
     return id == SLV_F32 || id == SLV_F16 || id == SLV_BF16 || id == SLV_F64;
 }
 
+/* A vector of a source: whose message says what is wrong with it. */
+static void read_vector(struct finder *f, const struct slv_gguf_tensor *t, float *v, size_t n) {
+    void *raw = slv_mem_alloc((size_t)t->bytes);
+    if (!raw) fail(f, SLV_E_NOMEM, "out of memory");
+    else f->status = slv_blocks_read(f->w->source, t->offset, (size_t)t->bytes, raw, f->err);
+    if (!f->status) slv_dequant(t->type->id, raw, v, n);
+    slv_mem_free(raw);
+}
+
 /* A vector of n elements as floats, padded with zeros to a multiple of 16. NULL if absent. */
 static const float *vector(struct finder *f, const char *name, size_t n, bool required) {
     const struct slv_gguf_tensor *t = look(f, name);
@@ -78,6 +80,7 @@ static const float *vector(struct finder *f, const char *name, size_t n, bool re
     }
     float *v = slv_arena_calloc(&f->w->arena, (n + 15) / 16 * 16, sizeof *v);
     if (!v) fail(f, SLV_E_NOMEM, "out of memory");
+    else if (!t->data) read_vector(f, t, v, n);
     else slv_dequant(t->type->id, t->data, v, n);
     return v;
 }
@@ -251,6 +254,7 @@ static const struct slv_gguf_tensor *table(struct finder *f, const char *name, s
     if (shape_is(f, t, f->h->n_embd, rows ? rows : (size_t)t->ne[1]) &&
         !slv_dequant(t->type->id, t->data, NULL, 0))
         fail(f, SLV_E_UNSUPPORTED, "has a type that holds no numbers");
+    if (!t->data) f->w->table_bytes += (size_t)t->bytes; /* of all tensors at most the file's */
     return t;
 }
 
@@ -301,9 +305,10 @@ static void find_global(struct finder *f) {
     }
 }
 
-int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h, struct slv_weights *ret,
+int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h,
+                     const struct slv_blocks *source, struct slv_weights *ret,
                      struct slv_err *err) {
-    *ret = (struct slv_weights){0};
+    *ret = (struct slv_weights){.source = source};
     slv_arena_init(&ret->arena, ARENA_MAX);
     struct finder f = {.g = g, .h = h, .w = ret, .err = err, .layer = UINT32_MAX};
     ret->layers = slv_arena_calloc(&ret->arena, h->n_layer, sizeof *ret->layers);
@@ -334,140 +339,12 @@ struct slv_linear *slv_weights_at(struct slv_weights *w, const struct slv_hparam
     return all[i % LAYER_LINEARS];
 }
 
-struct packing {
-    struct slv_weights *w;
-    const struct slv_hparams *h;
-    size_t page;
-    bool pack, sum;                    /* what to do with the source */
-    const struct slv_model_opts *opts; /* progress */
-    _Atomic uint64_t done;             /* bytes of tiles */
-    _Atomic uint64_t total;            /* sum of the tiles' sums */
-    pthread_t caller;
-};
-
-static void tell(struct packing *p, uint64_t bytes) {
-    uint64_t done = atomic_fetch_add_explicit(&p->done, bytes, memory_order_relaxed) + bytes;
-    if (p->opts->progress && pthread_equal(pthread_self(), p->caller))
-        p->opts->progress(p->opts->progress_ctx, done, p->w->tile_bytes);
-}
-
-static size_t tiles_to_pack(void *arg, size_t stage) {
-    const struct packing *p = arg;
-    const struct slv_linear *l = slv_weights_at(p->w, p->h, stage);
-    return l->mat.layout ? (l->mat.rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS : 0;
-}
-
-/* Lets whole pages of what has been read go; they can be read again from the file. */
-static void drop_pages(const unsigned char *from, const unsigned char *to, size_t page) {
-    uintptr_t a = ((uintptr_t)from + page - 1) / page * page, b = (uintptr_t)to / page * page;
-    if (b > a && madvise((void *)a, b - a, MADV_DONTNEED)) { /* only a hint */
-    }
-}
-
-static void pack_tile(const struct slv_linear *l, size_t i, void *dst) {
-    const size_t row_bytes = (size_t)(l->from->bytes / l->from->ne[1]);
-    const unsigned char *src = (const unsigned char *)l->from->data + l->row0 * row_bytes;
-    slv_layout_pack(l->mat.layout, src, row_bytes, l->mat.rows, l->mat.cols, i, dst);
-}
-
-static void pack_tiles(void *arg, size_t stage, size_t t0, size_t t1) {
-    struct packing *p = arg;
-    const struct slv_linear *l = slv_weights_at(p->w, p->h, stage);
-    size_t row_bytes = (size_t)(l->from->bytes / l->from->ne[1]), rows = l->mat.rows;
-    const unsigned char *src = (const unsigned char *)l->from->data + l->row0 * row_bytes;
-    size_t dropped = t0 * SLV_TILE_ROWS, told = t0;
-    uint64_t sum = 0;
-    for (size_t i = t0; i < t1; i++) {
-        size_t first = i * SLV_TILE_ROWS;
-        size_t read = first + SLV_TILE_ROWS < rows ? first + SLV_TILE_ROWS : rows;
-        if (p->sum) /* of any order of tiles, because each one's seed says where it belongs */
-            sum += slv_sum64(src + first * row_bytes, (read - first) * row_bytes,
-                             slv_sum_mix(stage) + i);
-        if (p->pack) pack_tile(l, i, p->w->tiles + l->at + i * l->mat.tile_bytes);
-        if (i + 1 < t1 && (read - dropped) * row_bytes < DROP_BYTES) continue;
-        drop_pages(src + dropped * row_bytes, src + read * row_bytes, p->page);
-        tell(p, (i + 1 - told) * l->mat.tile_bytes);
-        told = i + 1;
-        dropped = read;
-    }
-    atomic_fetch_add_explicit(&p->total, sum, memory_order_relaxed);
-}
-
-static uint64_t run_packing(struct packing *p, struct slv_team *team) {
-    p->page = (size_t)sysconf(_SC_PAGESIZE);
-    p->caller = pthread_self();
-    const struct slv_job job = {slv_weights_count(p->h), tiles_to_pack, pack_tiles, p};
-    slv_team_run(team, &job);
-    return atomic_load(&p->total);
-}
-
-void slv_weights_adopt(struct slv_weights *w, const struct slv_hparams *h, void *tiles,
-                       struct slv_packcheck *check) {
-    w->tiles = tiles;
-    w->check = check;
-    for (size_t i = 0; i < slv_weights_count(h); i++) {
-        struct slv_linear *l = slv_weights_at(w, h, i);
-        if (l->mat.layout) l->mat.tiles = w->tiles + l->at;
-    }
-}
-
-size_t slv_weights_tile_max(struct slv_weights *w, const struct slv_hparams *h) {
-    size_t most = 0;
-    for (size_t i = 0; i < slv_weights_count(h); i++) {
-        const struct slv_linear *l = slv_weights_at(w, h, i);
-        if (l->mat.layout && l->mat.tile_bytes > most) most = l->mat.tile_bytes;
-    }
-    return most;
-}
-
-void slv_weights_mend(struct slv_weights *w, const struct slv_hparams *h, size_t from, size_t to,
-                      void *tile) {
-    for (size_t k = 0; k < slv_weights_count(h); k++) {
-        const struct slv_linear *l = slv_weights_at(w, h, k);
-        const size_t bytes = l->mat.tile_bytes;
-        const size_t end = l->at + (l->mat.rows + SLV_TILE_ROWS - 1) / SLV_TILE_ROWS * bytes;
-        if (!l->mat.layout || l->at >= to || end <= from) continue;
-        for (size_t at = from > l->at ? from - (from - l->at) % bytes : l->at; at < to && at < end;
-             at += bytes) {
-            const size_t a = at > from ? at : from, b = at + bytes < to ? at + bytes : to;
-            memset(tile, 0, bytes);
-            pack_tile(l, (at - l->at) / bytes, tile);
-            memcpy(w->tiles + a, (unsigned char *)tile + (a - at), b - a);
-        }
-    }
-}
-
-bool slv_weights_ready(const struct slv_weights *w, const struct slv_linear *l, size_t t0,
-                       size_t t1) {
-    const size_t bytes = l->mat.tile_bytes;
-    return !w->check || slv_packcheck_need(w->check, l->at + t0 * bytes, l->at + t1 * bytes);
-}
-
-int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
-                     const struct slv_model_opts *opts, uint64_t *ret_sum, struct slv_err *err) {
-    void *p = mmap(NULL, w->tile_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED)
-        return slv_err_set(err, SLV_E_NOMEM, "no memory for %zu bytes of weights", w->tile_bytes);
-    if (madvise(p, w->tile_bytes, MADV_HUGEPAGE)) { /* only a hint */
-    }
-    slv_weights_adopt(w, h, p, NULL);
-    struct packing packing = {.w = w, .h = h, .pack = true, .sum = ret_sum, .opts = opts};
-    uint64_t sum = run_packing(&packing, team);
-    if (ret_sum) *ret_sum = sum;
-    if (opts->progress) opts->progress(opts->progress_ctx, w->tile_bytes, w->tile_bytes);
-    return 0;
-}
-
-uint64_t slv_weights_sum(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
-                         const struct slv_model_opts *opts) {
-    struct packing packing = {.w = w, .h = h, .sum = true, .opts = opts};
-    return run_packing(&packing, team);
-}
-
 void slv_weights_fini(struct slv_weights *w) {
     if (!w) return;
     slv_packcheck_free(w->check);
-    if (w->tiles && !w->check) munmap(w->tiles, w->tile_bytes);
+    slv_weights_drop(w);
+    for (size_t i = 0; i < SLV_WEIGHTS_TABLES; i++)
+        slv_mem_unmap((void *)(uintptr_t)w->tables[i].data, (size_t)w->tables[i].bytes);
     slv_arena_fini(&w->arena);
     *w = (struct slv_weights){0};
 }

@@ -4,11 +4,15 @@
  * in one block, anonymous or mapped from a file of its own (engine/repack.h); the embedding table
  * stays in the model file's mapping, a row at a time being read. After packing, the pages of the
  * source are given back, so that resident memory is about the size of the file and not twice that.
+ *
+ * A model without a mapping (struct slv_model_opts' source) is read piece by piece: vectors when
+ * they are found, matrices as they are packed, tables by slv_weights_read into memory of their own.
  */
 #ifndef SLV_ENGINE_WEIGHTS_H
 #define SLV_ENGINE_WEIGHTS_H
 
 #include "base/arena.h"
+#include "base/blocks.h"
 #include "base/team.h"
 #include "engine/hparams.h"
 #include "kernel/kernels.h"
@@ -34,9 +38,11 @@ struct slv_layer {
     struct slv_linear gate, up, down;
 };
 
+#define SLV_WEIGHTS_TABLES 3
+
 struct slv_weights {
     struct slv_layer *layers;               /* [n_layer] */
-    const struct slv_gguf_tensor *embd;     /* [n_vocab][n_embd], in the file */
+    const struct slv_gguf_tensor *embd;     /* [n_vocab][n_embd], as they are in the file */
     const struct slv_gguf_tensor *pos_embd; /* [n_ctx][n_embd] or NULL */
     const struct slv_gguf_tensor *types;    /* [n_types][n_embd] or NULL */
     const float *out_norm, *out_norm_b;     /* [n_embd] */
@@ -47,15 +53,28 @@ struct slv_weights {
     struct slv_arena arena;                 /* vectors and layers */
     unsigned char *tiles;                   /* a mapping of its own, of memory or of a file */
     size_t tile_bytes;
-    struct slv_packcheck *check; /* owns the mapping of a file, NULL where there is none */
+    struct slv_packcheck *check;     /* owns the mapping of a file, NULL where there is none */
+    const struct slv_blocks *source; /* while the model is opened; NULL: tensors have data */
+    struct slv_gguf_tensor tables[SLV_WEIGHTS_TABLES]; /* with data of slv_mem_map */
+    size_t table_bytes; /* of embd, pos_embd and types where there is a source, else 0 */
 };
 
-/* Finds and checks every tensor; sets tile_bytes and all sizes, packs nothing. */
-int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h, struct slv_weights *ret,
+/* Finds and checks every tensor; sets tile_bytes and all sizes, packs nothing. source, if tensors
+ * have no data, is borrowed until the last of slv_weights_read and slv_weights_pack. */
+int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h,
+                     const struct slv_blocks *source, struct slv_weights *ret,
                      struct slv_err *err) SLV_MUST_USE;
 
-/* Packs all matrices with the team. *ret_sum (may be NULL): the source's checksum, as below.
- * SLV_E_NOMEM. */
+/* Reads the tables of a source. As its reading fails; SLV_E_NOMEM. */
+int slv_weights_read(struct slv_weights *w, struct slv_team *team,
+                     struct slv_err *err) SLV_MUST_USE;
+
+/* Memory for the tiles, of zeros. SLV_E_NOMEM. Given back by slv_weights_drop, or with the rest. */
+int slv_weights_room(struct slv_weights *w, struct slv_err *err) SLV_MUST_USE;
+void slv_weights_drop(struct slv_weights *w);
+
+/* Packs all matrices with the team. *ret_sum (may be NULL; not of a source): the source's checksum,
+ * as below. SLV_E_NOMEM, or as the source's reading fails. */
 int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct slv_team *team,
                      const struct slv_model_opts *opts, uint64_t *ret_sum,
                      struct slv_err *err) SLV_MUST_USE;

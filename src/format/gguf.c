@@ -16,7 +16,9 @@
 
 struct slv_gguf {
     uint32_t version;
-    bool borrowed; /* parts[0] is the caller's memory */
+    bool borrowed;    /* parts[0] is the caller's memory, or `head` */
+    size_t head_room; /* of parts[0], which is the beginning of a source; else 0 */
+    size_t head_have;
     struct slv_map *parts;
     size_t n_parts;
     struct gguf_kvs kvs; /* of part 1, or of `meta` */
@@ -43,11 +45,12 @@ static int split_value(const struct gguf_kvs *kvs, const char *key, int64_t abse
 }
 
 /* Indexes the file that was mapped last; part 1's metadata stays in g. */
-static int parse_last(struct slv_gguf *g, int64_t *ret_no, struct slv_err *err) {
+static int parse_last(struct slv_gguf *g, struct gguf_head *head, int64_t *ret_no,
+                      struct slv_err *err) {
     struct gguf_kvs own = {.n_strings = g->kvs.n_strings}, *kvs = g->n_parts == 1 ? &g->kvs : &own;
     const struct slv_map *map = &g->parts[g->n_parts - 1];
     uint32_t version;
-    int rc = gguf_parse_part(map->data, map->size, &version, kvs, &g->tensors, err);
+    int rc = gguf_parse_part(map->data, map->size, head, &version, kvs, &g->tensors, err);
     if (!rc) rc = split_value(kvs, "split.no", g->n_parts == 1 ? 0 : -1, ret_no, err);
     if (!rc && g->n_parts == 1) g->version = version;
     gguf_kvs_fini(&own);
@@ -58,7 +61,7 @@ static int open_part(struct slv_gguf *g, const char *path, int64_t *ret_no, stru
     int rc = slv_map_open(path, &g->parts[g->n_parts], err);
     if (rc) return rc;
     g->n_parts++;
-    rc = parse_last(g, ret_no, err);
+    rc = parse_last(g, NULL, ret_no, err);
     return rc ? slv_err_prefix(err, rc, "%s", path) : 0;
 }
 
@@ -184,18 +187,45 @@ int slv_gguf_open(const char *path, struct slv_gguf **ret, struct slv_err *err) 
     return rc;
 }
 
-int slv_gguf_parse(const void *data, size_t size, struct slv_gguf **ret, struct slv_err *err) {
-    struct slv_gguf *g = new_gguf();
+/* Indexes parts[0], which is no file. */
+static int parse_alone(struct slv_gguf *g, struct gguf_head *head, struct slv_err *err) {
     int64_t no, n;
-    if (!g) return out_of_memory(err);
-    g->borrowed = true;
-    g->parts[g->n_parts++] = (struct slv_map){.data = data, .size = size};
-    int rc = parse_last(g, &no, err);
+    int rc = parse_last(g, head, &no, err);
     if (!rc) rc = split_value(&g->kvs, "split.count", 0, &n, err);
     if (!rc && n > 1)
         rc = slv_err_set(err, SLV_E_UNSUPPORTED,
                          "one part of a split set; the set is opened by path");
-    if (!rc) rc = finish(g, err);
+    return rc ? rc : finish(g, err);
+}
+
+int slv_gguf_parse(const void *data, size_t size, struct slv_gguf **ret, struct slv_err *err) {
+    struct slv_gguf *g = new_gguf();
+    if (!g) return out_of_memory(err);
+    g->borrowed = true;
+    g->parts[g->n_parts++] = (struct slv_map){.data = data, .size = size};
+    int rc = parse_alone(g, NULL, err);
+    if (rc) slv_gguf_close(g);
+    else *ret = g;
+    return rc;
+}
+
+int slv_gguf_read(const struct slv_blocks *from, struct slv_gguf **ret, struct slv_err *err) {
+    if (from->size > SIZE_MAX / 2) return slv_err_set(err, SLV_E_LIMIT, "too large");
+    const size_t size = (size_t)from->size;
+    struct gguf_head head = {.from = from,
+                             .room = size < SLV_GGUF_MAX_HEAD ? size : SLV_GGUF_MAX_HEAD};
+    struct slv_gguf *g = new_gguf();
+    head.data = g ? slv_mem_map(1, head.room) : NULL;
+    if (!head.data) {
+        slv_gguf_close(g);
+        return out_of_memory(err);
+    }
+    slv_mem_hide(head.data, head.room);
+    g->borrowed = true;
+    g->head_room = head.room ? head.room : 1;
+    g->parts[g->n_parts++] = (struct slv_map){.data = head.data, .size = size};
+    int rc = parse_alone(g, &head, err);
+    g->head_have = head.have;
     if (rc) slv_gguf_close(g);
     else *ret = g;
     return rc;
@@ -207,6 +237,7 @@ void slv_gguf_close(struct slv_gguf *g) {
     gguf_tensors_fini(&g->tensors);
     for (size_t i = 0; i < g->n_parts && !g->borrowed; i++)
         slv_map_close(&g->parts[i]);
+    if (g->head_room) slv_mem_unmap((void *)(uintptr_t)g->parts[0].data, g->head_room);
     slv_mem_free(g->parts);
     slv_mem_free(g->meta);
     slv_arena_fini(&g->names);
@@ -237,7 +268,7 @@ int gguf_adopt(struct gguf_made *made, struct slv_gguf **ret, struct slv_err *er
                            .meta_n = made->meta_n,
                            .names = made->names};
     *made = (struct gguf_made){0};
-    int rc = gguf_parse_part(g->meta, g->meta_n, &g->version, &g->kvs, &none, err);
+    int rc = gguf_parse_part(g->meta, g->meta_n, NULL, &g->version, &g->kvs, &none, err);
     gguf_tensors_fini(&none);
     if (!rc) rc = finish(g, err);
     if (rc) slv_gguf_close(g);
@@ -269,8 +300,9 @@ uint64_t slv_gguf_sum(const struct slv_gguf *g) {
     uint64_t sum = g->n_parts;
     for (size_t i = 0; i < g->n_parts; i++) {
         const struct slv_map *m = &g->parts[i];
-        for (size_t at = 0; at < m->size; at += SUM_BYTES) {
-            size_t n = m->size - at < SUM_BYTES ? m->size - at : SUM_BYTES;
+        const size_t end = g->head_room ? g->head_have : m->size;
+        for (size_t at = 0; at < end; at += SUM_BYTES) {
+            size_t n = end - at < SUM_BYTES ? end - at : SUM_BYTES;
             sum = slv_sum_mix(sum ^ slv_sum64(m->data + at, n, at));
             if (!g->borrowed) slv_mem_forget((void *)(uintptr_t)(m->data + at), n);
         }

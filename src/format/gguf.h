@@ -13,6 +13,7 @@
 #ifndef SLV_FORMAT_GGUF_H
 #define SLV_FORMAT_GGUF_H
 
+#include "base/blocks.h"
 #include "base/dtype.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -42,7 +43,8 @@ enum slv_gguf_kind {
 };
 
 /* One tensor. ne[0] is the contiguous dimension; absent dimensions are 1. The data is
- * ne[0] / block * bytes * ne[1] * ne[2] * ne[3] bytes at `data`, all inside the mapping. */
+ * ne[0] / block * bytes * ne[1] * ne[2] * ne[3] bytes at `data`, all inside the mapping; NULL in
+ * what slv_gguf_read gives. */
 struct slv_gguf_tensor {
     struct slv_str name;
     const struct slv_dtype *type;
@@ -50,7 +52,7 @@ struct slv_gguf_tensor {
     uint64_t ne[SLV_GGUF_MAX_DIMS];
     const void *data;
     uint64_t bytes;
-    uint64_t offset; /* of data in its file, for messages */
+    uint64_t offset; /* of data in its file */
 };
 
 struct slv_gguf;
@@ -65,6 +67,13 @@ int slv_gguf_open(const char *path, struct slv_gguf **ret, struct slv_err *err) 
  * this way. Empty or NULL data is a malformed file. */
 int slv_gguf_parse(const void *data, size_t size, struct slv_gguf **ret,
                    struct slv_err *err) SLV_MUST_USE;
+
+/* The same of bytes that come from a source, which is needed no longer after: what stands before the
+ * data is read into memory, at most SLV_GGUF_MAX_HEAD bytes of it (SLV_E_LIMIT), and tensors have
+ * an offset but no data. Or as the source's reading fails. */
+#define SLV_GGUF_MAX_HEAD ((size_t)1 << 30)
+int slv_gguf_read(const struct slv_blocks *from, struct slv_gguf **ret,
+                  struct slv_err *err) SLV_MUST_USE;
 void slv_gguf_close(struct slv_gguf *g);
 
 uint32_t slv_gguf_version(const struct slv_gguf *g);
@@ -73,9 +82,10 @@ uint64_t slv_gguf_meta_bytes(const struct slv_gguf *g);
 uint64_t slv_gguf_file_bytes(const struct slv_gguf *g); /* over all parts */
 /* The stamps of all parts (struct slv_map) as one; 0 where one has none, as bytes in memory. */
 uint64_t slv_gguf_stamp(const struct slv_gguf *g);
-/* A checksum of every byte of all parts. Reads them, and lets the pages of a file go again. */
+/* A checksum of every byte of all parts that is in memory or mapped: not of the data that
+ * slv_gguf_read leaves where it is. Reads them, and lets the pages of a file go again. */
 uint64_t slv_gguf_sum(const struct slv_gguf *g);
-bool slv_gguf_is_file(const struct slv_gguf *g); /* not bytes in memory */
+bool slv_gguf_is_file(const struct slv_gguf *g); /* not bytes in memory, or of a source */
 
 /* --- metadata. A key is looked up by its whole name. ------------------------------------------ */
 

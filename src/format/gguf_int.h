@@ -32,10 +32,18 @@ struct gguf_tensors {
     size_t n;
 };
 
-/* Indexes one file. *kvs is empty before and owned by the caller after, also on failure; the file's
- * tensors are appended to *tensors (by_name is not touched). */
-int gguf_parse_part(const unsigned char *data, size_t size, uint32_t *ret_version,
-                    struct gguf_kvs *kvs, struct gguf_tensors *tensors,
+/* The beginning of a file that comes from a source, as much of it as was needed so far. */
+struct gguf_head {
+    const struct slv_blocks *from;
+    unsigned char *data; /* [room], of slv_mem_map; the first `have` bytes are there */
+    size_t room, have;
+};
+
+/* Indexes one file, of which all bytes are at data, or (head not NULL) come there as they are
+ * needed, and tensors get no data. *kvs is empty before and owned by the caller after, also on
+ * failure; the file's tensors are appended to *tensors (by_name is not touched). */
+int gguf_parse_part(const unsigned char *data, size_t size, struct gguf_head *head,
+                    uint32_t *ret_version, struct gguf_kvs *kvs, struct gguf_tensors *tensors,
                     struct slv_err *err) SLV_MUST_USE;
 
 /* Makes by_name once all parts are in. SLV_E_NOMEM, or SLV_E_FORMAT with *ret_twice at a tensor

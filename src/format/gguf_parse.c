@@ -41,10 +41,12 @@ static const uint8_t kind_size[] = {
     [SLV_GGUF_F64] = 8,
 };
 #define N_KINDS (sizeof kind_size)
+#define FETCH_BYTES ((size_t)1 << 20) /* of a source at a time */
 
 struct reader {
     const unsigned char *data;
     size_t size, at;
+    struct gguf_head *head; /* NULL: all of data is there */
     struct slv_err *err;
 };
 
@@ -76,8 +78,24 @@ static int ends_early(const struct reader *r, const char *what) {
     return fail(r, SLV_E_FORMAT, r->at, "the file ends inside %s", what);
 }
 
+/* The next n bytes are in the file; here they come into memory too. */
+static int fetch(const struct reader *r, size_t n) {
+    struct gguf_head *h = r->head;
+    if (!h || r->at + n <= h->have) return 0;
+    if (r->at + n > h->room)
+        return fail(r, SLV_E_LIMIT, r->at, "more than %zu bytes of metadata", h->room);
+    size_t end = h->room - h->have, want = r->at + n - h->have;
+    if (want < FETCH_BYTES) want = FETCH_BYTES;
+    if (want < end) end = want;
+    int rc = slv_blocks_read(h->from, h->have, end, h->data + h->have, r->err);
+    if (!rc) h->have += end;
+    return rc;
+}
+
 static int take_u32(struct reader *r, const char *what, uint32_t *ret) {
     if (left(r) < 4) return ends_early(r, what);
+    int rc = fetch(r, 4);
+    if (rc) return rc;
     *ret = gguf_load_u32(r->data + r->at);
     r->at += 4;
     return 0;
@@ -85,6 +103,8 @@ static int take_u32(struct reader *r, const char *what, uint32_t *ret) {
 
 static int take_u64(struct reader *r, const char *what, uint64_t *ret) {
     if (left(r) < 8) return ends_early(r, what);
+    int rc = fetch(r, 8);
+    if (rc) return rc;
     *ret = gguf_load_u64(r->data + r->at);
     r->at += 8;
     return 0;
@@ -165,6 +185,8 @@ bool gguf_load_f32(unsigned kind, const unsigned char *p, float *ret) {
 /* --- metadata --------------------------------------------------------------------------------- */
 
 static int take_bools(struct reader *r, uint64_t n) {
+    int rc = fetch(r, (size_t)n);
+    if (rc) return rc;
     for (uint64_t i = 0; i < n; i++, r->at++)
         if (r->data[r->at] > 1) return fail(r, SLV_E_FORMAT, r->at, "a bool of %u", r->data[r->at]);
     return 0;
@@ -212,8 +234,9 @@ static int take_array(struct reader *r, struct gguf_kvs *kvs, struct gguf_kv *kv
     if (elem == SLV_GGUF_STR) return take_strings(r, kvs, kv, n, depth == 0);
     if (elem == SLV_GGUF_BOOL) return take_bools(r, n);
     if (elem != SLV_GGUF_ARRAY) {
-        r->at += (size_t)n * least; /* n <= left / least */
-        return 0;
+        rc = fetch(r, (size_t)n * least); /* n <= left / least */
+        r->at += (size_t)n * least;
+        return rc;
     }
     if (depth + 1 == MAX_ARRAY_DEPTH)
         return fail(r, SLV_E_LIMIT, at, "arrays nested more than %d deep", MAX_ARRAY_DEPTH);
@@ -232,7 +255,7 @@ static int take_value(struct reader *r, struct gguf_kvs *kvs, struct gguf_kv *kv
     kv->n = 1;
     if (kind == SLV_GGUF_ARRAY) return take_array(r, kvs, kv, 0);
     if (kind == SLV_GGUF_STR) {
-        struct slv_str s;
+        struct slv_str s = {0};
         rc = take_str(r, "a string", &s);
         if (rc) return rc;
         kv->value = (const unsigned char *)s.p;
@@ -242,8 +265,9 @@ static int take_value(struct reader *r, struct gguf_kvs *kvs, struct gguf_kv *kv
     if (left(r) < kind_size[kind]) return ends_early(r, "a value");
     kv->value = r->data + r->at;
     if (kind == SLV_GGUF_BOOL) return take_bools(r, 1);
+    rc = fetch(r, kind_size[kind]);
     r->at += kind_size[kind];
-    return 0;
+    return rc;
 }
 
 /* "key 'KEY': offset AT: REASON" */
@@ -478,7 +502,7 @@ static int place_data(const struct reader *r, uint32_t align, struct slv_gguf_te
             return in_tensor(r, t, rc);
         }
         t->offset += start;
-        t->data = r->data + t->offset;
+        t->data = r->head ? NULL : r->data + t->offset;
     }
     return 0;
 }
@@ -506,11 +530,13 @@ static int take_tensors(struct reader *r, uint32_t align, struct gguf_tensors *t
 /* --- the whole -------------------------------------------------------------------------------- */
 
 static int take_version(struct reader *r, uint32_t *ret) {
+    int rc = left(r) < 4 ? 0 : fetch(r, 4);
+    if (rc) return rc;
     if (left(r) < 4 || memcmp(r->data, "GGUF", 4))
         return fail(r, SLV_E_FORMAT, 0, "not a GGUF file (it does not begin with GGUF)");
     r->at = 4;
     uint32_t v = 0;
-    int rc = take_u32(r, "the header", &v);
+    rc = take_u32(r, "the header", &v);
     if (rc) return rc;
     if (v == 0) return fail(r, SLV_E_FORMAT, 4, "GGUF version 0");
     if ((v & 0xffff) == 0)
@@ -521,9 +547,10 @@ static int take_version(struct reader *r, uint32_t *ret) {
     return 0;
 }
 
-int gguf_parse_part(const unsigned char *data, size_t size, uint32_t *ret_version,
-                    struct gguf_kvs *kvs, struct gguf_tensors *tensors, struct slv_err *err) {
-    struct reader r = {.data = data, .size = size, .err = err};
+int gguf_parse_part(const unsigned char *data, size_t size, struct gguf_head *head,
+                    uint32_t *ret_version, struct gguf_kvs *kvs, struct gguf_tensors *tensors,
+                    struct slv_err *err) {
+    struct reader r = {.data = data, .size = size, .head = head, .err = err};
     uint32_t version = 0, align = 0;
     uint64_t n_tensors = 0, n_kv = 0;
     int rc = take_version(&r, &version);

@@ -2,6 +2,7 @@
  * records and (as digests) in paths, so they are checked at every door. */
 #include "store/store_int.h"
 #include "store/hub.h"
+#include "trust/seal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -59,13 +60,14 @@ bool slv__split_name(const char *s, size_t *ret_prefix, unsigned *ret_no, unsign
 }
 
 int slv__check_magic(int fd, const char *what, struct slv_err *err) {
-    char magic[4];
+    char magic[SLV_SEAL_MAGIC_BYTES];
     ssize_t n;
     do {
         n = pread(fd, magic, sizeof magic, 0);
     } while (n < 0 && errno == EINTR);
     if (n < 0) return slv_err_set(err, SLV_E_IO, "%s: %s", what, strerror(errno));
-    if (n != sizeof magic || memcmp(magic, "GGUF", 4))
+    bool sealed = n == sizeof magic && !memcmp(magic, SLV_SEAL_MAGIC, sizeof magic);
+    if (!sealed && (n < 4 || memcmp(magic, "GGUF", 4) != 0))
         return slv_err_set(err, SLV_E_FORMAT, "%s: not a GGUF file: it does not begin with GGUF",
                            what);
     return 0;

@@ -54,7 +54,7 @@ bool slv__file_name_ok(const char *s);
 /* "-00002-of-00003.gguf" at the end of s: fills in the numbers and the prefix's length. */
 bool slv__split_name(const char *s, size_t *ret_prefix, unsigned *ret_no, unsigned *ret_n);
 
-/* Whether fd begins with "GGUF"; SLV_E_FORMAT "WHAT: not a GGUF file". */
+/* Whether fd begins as a GGUF file or a sealed one does; SLV_E_FORMAT "WHAT: not a GGUF file". */
 int slv__check_magic(int fd, const char *what, struct slv_err *err) SLV_MUST_USE;
 
 #endif

@@ -26,6 +26,14 @@
  * What it does not say is who sealed it: anybody can seal for a public key. That is for a signature
  * (sign.h) of the sealed file.
  *
+ * What is made of a sealed model (packed weights, sessions) goes into files of the same form with one
+ * slot, which is for whoever can open the model: from the model's file key a third key is derived,
+ * from that one for each use, and the slot holds the new file's key in a secretbox of it (nonce, 24,
+ * and box, 48, then zeros) under an id derived likewise. Not for the device's public key, as a model
+ * is: anybody can seal for that, so who may write to the disk could pass off weights of his own as
+ * this model's. So what opens was written by somebody who could read the model, for this model and
+ * this use; that it is the newest such file nothing says.
+ *
  * ChaCha20-Poly1305 and not AES-GCM: small ARM boards have no AES instructions, without which AES
  * is slow and leaks through the cache; one algorithm then reads every file everywhere. OpenSSL's
  * and not libsodium's: 3.7 GB/s a core against 1.3 with AVX-512, and it has NEON. */
@@ -36,6 +44,8 @@
 #include "base/ui.h"
 #include "trust/key.h"
 
+#define SLV_SEAL_MAGIC "slvseal1"
+#define SLV_SEAL_MAGIC_BYTES ((size_t)8)
 #define SLV_SEAL_BLOCK ((size_t)65536)
 #define SLV_SEAL_FOR_MAX 64 /* recipients */
 
@@ -60,6 +70,9 @@ struct slv_sealed;
  * SLV_E_IO, SLV_E_NOMEM. */
 int slv_sealed_open(const char *path, const struct slv_key *key, struct slv_sealed **ret,
                     struct slv_err *err) SLV_MUST_USE;
+/* The same of bytes that lie anywhere, `from`, which is taken over, also on failure. */
+int slv_sealed_open_blocks(struct slv_blocks *from, const char *name, const struct slv_key *key,
+                           struct slv_sealed **ret, struct slv_err *err) SLV_MUST_USE;
 void slv_sealed_close(struct slv_sealed *f);
 uint64_t slv_sealed_size(const struct slv_sealed *f);
 
@@ -75,5 +88,16 @@ void slv_sealed_take_blocks(struct slv_sealed *f, struct slv_blocks *ret);
 
 /* Whether a file begins like a sealed one; false too where it cannot be read. */
 bool slv_sealed_is(const char *path);
+bool slv_sealed_is_blocks(const struct slv_blocks *b);
+
+/* Where its blocks begin and how many bytes each takes in it: for who reads the file itself in pieces
+ * of that size (signed.h). Nothing of it has been checked. SLV_E_TRUST: it cannot be so; SLV_E_IO. */
+int slv_sealed_pieces(const struct slv_blocks *b, size_t *ret_first, size_t *ret_piece,
+                      struct slv_err *err) SLV_MUST_USE;
+
+/* Keeps what is made of the content in files of its own key (see above); needs f no longer after.
+ * SLV_E_NOMEM. */
+int slv_sealed_keeper(const struct slv_sealed *f, struct slv_keeper *ret,
+                      struct slv_err *err) SLV_MUST_USE;
 
 #endif

@@ -27,6 +27,23 @@ void slv__seal_derive(struct slv_seal_keys *k) {
     static const char context[crypto_kdf_CONTEXTBYTES] = {'s', 'l', 'v', 's', 'e', 'a', 'l', '1'};
     crypto_kdf_derive_from_key(k->head, sizeof k->head, 1, context, k->file);
     crypto_kdf_derive_from_key(k->block, sizeof k->block, 2, context, k->file);
+    crypto_kdf_derive_from_key(k->kept, sizeof k->kept, 3, context, k->file);
+}
+
+#define BOX (crypto_secretbox_NONCEBYTES + crypto_secretbox_MACBYTES + 32)
+_Static_assert(BOX <= SLV_WRAP_BYTES, "a slot has room for it");
+
+void slv__seal_wrap_own(const struct slv_seal_own *own, const uint8_t in[32],
+                        uint8_t ret[SLV_WRAP_BYTES]) {
+    memset(ret, 0, SLV_WRAP_BYTES);
+    randombytes_buf(ret, crypto_secretbox_NONCEBYTES);
+    crypto_secretbox_easy(ret + crypto_secretbox_NONCEBYTES, in, 32, ret, own->wrap);
+}
+
+bool slv__seal_unwrap_own(const struct slv_seal_own *own, const uint8_t in[SLV_WRAP_BYTES],
+                          uint8_t ret[32]) {
+    return !crypto_secretbox_open_easy(ret, in + crypto_secretbox_NONCEBYTES,
+                                       crypto_secretbox_MACBYTES + 32, in, own->wrap);
 }
 
 static void digest(const struct slv_seal_keys *k, const uint8_t *p, size_t n,
@@ -68,6 +85,19 @@ static int read_form(const uint8_t *p, size_t n, struct slv_seal_head *ret, stru
     return 0;
 }
 
+int slv_sealed_pieces(const struct slv_blocks *b, size_t *ret_first, size_t *ret_piece,
+                      struct slv_err *err) {
+    uint8_t head[SLV_SEAL_HEAD_MAX];
+    struct slv_seal_head h;
+    size_t n = b->size < sizeof head ? (size_t)b->size : sizeof head;
+    int rc = slv_blocks_read(b, 0, n, head, err);
+    if (!rc) rc = read_form(head, n, &h, err);
+    if (rc) return rc;
+    *ret_first = h.bytes;
+    *ret_piece = SLV_SEAL_STRIDE;
+    return 0;
+}
+
 static const uint8_t *slot(const uint8_t *p, size_t i) {
     return p + SLV_SEAL_FIXED + i * SLV_SEAL_SLOT;
 }
@@ -87,30 +117,43 @@ static int not_for_us(const uint8_t *p, const struct slv_seal_head *h, const str
                        b, more, slv_key_pub(key)->id);
 }
 
-/* The file key from the first slot that is this device's and makes the digest right. */
-static int find_key(const uint8_t *p, const struct slv_seal_head *h, const struct slv_key *key,
-                    struct slv_seal_keys *keys, struct slv_err *err) {
+/* The file key of slot i: SLV_E_NOENT, it is somebody else's; SLV_E_TRUST. */
+static int unwrap(const uint8_t *p, size_t i, const struct slv_seal_opener *who, uint8_t ret[32]) {
+    const uint8_t *wrapped = slot(p, i) + SLV_KEYID_BYTES;
+    char id[SLV_KEYID_HEX];
+    if (who->own) {
+        if (memcmp(slot(p, i), who->own->id, SLV_KEYID_BYTES) != 0) return SLV_E_NOENT;
+        return slv__seal_unwrap_own(who->own, wrapped, ret) ? 0 : SLV_E_TRUST;
+    }
+    slv_hex_write(slot(p, i), SLV_KEYID_BYTES, id);
+    return slv_key_unwrap(who->device, id, wrapped, ret);
+}
+
+/* The file key from the first slot that is ours and makes the digest right. */
+static int find_key(const uint8_t *p, const struct slv_seal_head *h,
+                    const struct slv_seal_opener *who, struct slv_seal_keys *keys,
+                    struct slv_err *err) {
     bool ours = false;
     for (size_t i = 0; i < h->n_for; i++) {
-        char id[SLV_KEYID_HEX];
         uint8_t mac[SLV_SEAL_MAC];
-        slv_hex_write(slot(p, i), SLV_KEYID_BYTES, id);
-        int rc = slv_key_unwrap(key, id, slot(p, i) + SLV_KEYID_BYTES, keys->file);
+        int rc = unwrap(p, i, who, keys->file);
         ours = ours || rc != SLV_E_NOENT;
         if (rc) continue;
         slv__seal_derive(keys);
         digest(keys, p, h->bytes - SLV_SEAL_MAC, mac);
         if (!sodium_memcmp(mac, p + h->bytes - SLV_SEAL_MAC, SLV_SEAL_MAC)) return 0;
     }
-    return ours ? damaged(err) : not_for_us(p, h, key, err);
+    if (ours) return damaged(err);
+    if (who->own) return slv_err_set(err, SLV_E_TRUST, "was not made of this model");
+    return not_for_us(p, h, who->device, err);
 }
 
-int slv__seal_head_read(const uint8_t *p, size_t n, uint64_t file_bytes, const struct slv_key *key,
-                        struct slv_seal_keys *keys, struct slv_seal_head *ret,
-                        struct slv_err *err) {
+int slv__seal_head_read(const uint8_t *p, size_t n, uint64_t file_bytes,
+                        const struct slv_seal_opener *who, struct slv_seal_keys *keys,
+                        struct slv_seal_head *ret, struct slv_err *err) {
     struct slv_seal_head h;
     int rc = read_form(p, n, &h, err);
-    if (!rc) rc = find_key(p, &h, key, keys, err);
+    if (!rc) rc = find_key(p, &h, who, keys, err);
     if (rc) return rc;
     uint64_t want = slv__seal_file_bytes(&h);
     if (file_bytes != want)

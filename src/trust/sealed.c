@@ -5,93 +5,95 @@
 #include "trust/seal_int.h"
 #include "trust/secret.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <string.h>
-#include <unistd.h>
 
 struct slv_sealed {
-    int fd;
+    struct slv_blocks from;
     char *path;
     struct slv_seal_head head;
     struct slv_aead *aead;
+    uint8_t *kept; /* [32], slv_secret_alloc: of struct slv_seal_keys */
 };
+
+#define KEPT_BYTES ((size_t)32)
 
 static int no_memory(const char *path, struct slv_err *err) {
     return slv_err_set(err, SLV_E_NOMEM, "%.200s: out of memory", path);
 }
 
-static int os_error(const char *path, struct slv_err *err) {
-    return slv_err_set(err, errno == ENOENT || errno == ENOTDIR ? SLV_E_NOENT : SLV_E_IO, "%s: %s",
-                       path, strerror(errno));
-}
-
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static int open_regular(const char *path, int *ret_fd, uint64_t *ret_size, struct slv_err *err) {
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0) return os_error(path, err);
-    int rc = 0;
-    if (fstat(fd, &st)) rc = os_error(path, err);
-    else if (!S_ISREG(st.st_mode)) rc = slv_err_set(err, SLV_E_IO, "%s: is not a file", path);
-    if (rc) close(fd);
-    else {
-        *ret_fd = fd;
-        *ret_size = (uint64_t)st.st_size;
-    }
-    return rc;
-}
-
-static int read_head(struct slv_sealed *f, uint64_t file_bytes, const struct slv_key *key,
+static int read_head(struct slv_sealed *f, const struct slv_seal_opener *who,
                      struct slv_seal_keys *keys, struct slv_err *err) {
     uint8_t head[SLV_SEAL_HEAD_MAX];
-    size_t n = 0;
-    if (!slv_fd_read_at(f->fd, head, sizeof head, 0, &n)) return os_error(f->path, err);
-    int rc = slv__seal_head_read(head, n, file_bytes, key, keys, &f->head, err);
+    size_t n = f->from.size < sizeof head ? (size_t)f->from.size : sizeof head;
+    int rc = slv_blocks_read(&f->from, 0, n, head, err);
+    if (rc) return rc; /* which says the path */
+    rc = slv__seal_head_read(head, n, f->from.size, who, keys, &f->head, err);
     if (!rc) rc = slv_aead_open(keys->block, &f->aead, err);
-    return rc ? slv_err_prefix(err, rc, "%s", f->path) : 0;
+    if (rc) return slv_err_prefix(err, rc, "%s", f->path);
+    memcpy(f->kept, keys->kept, KEPT_BYTES);
+    return 0;
 }
 
-int slv_sealed_open(const char *path, const struct slv_key *key, struct slv_sealed **ret,
-                    struct slv_err *err) {
-    uint64_t bytes = 0;
+int slv__sealed_open(struct slv_blocks *from, const char *name, const struct slv_seal_opener *who,
+                     struct slv_sealed **ret, struct slv_err *err) {
     int rc = slv_trust_init(err);
-    if (rc) return rc;
-    struct slv_sealed *f = slv_mem_calloc(1, sizeof *f);
-    if (!f) return no_memory(path, err);
-    f->fd = -1;
+    struct slv_sealed *f = rc ? NULL : slv_mem_calloc(1, sizeof *f);
+    if (!f) {
+        slv_blocks_close(from);
+        return rc ? rc : no_memory(name, err);
+    }
+    f->from = *from;
+    *from = (struct slv_blocks){0};
     struct slv_seal_keys *keys = slv_secret_alloc(sizeof *keys);
-    f->path = slv_mem_strndup(path, strlen(path));
-    rc = f->path && keys ? open_regular(path, &f->fd, &bytes, err) : no_memory(path, err);
-    if (!rc) rc = read_head(f, bytes, key, keys, err);
+    f->kept = slv_secret_alloc(KEPT_BYTES);
+    f->path = slv_mem_strndup(name, strlen(name));
+    rc = f->path && keys && f->kept ? read_head(f, who, keys, err) : no_memory(name, err);
     slv_secret_free(keys, sizeof *keys);
     if (rc) slv_sealed_close(f);
     else *ret = f;
     return rc;
 }
 
+int slv_sealed_open_blocks(struct slv_blocks *from, const char *name, const struct slv_key *key,
+                           struct slv_sealed **ret, struct slv_err *err) {
+    const struct slv_seal_opener who = {.device = key};
+    return slv__sealed_open(from, name, &who, ret, err);
+}
+
+int slv_sealed_open(const char *path, const struct slv_key *key, struct slv_sealed **ret,
+                    struct slv_err *err) {
+    struct slv_blocks from = {0};
+    int rc = slv_blocks_open_file(path, &from, err);
+    return rc ? rc : slv_sealed_open_blocks(&from, path, key, ret, err);
+}
+
 void slv_sealed_close(struct slv_sealed *f) {
     if (!f) return;
     slv_aead_close(f->aead);
-    if (f->fd >= 0) close(f->fd);
+    slv_secret_free(f->kept, KEPT_BYTES);
+    slv_blocks_close(&f->from);
     slv_mem_free(f->path);
     slv_mem_free(f);
 }
 
 uint64_t slv_sealed_size(const struct slv_sealed *f) { return f->head.size; }
 
-bool slv_sealed_is(const char *path) {
+const uint8_t *slv__sealed_kept(const struct slv_sealed *f) { return f->kept; }
+
+bool slv_sealed_is_blocks(const struct slv_blocks *b) {
     uint8_t p[SLV_SEAL_MAGIC_BYTES];
-    int fd = -1;
-    uint64_t size = 0;
-    size_t n = 0;
-    if (open_regular(path, &fd, &size, NULL)) return false;
-    bool is = slv_fd_read_at(fd, p, sizeof p, 0, &n) && n == sizeof p &&
-              !memcmp(p, SLV_SEAL_MAGIC, sizeof p);
-    close(fd);
+    return b->size >= sizeof p && !slv_blocks_read(b, 0, sizeof p, p, NULL) &&
+           !memcmp(p, SLV_SEAL_MAGIC, sizeof p);
+}
+
+bool slv_sealed_is(const char *path) {
+    struct slv_blocks b = {0};
+    bool is = !slv_blocks_open_file(path, &b, NULL) && slv_sealed_is_blocks(&b);
+    slv_blocks_close(&b);
     return is;
 }
 
@@ -104,26 +106,30 @@ static size_t block_bytes(const struct slv_sealed *f, uint64_t i) {
 
 /* Block i, decrypted, to p, which has room for a stride. */
 static int read_block(const struct slv_sealed *f, uint64_t i, uint8_t *p, struct slv_err *err) {
-    size_t n = block_bytes(f, i), got = 0;
-    if (!slv_fd_read_at(f->fd, p, n + SLV_AEAD_TAG, f->head.bytes + i * SLV_SEAL_STRIDE, &got))
-        return os_error(f->path, err);
-    if (got < n + SLV_AEAD_TAG)
+    size_t n = block_bytes(f, i);
+    uint64_t at = f->head.bytes + i * SLV_SEAL_STRIDE;
+    int rc = slv_blocks_read(&f->from, at, n + SLV_AEAD_TAG, p, err);
+    if (rc == SLV_E_LIMIT)
         return slv_err_set(err, SLV_E_TRUST, "%s: has been cut short meanwhile", f->path);
-    int rc = slv_aead_unseal(f->aead, i, i + 1 == f->head.n_blocks, p, n);
+    if (rc) return rc;
+    rc = slv_aead_unseal(f->aead, i, i + 1 == f->head.n_blocks, p, n);
     if (rc == SLV_E_TRUST)
         return slv_err_set(err, rc, "%s: block %" PRIu64 " is not what was sealed", f->path, i);
     return rc ? no_memory(f->path, err) : 0;
 }
 
+/* A whole block goes where it is wanted, if its tag has room there too: what comes next is written
+ * over it. */
 static int read_range(const struct slv_sealed *f, uint64_t at, size_t n, uint8_t *to,
                       uint8_t *block, struct slv_err *err) {
     while (n) {
         uint64_t i = at / SLV_SEAL_BLOCK;
-        size_t from = (size_t)(at % SLV_SEAL_BLOCK), take = block_bytes(f, i) - from;
+        size_t from = (size_t)(at % SLV_SEAL_BLOCK), whole = block_bytes(f, i), take = whole - from;
         if (take > n) take = n;
-        int rc = read_block(f, i, block, err);
+        bool here = take == whole && n - take >= SLV_AEAD_TAG;
+        int rc = read_block(f, i, here ? to : block, err);
         if (rc) return rc;
-        memcpy(to, block + from, take);
+        if (!here) memcpy(to, block + from, take);
         to += take;
         at += take;
         n -= take;

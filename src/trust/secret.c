@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 int slv_trust_init(struct slv_err *err) {
@@ -25,6 +27,12 @@ void slv_secret_free(void *p, size_t size) {
     if (!p) return;
     sodium_munlock(p, size); /* wipes first */
     slv_mem_unmap(p, size);
+}
+
+void slv_secret_no_dumps(void) {
+    const struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none) || prctl(PR_SET_DUMPABLE, 0)) { /* only a wish */
+    }
 }
 
 const char *slv_secret_exposed(const struct stat *st) {

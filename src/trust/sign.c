@@ -2,6 +2,7 @@
 #include "trust/sign.h"
 #include "base/blocks.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "trust/secret.h"
 
@@ -47,6 +48,20 @@ int slv_signature_parse(const char *text, size_t n, const char *what, struct slv
     slv_hex_write(id, sizeof id, s.key);
     *ret = s;
     return 0;
+}
+
+int slv_signature_read(const char *path, struct slv_signature *ret, struct slv_err *err) {
+    struct slv_buf text;
+    slv_buf_init(&text, SLV_SIGN_TEXT_MAX);
+    int rc = slv_file_read(path, &text, err);
+    if (rc == SLV_E_NOENT)
+        rc = slv_err_set(err, SLV_E_TRUST, "%s: there is no signature: the file is not signed",
+                         path);
+    if (rc == SLV_E_LIMIT)
+        rc = slv_err_set(err, SLV_E_FORMAT, "%s: too long for a signature", path);
+    if (!rc) rc = slv_signature_parse(text.data, text.len, path, ret, err);
+    slv_buf_fini(&text);
+    return rc;
 }
 
 /* --- the file --------------------------------------------------------------------------------- */

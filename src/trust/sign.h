@@ -40,6 +40,10 @@ int slv_signature_write(const struct slv_signature *s, struct slv_buf *out) SLV_
 int slv_signature_parse(const char *text, size_t n, const char *what, struct slv_signature *ret,
                         struct slv_err *err) SLV_MUST_USE;
 
+/* The same of a file. SLV_E_TRUST: there is none; SLV_E_IO, SLV_E_NOMEM. */
+int slv_signature_read(const char *path, struct slv_signature *ret,
+                       struct slv_err *err) SLV_MUST_USE;
+
 /* Whether one of these keys made the signature; says nothing of the file. SLV_E_TRUST. */
 int slv_signature_check(const struct slv_signature *s, const struct slv_pubs *trusted,
                         const char *what, struct slv_err *err) SLV_MUST_USE;

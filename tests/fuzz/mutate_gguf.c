@@ -211,7 +211,7 @@ static bool structured(struct job *j, const uint8_t *data, size_t size) {
     struct gguf_kvs kvs = {0};
     struct gguf_tensors ts = {0};
     uint32_t version;
-    bool ok = !gguf_parse_part(data, size, &version, &kvs, &ts, NULL) && kvs.n && ts.n;
+    bool ok = !gguf_parse_part(data, size, NULL, &version, &kvs, &ts, NULL) && kvs.n && ts.n;
     j->what = (enum change)(next(j) % CHANGES);
     if (ok) {
         j->at = next(j) % (j->what < TENSOR_TYPE ? kvs.n : ts.n);

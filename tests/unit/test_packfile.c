@@ -607,7 +607,7 @@ static const char *packed_file(const char *model, const char *folder) {
     struct slv_model *m;
     slv_buf_init(&b, 8192);
     assert_int_equal(slv_model_open(model, &o, &m, NULL), 0);
-    const struct slv_repack_model rm = {m->gguf, &m->h, &m->w};
+    const struct slv_repack_model rm = slv_model_repack(m);
     assert_int_equal(slv_repack_path(&rm, folder, &b), 0);
     slv_model_close(m);
     static char out[200];
