@@ -10,6 +10,7 @@
 #include "net/httpd.h"
 #include "net/tls.h"
 #include "serve/serve.h"
+#include "store/keys.h"
 #include "trust/apikeys.h"
 #include "trust/audit.h"
 
@@ -22,12 +23,13 @@
 
 struct serve_opts {
     struct slv_opt_list listen, alias, origin, host;
-    const char *cert, *tls_key, *client_ca, *keys, *audit, *key;
+    const char *cert, *tls_key, *client_ca, *keys, *audit;
     int audit_sync;
     int64_t ctx, slots, threads, queue, timeout_ms, connections, drain_s;
     uint64_t memory, kv_bytes, body;
     int kv;
-    bool lazy, share, no_repack_cache;
+    bool lazy, share;
+    struct slv_cli_model_opts model;
 };
 
 static const struct slv_opt rows[] = {
@@ -50,7 +52,6 @@ static const struct slv_opt rows[] = {
      .choices = "record|interval|never", .def = "interval",
      .help = "a record is on the disk before its answer ends, within a second, or when the system "
              "likes; only a power cut makes a difference"},
-    SLV_CLI_KEY_ROW(struct serve_opts),
     {"memory", 0, SLV_OPT_SIZE_AT(struct serve_opts, memory), .arg = "SIZE", .imin = 1 << 20,
      .imax = INT64_MAX,
      .help = "of all models with their caches; default: four fifths of what is free"},
@@ -86,7 +87,7 @@ static const struct slv_opt rows[] = {
      .imin = 1024, .imax = 1 << 30, .help = "bytes of one request"},
     {"drain", 0, SLV_OPT_INT_AT(struct serve_opts, drain_s), .arg = "S", .def = "30", .imin = 1,
      .imax = 3600, .help = "seconds that answers may still take when the server is stopped"},
-    SLV_CLI_REPACK_ROW(struct serve_opts, no_repack_cache),
+    SLV_CLI_MODEL_ROWS(struct serve_opts, model),
 };
 
 /* All that a server borrows. */
@@ -163,8 +164,7 @@ static int open_model(void *ctx, const char *path, const struct slv_model_opts *
                       struct slv_model **ret, struct slv_err *err) {
     struct serving *v = ctx;
     const struct slv_cli quiet = {.quiet = true};
-    return slv_cli_model_open(&quiet, *path ? path : NULL, opts,
-                              !v->o->no_repack_cache && !opts->inspect, ret, err);
+    return slv_cli_model_open(&quiet, *path ? path : NULL, opts, &v->o->model, ret, err);
 }
 
 /* Every name stands for something, before anything is listened at. */
@@ -202,7 +202,7 @@ static int open_access(struct serving *v, struct slv_err *err) {
     const struct slv_audit_opts ao = {.sync = (enum slv_audit_sync)o->audit_sync};
     int rc = o->cert ? slv_tls_open(&files, &v->tls, err) : 0;
     if (!rc && o->keys) rc = slv_apikeys_open(o->keys, &v->keys, err);
-    if (!rc && o->audit) rc = slv_cli_key_open(o->key, false, &v->key, err);
+    if (!rc && o->audit) rc = slv_store_key_open(o->model.key, false, &v->key, err);
     if (!rc && o->audit) rc = slv_audit_open(o->audit, v->key, &ao, &v->audit, err);
     return rc;
 }
