@@ -643,6 +643,7 @@ static slv_lang consumed(struct walk *w, const struct term *t, const struct rest
                          enum before b) {
     struct slv_langs *p = w->r->p;
     const slv_lang x = plain(w->r, t);
+    if (slv_lang_is_none(p, x)) return SLV_LANG_NONE;
     if (!asserts(t->next, up)) return slv_lang_concat(p, x, tail(w, t->next, up, B_ANY));
     const slv_lang some =
         slv_lang_nullable(p, x) ? slv_lang_and(p, x, slv_lang_not(p, SLV_LANG_EMPTY)) : x;
