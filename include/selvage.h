@@ -399,7 +399,7 @@ enum slv_finish {
     SLV_FINISH_STOP,   /* the model ended, or a stop string came */
     SLV_FINISH_LENGTH, /* max_tokens */
     SLV_FINISH_LIMIT,  /* the context is full */
-    SLV_FINISH_SCHEMA  /* the value that a constraint asks for is complete */
+    SLV_FINISH_SCHEMA  /* the value, or text, that a constraint asks for is complete */
 };
 
 #define SLV_TOP_LOGPROBS_MAX 100
@@ -421,6 +421,13 @@ struct slv_constraint;
 SLV_API int slv_constraint_open(struct slv_model *m, const char *schema, size_t n,
                                 struct slv_constraint **ret, char *ret_pointer,
                                 struct slv_err *err) SLV_MUST_USE;
+
+/* A grammar that answers are held to, in Lark's form or llama.cpp's GBNF: text[0..n). It may have
+ * tokens, free text and values of JSON Schemas in it; docs/schema.md says how it is written. Where
+ * a token is named that the vocabulary does not have, or something cannot be enforced, the message
+ * says which: SLV_E_FORMAT, SLV_E_UNSUPPORTED, SLV_E_LIMIT, SLV_E_NOMEM. */
+SLV_API int slv_grammar_open(struct slv_model *m, const char *text, size_t n,
+                             struct slv_constraint **ret, struct slv_err *err) SLV_MUST_USE;
 SLV_API void slv_constraint_close(struct slv_constraint *c);
 
 struct slv_generate_opts {

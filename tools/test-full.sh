@@ -14,7 +14,7 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf engine packfile schema snapshot template tokenizer safetensors hf_tokenizer audit seal sign; do
+for target in gguf engine packfile schema grammar snapshot template tokenizer safetensors hf_tokenizer audit seal sign; do
     dict=
     length=16384
     case $target in
@@ -22,6 +22,7 @@ for target in gguf engine packfile schema snapshot template tokenizer safetensor
     engine) seeds=hostile_gguf length=131072 ;;
     packfile | snapshot) seeds=hostile_gguf ;;
     schema) seeds=schema_corpus dict=tests/fuzz/schema.dict ;;
+    grammar) seeds=grammar_corpus dict=tests/fuzz/grammar.dict ;;
     template) seeds=template_corpus dict=tests/fuzz/template.dict ;;
     audit | seal | sign) seeds=trust_corpus/$target ;;
     tokenizer) seeds=hostile_text dict=tests/fuzz/tokenizer.dict ;;

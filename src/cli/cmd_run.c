@@ -15,7 +15,7 @@ struct run_opts {
     int64_t n, logprobs;
     bool raw, echo_tokens;
     struct slv_cli_model_opts model;
-    const char *system, *prompt_cache, *schema;
+    const char *system, *prompt_cache, *schema, *grammar;
     struct slv_opt_list stop;
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
@@ -33,6 +33,8 @@ static const struct slv_opt rows[] = {
      .help = "end the answer before this text; may be repeated"},
     {"schema", 0, SLV_OPT_STR_AT(struct run_opts, schema), .arg = "FILE",
      .help = "hold the answer to a JSON Schema: compact JSON, members in the schema's order"},
+    {"grammar", 0, SLV_OPT_STR_AT(struct run_opts, grammar), .arg = "FILE",
+     .help = "hold the answer to a grammar, Lark's or GBNF; tokens that it names are written out"},
     {"logprobs", 0, SLV_OPT_INT_AT(struct run_opts, logprobs), .arg = "K", .imin = 0,
      .imax = SLV_TOP_LOGPROBS_MAX,
      .help = "with --json: log-probabilities of each token and of the K best there"},
@@ -246,6 +248,7 @@ static int answer(struct run *r, struct slv_err *err) {
     g.n_stop = r->o->stop.n;
     g.draft = r->draft.s;
     g.constraint = r->constraint;
+    g.special = r->o->grammar != NULL;
     g.want_logprobs = r->want_logprobs;
     g.logprobs = (uint32_t)r->o->logprobs;
     rc = feed_prompt(r, err);
@@ -274,6 +277,17 @@ static int open_schema(struct run *r, struct slv_err *err) {
     return rc;
 }
 
+static int open_grammar(struct run *r, struct slv_err *err) {
+    struct slv_buf b;
+    if (!r->o->grammar) return 0;
+    slv_buf_init(&b, SLV_CLI_TEXT_MAX);
+    int rc = slv_file_read(r->o->grammar, &b, err);
+    if (!rc && (rc = slv_grammar_open(r->model, b.data, b.len, &r->constraint, err)) != 0)
+        slv_err_prefix(err, rc, "%s", r->o->grammar);
+    slv_buf_fini(&b);
+    return rc;
+}
+
 static int run_all(struct run *r, struct slv_err *err) {
     struct slv_session_opts *so = &r->session_opts;
     *so = slv_cli_session(&r->o->session);
@@ -287,6 +301,7 @@ static int run_all(struct run *r, struct slv_err *err) {
         rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), so, &how, &r->model, &r->session,
                                   err);
     if (!rc) rc = open_schema(r, err);
+    if (!rc) rc = open_grammar(r, err);
     if (!rc) rc = make_prompt(r, slv_cli_arg(r->cli, 1), err);
     if (rc) return rc;
     struct slv_model_info info;
@@ -305,6 +320,8 @@ static int check_options(const struct slv_cli *cli, const struct run_opts *o, bo
                            logprobs ? "logprobs" : "echo-tokens");
     if (o->system && o->raw)
         return slv_err_set(err, SLV_E_USAGE, "run: --system: a --raw prompt has no messages");
+    if (o->schema && o->grammar)
+        return slv_err_set(err, SLV_E_USAGE, "run: --grammar: not together with --schema");
     return slv_cli_draft_check("run", &o->draft, err);
 }
 

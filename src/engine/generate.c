@@ -265,7 +265,9 @@ int slv_generation_go(struct slv_generation *g, bool may_guess, struct slv_feed 
 }
 
 enum slv_finish slv_generation_finish(const struct slv_generation *g) {
-    return g->guide && slv_guide_done(g->guide) ? SLV_FINISH_SCHEMA : g->finish;
+    const bool cut = g->finish != SLV_FINISH_STOP; /* text may be whole, and yet have more to come */
+    if (!g->guide || !slv_guide_done(g->guide)) return g->finish;
+    return cut && !slv_guide_ended(g->guide) ? g->finish : SLV_FINISH_SCHEMA;
 }
 
 #define ANSWER_MAX ((size_t)64 << 20)

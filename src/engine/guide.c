@@ -21,9 +21,10 @@ struct shared {
 struct slv_constraint {
     struct slv_model *m;
     struct shared *shared;
-    struct slv_schema *schema;
+    struct slv_schema *schema;   /* or */
+    struct slv_grammar *grammar; /* one of them is NULL */
     struct slv_masks *masks;
-    pthread_mutex_t lock; /* of schema's languages and of masks */
+    pthread_mutex_t lock; /* of their languages and of masks */
 };
 
 struct slv_guide {
@@ -72,13 +73,10 @@ static int make_shared(struct slv_model *m, void **ret, struct slv_err *err) {
 
 /* --- constraints ------------------------------------------------------------------------------ */
 
-static int open_on(struct slv_constraint *c, const char *schema, size_t n, char *ret_pointer,
-                   struct slv_err *err) {
+static int open_schema(struct slv_constraint *c, const char *schema, size_t n, char *ret_pointer,
+                       struct slv_err *err) {
     const struct slv_schema_options o = SLV_SCHEMA_WRITTEN;
-    void *shared = NULL;
-    int rc = slv_model_share(c->m, make_shared, close_shared, &shared, err);
-    c->shared = shared;
-    if (!rc) rc = slv_schema_open(schema, n, &o, &c->schema, ret_pointer, err);
+    int rc = slv_schema_open(schema, n, &o, &c->schema, ret_pointer, err);
     if (rc) return rc;
     if (!slv_schema_has_values(c->schema))
         return slv_err_set(err, SLV_E_UNSUPPORTED, "no value meets the schema");
@@ -86,17 +84,47 @@ static int open_on(struct slv_constraint *c, const char *schema, size_t n, char 
     return rc ? slv_err_set(err, rc, "%s", slv_strerror(rc)) : 0;
 }
 
-int slv_constraint_open(struct slv_model *m, const char *schema, size_t n,
-                        struct slv_constraint **ret, char *ret_pointer, struct slv_err *err) {
+static int open_grammar(struct slv_constraint *c, const char *text, size_t n, struct slv_err *err) {
+    int rc = slv_grammar_read(c->m->tokenizer, text, n, &c->grammar, err);
+    if (rc) return rc;
+    rc = slv_masks_open_grammar(c->shared->text, c->grammar, &c->masks);
+    return rc ? slv_err_set(err, rc, "%s", slv_strerror(rc)) : 0;
+}
+
+static int open_empty(struct slv_model *m, struct slv_constraint **ret, struct slv_err *err) {
+    void *shared = NULL;
     struct slv_constraint *c = slv_mem_calloc(1, sizeof *c);
-    if (ret_pointer) ret_pointer[0] = 0;
     if (!c) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     if (pthread_mutex_init(&c->lock, NULL)) {
         slv_mem_free(c);
         return slv_err_set(err, SLV_E_NOMEM, "no lock");
     }
     c->m = m;
-    const int rc = open_on(c, schema, n, ret_pointer, err);
+    const int rc = slv_model_share(m, make_shared, close_shared, &shared, err);
+    c->shared = shared;
+    if (rc) slv_constraint_close(c);
+    else *ret = c;
+    return rc;
+}
+
+int slv_constraint_open(struct slv_model *m, const char *schema, size_t n,
+                        struct slv_constraint **ret, char *ret_pointer, struct slv_err *err) {
+    struct slv_constraint *c = NULL;
+    if (ret_pointer) ret_pointer[0] = 0;
+    int rc = open_empty(m, &c, err);
+    if (rc) return rc;
+    rc = open_schema(c, schema, n, ret_pointer, err);
+    if (rc) slv_constraint_close(c);
+    else *ret = c;
+    return rc;
+}
+
+int slv_grammar_open(struct slv_model *m, const char *text, size_t n, struct slv_constraint **ret,
+                     struct slv_err *err) {
+    struct slv_constraint *c = NULL;
+    int rc = open_empty(m, &c, err);
+    if (rc) return rc;
+    rc = open_grammar(c, text, n, err);
     if (rc) slv_constraint_close(c);
     else *ret = c;
     return rc;
@@ -106,11 +134,20 @@ void slv_constraint_close(struct slv_constraint *c) {
     if (!c) return;
     slv_masks_close(c->masks);
     slv_schema_close(c->schema);
+    slv_grammar_free(c->grammar);
     pthread_mutex_destroy(&c->lock);
     slv_mem_free(c);
 }
 
 /* --- guides ----------------------------------------------------------------------------------- */
+
+static int open_matcher(struct slv_constraint *c, struct slv_matcher **ret) {
+    pthread_mutex_lock(&c->lock);
+    const int rc = c->grammar ? slv_matcher_open_grammar(c->grammar, ret)
+                              : slv_matcher_open(c->schema, 0, ret);
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
 
 int slv_guide_open(const struct slv_constraint *c, struct slv_guide **ret) {
     struct slv_guide *g = slv_mem_calloc(1, sizeof *g);
@@ -119,7 +156,7 @@ int slv_guide_open(const struct slv_constraint *c, struct slv_guide **ret) {
     slv_buf_init(&g->text, SLV_MATCHER_MAX_BYTES);
     const size_t words = slv_mask_words(c->shared->lexicon), logits = (c->m->h.n_vocab + 63) / 64;
     g->bits = slv_mem_calloc(words > logits ? words : logits, sizeof *g->bits);
-    const int rc = g->bits ? slv_matcher_open(c->schema, 0, &g->at) : SLV_E_NOMEM;
+    const int rc = g->bits ? open_matcher(g->c, &g->at) : SLV_E_NOMEM;
     if (rc) slv_guide_close(g);
     else *ret = g;
     return rc;
@@ -135,9 +172,10 @@ void slv_guide_close(struct slv_guide *g) {
 }
 
 bool slv_guide_done(const struct slv_guide *g) { return slv_matcher_done(g->at); }
+bool slv_guide_ended(const struct slv_guide *g) { return slv_matcher_ended(g->at); }
 
 static int wrong(int rc, struct slv_err *err) {
-    return slv_err_set(err, rc, "the schema's constraint: %s", slv_strerror(rc));
+    return slv_err_set(err, rc, "the constraint: %s", slv_strerror(rc));
 }
 
 int slv_guide_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *err) {
@@ -153,7 +191,7 @@ int slv_guide_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *er
     if (!slv_matcher_done(g->at)) /* else it could not be finished with this vocabulary */
         return any ? 0
                    : slv_err_set(err, SLV_E_UNSUPPORTED,
-                                 "no token of the vocabulary goes on with the schema's value");
+                                 "no token of the vocabulary goes on with what was written");
     for (size_t i = 0; any && i < c->shared->n_ends; i++)
         g->bits[c->shared->ends[i] / 64] |= (uint64_t)1 << (c->shared->ends[i] % 64);
     return 0;
@@ -161,16 +199,18 @@ int slv_guide_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *er
 
 int slv_guide_take(struct slv_guide *g, int32_t id, struct slv_err *err) {
     struct slv_constraint *c = g->c;
+    const bool named = c->grammar && slv_grammar_names(c->grammar, id);
     slv_buf_clear(&g->text);
-    int rc = slv_token_bytes(c->m->tokenizer, id, false, false, &g->text);
+    int rc = named ? 0 : slv_token_bytes(c->m->tokenizer, id, false, false, &g->text);
     if (rc) return wrong(rc, err);
     pthread_mutex_lock(&c->lock);
-    const size_t n = slv_matcher_feed(g->at, g->text.data, g->text.len);
+    const bool taken = named ? slv_matcher_feed_token(g->at, id)
+                             : slv_matcher_feed(g->at, g->text.data, g->text.len) == g->text.len;
     rc = slv_matcher_status(g->at);
     pthread_mutex_unlock(&c->lock);
     if (rc) return wrong(rc, err);
-    if (n == g->text.len && n) return 0;
-    return slv_err_set(err, SLV_E_USAGE, "token %d does not go on with the schema's value", id);
+    if (taken && (named || g->text.len)) return 0;
+    return slv_err_set(err, SLV_E_USAGE, "token %d does not go on with what was written", id);
 }
 
 /* Whether a token that begins with s[0..n) and is longer may come: the matcher has taken that. */
@@ -205,6 +245,15 @@ static int sure(struct slv_guide *g, const char *s, size_t n, size_t *ret_n) {
     return slv_matcher_status(g->at);
 }
 
+/* The tokens of s[0..n), which must come next, that are sure. */
+static int cut_forced(struct slv_guide *g, const char *s, size_t n, size_t *ret_n) {
+    const struct slv_constraint *c = g->c;
+    int rc = slv_lexicon_cut(c->shared->lexicon, c->m->tokenizer, s, n, &g->ids);
+    for (size_t i = 0; c->grammar && i < g->ids.n; i++) /* a token that is named is no text */
+        if (slv_grammar_names(c->grammar, g->ids.v[i])) g->ids.n = i;
+    return rc ? rc : sure(g, s, n, ret_n);
+}
+
 int slv_guide_forced(struct slv_guide *g, int32_t *ids, size_t most, size_t *ret_n,
                      struct slv_err *err) {
     char s[FORCED_BYTES];
@@ -214,8 +263,10 @@ int slv_guide_forced(struct slv_guide *g, int32_t *ids, size_t most, size_t *ret
     g->ids.n = 0;
     while (n && ((unsigned char)s[n - 1] & 0x80)) /* whole characters only */
         n--;
-    if (!rc && n) rc = slv_lexicon_cut(g->c->shared->lexicon, g->c->m->tokenizer, s, n, &g->ids);
-    if (!rc && n) rc = sure(g, s, n, &k);
+    if (!rc && n) rc = cut_forced(g, s, n, &k);
+    const int32_t token = !rc && !n ? slv_mask_forced_token(g->at) : -1;
+    if (token >= 0) rc = slv_ids_add(&g->ids, token);
+    k += token >= 0 && !rc;
     pthread_mutex_unlock(&g->c->lock);
     if (rc) return wrong(rc, err);
     k = k < most ? k : most;

@@ -1,6 +1,6 @@
-/* guide.h: an answer that is held to a JSON Schema.
+/* guide.h: an answer that is held to a JSON Schema or a grammar.
  *
- * A constraint is a compiled schema with the masks of a model's vocabulary; a guide is one
+ * A constraint is a compiled schema or grammar with the masks of a model's vocabulary; a guide is one
  * answer's place in it. Many guides may use one constraint, from any threads: what grows while
  * masks are made is behind a lock. */
 #ifndef SLV_ENGINE_GUIDE_H
@@ -20,8 +20,9 @@ void slv_guide_close(struct slv_guide *g);
 int slv_guide_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *err) SLV_MUST_USE;
 /* A token of the mask was taken; ends are not told. SLV_E_USAGE: it was none of it. */
 int slv_guide_take(struct slv_guide *g, int32_t id, struct slv_err *err) SLV_MUST_USE;
-/* Whether what was taken is a whole value. */
+/* Whether what was taken is a whole value or text; and whether, moreover, nothing may follow. */
 bool slv_guide_done(const struct slv_guide *g);
+bool slv_guide_ended(const struct slv_guide *g);
 /* Tokens that must come next, as the tokenizer cuts that text: at most `most`. One whose text
  * might be part of a longer token is left to be drawn. */
 int slv_guide_forced(struct slv_guide *g, int32_t *ids, size_t most, size_t *ret_n,

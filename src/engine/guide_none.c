@@ -9,6 +9,12 @@ int slv_constraint_open(struct slv_model *m, const char *schema, size_t n,
     return slv_err_set(err, SLV_E_UNSUPPORTED, "built without JSON Schema");
 }
 
+int slv_grammar_open(struct slv_model *m, const char *text, size_t n, struct slv_constraint **ret,
+                     struct slv_err *err) {
+    (void)m, (void)text, (void)n, (void)ret;
+    return slv_err_set(err, SLV_E_UNSUPPORTED, "built without grammars and JSON Schema");
+}
+
 void slv_constraint_close(struct slv_constraint *c) { (void)c; }
 
 int slv_guide_open(const struct slv_constraint *c, struct slv_guide **ret) {
@@ -29,6 +35,11 @@ int slv_guide_take(struct slv_guide *g, int32_t id, struct slv_err *err) {
 }
 
 bool slv_guide_done(const struct slv_guide *g) {
+    (void)g;
+    return false;
+}
+
+bool slv_guide_ended(const struct slv_guide *g) {
     (void)g;
     return false;
 }
