@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define ROWS SLV_TILE_ROWS
+#define HUGE_PAGE ((size_t)2 << 20)
 #define NAME_MAX_BYTES 256u /* of general.name that are kept */
 
 /* Types that keep all numbers of a tensor; f32 always does. */
@@ -229,23 +230,28 @@ static bool place(struct slv_mat *mat, unsigned keep, size_t rows, size_t cols, 
     return true;
 }
 
+/* In the order in which a step reads: A, then the B of each part. */
 static bool lay_out_op(const struct reader *r, size_t i, unsigned char *base, size_t *at) {
     const struct slv_op *op = &r->m->plan.ops[i];
     struct slv_adapter_op *to = &r->to->ops[i];
     unsigned keep = KEEPS_ALL;
     size_t rows = 0;
     for (size_t k = 0; k < op->n_parts; k++) {
-        const struct slv_linear *lin = op->part[k].lin;
-        const struct pair *p = pair_of_part(r, lin);
+        const struct pair *p = pair_of_part(r, op->part[k].lin);
         if (!p) continue;
         to->part[k].at = rows;
         rows += padded(p->rank);
         keep &= p->keep_a;
-        if (!place(&to->part[k].b, p->keep_b, lin->mat.rows, p->rank, base, at)) return false;
     }
     if (!rows) return true;
     if (rows > r->to->width) r->to->width = rows;
-    return place(&to->a, keep, rows, op->part[0].lin->mat.cols, base, at);
+    bool ok = place(&to->a, keep, rows, op->part[0].lin->mat.cols, base, at);
+    for (size_t k = 0; k < op->n_parts && ok; k++) {
+        const struct pair *p = pair_of_part(r, op->part[k].lin);
+        const size_t n = op->part[k].lin->mat.rows;
+        if (p) ok = place(&to->part[k].b, p->keep_b, n, p->rank, base, at);
+    }
+    return ok;
 }
 
 /* Finds every matrix its place; false: too large. */
@@ -346,11 +352,10 @@ static int make_tiles(struct reader *r) {
     to->ops = slv_mem_calloc(n_ops, sizeof *to->ops);
     if (!to->ops) return slv_err_set(r->err, SLV_E_NOMEM, "out of memory");
     if (!lay_out(r, NULL, &to->tile_bytes)) return slv_err_set(r->err, SLV_E_LIMIT, "is too large");
-    to->tiles = slv_mem_alloc_aligned(64, to->tile_bytes + !to->tile_bytes);
+    to->tiles = slv_mem_map(HUGE_PAGE, to->tile_bytes);
     if (!to->tiles)
         return slv_err_set(r->err, SLV_E_NOMEM, "no memory for %zu bytes of an adapter",
                            to->tile_bytes);
-    memset(to->tiles, 0, to->tile_bytes);
     if (!lay_out(r, to->tiles, &to->tile_bytes)) return SLV_E_INTERNAL;
     pack_ops(r);
     to->bytes = sizeof *to + n_ops * sizeof *to->ops + to->tile_bytes + NAME_MAX_BYTES;
@@ -402,7 +407,7 @@ void slv_adapter_close(struct slv_adapter *a) {
     if (!a) return;
     if (a->m) atomic_fetch_sub_explicit(&a->m->adapter_bytes, a->bytes, memory_order_relaxed);
     slv_mem_free(a->embd.rows);
-    slv_mem_free(a->tiles);
+    if (a->tiles) slv_mem_unmap(a->tiles, a->tile_bytes);
     slv_mem_free(a->ops);
     slv_mem_free(a->name);
     slv_mem_free(a);

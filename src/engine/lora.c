@@ -76,47 +76,59 @@ static const struct slv_adapter_op *op_of(const struct slv_adapter_use *use, siz
     return &use->adapter->ops[op];
 }
 
-size_t slv_lora_units(const struct slv_lora_runs *runs, size_t op) {
+size_t slv_lora_units(const struct slv_lora_work *w) {
     size_t all = 0;
-    for (size_t i = 0; i < runs->n; i++)
-        for (size_t k = 0; k < runs->v[i].set->n; k++)
-            all += op_of(&runs->v[i].set->use[k], op)->a.rows / ROWS;
+    for (size_t i = 0; i < w->runs->n; i++)
+        for (size_t k = 0; k < w->runs->v[i].set->n; k++)
+            all += op_of(&w->runs->v[i].set->use[k], w->op)->a.rows / ROWS;
     return all;
 }
 
-void slv_lora_run(const struct slv_lora *l, const struct slv_kernels *kern,
-                  const struct slv_lora_runs *runs, size_t op, const float *x, size_t ldx,
-                  size_t from, size_t to) {
+void slv_lora_run(const struct slv_lora_work *w, const float *x, size_t ldx, size_t from,
+                  size_t to) {
     size_t first = 0; /* unit of the next A */
-    for (size_t i = 0; i < runs->n && first < to; i++) {
-        const struct slv_lora_run *run = &runs->v[i];
-        float *u = l->u + run->from * l->ld;
+    for (size_t i = 0; i < w->runs->n && first < to; i++) {
+        const struct slv_lora_run *run = &w->runs->v[i];
+        float *u = w->u + run->from * w->ldu;
         for (size_t k = 0; k < run->set->n; k++) {
-            const struct slv_mat *a = &op_of(&run->set->use[k], op)->a;
+            const struct slv_mat *a = &op_of(&run->set->use[k], w->op)->a;
             const size_t n = a->rows / ROWS;
             size_t t0 = from > first ? from - first : 0, t1 = to > first ? to - first : 0;
             if (t1 > n) t1 = n;
             const struct slv_acts in = {.f = x + run->from * ldx, .ld = ldx};
-            if (t0 < t1) kern->matmul[a->layout->form](a, &in, run->n, t0, t1, u, l->ld);
+            if (t0 < t1) w->kern->matmul[a->layout->form](a, &in, run->n, t0, t1, u, w->ldu);
             first += n;
             u += a->rows;
         }
     }
 }
 
+/* Memory is asked for this far ahead of where it is read, also behind the last of these tiles: what
+ * lies there is wanted next (adapter.h). The kernel goes through so little at a time that it would
+ * wait each time. */
+#define AHEAD_BYTES 8192u
+#define GROUP_TILES 8
+
+static void ask(const uint8_t *p, size_t n) {
+    for (size_t i = 0; i < n; i += 64)
+        __builtin_prefetch(p + i);
+}
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
 /* y += s * B u for the tiles [t0, t1) of n columns. */
 static void add_product(const struct slv_kernels *kern, const struct slv_mat *b, const float *u,
                         size_t ldu, size_t n, float s, size_t t0, size_t t1, float *y, size_t ldy) {
     float t[BESIDE_MAX];
-    const size_t most = BESIDE_MAX / ROWS / n; /* tiles */
+    const size_t most = n == 1 ? GROUP_TILES : BESIDE_MAX / ROWS / n;
     const struct slv_acts in = {.f = u, .ld = ldu};
     for (; t0 < t1; t0 += most) {
-        const size_t end = t1 - t0 < most ? t1 : t0 + most, ld = (end - t0) * ROWS;
-        size_t rows = b->rows - t0 * ROWS;
-        if (rows > ld) rows = ld;
+        const size_t end = least(t0 + most, t1), ld = (end - t0) * ROWS;
+        const size_t rows = least(b->rows - t0 * ROWS, ld);
         struct slv_mat part = *b; /* so that its first row lands at t[0] */
         part.tiles += t0 * b->tile_bytes;
         part.rows = rows;
+        if (n == 1) ask(part.tiles + AHEAD_BYTES, (end - t0) * b->tile_bytes);
         kern->matmul[b->layout->form](&part, &in, n, 0, end - t0, t, ld);
         for (size_t i = 0; i < n; i++) {
             float *out = y + i * ldy + t0 * ROWS;
@@ -125,17 +137,16 @@ static void add_product(const struct slv_kernels *kern, const struct slv_mat *b,
     }
 }
 
-void slv_lora_add(const struct slv_lora *l, const struct slv_kernels *kern,
-                  const struct slv_lora_runs *runs, size_t op, size_t part, size_t t0, size_t t1,
-                  float *y, size_t ldy) {
-    for (size_t i = 0; i < runs->n; i++) {
-        const struct slv_lora_run *run = &runs->v[i];
-        const float *u = l->u + run->from * l->ld;
+void slv_lora_add(const struct slv_lora_work *w, size_t part, size_t t0, size_t t1, float *y,
+                  size_t ldy) {
+    for (size_t i = 0; i < w->runs->n; i++) {
+        const struct slv_lora_run *run = &w->runs->v[i];
+        const float *u = w->u + run->from * w->ldu;
         for (size_t k = 0; k < run->set->n; k++) {
-            const struct slv_adapter_op *o = op_of(&run->set->use[k], op);
+            const struct slv_adapter_op *o = op_of(&run->set->use[k], w->op);
             const struct slv_adapter_part *p = &o->part[part];
             if (p->b.layout)
-                add_product(kern, &p->b, u + p->at, l->ld, run->n,
+                add_product(w->kern, &p->b, u + p->at, w->ldu, run->n,
                             slv_adapter_gain(&run->set->use[k], p->b.cols), t0, t1,
                             y + run->from * ldy, ldy);
             u += o->a.rows;

@@ -1,9 +1,9 @@
 /* lora.h: what adapters (adapter.h) add to the operators of a step.
  *
  * Tokens that follow each other in the step and have the same adapters are a run; long ones are cut,
- * so that there is work for all threads. An operator with adapters has two stages: all u = A x of
- * all runs, whose units are tiles of a run's A; then the product itself, where each piece adds B u
- * to the rows that it has made.
+ * so that there is work for all threads. An operator with adapters has two stages: its own product
+ * beside all u = A x of all runs, whose units are tiles of a run's A, so that nobody waits for a
+ * chain that takes long; then B u is added to the rows that the product has made.
  *
  *     u: [n_batch][ld] floats; a token's row: first adapter's u | second's | ...
  *
@@ -46,17 +46,26 @@ void slv_lora_fini(struct slv_lora *l);
 bool slv_lora_begin(struct slv_lora *l, const struct slv_step_token *tok, uint32_t n,
                     const uint32_t *out_row, uint32_t n_out);
 
-/* Units of the first stage of operator number `op`, and units [from, to) of it. x: [tokens or rows
- * of logits][ldx], what the operator multiplies. */
-size_t slv_lora_units(const struct slv_lora_runs *runs, size_t op);
-void slv_lora_run(const struct slv_lora *l, const struct slv_kernels *kern,
-                  const struct slv_lora_runs *runs, size_t op, const float *x, size_t ldx,
-                  size_t from, size_t to);
+/* One operator's share of a step. */
+struct slv_lora_work {
+    const struct slv_lora_runs *runs; /* of the rows that it reads */
+    const struct slv_kernels *kern;
+    size_t op; /* its number in the plan */
+    float *u;
+    size_t ldu;
+};
 
-/* Adds what belongs to tiles [t0, t1) of part `part` to y: [tokens or rows of logits][ldy]. */
-void slv_lora_add(const struct slv_lora *l, const struct slv_kernels *kern,
-                  const struct slv_lora_runs *runs, size_t op, size_t part, size_t t0, size_t t1,
-                  float *y, size_t ldy);
+/* Units of u = A x; 0: nothing is added to this operator. */
+size_t slv_lora_units(const struct slv_lora_work *w);
+
+/* Does units [from, to) of them. x: [tokens or rows of logits][ldx], what the operator reads. */
+void slv_lora_run(const struct slv_lora_work *w, const float *x, size_t ldx, size_t from,
+                  size_t to);
+
+/* Adds what belongs to tiles [t0, t1) of part `part` to y: [tokens or rows of logits][ldy], when all
+ * u are there. */
+void slv_lora_add(const struct slv_lora_work *w, size_t part, size_t t0, size_t t1, float *y,
+                  size_t ldy);
 
 /* Adds to the embedding x[n_embd] of a token. */
 void slv_lora_embed(const struct slv_adapter_set *s, const struct slv_kernels *kern, int32_t id,

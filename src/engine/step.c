@@ -275,11 +275,6 @@ static void op_out_norm(struct slv_runner *r, const struct slv_op *op, size_t fr
     }
 }
 
-/* The runs of the rows that an operator reads. */
-static const struct slv_lora_runs *runs_of(const struct slv_runner *r, const struct slv_op *op) {
-    return op->kind == SLV_OP_MATMUL ? &r->lora.tokens : &r->lora.logits;
-}
-
 /* Tiles [t0, t1) of one matrix for n rows. */
 static void product(struct slv_runner *r, const struct slv_op *op, size_t part, size_t n, size_t t0,
                     size_t t1) {
@@ -303,9 +298,6 @@ static void product(struct slv_runner *r, const struct slv_op *op, size_t part, 
             y[j] *= lin->scale;
         if (lin->bias) r->m.kern->add(y + r0, lin->bias + r0, r1 - r0, y + r0);
     }
-    if (r->lora.tokens.n)
-        slv_lora_add(&r->lora, r->m.kern, runs_of(r, op), (size_t)(op - r->m.plan->ops), part, t0,
-                     t1, out, ldo);
 }
 
 static size_t tiles_of(const struct slv_op *op, size_t part) {
@@ -354,10 +346,20 @@ static void op_head_act(struct slv_runner *r, const struct slv_op *op, size_t fr
     }
 }
 
-static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, size_t t1) {
+/* What adapters add to an operator. */
+static struct slv_lora_work lora_work(const struct slv_runner *r, const struct slv_op *op) {
+    return (struct slv_lora_work){.runs =
+                                      op->kind == SLV_OP_MATMUL ? &r->lora.tokens : &r->lora.logits,
+                                  .kern = r->m.kern,
+                                  .op = (size_t)(op - r->m.plan->ops),
+                                  .u = r->lora.u,
+                                  .ldu = r->lora.ld};
+}
+
+/* Scales, caps and looks at the logits that the operator's tiles [t0, t1) made. */
+static void finish_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, size_t t1) {
     const struct slv_hparams *h = r->m.h;
     size_t ld = r->m.plan->width[SLV_B_L];
-    product(r, op, 0, r->n_logits, t0, t1);
     const size_t rows = op->part[0].lin->mat.rows;
     size_t r0 = t0 * SLV_TILE_ROWS, n = t1 * SLV_TILE_ROWS;
     n = (n > rows ? rows : n) - r0;
@@ -373,6 +375,12 @@ static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, 
         }
         if (top >= 0x7f800000u) atomic_store_explicit(&r->bad_logit[i], true, memory_order_relaxed);
     }
+}
+
+static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, size_t t1) {
+    product(r, op, 0, r->n_logits, t0, t1);
+    const struct slv_lora_work w = lora_work(r, op);
+    if (!slv_lora_units(&w)) finish_logits(r, op, t0, t1);
 }
 
 /* Norms and turns one head of q or k: x[head_k]. */
@@ -571,29 +579,47 @@ static void op_run(void *arg, size_t i, size_t from, size_t to) {
     if (r->profile) slv_profile_piece(r->profile, i, begin);
 }
 
-/* With adapters every operator has two stages, the first for what they make of its input. */
+/* With adapters every operator has two stages. In the first, beside the operator's own units and
+ * before them, are those of u = A x; in the second what comes of it is added. */
 static size_t adapted_units(void *arg, size_t stage) {
     const struct slv_runner *r = arg;
     const struct slv_op *op = &r->m.plan->ops[stage / 2];
-    if (stage % 2) return op_units(arg, stage / 2);
-    return cancelled(r) || !op->n_parts ? 0 : slv_lora_units(runs_of(r, op), stage / 2);
+    const struct slv_lora_work w = lora_work(r, op);
+    size_t own = stage % 2 && !op->n_parts ? 0 : op_units(arg, stage / 2);
+    size_t more = own && op->n_parts ? slv_lora_units(&w) : 0;
+    return stage % 2 ? (more ? own : 0) : own + more;
+}
+
+/* Adds to the tiles [from, to) of an operator's parts. */
+static void add_adapters(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
+    const struct slv_lora_work w = lora_work(r, op);
+    size_t first = 0;
+    for (size_t i = 0; i < op->n_parts; i++) {
+        const uint8_t out = op->part[i].out;
+        size_t n = tiles_of(op, i);
+        size_t t0 = from > first ? from - first : 0, t1 = to > first ? to - first : 0;
+        if (t1 > n) t1 = n;
+        if (t0 < t1) slv_lora_add(&w, i, t0, t1, r->buf[out], r->m.plan->width[out]);
+        first += n;
+    }
+    if (op->kind == SLV_OP_LOGITS) finish_logits(r, op, from, to);
 }
 
 static void adapted_run(void *arg, size_t stage, size_t from, size_t to) {
     struct slv_runner *r = arg;
     const size_t i = stage / 2;
     const struct slv_op *op = &r->m.plan->ops[i];
-    if (stage % 2) {
-        op_run(arg, i, from, to);
-        return;
-    }
+    const struct slv_lora_work w = lora_work(r, op);
+    const size_t more = stage % 2 || !op->n_parts ? 0 : slv_lora_units(&w);
     if (cancelled(r)) return;
     uint64_t begin = r->profile ? slv_clock_mono(&slv_clock_system) : 0;
     uint64_t fp = slv_fpenv_enter();
-    slv_lora_run(&r->lora, r->m.kern, runs_of(r, op), i, r->buf[op->in], r->m.plan->width[op->in],
-                 from, to);
+    if (stage % 2) add_adapters(r, op, from, to);
+    else if (from < more)
+        slv_lora_run(&w, r->buf[op->in], r->m.plan->width[op->in], from, to < more ? to : more);
     slv_fpenv_leave(fp);
-    if (r->profile) slv_profile_piece(r->profile, i, begin);
+    if (r->profile && (stage % 2 || from < more)) slv_profile_piece(r->profile, i, begin);
+    if (stage % 2 == 0 && to > more) op_run(arg, i, from > more ? from - more : 0, to - more);
 }
 
 void slv_runner_watch(struct slv_runner *r, const _Atomic bool *flag) { r->cancel = flag; }
@@ -613,7 +639,7 @@ static int begin_step(struct slv_runner *r, const struct slv_step_token *tokens,
         if (r->n_out && r->n_logits == r->n_out) return SLV_E_INTERNAL;
         r->out_row[r->n_logits++] = i;
     }
-    r->lora.tokens.n = 0;
+    r->lora.tokens.n = r->lora.logits.n = 0;
     bool fits = !adapted || slv_lora_begin(&r->lora, tokens, n, r->out_row, r->n_logits);
     return fits ? 0 : SLV_E_INTERNAL;
 }
