@@ -160,6 +160,53 @@ static void answers_are_those_of_merged_weights(void **state) {
     assert_true(cases >= 17);
 }
 
+/* forward.py on merged weights, and llama.cpp with the same files: tests/data/adapters. */
+static void answers_are_those_of_the_oracles(void **state) {
+    static float got[VOCAB_MAX];
+    static const uint32_t at[2] = {7, 120};
+    struct slv_buf b;
+    uint32_t head[3];
+    size_t with_llama = 0;
+    (void)state;
+    slv_buf_init(&b, (size_t)1 << 24);
+    assert_int_equal(slv_file_read(TEST_DATA "/adapters/goldens.bin", &b, NULL), 0);
+    assert_memory_equal(b.data, "SLVADA1\n", 8);
+    memcpy(head, b.data + 8, sizeof head); /* n_vocab, cases, ids */
+    const size_t n_vocab = head[0], record = 68 + 4 * n_vocab * sizeof(float);
+    const char *p = b.data + 20 + 4 * (size_t)head[2];
+    assert_true(n_vocab <= VOCAB_MAX && head[2] <= N_IDS);
+    assert_int_equal(b.len, 20 + 4 * (size_t)head[2] + head[1] * record);
+    memcpy(ids, b.data + 20, 4 * (size_t)head[2]);
+    for (uint32_t i = 0; i < head[1]; i++, p += record) {
+        const float *exact = (const float *)(const void *)(p + 68), *llama = exact + 2 * n_vocab;
+        struct slv_adapter_use v[SLV_ADAPTERS_MAX];
+        const struct line *l = lines;
+        float bar, from_exact = 0.0f, from_llama = 0.0f;
+        memcpy(&bar, p + 64, sizeof bar);
+        while (l < lines + n_lines && (strcmp(l->kind, "case") != 0 || strcmp(l->model, p) != 0 ||
+                                       strcmp(l->name, p + 32) != 0))
+            l++;
+        if (l == lines + n_lines) fail_msg("no case %s %s: run make_adapters.py", p, p + 32);
+        struct slv_model *m = witness_model(l->model);
+        size_t n = open_uses(m, l, v);
+        for (size_t k = 0; k < 2; k++) {
+            answer(m, &whole, v, n, at[k], got);
+            from_exact = fmaxf(from_exact, apart(got, exact + k * n_vocab, n_vocab));
+            if (bar > 0.0f)
+                from_llama = fmaxf(from_llama, apart(got, llama + k * n_vocab, n_vocab));
+        }
+        printf("# %s %s: exact %.1e, llama.cpp %.1e\n", p, p + 32, (double)from_exact,
+               (double)from_llama);
+        if (!(from_exact <= BAR)) fail_msg("%g from the exact answer", (double)from_exact);
+        if (!(from_llama <= bar)) fail_msg("%g from llama.cpp", (double)from_llama);
+        with_llama += bar > 0.0f;
+        close_uses(v, n);
+        slv_model_close(m);
+    }
+    assert_true(with_llama >= 10);
+    slv_buf_fini(&b);
+}
+
 static void feeding_does_not_change_a_bit(void **state) {
     static const struct way ways[] = {{2, 0, 0, 1},  {3, 100, 0, 1}, {1, 0, 1, 1},  {1, 1, 0, 1},
                                       {1, 64, 7, 1}, {1, 3, 7, 1},   {4, 16, 90, 1}};
@@ -697,6 +744,7 @@ static void changed_files_are_refused_or_work(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_merged_weights),
+        cmocka_unit_test(answers_are_those_of_the_oracles),
         cmocka_unit_test(feeding_does_not_change_a_bit),
         cmocka_unit_test(instruction_sets_do_not_change_a_bit),
 #ifdef FOLDERS
