@@ -103,15 +103,16 @@ void slv_lora_run(const struct slv_lora_work *w, const float *x, size_t ldx, siz
     }
 }
 
-/* Memory is asked for this far ahead of where it is read, also behind the last of these tiles: what
- * lies there is wanted next (adapter.h). The kernel goes through so little at a time that it would
- * wait each time. */
-#define AHEAD_BYTES 8192u
-#define GROUP_TILES 8
+#define ASK_MAX 65536u /* bytes; more is read as it is multiplied */
 
+/* Asks memory for n bytes. The kernel goes through so little at a time that it would wait each time,
+ * and two places far from each other answer faster than one. */
 static void ask(const uint8_t *p, size_t n) {
-    for (size_t i = 0; i < n; i += 64)
+    const size_t half = n > ASK_MAX ? 0 : (n / 2 + 63) / 64 * 64;
+    for (size_t i = 0; i < half; i += 64) {
         __builtin_prefetch(p + i);
+        __builtin_prefetch(p + half + i);
+    }
 }
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -120,7 +121,7 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static void add_product(const struct slv_kernels *kern, const struct slv_mat *b, const float *u,
                         size_t ldu, size_t n, float s, size_t t0, size_t t1, float *y, size_t ldy) {
     float t[BESIDE_MAX];
-    const size_t most = n == 1 ? GROUP_TILES : BESIDE_MAX / ROWS / n;
+    const size_t most = BESIDE_MAX / ROWS / n; /* tiles */
     const struct slv_acts in = {.f = u, .ld = ldu};
     for (; t0 < t1; t0 += most) {
         const size_t end = least(t0 + most, t1), ld = (end - t0) * ROWS;
@@ -128,7 +129,7 @@ static void add_product(const struct slv_kernels *kern, const struct slv_mat *b,
         struct slv_mat part = *b; /* so that its first row lands at t[0] */
         part.tiles += t0 * b->tile_bytes;
         part.rows = rows;
-        if (n == 1) ask(part.tiles + AHEAD_BYTES, (end - t0) * b->tile_bytes);
+        ask(part.tiles, (end - t0) * b->tile_bytes);
         kern->matmul[b->layout->form](&part, &in, n, 0, end - t0, t, ld);
         for (size_t i = 0; i < n; i++) {
             float *out = y + i * ldy + t0 * ROWS;
