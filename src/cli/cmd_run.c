@@ -16,7 +16,7 @@ struct run_opts {
     bool raw, echo_tokens;
     struct slv_cli_model_opts model;
     const char *system, *prompt_cache, *schema, *grammar;
-    struct slv_opt_list stop;
+    struct slv_opt_list stop, adapter;
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
     struct slv_cli_draft_opts draft;
@@ -40,6 +40,7 @@ static const struct slv_opt rows[] = {
      .help = "with --json: log-probabilities of each token and of the K best there"},
     {"echo-tokens", 0, SLV_OPT_FLAG_AT(struct run_opts, echo_tokens),
      .help = "with --json: log-probabilities of the prompt's tokens too"},
+    SLV_CLI_ADAPTER_ROW(struct run_opts, adapter),
     SLV_CLI_SESSION_ROWS(struct run_opts, session),
     SLV_CLI_PROMPT_CACHE_ROW(struct run_opts, prompt_cache),
     SLV_CLI_MODEL_ROWS(struct run_opts, model),
@@ -55,6 +56,7 @@ struct run {
     struct slv_session *session;
     struct slv_session_opts session_opts;
     struct slv_cli_draft draft;
+    struct slv_cli_adapters adapters;
     struct slv_constraint *constraint; /* NULL: none */
     struct slv_buf prompt, text, logprobs, prompt_logprobs;
     struct slv_json logprobs_json, prompt_json;
@@ -300,6 +302,9 @@ static int run_all(struct run *r, struct slv_err *err) {
     if (!rc)
         rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), so, &how, &r->model, &r->session,
                                   err);
+    if (!rc)
+        rc = slv_cli_adapters_open(r->model, r->o->adapter.v, r->o->adapter.n, &r->adapters, err);
+    if (!rc) rc = slv_session_set_adapters(r->session, r->adapters.use, r->adapters.n, err);
     if (!rc) rc = open_schema(r, err);
     if (!rc) rc = open_grammar(r, err);
     if (!rc) rc = make_prompt(r, slv_cli_arg(r->cli, 1), err);
@@ -340,7 +345,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_tokens_free(&r.tokens);
     slv_mem_free(r.ids);
     slv_constraint_close(r.constraint);
-    slv_cli_session_close(r.model, r.session, r.session_opts.prefix);
+    slv_cli_session_close(r.model, r.session, r.session_opts.prefix, &r.adapters);
     slv_cli_draft_close(&r.draft);
     slv_buf_fini(&r.prompt);
     slv_buf_fini(&r.text);
