@@ -23,7 +23,7 @@
 
 struct serve_opts {
     struct slv_opt_list listen, alias, origin, host;
-    const char *cert, *tls_key, *client_ca, *keys, *audit;
+    const char *cert, *tls_key, *client_ca, *keys, *audit, *adapters;
     int audit_sync;
     int64_t ctx, slots, threads, queue, timeout_ms, connections, drain_s;
     uint64_t memory, kv_bytes, body;
@@ -71,6 +71,8 @@ static const struct slv_opt rows[] = {
      .imax = 65536, .help = "answers that may wait for a place; more get status 429"},
     {"timeout-ms", 0, SLV_OPT_INT_AT(struct serve_opts, timeout_ms), .arg = "MS", .imin = 1,
      .imax = 86400000, .help = "a request ends with what it has after this time"},
+    {"adapters", 0, SLV_OPT_STR_AT(struct serve_opts, adapters), .arg = "FOLDER",
+     .help = "adapters that may be loaded, NAME.gguf each, by POST /v1/adapters"},
     {"lazy", 0, SLV_OPT_FLAG_AT(struct serve_opts, lazy),
      .help = "open a model when it is first asked for"},
     {"share-prefixes", 0, SLV_OPT_FLAG_AT(struct serve_opts, share),
@@ -273,6 +275,7 @@ static int open_server(struct serving *v, struct slv_err *err) {
                                       .body_max = o->body,
                                       .drain_ms = (uint32_t)o->drain_s * 1000u,
                                       .share_prefixes = o->share,
+                                      .adapters = o->adapters,
                                       .origins = o->origin.v,
                                       .n_origins = o->origin.n,
                                       .hosts = o->host.v,

@@ -162,7 +162,8 @@ static bool make_choices(struct serve_call *c, struct serve_fail *f) {
 
 static bool make_call(struct serve_call *c, struct serve_fail *f) {
     if (c->api == API_EMBEDDINGS) return serve_embed_make(c, f) && make_choices(c, f);
-    return serve_prompt_make(c, f) && serve_tools_constrain(c, f) && make_choices(c, f);
+    return serve_adapters_get(c, f) && serve_prompt_make(c, f) && serve_tools_constrain(c, f) &&
+           make_choices(c, f);
 }
 
 static void resume(struct serve_call *c) {
@@ -265,6 +266,9 @@ static const struct route {
     {SLV_METHOD_GET, "/health", false, ROUTE_NOW, API_CHAT, health, NULL},
     {SLV_METHOD_GET, "/metrics", false, ROUTE_NOW, API_CHAT, metrics, NULL},
     {SLV_METHOD_GET, "/v1/models", true, ROUTE_ERRAND, API_CHAT, NULL, models_errand},
+    {SLV_METHOD_GET, "/v1/adapters", false, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
+    {SLV_METHOD_POST, "/v1/adapters", false, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
+    {SLV_METHOD_DELETE, "/v1/adapters", true, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
     {SLV_METHOD_POST, "/v1/chat/completions", false, ROUTE_CALL, API_CHAT, NULL, NULL},
     {SLV_METHOD_POST, "/v1/completions", false, ROUTE_CALL, API_COMPLETIONS, NULL, NULL},
     {SLV_METHOD_POST, "/v1/responses", false, ROUTE_CALL, API_RESPONSES, NULL, NULL},

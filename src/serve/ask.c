@@ -286,6 +286,8 @@ static bool read_one_only(struct serve_call *c, const char *name, const json_t *
         {"dry_last_n", WHOLE, AT(sampling.dry_window), 0, 1 << 20, NULL},                          \
         {"seed", FUNCTION, 0, 0, 0, read_seed}
 
+#define ANSWER_FIELDS {"adapters", VALUE, AT(adapters), 0, 0, NULL}
+
 #define COMMON_FIELDS                                                                              \
     {"model", TEXT, AT(model), 0, 0, NULL}, {"stream", FLAG, AT(stream), 0, 0, NULL},              \
         {"timeout_ms", FUNCTION, 0, 0, 0, read_timeout},                                           \
@@ -306,6 +308,7 @@ static bool read_one_only(struct serve_call *c, const char *name, const json_t *
 
 static const struct field chat_fields[] = {
     COMMON_FIELDS,
+    ANSWER_FIELDS,
     SAMPLING_FIELDS,
     OPENAI_FIELDS,
     {"messages", VALUE, AT(messages), 0, 0, NULL},
@@ -322,6 +325,7 @@ static const struct field chat_fields[] = {
 
 static const struct field completion_fields[] = {
     COMMON_FIELDS,
+    ANSWER_FIELDS,
     SAMPLING_FIELDS,
     OPENAI_FIELDS,
     {"prompt", VALUE, AT(prompt), 0, 0, NULL},
@@ -332,6 +336,7 @@ static const struct field completion_fields[] = {
 
 static const struct field response_fields[] = {
     COMMON_FIELDS,
+    ANSWER_FIELDS,
     SAMPLING_FIELDS,
     {"input", VALUE, AT(input), 0, 0, NULL},
     {"instructions", VALUE, AT(system), 0, 0, NULL},
@@ -347,6 +352,7 @@ static const struct field response_fields[] = {
 
 static const struct field message_fields[] = {
     COMMON_FIELDS,
+    ANSWER_FIELDS,
     {"temperature", REAL, AT(sampling.temperature), 0, 100, NULL},
     {"top_p", REAL, AT(sampling.top_p), 0, 1, NULL},
     {"top_k", WHOLE, AT(sampling.top_k), 0, 1e9, NULL},

@@ -154,6 +154,7 @@ void serve_call_close(void *call) {
         serve_items_fini(&c->choice[i].item);
     }
     serve_constraint_put(c);
+    serve_adapters_put(c);
     if (c->model) serve_model_put(c->model);
     slv_apikey_put(c->key);
     json_decref(c->ask.doc);

@@ -6,7 +6,7 @@
 /* --- pieces of JSON --------------------------------------------------------------------------- */
 
 static const char *stop_reason(const struct serve_choice *ch) {
-    if (ch->n_calls) return "tool_use";
+    if (ch->n_calls && !ch->cut) return "tool_use";
     if (ch->stop) return "stop_sequence";
     if (ch->finish && !strcmp(ch->finish, "length")) return "max_tokens";
     if (ch->finish && !strcmp(ch->finish, "timeout")) return "timeout";

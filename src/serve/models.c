@@ -88,7 +88,7 @@ static struct serve_model *find_idle(struct slv_serve *s) {
     struct serve_model *idle = NULL;
     for (size_t i = 0; i < s->o.n_models; i++) {
         struct serve_model *m = &s->model[i];
-        if (m->state == MODEL_READY && !m->users && (!idle || m->last_used < idle->last_used))
+        if (m->state == MODEL_READY && !m->users && !m->adapters && (!idle || m->last_used < idle->last_used))
             idle = m;
     }
     return idle;
@@ -96,6 +96,7 @@ static struct serve_model *find_idle(struct slv_serve *s) {
 
 static void close_parts(struct serve_model *m) {
     serve_constraints_close(m);
+    serve_adapters_close(m);
     slv_embedder_close(m->embedder);
     slv_batch_close(m->batch);
     slv_prefix_cache_close(m->prefix);
@@ -280,10 +281,38 @@ bool serve_model_get(struct serve_model *m, struct serve_call *c, bool *ret_read
     return ok;
 }
 
+bool serve_model_hold(struct serve_model *m) {
+    pthread_mutex_lock(&m->s->models_lock);
+    bool ready = m->state == MODEL_READY;
+    m->users += ready;
+    pthread_mutex_unlock(&m->s->models_lock);
+    return ready;
+}
+
 void serve_model_put(struct serve_model *m) {
     pthread_mutex_lock(&m->s->models_lock);
     m->last_used = serve_now();
     if (!--m->users) pthread_cond_broadcast(&m->s->models_cond); /* who waits for the memory */
+    pthread_mutex_unlock(&m->s->models_lock);
+}
+
+bool serve_model_take(struct serve_model *m, uint64_t bytes) {
+    struct slv_serve *s = m->s;
+    pthread_mutex_lock(&s->models_lock);
+    bool fits = s->models_bytes + bytes <= s->o.memory;
+    if (fits) {
+        s->models_bytes += bytes;
+        m->bytes += bytes;
+    }
+    pthread_mutex_unlock(&s->models_lock);
+    return fits;
+}
+
+void serve_model_give(struct serve_model *m, uint64_t bytes) {
+    pthread_mutex_lock(&m->s->models_lock);
+    m->s->models_bytes -= bytes;
+    m->bytes -= bytes;
+    pthread_cond_broadcast(&m->s->models_cond);
     pthread_mutex_unlock(&m->s->models_lock);
 }
 
@@ -321,6 +350,7 @@ int serve_models_open(struct slv_serve *s, struct slv_err *err) {
         s->model[i] = (struct serve_model){
             .s = s, .name = s->o.models[i].name, .path = s->o.models[i].path};
         pthread_mutex_init(&s->model[i].constraints_lock, NULL);
+        pthread_mutex_init(&s->model[i].adapters_lock, NULL);
         if (s->o.load_all) want(&s->model[i]);
     }
     int rc = slv_thread_start(&s->loader, run_loader, s);
@@ -350,6 +380,7 @@ void serve_models_close(struct slv_serve *s) {
     for (size_t i = 0; i < s->o.n_models; i++) {
         close_parts(&s->model[i]);
         pthread_mutex_destroy(&s->model[i].constraints_lock);
+        pthread_mutex_destroy(&s->model[i].adapters_lock);
     }
     slv_mem_free(s->model);
     s->model = NULL;

@@ -56,6 +56,7 @@ struct slv_serve_opts {
     uint32_t drain_ms;        /* for requests that are being answered at the end; 0: 30 s */
     bool share_prefixes;      /* keys share what their prompts begin with, and with it, to who
                                  measures time, what others have asked */
+    const char *adapters; /* a folder of adapters, NAME.gguf, which may be loaded; NULL: none */
     const char *const *origins; /* of web pages that may ask, besides the server's own */
     size_t n_origins;
     const char *const *hosts; /* names it may be called by, besides addresses and localhost; none:

@@ -26,6 +26,7 @@
 #define SERVE_ANSWER_MAX ((size_t)64 << 20)
 #define SERVE_ARENA_MAX ((size_t)64 << 20)
 #define SERVE_ID 40
+#define SERVE_ADAPTER_NAME 100
 
 /* --- refusals --------------------------------------------------------------------------------- */
 
@@ -83,6 +84,19 @@ extern const struct slv_metric serve_metrics[M_COUNT];
 
 enum serve_model_state { MODEL_UNLOADED, MODEL_WANTED, MODEL_READY, MODEL_CLOSING, MODEL_FAILED };
 
+/* An adapter of a model, shared by whoever uses it at the moment; under the model's
+ * adapters_lock. */
+struct serve_adapter {
+    struct serve_adapter *next;
+    char name[SERVE_ADAPTER_NAME + 1];
+    struct slv_adapter *a;
+    struct slv_adapter_info info;
+    float scale;    /* where a request says none */
+    bool standing;  /* of requests that say nothing of adapters */
+    bool gone;      /* no longer to be had: closed when nobody uses it */
+    uint32_t users; /* calls */
+};
+
 /* Under s->models_lock, but what `m` and below point to: those are there while users > 0 or the
  * scheduler has choices of it. */
 struct serve_model {
@@ -107,6 +121,8 @@ struct serve_model {
     uint32_t n_active;
     struct serve_constraint *constraints; /* under its lock: constraint.c */
     pthread_mutex_t constraints_lock;
+    struct serve_adapter *adapters; /* under its lock: adapters.c */
+    pthread_mutex_t adapters_lock;
 };
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -162,6 +178,7 @@ struct serve_ask {
     const json_t *tokens; /* of detokenize */
     const char *content;  /* of tokenize; or messages */
     bool add_special, parse_special, with_pieces;
+    const json_t *adapters; /* a list of names, or of {"name", "scale"}; NULL: the model's own */
 };
 
 /* --- calls ------------------------------------------------------------------------------------ */
@@ -206,7 +223,7 @@ struct serve_choice {
     size_t n_told;
     int parse_state;
     uint32_t depth;
-    bool in_string, escaped;
+    bool in_string, escaped, cut;
     uint32_t n_calls; /* of tools */
     struct serve_item item;
 };
@@ -233,6 +250,9 @@ struct serve_call {
     uint64_t n_cached, n_prompt, n_output;
     struct slv_constraint *constraint;
     struct serve_constraint *constraint_ref;
+    struct serve_adapter *adapter[SLV_ADAPTERS_MAX];
+    struct slv_adapter_use use[SLV_ADAPTERS_MAX];
+    uint32_t n_adapters;
     const struct serve_tool_syntax *tool_syntax; /* NULL: text is text */
     struct serve_choice *choice;                 /* [n] */
     uint32_t n_choices, n_left;
@@ -307,6 +327,8 @@ struct serve_model *serve_models_find(struct slv_serve *s, const char *name);
 bool serve_model_get(struct serve_model *m, struct serve_call *c, bool *ret_ready,
                      struct serve_fail *f) SLV_MUST_USE;
 void serve_model_put(struct serve_model *m);
+/* One more user of a model that is there; false: it is not. */
+bool serve_model_hold(struct serve_model *m) SLV_MUST_USE;
 /* Sets the gauges. */
 void serve_models_measure(struct slv_serve *s);
 const char *serve_model_state_name(struct serve_model *m);
@@ -360,12 +382,23 @@ bool serve_prompt_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 bool serve_prompt_render(struct serve_call *c, struct slv_buf *out,
                          struct serve_fail *f) SLV_MUST_USE;
 
+/* adapters.c: those that the call asks for, its own until serve_adapters_put. */
+bool serve_adapters_get(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+void serve_adapters_put(struct serve_call *c);
+void serve_adapters_close(struct serve_model *m);
+/* GET, POST and DELETE of /v1/adapters. */
+void serve_adapters_errand(struct slv_serve *s, struct slv_exchange *x,
+                           const struct slv_apikey *key, struct serve_fail *f);
+/* Memory for something of a model's, within the budget; freed when it is unloaded. */
+bool serve_model_take(struct serve_model *m, uint64_t bytes);
+void serve_model_give(struct serve_model *m, uint64_t bytes);
+
 /* tokens.c: the reply to a request that wants no answer of the model's. */
 bool serve_tokens_reply(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 
 /* constraint.c: what answers are held to, compiled once for all that ask for it. */
-bool serve_constraint_get(struct serve_call *c, const char *text, size_t n,
-                          struct serve_fail *f) SLV_MUST_USE;
+bool serve_constraint_get(struct serve_call *c, const char *param, bool grammar, const char *text,
+                          size_t n, struct serve_fail *f) SLV_MUST_USE;
 void serve_constraint_put(struct serve_call *c);
 void serve_constraints_close(struct serve_model *m);
 

@@ -46,6 +46,10 @@ typedef void (*serve_part_fn)(struct serve_choice *ch, const struct serve_part *
  * because it might become a call is text. */
 void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn);
 
+/* Why a choice that is told to its end has ended, in OpenAI's words: "tool_calls" where it has calls,
+ * all of them whole. */
+const char *serve_finish_word(const struct serve_choice *ch);
+
 /* Reads the request's tools, and gives them to the template or to the system message: before the
  * turns are read. */
 bool serve_tools_set(struct serve_turns *t, struct serve_fail *f) SLV_MUST_USE;
