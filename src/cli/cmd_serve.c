@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cmd.h"
+#include "cli/confine.h"
 #include "cli/engine.h"
 #include "cli/out.h"
 #include "cli/sig.h"
@@ -28,7 +29,7 @@ struct serve_opts {
     int64_t ctx, slots, threads, queue, timeout_ms, connections, drain_s;
     uint64_t memory, kv_bytes, body;
     int kv;
-    bool lazy, share;
+    bool lazy, share, no_sandbox;
     struct slv_cli_model_opts model;
 };
 
@@ -89,6 +90,8 @@ static const struct slv_opt rows[] = {
      .imin = 1024, .imax = 1 << 30, .help = "bytes of one request"},
     {"drain", 0, SLV_OPT_INT_AT(struct serve_opts, drain_s), .arg = "S", .def = "30", .imin = 1,
      .imax = 3600, .help = "seconds that answers may still take when the server is stopped"},
+    {"no-sandbox", 0, SLV_OPT_FLAG_AT(struct serve_opts, no_sandbox),
+     .help = "keep the right to read and write all files, to start programs and to connect"},
     SLV_CLI_MODEL_ROWS(struct serve_opts, model),
 };
 
@@ -104,6 +107,7 @@ struct serving {
     struct slv_key *key;
     struct slv_audit *audit;
     struct slv_serve *server;
+    struct slv_confine confine;
 };
 
 /* --- models ----------------------------------------------------------------------------------- */
@@ -170,12 +174,13 @@ static int open_model(void *ctx, const char *path, const struct slv_model_opts *
 }
 
 /* Every name stands for something, before anything is listened at. */
-static int check_models(const struct serving *v, struct slv_err *err) {
+static int check_models(struct serving *v, struct slv_err *err) {
     int rc = 0;
     for (size_t i = 0; !rc && i < v->n; i++) {
         struct slv_buf path;
         slv_buf_init(&path, 65536);
         rc = slv_cli_model_path(*v->model[i].path ? v->model[i].path : NULL, &path, err);
+        if (!rc) slv_confine_add_model(&v->confine, path.data);
         slv_buf_fini(&path);
     }
     return rc;
@@ -207,6 +212,25 @@ static int open_access(struct serving *v, struct slv_err *err) {
     if (!rc && o->audit) rc = slv_store_key_open(o->model.key, false, &v->key, err);
     if (!rc && o->audit) rc = slv_audit_open(o->audit, v->key, &ao, &v->audit, err);
     return rc;
+}
+
+/* Files that it may need later on, when it reads them again. */
+static int confine_files(struct serving *v, struct slv_err *err) {
+    const struct serve_opts *o = v->o;
+    struct slv_confine *c = &v->confine;
+    const char *const read[] = {o->cert, o->tls_key, o->client_ca, o->keys, o->model.key,
+                                o->model.sig};
+    if (o->no_sandbox) return 0;
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++)
+        slv_confine_add_beside(c, read[i], SLV_SANDBOX_READ);
+    slv_confine_add(c, o->adapters, SLV_SANDBOX_READ);
+    for (size_t i = 0; i < o->model.signer.n; i++)
+        slv_confine_add(c, o->model.signer.v[i], SLV_SANDBOX_READ);
+    slv_confine_add_beside(c, o->audit, SLV_SANDBOX_WRITE);
+    for (size_t i = 0; i < o->listen.n; i++)
+        if (!strncmp(o->listen.v[i], "unix:", 5))
+            slv_confine_add_beside(c, o->listen.v[i] + 5, SLV_SANDBOX_WRITE);
+    return slv_confine_files(c, err);
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
@@ -292,6 +316,7 @@ static int serve(struct serving *v, struct slv_err *err) {
     slv_sig_hook(on_stop, v->server);
     slv_sig_watch();
     rc = listen_all(v, err);
+    if (!rc && !v->o->no_sandbox) rc = slv_confine_calls(err);
     if (!rc && slv_sig_seen()) slv_serve_stop(v->server); /* before there was a hook */
     if (!rc) rc = slv_serve_run(v->server, err);
     slv_sig_hook(NULL, NULL);
@@ -309,7 +334,9 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     v->o = opts;
     int rc = check_access(v->o, err);
     if (!rc) rc = add_models(v, err);
+    slv_confine_init(&v->confine);
     if (!rc) rc = check_models(v, err);
+    if (!rc) rc = confine_files(v, err);
     if (!rc) rc = open_access(v, err);
     if (!rc) rc = serve(v, err);
     slv_serve_close(v->server);
@@ -317,6 +344,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_key_close(v->key);
     slv_apikeys_close(v->keys);
     slv_tls_close(v->tls);
+    slv_confine_fini(&v->confine);
     slv_mem_free(v);
     return rc;
 }
