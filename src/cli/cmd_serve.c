@@ -66,8 +66,8 @@ static const struct slv_opt rows[] = {
      .imax = INT64_MAX,
      .help = "of one model's KV cache, for all its requests; default: what --slots of --ctx tokens "
              "want, or as much as there is"},
-    {"threads", 't', SLV_OPT_INT_AT(struct serve_opts, threads), .arg = "N", .imin = 1,
-     .imax = 256, .help = "threads; default: SLV_THREADS, or one for each core"},
+    {"threads", 't', SLV_OPT_INT_AT(struct serve_opts, threads), .arg = "N", .imin = 1, .imax = 256,
+     .help = "threads; default: SLV_THREADS, or one for each core"},
     {"queue", 0, SLV_OPT_INT_AT(struct serve_opts, queue), .arg = "N", .def = "256", .imin = 1,
      .imax = 65536, .help = "answers that may wait for a place; more get status 429"},
     {"timeout-ms", 0, SLV_OPT_INT_AT(struct serve_opts, timeout_ms), .arg = "MS", .imin = 1,
@@ -218,8 +218,8 @@ static int open_access(struct serving *v, struct slv_err *err) {
 static int confine_files(struct serving *v, struct slv_err *err) {
     const struct serve_opts *o = v->o;
     struct slv_confine *c = &v->confine;
-    const char *const read[] = {o->cert, o->tls_key, o->client_ca, o->keys, o->model.key,
-                                o->model.sig};
+    const char *const read[] = {o->cert, o->tls_key,   o->client_ca,
+                                o->keys, o->model.key, o->model.sig};
     if (o->no_sandbox) return 0;
     for (size_t i = 0; i < sizeof read / sizeof *read; i++)
         slv_confine_add_beside(c, read[i], SLV_SANDBOX_READ);
@@ -340,7 +340,8 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     if (!rc) rc = open_access(v, err);
     if (!rc) rc = serve(v, err);
     slv_serve_close(v->server);
-    if (slv_audit_close(v->audit, &closing) && !rc) rc = slv_err_set(err, closing.code, "%s", closing.msg);
+    if (slv_audit_close(v->audit, &closing) && !rc)
+        rc = slv_err_set(err, closing.code, "%s", closing.msg);
     slv_key_close(v->key);
     slv_apikeys_close(v->keys);
     slv_tls_close(v->tls);

@@ -54,7 +54,7 @@ static void add_store(struct slv_confine *c) {
 }
 
 void slv_confine_init(struct slv_confine *c) {
-    static const char *const system[] = {"/proc", "/sys",  "/etc",      "/usr",
+    static const char *const system[] = {"/proc", "/sys",   "/etc",      "/usr",
                                          "/lib",  "/lib64", "/dev/null", "/dev/urandom"};
     *c = (struct slv_confine){0};
     slv_arena_init(&c->arena, ARENA_MAX);

@@ -330,9 +330,8 @@ int slv_httpd_listen(struct slv_httpd *h, const char *address, uint16_t *ret_por
     freeaddrinfo(list);
     if (fd < 0) return slv_err_set(err, SLV_E_IO, "%s: %s", address, strerror(e));
     if (!getsockname(fd, (struct sockaddr *)&ss, &n))
-        port = ntohs(ss.ss_family == AF_INET
-                         ? ((struct sockaddr_in *)(void *)&ss)->sin_port
-                         : ((struct sockaddr_in6 *)(void *)&ss)->sin6_port);
+        port = ntohs(ss.ss_family == AF_INET ? ((struct sockaddr_in *)(void *)&ss)->sin_port
+                                             : ((struct sockaddr_in6 *)(void *)&ss)->sin6_port);
     rc = add_listener(h, address, fd, NULL, err);
     if (!rc && ret_port) *ret_port = port;
     return rc;

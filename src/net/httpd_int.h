@@ -14,7 +14,13 @@
 
 struct bufferevent;
 
-enum slv_conn_state { SLV_CONN_HEAD, SLV_CONN_BODY, SLV_CONN_BUSY, SLV_CONN_FLUSH, SLV_CONN_LINGER };
+enum slv_conn_state {
+    SLV_CONN_HEAD,
+    SLV_CONN_BODY,
+    SLV_CONN_BUSY,
+    SLV_CONN_FLUSH,
+    SLV_CONN_LINGER
+};
 
 struct slv_conn {
     struct slv_httpd *h;
@@ -23,7 +29,7 @@ struct slv_conn {
     struct event *timer;
     struct slv_exchange *x; /* in BODY, BUSY */
     enum slv_conn_state state;
-    bool any; /* of the next head there is something */
+    bool any;      /* of the next head there is something */
     size_t looked; /* bytes of it that were found good */
     struct slv_body body;
     struct slv_peer peer;

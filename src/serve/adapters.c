@@ -153,13 +153,12 @@ static bool load(struct slv_serve *s, const struct wish *w, struct serve_fail *f
         return serve_refuse(f, 503, "name", "out_of_memory", "no memory for the adapter");
     }
     if (!file) return false;
-    *a = (struct serve_adapter){.a = file,
-                                .info = info,
-                                .scale = w->has_scale ? w->scale : 1.0f,
-                                .standing = w->standing};
+    *a = (struct serve_adapter){
+        .a = file, .info = info, .scale = w->has_scale ? w->scale : 1.0f, .standing = w->standing};
     snprintf(a->name, sizeof a->name, "%s", w->name);
     pthread_mutex_lock(&w->m->adapters_lock);
-    struct serve_adapter *other = find(w->m, w->name); /* somebody was quicker: the last one counts */
+    struct serve_adapter *other =
+        find(w->m, w->name); /* somebody was quicker: the last one counts */
     if (other) other->gone = true;
     a->next = w->m->adapters;
     w->m->adapters = a;
@@ -256,7 +255,8 @@ static bool post(struct slv_serve *s, struct slv_exchange *x, struct serve_fail 
     struct wish w = {0};
     const char *model = NULL;
     json_t *doc = NULL;
-    if (slv_json_parse(body.p, body.n, "body", &doc, &err)) return serve_refuse_err(f, 0, NULL, &err);
+    if (slv_json_parse(body.p, body.n, "body", &doc, &err))
+        return serve_refuse_err(f, 0, NULL, &err);
     bool ok = read_wish(doc, &w, &model, f) && find_model(s, model, &w, f);
     if (ok) {
         ok = change(&w) || load(s, &w, f);
@@ -266,7 +266,7 @@ static bool post(struct slv_serve *s, struct slv_exchange *x, struct serve_fail 
     return ok;
 }
 
-static bool delete(struct slv_serve *s, struct slv_exchange *x, struct serve_fail *f) {
+static bool delete (struct slv_serve *s, struct slv_exchange *x, struct serve_fail *f) {
     const struct slv_head *h = slv_exchange_head(x);
     const size_t n = strlen("/v1/adapters/");
     char name[SERVE_ADAPTER_NAME + 1];
@@ -283,8 +283,8 @@ static bool delete(struct slv_serve *s, struct slv_exchange *x, struct serve_fai
         sweep(m);
         pthread_mutex_unlock(&m->adapters_lock);
     }
-    return found || serve_refuse(f, 404, "name", "adapter_not_found", "there is no adapter \"%s\"",
-                                 name);
+    return found ||
+           serve_refuse(f, 404, "name", "adapter_not_found", "there is no adapter \"%s\"", name);
 }
 
 void serve_adapters_errand(struct slv_serve *s, struct slv_exchange *x,
@@ -295,6 +295,6 @@ void serve_adapters_errand(struct slv_serve *s, struct slv_exchange *x,
         serve_refuse(f, 403, NULL, "not_admin", "only a key that may administer loads adapters");
         return;
     }
-    bool ok = !change || (method == SLV_METHOD_POST ? post(s, x, f) : delete(s, x, f));
+    bool ok = !change || (method == SLV_METHOD_POST ? post(s, x, f) : delete (s, x, f));
     if (ok) list_all(s, x, key);
 }

@@ -34,7 +34,11 @@ static void health(struct slv_serve *s, struct slv_exchange *x) {
     slv_buf_init(&b, 4096);
     slv_json_init(&j, &b);
     slv_json_object(&j, NULL);
-    slv_json_str(&j, "status", is_ready ? "ok" : stopping ? "stopping" : !audit ? "audit" : "loading");
+    slv_json_str(&j, "status",
+                 is_ready   ? "ok"
+                 : stopping ? "stopping"
+                 : !audit   ? "audit"
+                            : "loading");
     slv_json_bool(&j, "live", true);
     slv_json_bool(&j, "ready", is_ready);
     slv_json_uint(&j, "models_ready", ready);
@@ -321,8 +325,8 @@ static bool route(struct slv_serve *s, struct slv_exchange *x, struct serve_fail
         return serve_refuse(f, 404, NULL, "not_found", "there is nothing at %.*s", (int)h->path.n,
                             h->path.p);
     if (!r)
-        return serve_refuse(f, 405, NULL, "wrong_method", "%.*s does not take %.*s",
-                            (int)h->path.n, h->path.p, (int)h->method_text.n, h->method_text.p);
+        return serve_refuse(f, 405, NULL, "wrong_method", "%.*s does not take %.*s", (int)h->path.n,
+                            h->path.p, (int)h->method_text.n, h->method_text.p);
     if (r->kind == ROUTE_NOW) {
         r->now(s, x);
         slv_exchange_put(x);

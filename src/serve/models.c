@@ -88,7 +88,8 @@ static struct serve_model *find_idle(struct slv_serve *s) {
     struct serve_model *idle = NULL;
     for (size_t i = 0; i < s->o.n_models; i++) {
         struct serve_model *m = &s->model[i];
-        if (m->state == MODEL_READY && !m->users && !m->adapters && (!idle || m->last_used < idle->last_used))
+        if (m->state == MODEL_READY && !m->users && !m->adapters &&
+            (!idle || m->last_used < idle->last_used))
             idle = m;
     }
     return idle;
@@ -347,8 +348,8 @@ int serve_models_open(struct slv_serve *s, struct slv_err *err) {
     s->model = slv_mem_calloc(s->o.n_models, sizeof *s->model);
     if (!s->model) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     for (size_t i = 0; i < s->o.n_models; i++) {
-        s->model[i] = (struct serve_model){
-            .s = s, .name = s->o.models[i].name, .path = s->o.models[i].path};
+        s->model[i] =
+            (struct serve_model){.s = s, .name = s->o.models[i].name, .path = s->o.models[i].path};
         pthread_mutex_init(&s->model[i].constraints_lock, NULL);
         pthread_mutex_init(&s->model[i].adapters_lock, NULL);
         if (s->o.load_all) want(&s->model[i]);

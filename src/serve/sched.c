@@ -69,9 +69,11 @@ static void choice_ended(struct serve_choice *ch) {
 static const char *finish_word(const struct serve_choice *ch) {
     switch (ch->how) {
     case SLV_FINISH_LENGTH:
-    case SLV_FINISH_LIMIT: return "length";
+    case SLV_FINISH_LIMIT:
+        return "length";
     case SLV_FINISH_STOP:
-    case SLV_FINISH_SCHEMA: break;
+    case SLV_FINISH_SCHEMA:
+        break;
     }
     return "stop";
 }

@@ -103,11 +103,11 @@ struct serve_model {
     struct slv_serve *s;
     const char *name, *path;
     enum serve_model_state state;
-    uint32_t users;      /* calls that need it */
-    uint64_t last_used;  /* ns */
+    uint32_t users;     /* calls that need it */
+    uint64_t last_used; /* ns */
     uint64_t failed_at;
-    struct slv_err why;  /* of FAILED */
-    uint64_t bytes;      /* of the budget */
+    struct slv_err why; /* of FAILED */
+    uint64_t bytes;     /* of the budget */
     struct slv_model *m;
     struct slv_model_info info;
     struct slv_batch *batch;         /* NULL: the model makes no text */
@@ -116,7 +116,7 @@ struct serve_model {
     uint32_t ctx;                    /* most positions of one request */
     uint64_t created;
     /* the scheduler's */
-    struct serve_call *pending; /* they wait for it to be opened */
+    struct serve_call *pending;   /* they wait for it to be opened */
     struct serve_choice *waiting; /* by arrival */
     uint32_t n_active;
     struct serve_constraint *constraints; /* under its lock: constraint.c */
@@ -130,7 +130,7 @@ struct serve_model {
 /* One API key at work; under s->auth_lock but `served`, the scheduler's. */
 struct serve_user {
     struct serve_user *next;
-    char id[SLV_APIKEY_ID]; /* "" without keys */
+    char id[SLV_APIKEY_ID];  /* "" without keys */
     double tokens, requests; /* left in their buckets */
     uint64_t at;             /* ns, when they were filled */
     uint32_t active;         /* choices in a batch: the scheduler's */
@@ -199,8 +199,8 @@ struct serve_item {
     uint32_t index;            /* its own; later: how many there were */
     struct slv_buf text;       /* its text, or its arguments */
     struct slv_buf name;
-    char id[SERVE_ID];    /* of a call */
-    struct slv_buf done;  /* JSON of those that are finished, with commas */
+    char id[SERVE_ID];   /* of a call */
+    struct slv_buf done; /* JSON of those that are finished, with commas */
 };
 
 /* One answer. */
@@ -217,8 +217,8 @@ struct serve_choice {
     bool waits, done;
     const char *finish; /* OpenAI's word */
     enum slv_finish how;
-    struct slv_err err;   /* code 0: it has an answer */
-    const char *stop; /* the string that ended it, or NULL */
+    struct slv_err err; /* code 0: it has an answer */
+    const char *stop;   /* the string that ended it, or NULL */
     /* tools.c: how far its text was told of */
     size_t n_told;
     int parse_state;
@@ -236,7 +236,7 @@ struct serve_call {
     enum serve_api api;
     const struct serve_format *format;
     char id[SERVE_ID];
-    uint64_t created; /* seconds since 1970 */
+    uint64_t created;                        /* seconds since 1970 */
     uint64_t t0, t_start, t_first, deadline; /* ns; deadline 0: none */
     struct serve_call *next_pending;
     struct serve_work work;
@@ -259,9 +259,9 @@ struct serve_call {
     atomic_bool gone;
     bool begun; /* the stream */
     bool failed;
-    uint64_t seq;         /* by arrival */
-    struct slv_buf out;   /* scratch of the formatter */
-    float *vectors;       /* of embeddings */
+    uint64_t seq;       /* by arrival */
+    struct slv_buf out; /* scratch of the formatter */
+    float *vectors;     /* of embeddings */
     struct slv_embed_text *texts;
     uint32_t *text_tokens;
     size_t n_texts, n_embedded, dimensions;
@@ -272,9 +272,9 @@ struct serve_call {
 /* How an interface writes its replies: each function appends what is to be sent to call->out, as
  * server-sent events where the call streams. */
 struct serve_format {
-    void (*begin)(struct serve_call *c);                         /* of a stream */
+    void (*begin)(struct serve_call *c);                               /* of a stream */
     void (*piece)(struct serve_choice *ch, const struct slv_piece *p); /* of a stream */
-    void (*choice_end)(struct serve_choice *ch);                 /* of a stream */
+    void (*choice_end)(struct serve_choice *ch);                       /* of a stream */
     void (*end)(struct serve_call *c); /* of a stream; or the whole reply */
     void (*error)(struct serve_call *c, const struct serve_fail *f); /* within a stream */
 };
@@ -346,12 +346,14 @@ bool serve_auth_origin(struct slv_serve *s, const struct slv_exchange *x,
                        struct serve_fail *f) SLV_MUST_USE;
 
 /* sched.c */
-int serve_sched_open(struct slv_serve *s, struct serve_sched **ret, struct slv_err *err) SLV_MUST_USE;
+int serve_sched_open(struct slv_serve *s, struct serve_sched **ret,
+                     struct slv_err *err) SLV_MUST_USE;
 /* Ends what it has, and takes no more; then nobody computes. NULL is taken, by both. */
 void serve_sched_stop(struct serve_sched *q);
 void serve_sched_close(struct serve_sched *q);
 /* Takes the call over; refused where too many wait. */
-bool serve_sched_submit(struct serve_sched *q, struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+bool serve_sched_submit(struct serve_sched *q, struct serve_call *c,
+                        struct serve_fail *f) SLV_MUST_USE;
 /* Its client has left. From the loop's thread. */
 void serve_sched_gone(struct serve_sched *q, struct serve_call *c);
 struct serve_load {

@@ -34,8 +34,8 @@ static const struct serve_tool_syntax syntaxes[] = {
     {"\"parameters\":", "", NULL, "", "parameters", true},
 };
 static const struct serve_tool_syntax by_note = {
-    NULL, SERVE_CALL_BEGIN, SERVE_CALL_END "\n" SERVE_CALL_BEGIN, SERVE_CALL_END, "arguments",
-    false};
+    NULL,           SERVE_CALL_BEGIN, SERVE_CALL_END "\n" SERVE_CALL_BEGIN,
+    SERVE_CALL_END, "arguments",      false};
 
 static const struct serve_tool_syntax *syntax_of(const char *chat_template) {
     if (!strstr(chat_template, "tools")) return &by_note;
@@ -88,9 +88,9 @@ static bool read_name(struct serve_choice *ch, serve_part_fn fn) {
     const char *quote = memchr(p, '"', ch->text.len - ch->n_told);
     snprintf(middle, sizeof middle, "\", \"%s\": ", ch->call->tool_syntax->arguments);
     if (!quote || fits(ch, (size_t)(quote - ch->text.data), middle) != YES) return false;
-    snprintf(id, sizeof id, "call_%s_%u_%u", strchr(ch->call->id, '-') ? strchr(ch->call->id, '-') + 1
-                                                                      : ch->call->id,
-             ch->index, ch->n_calls);
+    snprintf(id, sizeof id, "call_%s_%u_%u",
+             strchr(ch->call->id, '-') ? strchr(ch->call->id, '-') + 1 : ch->call->id, ch->index,
+             ch->n_calls);
     const struct serve_part part = {
         .kind = PART_CALL, .call = ch->n_calls, .id = id, .p = p, .n = (size_t)(quote - p)};
     fn(ch, &part);
@@ -159,10 +159,18 @@ void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn) {
     }
     while (more) {
         switch (ch->parse_state) {
-        case IN_TEXT: more = read_text(ch, ended, fn); break;
-        case IN_NAME: more = read_name(ch, fn); break;
-        case IN_ARGUMENTS: more = read_arguments(ch, ended, fn); break;
-        default: more = read_after(ch, ended); break;
+        case IN_TEXT:
+            more = read_text(ch, ended, fn);
+            break;
+        case IN_NAME:
+            more = read_name(ch, fn);
+            break;
+        case IN_ARGUMENTS:
+            more = read_arguments(ch, ended, fn);
+            break;
+        default:
+            more = read_after(ch, ended);
+            break;
         }
     }
 }
@@ -198,7 +206,8 @@ static bool read_tool(const json_t *v, size_t i, struct tool *ret, struct serve_
                             "is wanted",
                             i);
     if (ret->parameters && !json_is_object(ret->parameters))
-        return serve_refuse(f, 400, "tools", NULL, "tools: %s: parameters: a JSON Schema", ret->name);
+        return serve_refuse(f, 400, "tools", NULL, "tools: %s: parameters: a JSON Schema",
+                            ret->name);
     return true;
 }
 
@@ -261,7 +270,8 @@ bool serve_tools_set(struct serve_turns *t, struct serve_fail *f) {
     if (ok && !named)
         ok = serve_refuse(f, 400, "tool_choice", NULL, "tool_choice: there is no tool \"%.64s\"",
                           c->ask.tool_name);
-    if (ok && t->tools_as_text) ok = add_note(t, list) || serve_refuse(f, 413, "tools", NULL, "tools: too long");
+    if (ok && t->tools_as_text)
+        ok = add_note(t, list) || serve_refuse(f, 413, "tools", NULL, "tools: too long");
     else if (ok && slv_scope_set(t->scope, "tools", serve_turns_value(t, list, 0)))
         ok = serve_refuse(f, 413, "tools", NULL, "tools: too deep or too large");
     json_decref(list);

@@ -16,8 +16,7 @@
  * were trained on. */
 #define SERVE_CALL_BEGIN "<tool_call>\n"
 #define SERVE_CALL_END "\n</tool_call>"
-#define SERVE_CALL_TEXT                                                                            \
-    SERVE_CALL_BEGIN "{\"name\": \"%s\", \"arguments\": %s}" SERVE_CALL_END
+#define SERVE_CALL_TEXT SERVE_CALL_BEGIN "{\"name\": \"%s\", \"arguments\": %s}" SERVE_CALL_END
 #define SERVE_RESULT_BEGIN "<tool_response>\n"
 #define SERVE_RESULT_END "\n</tool_response>"
 
@@ -28,15 +27,14 @@ struct serve_part {
  * were trained on. */
 #define SERVE_CALL_BEGIN "<tool_call>\n"
 #define SERVE_CALL_END "\n</tool_call>"
-#define SERVE_CALL_TEXT                                                                            \
-    SERVE_CALL_BEGIN "{\"name\": \"%s\", \"arguments\": %s}" SERVE_CALL_END
+#define SERVE_CALL_TEXT SERVE_CALL_BEGIN "{\"name\": \"%s\", \"arguments\": %s}" SERVE_CALL_END
 #define SERVE_RESULT_BEGIN "<tool_response>\n"
 #define SERVE_RESULT_END "\n</tool_response>"
 
-enum serve_part_kind kind;
-    uint32_t call;     /* which, from 0 */
-    const char *id;    /* of CALL: "call_" and digits */
-    const char *p;     /* text; name; a piece of the arguments' JSON */
+    enum serve_part_kind kind;
+    uint32_t call;  /* which, from 0 */
+    const char *id; /* of CALL: "call_" and digits */
+    const char *p;  /* text; name; a piece of the arguments' JSON */
     size_t n;
 };
 

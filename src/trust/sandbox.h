@@ -28,8 +28,7 @@ struct slv_sandbox_path {
 
 /* SLV_E_UNSUPPORTED: the kernel has no Landlock; SLV_E_IO. On failure nothing changed but that no
  * program this one starts gains privileges. */
-int slv_sandbox_files(const struct slv_sandbox_path *v, size_t n,
-                      struct slv_err *err) SLV_MUST_USE;
+int slv_sandbox_files(const struct slv_sandbox_path *v, size_t n, struct slv_err *err) SLV_MUST_USE;
 
 /* SLV_E_UNSUPPORTED: the kernel has no seccomp filters, or the program was built without;
  * SLV_E_IO. */
