@@ -5,6 +5,7 @@
 #include "cli/cmd.h"
 #include "cli/confine.h"
 #include "cli/engine.h"
+#include "cli/logfile.h"
 #include "cli/out.h"
 #include "cli/sig.h"
 #include "cli/trust.h"
@@ -24,10 +25,10 @@
 
 struct serve_opts {
     struct slv_opt_list listen, alias, origin, host;
-    const char *cert, *tls_key, *client_ca, *keys, *audit, *adapters;
+    const char *cert, *tls_key, *client_ca, *keys, *audit, *adapters, *log;
     int audit_sync;
-    int64_t ctx, slots, threads, queue, timeout_ms, connections, drain_s;
-    uint64_t memory, kv_bytes, body;
+    int64_t log_keep, ctx, slots, threads, queue, timeout_ms, connections, drain_s;
+    uint64_t memory, kv_bytes, body, log_bytes;
     int kv;
     bool lazy, share, no_sandbox;
     struct slv_cli_model_opts model;
@@ -90,6 +91,12 @@ static const struct slv_opt rows[] = {
      .imin = 1024, .imax = 1 << 30, .help = "bytes of one request"},
     {"drain", 0, SLV_OPT_INT_AT(struct serve_opts, drain_s), .arg = "S", .def = "30", .imin = 1,
      .imax = 3600, .help = "seconds that answers may still take when the server is stopped"},
+    {"log", 0, SLV_OPT_STR_AT(struct serve_opts, log), .arg = "FILE",
+     .help = "messages go to this file, JSON with --log-json; no prompt is in them"},
+    {"log-size", 0, SLV_OPT_SIZE_AT(struct serve_opts, log_bytes), .arg = "SIZE", .def = "16M",
+     .imin = 4096, .imax = INT64_MAX, .help = "then the file becomes FILE.1"},
+    {"log-keep", 0, SLV_OPT_INT_AT(struct serve_opts, log_keep), .arg = "N", .def = "4", .imin = 1,
+     .imax = 100, .help = "older files that are kept"},
     {"no-sandbox", 0, SLV_OPT_FLAG_AT(struct serve_opts, no_sandbox),
      .help = "keep the right to read and write all files, to start programs and to connect"},
     SLV_CLI_MODEL_ROWS(struct serve_opts, model),
@@ -108,6 +115,7 @@ struct serving {
     struct slv_audit *audit;
     struct slv_serve *server;
     struct slv_confine confine;
+    struct slv_logfile *log;
 };
 
 /* --- models ----------------------------------------------------------------------------------- */
@@ -224,6 +232,7 @@ static int confine_files(struct serving *v, struct slv_err *err) {
     for (size_t i = 0; i < sizeof read / sizeof *read; i++)
         slv_confine_add_beside(c, read[i], SLV_SANDBOX_READ);
     slv_confine_add(c, o->adapters, SLV_SANDBOX_READ);
+    slv_confine_add_beside(c, o->log, SLV_SANDBOX_WRITE);
     for (size_t i = 0; i < o->model.signer.n; i++)
         slv_confine_add(c, o->model.signer.v[i], SLV_SANDBOX_READ);
     slv_confine_add_beside(c, o->audit, SLV_SANDBOX_WRITE);
@@ -338,8 +347,11 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     if (!rc) rc = check_models(v, err);
     if (!rc) rc = confine_files(v, err);
     if (!rc) rc = open_access(v, err);
+    if (!rc && v->o->log)
+        rc = slv_logfile_open(v->o->log, v->o->log_bytes, (unsigned)v->o->log_keep, &v->log, err);
     if (!rc) rc = serve(v, err);
     slv_serve_close(v->server);
+    slv_logfile_close(v->log);
     if (slv_audit_close(v->audit, &closing) && !rc)
         rc = slv_err_set(err, closing.code, "%s", closing.msg);
     slv_key_close(v->key);

@@ -6,8 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 void serve_json_reply(struct slv_exchange *x, int status, struct slv_buf *body) {
     const struct slv_reply r = {.status = status, .type = "application/json"};
@@ -50,30 +48,17 @@ static void health(struct slv_serve *s, struct slv_exchange *x) {
     serve_json_reply(x, is_ready || slv_str_is(q, "live") ? 200 : 503, &b);
 }
 
-static uint64_t resident(void) {
-    unsigned long long pages = 0, all = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (f && fscanf(f, "%llu %llu", &all, &pages) != 2) pages = 0;
-    if (f) fclose(f);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void metrics(struct slv_serve *s, struct slv_exchange *x) {
     static const struct slv_reply r = {.status = 200, .type = "text/plain; version=0.0.4"};
     struct slv_buf b;
     struct serve_load load;
-    struct rusage u = {0};
     serve_sched_load(s->sched, &load);
     serve_models_measure(s);
-    getrusage(RUSAGE_SELF, &u);
+    serve_machine_measure(s);
     slv_metrics_set(s->metrics, M_WAITING, NULL, NULL, load.waiting);
     slv_metrics_set(s->metrics, M_ACTIVE, NULL, NULL, load.active);
-    slv_metrics_set(s->metrics, M_RSS, NULL, NULL, (double)resident());
     slv_metrics_set(s->metrics, M_CONNECTIONS, NULL, NULL, slv_httpd_connections(s->httpd));
     slv_metrics_set(s->metrics, M_UPTIME, NULL, NULL, (double)(serve_now() - s->started) / 1e9);
-    slv_metrics_set(s->metrics, M_CPU, NULL, NULL,
-                    (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-                        (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6);
     slv_buf_init(&b, (size_t)4 << 20);
     slv_metrics_write(s->metrics, &b);
     slv_exchange_reply(x, &r, b.data, b.len);

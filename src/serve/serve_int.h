@@ -75,6 +75,11 @@ enum serve_metric {
     M_STEPS,
     M_CPU,
     M_UPTIME,
+    M_CORES,
+    M_TEMPERATURE,
+    M_MACHINE_FREE,
+    M_MACHINE_MEMORY,
+    M_MACHINE_CPU,
     M_AUDIT_FAILED,
     M_COUNT
 };
@@ -332,6 +337,9 @@ bool serve_model_hold(struct serve_model *m) SLV_MUST_USE;
 /* Sets the gauges. */
 void serve_models_measure(struct slv_serve *s);
 const char *serve_model_state_name(struct serve_model *m);
+
+/* machine.c: sets the gauges of the machine and the process. */
+void serve_machine_measure(struct slv_serve *s);
 
 /* auth.c */
 int serve_auth_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
