@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* memrchr */
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/checker.h"
 #include "cli/cmd.h"
 #include "cli/confine.h"
 #include "cli/engine.h"
@@ -116,6 +117,7 @@ struct serving {
     struct slv_serve *server;
     struct slv_confine confine;
     struct slv_logfile *log;
+    struct slv_checker *checker; /* NULL: files are read by the server alone */
 };
 
 /* --- models ----------------------------------------------------------------------------------- */
@@ -173,11 +175,24 @@ static int add_models(struct serving *v, struct slv_err *err) {
     return rc;
 }
 
+/* In the checker's reader. */
+static int check_model(void *ctx, const char *path, struct slv_err *err) {
+    struct serving *v = ctx;
+    const struct slv_cli quiet = {.quiet = true};
+    const struct slv_model_opts look = {.inspect = true};
+    struct slv_model *m = NULL;
+    return slv_cli_model_open(&quiet, path, &look, &v->o->model, &m, err);
+}
+
 /* "": the default model. */
 static int open_model(void *ctx, const char *path, const struct slv_model_opts *opts,
                       struct slv_model **ret, struct slv_err *err) {
     struct serving *v = ctx;
     const struct slv_cli quiet = {.quiet = true};
+    if (opts->inspect && v->checker && *path) {
+        int rc = slv_checker_ask(v->checker, path, err);
+        if (rc) return rc;
+    }
     return slv_cli_model_open(&quiet, *path ? path : NULL, opts, &v->o->model, ret, err);
 }
 
@@ -346,11 +361,13 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_confine_init(&v->confine);
     if (!rc) rc = check_models(v, err);
     if (!rc) rc = confine_files(v, err);
+    if (!rc && !v->o->no_sandbox) rc = slv_checker_open(check_model, v, &v->checker, err);
     if (!rc) rc = open_access(v, err);
     if (!rc && v->o->log)
         rc = slv_logfile_open(v->o->log, v->o->log_bytes, (unsigned)v->o->log_keep, &v->log, err);
     if (!rc) rc = serve(v, err);
     slv_serve_close(v->server);
+    slv_checker_close(v->checker);
     slv_logfile_close(v->log);
     if (slv_audit_close(v->audit, &closing) && !rc)
         rc = slv_err_set(err, closing.code, "%s", closing.msg);

@@ -186,6 +186,14 @@ static int open_model(struct serve_model *m, struct slv_err *err) {
     return rc ? rc : open_batch(m, &n, err);
 }
 
+/* Clients need not know of the server's files: the log says the rest. */
+static bool refuse_failed(const struct serve_model *m, struct serve_fail *f) {
+    if (m->why.code == SLV_E_FIT || m->why.code == SLV_E_BUSY)
+        return serve_refuse_err(f, 503, "model", &m->why);
+    return serve_refuse(f, 503, "model", "model_unavailable",
+                        "%s cannot be loaded: the server's log says why", m->name);
+}
+
 /* Those that waited for it go on. The lock is held. */
 static void wake_pending(struct serve_model *m) {
     while (m->pending) {
@@ -195,7 +203,7 @@ static void wake_pending(struct serve_model *m) {
             m->users++;
             c->model = m;
         } else {
-            serve_refuse_err(&c->fail, 503, "model", &m->why);
+            refuse_failed(m, &c->fail);
         }
         c->work = (struct serve_work){.fn = serve_call_resume, .arg = c};
         serve_work(m->s->workers, &c->work);
@@ -266,7 +274,7 @@ bool serve_model_get(struct serve_model *m, struct serve_call *c, bool *ret_read
     *ret_ready = false;
     pthread_mutex_lock(&s->models_lock);
     if (m->state == MODEL_FAILED && serve_now() - m->failed_at < RETRY_NS)
-        ok = serve_refuse_err(f, 503, "model", &m->why);
+        ok = refuse_failed(m, f);
     else if (s->models_stop) ok = serve_refuse(f, 503, NULL, "stopping", "the server is stopping");
     if (ok && m->state == MODEL_READY) {
         m->users++;
