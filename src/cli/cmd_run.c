@@ -6,6 +6,7 @@
 #include "cli/cmd.h"
 #include "cli/engine.h"
 #include "cli/out.h"
+#include "cli/over.h"
 #include "cli/sig.h"
 
 #include <math.h>
@@ -16,7 +17,7 @@ struct run_opts {
     bool raw, echo_tokens;
     struct slv_cli_model_opts model;
     const char *system, *prompt_cache, *schema, *grammar;
-    struct slv_opt_list stop, adapter;
+    struct slv_opt_list stop, adapter, over;
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
     struct slv_cli_draft_opts draft;
@@ -31,6 +32,10 @@ static const struct slv_opt rows[] = {
      .help = "the system message"},
     {"stop", 0, SLV_OPT_LIST_AT(struct run_opts, stop), .arg = "TEXT",
      .help = "end the answer before this text; may be repeated"},
+    {"over", 0, SLV_OPT_LIST_AT(struct run_opts, over), .arg = "FILE",
+     .help =
+         "the prompt asks about this text; one that is longer than the context is read in parts, "
+         "with notes on each; may be repeated"},
     {"schema", 0, SLV_OPT_STR_AT(struct run_opts, schema), .arg = "FILE",
      .help = "hold the answer to a JSON Schema: compact JSON, members in the schema's order"},
     {"grammar", 0, SLV_OPT_STR_AT(struct run_opts, grammar), .arg = "FILE",
@@ -56,6 +61,7 @@ struct run {
     struct slv_session *session;
     struct slv_session_opts session_opts;
     struct slv_cli_draft draft;
+    struct slv_over over;
     struct slv_cli_adapters adapters;
     struct slv_constraint *constraint; /* NULL: none */
     struct slv_buf prompt, text, logprobs, prompt_logprobs;
@@ -122,6 +128,29 @@ static void on_prompt_logits(size_t i, const float *logits, void *ctx) {
     logprob_json(&r->prompt_json, r->tokens.v[i + 1], lp, top, k);
 }
 
+/* The prompt becomes one that has what the files say about it. */
+static int read_over(struct run *r, struct slv_err *err) {
+    struct slv_logit_bias bias[SLV_OPT_LIST_MAX];
+    struct slv_sampling sampling;
+    struct slv_buf prompt;
+    if (!r->o->over.n) return 0;
+    slv_buf_init(&prompt, SLV_CLI_TEXT_MAX);
+    int rc = slv_cli_sampling(&r->o->sampling, bias, &sampling, err);
+    r->over = (struct slv_over){.cli = r->cli,
+                                .m = r->model,
+                                .s = r->session,
+                                .system = r->o->system,
+                                .files = r->o->over.v,
+                                .n_files = r->o->over.n,
+                                .sampling = &sampling,
+                                .answer = (uint32_t)r->o->n};
+    slv_sig_watch();
+    if (!rc) rc = slv_over_prompt(&r->over, r->prompt.data, &prompt, err);
+    slv_buf_fini(&r->prompt);
+    r->prompt = prompt;
+    return rc;
+}
+
 static int make_prompt(struct run *r, const char *arg, struct slv_err *err) {
     int rc = slv_cli_text(arg, &r->prompt, err);
     if (rc) return rc;
@@ -129,6 +158,8 @@ static int make_prompt(struct run *r, const char *arg, struct slv_err *err) {
     if (!typed && !r->o->raw && r->prompt.len && r->prompt.data[r->prompt.len - 1] == '\n')
         r->prompt.data[--r->prompt.len] = '\0';
     if (!r->prompt.len) return slv_err_set(err, SLV_E_USAGE, "the prompt is empty");
+    rc = read_over(r, err);
+    if (rc) return rc;
     if (r->o->raw) {
         rc = slv_model_tokenize(r->model, r->prompt.data, r->prompt.len, true, &r->tokens);
         return rc ? slv_err_set(err, rc, "prompt: %s", slv_strerror(rc)) : 0;
@@ -208,6 +239,13 @@ static void report_json(struct run *r, struct slv_json *j, enum slv_finish finis
     slv_json_uint(j, "drafted", stats.drafted);
     slv_json_uint(j, "accepted", stats.accepted);
     slv_json_object_end(j);
+    if (r->o->over.n) {
+        slv_json_object(j, "over");
+        slv_json_uint(j, "bytes", r->over.bytes);
+        slv_json_uint(j, "parts", r->over.parts);
+        slv_json_uint(j, "levels", r->over.levels);
+        slv_json_object_end(j);
+    }
     slv_json_object(j, "memory");
     slv_json_uint(j, "weights", mem.weights);
     slv_json_uint(j, "kv", mem.kv);
@@ -325,6 +363,9 @@ static int check_options(const struct slv_cli *cli, const struct run_opts *o, bo
                            logprobs ? "logprobs" : "echo-tokens");
     if (o->system && o->raw)
         return slv_err_set(err, SLV_E_USAGE, "run: --system: a --raw prompt has no messages");
+    if (o->over.n && (o->raw || o->prompt_cache || o->echo_tokens))
+        return slv_err_set(err, SLV_E_USAGE,
+                           "run: --over: goes without --raw, --prompt-cache and --echo-tokens");
     if (o->schema && o->grammar)
         return slv_err_set(err, SLV_E_USAGE, "run: --grammar: not together with --schema");
     return slv_cli_draft_check("run", &o->draft, err);

@@ -33,8 +33,8 @@ static void measure_memory(struct slv_metrics *m) {
 }
 
 static void measure_cpu(struct slv_metrics *m) {
-    static const char *const modes[] = {"user", "nice", "system", "idle", "iowait", "irq", "softirq",
-                                        "steal"};
+    static const char *const modes[] = {"user",   "nice", "system",  "idle",
+                                        "iowait", "irq",  "softirq", "steal"};
     unsigned long long v[8] = {0};
     const double hz = (double)sysconf(_SC_CLK_TCK);
     FILE *f = fopen("/proc/stat", "r");

@@ -273,8 +273,7 @@ bool serve_model_get(struct serve_model *m, struct serve_call *c, bool *ret_read
     bool ok = true;
     *ret_ready = false;
     pthread_mutex_lock(&s->models_lock);
-    if (m->state == MODEL_FAILED && serve_now() - m->failed_at < RETRY_NS)
-        ok = refuse_failed(m, f);
+    if (m->state == MODEL_FAILED && serve_now() - m->failed_at < RETRY_NS) ok = refuse_failed(m, f);
     else if (s->models_stop) ok = serve_refuse(f, 503, NULL, "stopping", "the server is stopping");
     if (ok && m->state == MODEL_READY) {
         m->users++;
