@@ -45,21 +45,19 @@ function meter(name, used, budget, text) {
 function spark(svg, samples) {
     const [, , w, h] = svg.getAttribute("viewBox").split(" ").map(Number);
     const top = Math.max(1, ...samples);
-    const x = (i) => (w * (SAMPLES - samples.length + i)) / (SAMPLES - 1);
+    const x = (i) => (w * i) / (SAMPLES - 1);
     const y = (v) => h - 2 - (h - 4) * (v / top);
     const line = samples.map((v, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join("");
     const paths = svg.querySelectorAll("path");
-    const empty = samples.length < 2;
-    paths[paths.length - 1].setAttribute("d", empty ? "" : line);
-    if (paths.length > 1)
-        paths[0].setAttribute("d", empty ? "" : `${line}L${w} ${h}L${x(0).toFixed(1)} ${h}Z`);
+    paths[paths.length - 1].setAttribute("d", line);
+    if (paths.length > 1) paths[0].setAttribute("d", `${line}L${w} ${h}L0 ${h}Z`);
 }
 
 export class Live {
     /* onTick() is called with each answer of the server, and with false where there is none. */
     constructor(onTick) {
         this.onTick = onTick;
-        this.rates = [];
+        this.rates = new Array(SAMPLES).fill(0);
         this.last = null;
         this.timer = 0;
         document.addEventListener("visibilitychange", () => this.look());
@@ -102,12 +100,14 @@ export class Live {
         if (this.last && tokens >= this.last.tokens) {
             const rate = ((tokens - this.last.tokens) * 1000) / (at - this.last.at);
             this.rates.push(rate);
-            if (this.rates.length > SAMPLES) this.rates.shift();
+            this.rates.shift();
             const text = rate >= 100 ? rate.toFixed(0) : rate.toFixed(1);
             put("pulse-rate", text);
             put("live-rate", text);
             spark($("pulse-line"), this.rates);
             spark($("live-line"), this.rates);
+        } else {
+            for (const id of ["live-rate", "pulse-rate"]) put(id, "0.0");
         }
         this.last = { tokens, at };
         put("live-active", String(sum(metrics, "selvage_active")));
