@@ -36,6 +36,7 @@ test: deps $(BUILD)/build.ninja
 test-full: test
 	@tools/deps.sh full
 	@model=$$(tools/get-model.sh $(BUILD)/selvage) && encoder=$$(tools/get-encoder.sh) && \
+	    playwright=$$(tools/get-playwright.sh) && SLV_TEST_PLAYWRIGHT=$$playwright \
 	    SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder tools/test-full.sh
 
 debug:

@@ -5,6 +5,8 @@ import os
 import subprocess
 import tempfile
 
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 SANITIZERS = ("ASAN_", "UBSAN_", "LSAN_", "TSAN_")
 
 

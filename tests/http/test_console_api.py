@@ -14,12 +14,10 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "interop")]
 import tap  # noqa: E402
-from console_server import Server  # noqa: E402
+from console_server import POLICY, Server  # noqa: E402
 
 PROGRAM, MODEL = sys.argv[1], "tiny=" + os.path.abspath(sys.argv[2])
 CONSOLE = os.path.join(HERE, "..", "..", "console")
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 FIELDS = {"content-security-policy": POLICY, "x-content-type-options": "nosniff",
           "referrer-policy": "no-referrer", "cross-origin-opener-policy": "same-origin",
           "cross-origin-resource-policy": "same-origin"}
