@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -480,23 +481,56 @@ def with_keys_nothing_goes_without_one():
 
 # --- pictures -------------------------------------------------------------------------------------
 
-def screenshots(folder):
-    """For docs/."""
+def busy(s, keys, n):
+    """n answers at a time, until they are told to end."""
+    over = threading.Event()
+
+    def go_on(i):
+        while not over.is_set():
+            body = {"prompt": "Once upon a time, in house %d, there was" % i, "max_tokens": 400, "ignore_eos": True}
+            s.ask("POST", "/v1/completions", body, key=keys[i % len(keys)])
+    threads = [threading.Thread(target=go_on, args=(i,)) for i in range(n)]
+    for t in threads:
+        t.start()
+
+    def end():
+        over.set()
+        for t in threads:
+            t.join()
+    return end
+
+
+def picture(p, path):
     from PIL import Image
-    for name, scheme, size in (("light", "light", (1280, 800)), ("dark", "dark", (1280, 800)), ("phone", "light", (360, 740))):
-        p = page(size, color_scheme=scheme)
-        p.wait_for_timeout(2500)
-        ask(p, "Write a Python function that reverses a string.", **{"max-tokens": 300})
-        p.wait_for_timeout(4000)
-        if name == "dark":
-            p.click("#view-server")
-            p.click("#tab-log")
-            p.wait_for_timeout(2500)
-        path = os.path.join(folder, "console-%s.png" % name)
-        p.screenshot(path=path)
-        Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
-        assert os.path.getsize(path) < 150000, os.path.getsize(path)
-        p.context.close()
+    p.screenshot(path=path)
+    Image.open(path).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(path, optimize=True)
+    assert os.path.getsize(path) < 150000, os.path.getsize(path)
+    p.context.close()
+
+
+def screenshots(folder):
+    """For docs/; Pillow is wanted."""
+    s = Server(sys.argv[1], "--alias", "smollm2:135m-instruct=" + MODEL, "--keys", "{}/keys.json", "--slots", "3")
+    keys = [s.add_key(name) for name in ("alice", "press-hall", "night-shift")]
+    admin = s.add_key("operator", "--admin")
+    with s:
+        end = busy(s, keys, 2)
+        for name, size in (("light", (1280, 800)), ("phone", (360, 740)), ("dark", (1280, 800))):
+            p = page(size, url=s.url, color_scheme="dark" if name == "dark" else "light")
+            p.evaluate("""k => { const e = document.getElementById("key"); e.value = k;
+                e.dispatchEvent(new Event("change")); }""", admin)
+            p.wait_for_selector("#model option[value^=smollm2]", state="attached")
+            if name == "dark":
+                p.click("#view-server")
+                p.wait_for_timeout(22000)
+            else:
+                ask(p, "Write a Python function that reverses a string.", **{"max-tokens": 300})
+                p.wait_for_timeout(20000 if name == "light" else 500)
+            if name == "light":
+                end()
+                end = busy(s, keys, 5)
+            picture(p, os.path.join(folder, "console-%s.png" % name))
+        end()
 
 
 TESTS = [the_page_is_quiet_and_asks_nobody_else, inline_code_does_not_run, an_answer_streams_and_ends_and_nothing_jumps,
