@@ -159,12 +159,18 @@ function schemaError(message) {
     $("schema").focus();
 }
 
+/* What is said so far; a question that got no answer is none of it, but for the last one. */
+function told() {
+    const isNothing = (m) => m && m.role === "assistant" && (m.error || !m.content);
+    return talk.filter((m, i) => !isNothing(m) && !isNothing(talk[i + 1])).map(({ role, content }) => ({ role, content }));
+}
+
 /* The request for the next answer; null, and said, where the schema is no JSON. */
 function request() {
     const system = $("system").value.trim();
     const body = {
         model: $("model").value,
-        messages: talk.filter((m) => !m.error).map(({ role, content }) => ({ role, content })),
+        messages: told(),
         stream: true,
         stream_options: { include_usage: true },
     };
@@ -348,11 +354,10 @@ async function answer() {
     if (follow) toEnd();
     say(failed ? "Refused: " + failed.message : message.stats.finish === "stopped" ? "Stopped" : "The answer has ended");
     tools();
-    loadModels();
 }
 
 function again() {
-    if (running || !talk.length) return;
+    if (running || !talk.length || !request()) return;
     while (talk.length && talk[talk.length - 1].role === "assistant") {
         talk.pop();
         rows.pop().remove();
@@ -398,12 +403,12 @@ function exportJson() {
     const { stream, stream_options, messages, ...settings } = request() || {};
     const system = messages?.[0]?.role === "system" ? [messages[0]] : [];
     download(`conversation-${stamp()}.json`, "application/json", JSON.stringify({
-        ...settings, messages: [...system, ...talk.filter((m) => !m.error).map(({ role, content }) => ({ role, content }))],
+        ...settings, messages: [...system, ...told()],
     }, null, 2) + "\n");
 }
 
 function exportMarkdown() {
-    const parts = talk.filter((m) => !m.error).map((m) => `## ${m.role === "user" ? "Question" : "Answer"}\n\n${m.content.trim()}\n`);
+    const parts = told().map((m) => `## ${m.role === "user" ? "Question" : "Answer"}\n\n${m.content.trim()}\n`);
     download(`conversation-${stamp()}.md`, "text/markdown", `# Conversation with ${$("model").value}\n\n${parts.join("\n")}`);
 }
 
@@ -526,19 +531,21 @@ function wire() {
     document.addEventListener("keydown", keys);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themeButton);
     window.addEventListener("resize", grow);
+    window.addEventListener("focus", loadModels);
 }
 
 function start() {
-    let ticks = 0, wasUp = true;
+    let wasUp = true;
     $("key").value = store("sessionStorage", KEY) || "";
     admin = new Admin(ask, needKey);
     wire();
     themeButton();
     grow();
     loadModels();
-    new Live((up) => {
+    /* asking for models counts as a request of the key: only when there is something new */
+    new Live((up, changed) => {
         document.body.classList.toggle("down", !up);
-        if (up && (!wasUp || ++ticks % 5 === 0 || models.some((m) => m.status === "loading"))) loadModels();
+        if (up && (!wasUp || changed || models.some((m) => m.status.endsWith("loading")))) loadModels();
         if (admin.open) admin.refresh();
         wasUp = up;
     });

@@ -54,9 +54,12 @@ function spark(svg, samples) {
 }
 
 export class Live {
-    /* onTick() is called with each answer of the server, and with false where there is none. */
+    /* onTick(up, changed) is called with each answer of the server, and where there is none; changed:
+     * models were loaded or unloaded. */
     constructor(onTick) {
         this.onTick = onTick;
+        this.loads = null;
+        this.changed = false;
         this.rates = new Array(SAMPLES).fill(0);
         this.last = null;
         this.timer = 0;
@@ -72,6 +75,7 @@ export class Live {
 
     async poll() {
         let ok = false;
+        this.changed = false;
         try {
             const reply = await fetch("/metrics", { cache: "no-store", credentials: "omit" });
             ok = reply.ok;
@@ -80,7 +84,7 @@ export class Live {
             ok = false;
         }
         if (!ok) this.lost();
-        this.onTick(ok);
+        this.onTick(ok, this.changed);
         clearTimeout(this.timer);
         if (document.visibilityState === "visible")
             this.timer = setTimeout(() => this.poll(), PERIOD_MS);
@@ -94,6 +98,9 @@ export class Live {
 
     show(metrics) {
         const at = performance.now();
+        const loads = `${sum(metrics, "selvage_models_loaded")} ${sum(metrics, "selvage_model_loads_total")}`;
+        this.changed = this.loads !== null && this.loads !== loads;
+        this.loads = loads;
         /* the first token of each answer, and those between tokens, are counted as they are made */
         const tokens = sum(metrics, "selvage_first_token_seconds_count") +
                        sum(metrics, "selvage_between_tokens_seconds_count");

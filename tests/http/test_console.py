@@ -108,6 +108,8 @@ def the_page_is_quiet_and_asks_nobody_else():
     hosts = {re.match(r"\w+://[^/]*", u)[0] for u in p.asked if not u.startswith("data:")}
     assert hosts == {state["server"].url}, hosts
     assert sum(u.endswith("/metrics") for u in p.asked) in (2, 3, 4), p.asked
+    models = [u for u in p.asked if u.endswith(("/v1/models", "/v1/adapters"))]
+    assert len(models) <= 4, models  # a key's requests are counted
     assert p.evaluate("localStorage.length + sessionStorage.length") == 0 and not p.context.cookies()
     p.context.close()
 
@@ -209,6 +211,8 @@ def answers_keep_to_a_schema_and_a_bad_one_is_told_of():
     p.fill("#schema", '{"type": "object", "unevaluatedNonsense": 1, "properties": {"a": {"$ref": "#/nowhere"}}}')
     ask(p, "Again.")
     said = p.inner_text("#schema-error")
+    asked = []
+    p.on("request", lambda r: asked.append(r.post_data_json) if r.method == "POST" else None)
     assert "nowhere" in said and said == p.inner_text(".refusal"), said
     assert p.get_attribute("#schema", "aria-invalid") == "true"
     assert p.evaluate("document.activeElement.id") == "schema"
@@ -218,7 +222,10 @@ def answers_keep_to_a_schema_and_a_bad_one_is_told_of():
     p.fill("#ask", "x")
     p.press("#ask", "Enter")
     assert p.inner_text("#schema-error").startswith("Not JSON") and p.locator(".message").count() == n
-    assert p.input_value("#ask") == "x"
+    assert p.input_value("#ask") == "x" and not asked
+    p.fill("#schema", "")
+    ask(p, "Thanks.")
+    assert [m["content"] for m in asked[0]["messages"][2:]] == ["Thanks."], "a question that was refused is told again"
     p.context.close()
 
 
