@@ -3,6 +3,7 @@ import http.client
 import json
 import os
 import subprocess
+import sys
 import tempfile
 
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -14,7 +15,9 @@ class Server:
     """with Server(program, "--alias", "tiny=FILE") as s: s.url, s.get(..)"""
 
     def __init__(self, program, *args):
-        self.program, self.args = os.path.abspath(program), args
+        self.program, self.args = os.path.abspath(program), list(args)
+        if "--no-sandbox" in sys.argv:  # sanitizers want memory and calls that it forbids
+            self.args.append("--no-sandbox")
         self.folder = tempfile.TemporaryDirectory(prefix="selvage-console-")
         self.env = {"PATH": os.environ["PATH"], "SELVAGE_HOME": self.folder.name + "/store"}
         self.env.update({k: v for k, v in os.environ.items() if k.startswith(SANITIZERS)})

@@ -6,7 +6,7 @@ writes, one that can be read, and used with a keyboard, on a phone, in the dark.
 usage: test_console.py SELVAGE [--screenshots FOLDER]      prints TAP
 
 SLV_TEST_MODEL: the model's file; SLV_TEST_PLAYWRIGHT: where to import Playwright from
-(tools/get-playwright.sh). Without one of them, or chromium, nothing is tested: exit status 77.
+(tools/get-playwright.sh). Without one of them, or chromium, all of it is skipped.
 """
 import json
 import os
@@ -555,7 +555,7 @@ def main():
         sync_playwright = None
     if not (MODEL and CHROMIUM and sync_playwright):
         print("1..0 # SKIP chromium, SLV_TEST_MODEL or SLV_TEST_PLAYWRIGHT is missing")
-        return 77
+        return 0
     with sync_playwright() as play, Server(sys.argv[1], "--alias", "smollm2=" + MODEL) as server:
         state.update(server=server, browser=play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]))
         try:

@@ -3,7 +3,7 @@
 user would lose: a page of another site in the console's place, a look at who is served for somebody
 who may not, prompts in what admins see.
 
-usage: test_console_api.py SELVAGE MODEL      prints TAP
+usage: test_console_api.py SELVAGE MODEL [--no-sandbox]      prints TAP
 """
 import json
 import os
