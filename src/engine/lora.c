@@ -105,8 +105,8 @@ void slv_lora_run(const struct slv_lora_work *w, const float *x, size_t ldx, siz
 
 #define ASK_MAX 65536u /* bytes; more is read as it is multiplied */
 
-/* Asks memory for n bytes. The kernel goes through so little at a time that it would wait each time,
- * and two places far from each other answer faster than one. */
+/* Asks memory for n bytes. The kernel goes through so little at a time that it would wait each
+ * time, and two places far from each other answer faster than one. */
 static void ask(const uint8_t *p, size_t n) {
     const size_t half = n > ASK_MAX ? 0 : (n / 2 + 63) / 64 * 64;
     for (size_t i = 0; i < half; i += 64) {
