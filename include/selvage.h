@@ -386,10 +386,10 @@ struct slv_adapter_use {
     float scale; /* 1: as it was trained */
 };
 
-/* From now on the session has these n adapters, applied in this order, and no others; v is not kept,
- * the adapters are used as long as the session has them. Only while it holds no tokens: SLV_E_USAGE,
- * as for more than SLV_ADAPTERS_MAX, an adapter of another model, or a scale that is no number.
- * SLV_E_FIT: more than the memory that was allowed. On failure nothing has changed. */
+/* From now on the session has these n adapters, applied in this order, and no others; v is not
+ * kept, the adapters are used as long as the session has them. Only while it holds no tokens:
+ * SLV_E_USAGE, as for more than SLV_ADAPTERS_MAX, an adapter of another model, or a scale that is
+ * no number. SLV_E_FIT: more than the memory that was allowed. On failure nothing has changed. */
 SLV_API int slv_session_set_adapters(struct slv_session *s, const struct slv_adapter_use *v,
                                      size_t n, struct slv_err *err) SLV_MUST_USE;
 
@@ -580,8 +580,8 @@ SLV_API void slv_embedder_cancel(struct slv_embedder *e);
 
 /* Keys and values that sessions of one model share: whoever is fed tokens which another session, or
  * an earlier conversation, of the same space and with the same adapters began with as well, does
- * not compute them again. The results are the same to the bit. What nobody uses is kept as long as there is room, and goes when a session needs
- * it, least recently used first.
+ * not compute them again. The results are the same to the bit. What nobody uses is kept as long as
+ * there is room, and goes when a session needs it, least recently used first.
  * Threads: sessions of one cache may be used by different threads at the same time. */
 struct slv_prefix_cache;
 
@@ -599,7 +599,8 @@ SLV_API void slv_prefix_cache_close(struct slv_prefix_cache *c);
 
 /* on: what is known of ids[0..n), in whole blocks of 64, stays until the same is called with on
  * false; what it takes is no longer there for sessions. Of space 0 and without adapters.
- * SLV_E_NOENT: nothing of it is known, or pinned. SLV_E_FIT: the sessions that are open may need it. */
+ * SLV_E_NOENT: nothing of it is known, or pinned. SLV_E_FIT: the sessions that are open may need
+ * it. */
 SLV_API int slv_prefix_pin(struct slv_prefix_cache *c, const int32_t *ids, size_t n, bool on,
                            struct slv_err *err) SLV_MUST_USE;
 
