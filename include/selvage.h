@@ -474,6 +474,12 @@ SLV_API int slv_grammar_open(struct slv_model *m, const char *text, size_t n,
                              struct slv_constraint **ret, struct slv_err *err) SLV_MUST_USE;
 SLV_API void slv_constraint_close(struct slv_constraint *c);
 
+/* A prompt may end where the model would have gone on with a longer token ("http:", which wants
+ * "://"). *ret_n: how many of ids[0..n) to feed, at least 1; *ret_head: the text of the others,
+ * perhaps none, which is to be `head` of the answer's options. The same prompt gives the same. */
+SLV_API int slv_model_heal(struct slv_model *m, const int32_t *ids, size_t n, size_t *ret_n,
+                           struct slv_text *ret_head, struct slv_err *err) SLV_MUST_USE;
+
 struct slv_generate_opts {
     struct slv_sampling sampling;
     uint32_t max_tokens;     /* 0: until the context is full */
@@ -496,6 +502,11 @@ struct slv_generate_opts {
      * no choice about are not drawn. Not together with `forced`. Where the answer ends before
      * its value is complete (max_tokens, a full context, a stop string) it is a part of one. */
     const struct slv_constraint *constraint;
+    /* Text of n_head <= 255 bytes, whole UTF-8, that the answer begins with however its tokens cut
+     * it, and that is not given out: what slv_model_heal left off of the prompt. A constraint holds
+     * what follows. Not together with `forced`. */
+    const char *head;
+    size_t n_head;
 };
 SLV_API void slv_generate_default(struct slv_generate_opts *ret);
 

@@ -10,10 +10,16 @@
 
 struct slv_guide;
 
-/* Borrows c. SLV_E_NOMEM. */
-int slv_guide_open(const struct slv_constraint *c, struct slv_guide **ret) SLV_MUST_USE;
+#define SLV_HEAD_MAX 255u
+
+/* head[0..n_head), at most SLV_HEAD_MAX bytes of whole UTF-8, comes first, however tokens cut it; c
+ * holds what follows it. Borrows c, which may be NULL, and m. SLV_E_NOMEM. */
+int slv_guide_open(const struct slv_constraint *c, struct slv_model *m, const char *head,
+                   size_t n_head, struct slv_guide **ret) SLV_MUST_USE;
 void slv_guide_close(struct slv_guide *g);
 
+/* Whether anything holds the answer still: not where there is no constraint and the head is over. */
+bool slv_guide_holds(const struct slv_guide *g);
 /* The tokens that may come next, a bit each, valid until the next call; those that end an answer
  * are among them where it may end. NULL: the value is complete, and nothing may follow.
  * SLV_E_LIMIT, SLV_E_NOMEM. */
