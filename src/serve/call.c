@@ -180,15 +180,19 @@ void serve_call_close(void *call) {
     slv_mem_free(c);
 }
 
-void serve_call_send(struct serve_call *c) {
+void serve_call_stream(struct serve_call *c) {
     static const struct slv_reply head = {.status = 200,
                                           .type = "text/event-stream; charset=utf-8",
                                           .fields = "Cache-Control: no-store\r\n"};
-    if (!c->out.len) return;
-    if (!c->begun) slv_exchange_begin(c->x, &head);
+    if (c->begun || atomic_load(&c->gone)) return;
     c->begun = true;
-    slv_exchange_send(c->x, c->out.data, c->out.len);
+    slv_exchange_begin(c->x, &head);
+    slv_buf_clear(&c->out);
+    c->format->begin(c);
+    serve_call_send(c);
 }
+
+void serve_call_send(struct serve_call *c) { slv_exchange_send(c->x, c->out.data, c->out.len); }
 
 void serve_call_fail(struct serve_call *c, const struct serve_fail *f) {
     c->failed = true;
@@ -270,8 +274,8 @@ static void reply_whole(struct serve_call *c) {
 }
 
 static void reply_stream_end(struct serve_call *c) {
+    serve_call_stream(c);
     slv_buf_clear(&c->out);
-    if (!c->begun) c->format->begin(c);
     c->format->end(c);
     serve_call_send(c);
     slv_exchange_end(c->x);

@@ -58,7 +58,8 @@ static void hand_back(struct serve_call *c) {
 static void choice_ended(struct serve_choice *ch) {
     struct serve_call *c = ch->call;
     ch->done = true;
-    if (c->format && c->ask.stream && c->begun && !ch->err.code && !atomic_load(&c->gone)) {
+    if (c->format && c->ask.stream && !ch->err.code && !atomic_load(&c->gone)) {
+        serve_call_stream(c);
         slv_buf_clear(&c->out);
         c->format->choice_end(ch);
         serve_call_send(c);
@@ -238,6 +239,7 @@ static void started(struct serve_sched *q, struct serve_choice *ch) {
     if (c->user->served < q->served) c->user->served = q->served;
     q->served = c->user->served;
     c->user->served += (double)c->prompt.n / 8.0; /* read in a fraction of the time of writing */
+    if (c->ask.stream) serve_call_stream(c);
     if (c->t_start) return;
     c->t_start = serve_now();
     slv_metrics_observe(q->s->metrics, M_QUEUE_WAIT, c->model->name, NULL,

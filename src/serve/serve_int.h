@@ -380,6 +380,9 @@ void serve_call_resume(void *call);
 void serve_call_begin(void *call);
 /* The scheduler has ended all choices: a worker ends the reply. */
 void serve_call_finish(struct serve_call *c);
+/* Begins the stream of a call that wants one, unless it has begun: from then on a client that waits
+ * sees that it lives. */
+void serve_call_stream(struct serve_call *c);
 /* Sends what is in call->out. */
 void serve_call_send(struct serve_call *c);
 void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_api api,
