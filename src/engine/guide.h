@@ -10,9 +10,13 @@
 
 struct slv_guide;
 
-#define SLV_HEAD_MAX 255u
+/* Whether a constraint has used up so much of its room for states that whoever keeps it for answers
+ * to come had better open it anew: answers need room for states that none has met before. */
+bool slv_constraint_is_worn(const struct slv_constraint *c);
 
-/* head[0..n_head), at most SLV_HEAD_MAX bytes of whole UTF-8, comes first, however tokens cut it; c
+#define SLV_GUIDE_HEAD_MAX 255u
+
+/* head[0..n_head), at most SLV_GUIDE_HEAD_MAX bytes of whole UTF-8, comes first, however tokens cut it; c
  * holds what follows it. Borrows c, which may be NULL, and m. SLV_E_NOMEM. */
 int slv_guide_open(const struct slv_constraint *c, struct slv_model *m, const char *head,
                    size_t n_head, struct slv_guide **ret) SLV_MUST_USE;
