@@ -29,7 +29,8 @@ struct slv_metric {
 struct slv_metrics;
 
 /* rows[n] are borrowed. SLV_E_NOMEM. */
-int slv_metrics_open(const struct slv_metric *rows, size_t n, struct slv_metrics **ret) SLV_MUST_USE;
+int slv_metrics_open(const struct slv_metric *rows, size_t n,
+                     struct slv_metrics **ret) SLV_MUST_USE;
 void slv_metrics_close(struct slv_metrics *m);
 
 /* Metric i, of the series with these label values (NULL where it has no such label). What cannot
