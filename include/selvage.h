@@ -10,7 +10,8 @@
  * An embedder (struct slv_embedder) makes vectors of texts with a model.
  *
  * Sessions may share the steps of a batch (struct slv_batch) and what they begin with (struct
- * slv_prefix_cache); what they answer does not change.
+ * slv_prefix_cache); what they answer does not change. Each may have adapters (struct slv_adapter),
+ * which do change it.
  *
  * Rules that hold everywhere:
  *   - Functions return 0, or a negative SLV_E_* code. Where a person needs to know more, the last
@@ -206,7 +207,7 @@ enum slv_kv_kind { SLV_KV_KIND_F16 = 0, SLV_KV_KIND_F32 = 1, SLV_KV_KIND_Q8 = 2 
 
 /* Bytes that a session will take, known before anything is allocated. */
 struct slv_memory {
-    uint64_t weights; /* of the model, shared by its sessions */
+    uint64_t weights; /* of the model and its open adapters, shared by its sessions */
     uint64_t kv;
     uint64_t arena; /* the buffers of a step, and what the process needs besides: tokenizer,
                        metadata, sampler, code and stacks */
@@ -236,6 +237,9 @@ struct slv_session_opts {
     /* The batch that the session belongs to, NULL: none. Steps are the batch's then: n_batch,
      * n_logits, threads and memory are not looked at. */
     struct slv_batch *batch;
+    /* Beginnings are shared only with sessions of the same space: one for each owner whose texts
+     * others must not learn of, not even by how long an answer takes. Any number. */
+    uint64_t space;
 };
 #define SLV_DRAFT_AUTO UINT32_MAX
 
@@ -322,9 +326,9 @@ SLV_API int slv_session_save(struct slv_session *s, const char *path,
 
 /* Makes the session hold what the file has, without logits: slv_session_resume with the tokens that
  * are wanted goes on from there. On failure the session stays as it was: SLV_E_NOENT, SLV_E_IO;
- * SLV_E_FORMAT: cut, damaged, of another version, model or kind of KV cache, or longer than the
- * context. Checksums find damage, they do not keep out who may write to the file; a keeper does:
- * SLV_E_TRUST. */
+ * SLV_E_FORMAT: cut, damaged, of another version, model, kind of KV cache or other adapters than the
+ * session has, or longer than the context. Checksums find damage, they do not keep out who may
+ * write to the file; a keeper does: SLV_E_TRUST. */
 SLV_API int slv_session_load(struct slv_session *s, const char *path,
                              struct slv_err *err) SLV_MUST_USE;
 
@@ -348,6 +352,46 @@ SLV_API const float *slv_session_logits(const struct slv_session *s);
  * the next one if none is running, gives up its step and ends with SLV_E_CANCELLED; what was read
  * before that step stays. That takes the request back, and so does a call with stop false. */
 SLV_API void slv_session_cancel(struct slv_session *s, bool stop);
+
+/* --- adapters --------------------------------------------------------------------------------- */
+
+/* A LoRA adapter: pairs of small matrices that a session's products get besides those of the
+ * model's weights, which stay as they are: y = W x + sum of scale_i * B_i (A_i x). Immutable and
+ * shared by any number of sessions; sessions with other adapters, or none, share a batch's steps.
+ * One result holds for them too. Threads: any number may use one at once. */
+struct slv_adapter;
+
+/* Opens a GGUF file as llama.cpp's convert_lora_to_gguf.py writes it, made for this model: every
+ * tensor belongs to a matrix of it and fits. SLV_E_NOENT, SLV_E_IO, SLV_E_FORMAT, SLV_E_UNSUPPORTED
+ * (another kind of adapter, tensors that are no matrices), SLV_E_LIMIT (the rank), SLV_E_NOMEM. */
+SLV_API int slv_adapter_open(struct slv_model *m, const char *path, struct slv_adapter **ret,
+                             struct slv_err *err) SLV_MUST_USE;
+/* Its sessions are closed or have other adapters before, the model is closed after. */
+SLV_API void slv_adapter_close(struct slv_adapter *a);
+
+struct slv_adapter_info {
+    const char *name; /* borrowed; "" where the file says nothing */
+    uint32_t rank;    /* the largest of its pairs */
+    uint32_t pairs;   /* matrices that it changes */
+    float alpha;      /* 0: the file gives none, and `scale` is taken as it is */
+    uint64_t bytes;   /* that it takes in memory */
+};
+SLV_API void slv_adapter_info(const struct slv_adapter *a, struct slv_adapter_info *ret);
+
+#define SLV_ADAPTERS_MAX 8u        /* of a session */
+#define SLV_ADAPTER_RANK_MAX 1024u /* of a pair */
+
+struct slv_adapter_use {
+    const struct slv_adapter *adapter;
+    float scale; /* 1: as it was trained */
+};
+
+/* From now on the session has these n adapters, applied in this order, and no others; v is not
+ * kept, the adapters are used as long as the session has them. Only while it holds no tokens:
+ * SLV_E_USAGE, as for more than SLV_ADAPTERS_MAX, an adapter of another model, or a scale that is
+ * no number. SLV_E_FIT: more than the memory that was allowed. On failure nothing has changed. */
+SLV_API int slv_session_set_adapters(struct slv_session *s, const struct slv_adapter_use *v,
+                                     size_t n, struct slv_err *err) SLV_MUST_USE;
 
 /* --- generation ------------------------------------------------------------------------------- */
 
@@ -399,7 +443,7 @@ enum slv_finish {
     SLV_FINISH_STOP,   /* the model ended, or a stop string came */
     SLV_FINISH_LENGTH, /* max_tokens */
     SLV_FINISH_LIMIT,  /* the context is full */
-    SLV_FINISH_SCHEMA  /* the value that a constraint asks for is complete */
+    SLV_FINISH_SCHEMA  /* the value, or text, that a constraint asks for is complete */
 };
 
 #define SLV_TOP_LOGPROBS_MAX 100
@@ -421,7 +465,20 @@ struct slv_constraint;
 SLV_API int slv_constraint_open(struct slv_model *m, const char *schema, size_t n,
                                 struct slv_constraint **ret, char *ret_pointer,
                                 struct slv_err *err) SLV_MUST_USE;
+
+/* A grammar that answers are held to, in Lark's form or llama.cpp's GBNF: text[0..n). It may have
+ * tokens, free text and values of JSON Schemas in it; docs/schema.md says how it is written. Where
+ * a token is named that the vocabulary does not have, or something cannot be enforced, the message
+ * says which: SLV_E_FORMAT, SLV_E_UNSUPPORTED, SLV_E_LIMIT, SLV_E_NOMEM. */
+SLV_API int slv_grammar_open(struct slv_model *m, const char *text, size_t n,
+                             struct slv_constraint **ret, struct slv_err *err) SLV_MUST_USE;
 SLV_API void slv_constraint_close(struct slv_constraint *c);
+
+/* A prompt may end where the model would have gone on with a longer token ("http:", which wants
+ * "://"). *ret_n: how many of ids[0..n) to feed, at least 1; *ret_head: the text of the others,
+ * perhaps none, which is to be `head` of the answer's options. The same prompt gives the same. */
+SLV_API int slv_model_heal(struct slv_model *m, const int32_t *ids, size_t n, size_t *ret_n,
+                           struct slv_text *ret_head, struct slv_err *err) SLV_MUST_USE;
 
 struct slv_generate_opts {
     struct slv_sampling sampling;
@@ -445,6 +502,11 @@ struct slv_generate_opts {
      * no choice about are not drawn. Not together with `forced`. Where the answer ends before
      * its value is complete (max_tokens, a full context, a stop string) it is a part of one. */
     const struct slv_constraint *constraint;
+    /* Text of n_head <= 255 bytes, whole UTF-8, that the answer begins with however its tokens cut
+     * it, and that is not given out: what slv_model_heal left off of the prompt. A constraint holds
+     * what follows. Not together with `forced`. */
+    const char *head;
+    size_t n_head;
 };
 SLV_API void slv_generate_default(struct slv_generate_opts *ret);
 
@@ -528,9 +590,9 @@ SLV_API void slv_embedder_cancel(struct slv_embedder *e);
 /* --- beginnings in common --------------------------------------------------------------------- */
 
 /* Keys and values that sessions of one model share: whoever is fed tokens which another session, or
- * an earlier conversation, began with as well, does not compute them again. The results are the
- * same to the bit. What nobody uses is kept as long as there is room, and goes when a session needs
- * it, least recently used first.
+ * an earlier conversation, of the same space and with the same adapters began with as well, does
+ * not compute them again. The results are the same to the bit. What nobody uses is kept as long as
+ * there is room, and goes when a session needs it, least recently used first.
  * Threads: sessions of one cache may be used by different threads at the same time. */
 struct slv_prefix_cache;
 
@@ -547,8 +609,9 @@ SLV_API int slv_prefix_cache_open(struct slv_model *m, const struct slv_prefix_c
 SLV_API void slv_prefix_cache_close(struct slv_prefix_cache *c);
 
 /* on: what is known of ids[0..n), in whole blocks of 64, stays until the same is called with on
- * false; what it takes is no longer there for sessions. SLV_E_NOENT: nothing of it is known, or
- * pinned. SLV_E_FIT: the sessions that are open may need it. */
+ * false; what it takes is no longer there for sessions. Of space 0 and without adapters.
+ * SLV_E_NOENT: nothing of it is known, or pinned. SLV_E_FIT: the sessions that are open may need
+ * it. */
 SLV_API int slv_prefix_pin(struct slv_prefix_cache *c, const int32_t *ids, size_t n, bool on,
                            struct slv_err *err) SLV_MUST_USE;
 

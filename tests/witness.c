@@ -66,6 +66,16 @@ const struct slv_clock witness_clocks[3] = {
     {.mono_ns = uneven, .wall_ns = uneven},
 };
 
+struct slv_session *witness_open(struct slv_model *m, const struct how *how,
+                                 const struct slv_session_opts *so) {
+    struct slv_session *s = NULL;
+    struct slv_err e = {0};
+    if (slv_session_open(m, so, &s, &e) ||
+        (how->n_uses && slv_session_set_adapters(s, how->uses, how->n_uses, &e)))
+        fail_msg("%s", e.msg);
+    return s;
+}
+
 void witness(struct slv_model *m, const struct how *how, bool plain, struct seen *ret,
              struct slv_generate_stats *stats) {
     struct slv_session *s;
@@ -75,7 +85,7 @@ void witness(struct slv_model *m, const struct how *how, bool plain, struct seen
     if (plain) so.n_draft = 0;
     if (plain) g.draft = NULL;
     memset(ret, 0, sizeof *ret);
-    assert_int_equal(slv_session_open(m, &so, &s, &e), 0);
+    s = witness_open(m, how, &so);
     if (s->spec && how->clock) s->spec->clock = how->clock;
     struct witness w = {ret, s, how, 0};
     assert_int_equal(slv_session_feed(s, how->prompt, how->n_prompt, &e), 0);
@@ -149,7 +159,7 @@ static void join(struct member *p, struct slv_model *m, struct slv_batch *b, con
     struct slv_err e = {0};
     so.batch = b;
     *p = (struct member){.b = b, .how = how, .to = to};
-    assert_int_equal(slv_session_open(m, &so, &p->s, &e), 0);
+    p->s = witness_open(m, how, &so);
     if (p->s->spec && how->clock) p->s->spec->clock = how->clock;
     p->w = (struct witness){to, p->s, how, 0};
     assert_int_equal(
@@ -173,7 +183,7 @@ static void passer_by(struct slv_model *m, struct slv_batch *b, const struct how
     g.ignore_end = true;
     g.max_tokens = 0;
     g.n_stop = 0;
-    assert_int_equal(slv_session_open(m, &so, s, NULL), 0);
+    *s = witness_open(m, how, &so);
     if (slv_batch_join(b, *s, how->prompt, how->n_prompt, &g, NULL, NULL, NULL, NULL))
         passer_by(m, b, how, s); /* full */
 }

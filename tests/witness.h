@@ -33,6 +33,8 @@ struct how {
     int32_t prompt[256];
     struct slv_logit_bias bias[6];
     const struct slv_clock *clock;
+    const struct slv_adapter_use *uses; /* the session's adapters, n_uses of them */
+    size_t n_uses;
 };
 
 /* Steps take no time; always the same; now this, now that. */
@@ -44,6 +46,10 @@ struct slv_model *witness_model(const char *name);
 /* A session of one thread; c and n_batch may be NULL and 0. */
 struct slv_session *witness_session(struct slv_model *m, struct slv_prefix_cache *c,
                                     enum slv_kv_kind kv, uint32_t n_ctx, uint32_t n_batch);
+
+/* Opens what `how` says, with other options. */
+struct slv_session *witness_open(struct slv_model *m, const struct how *how,
+                                 const struct slv_session_opts *so);
 
 /* The logits after ids[0..n), at most 512, computed plainly: [n_vocab]. */
 void witness_logits(struct slv_model *m, enum slv_kv_kind kv, const int32_t *ids, size_t n,

@@ -14,14 +14,16 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf engine packfile schema snapshot template tokenizer safetensors hf_tokenizer audit seal sign http; do
+for target in gguf engine adapter packfile schema grammar snapshot template tokenizer safetensors hf_tokenizer audit seal sign http; do
     dict=
     length=16384
     case $target in
     gguf) seeds=hostile_gguf length=65536 ;;
     engine) seeds=hostile_gguf length=131072 ;;
+    adapter) seeds=adapters length=65536 ;;
     packfile | snapshot) seeds=hostile_gguf ;;
     schema) seeds=schema_corpus dict=tests/fuzz/schema.dict ;;
+    grammar) seeds=grammar_corpus dict=tests/fuzz/grammar.dict ;;
     template) seeds=template_corpus dict=tests/fuzz/template.dict ;;
     http) seeds=http_corpus ;;
     audit | seal | sign) seeds=trust_corpus/$target ;;

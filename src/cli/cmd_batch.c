@@ -27,7 +27,7 @@ struct batch_opts {
     bool raw, lines, no_prefix_cache;
     struct slv_cli_model_opts model;
     const char *system;
-    struct slv_opt_list stop;
+    struct slv_opt_list stop, adapter;
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
 };
@@ -45,6 +45,7 @@ static const struct slv_opt rows[] = {
      .help = "the system message, where a line has none"},
     {"stop", 0, SLV_OPT_LIST_AT(struct batch_opts, stop), .arg = "TEXT",
      .help = "end an answer before this text; may be repeated"},
+    SLV_CLI_ADAPTER_ROW(struct batch_opts, adapter),
     SLV_CLI_SESSION_ROWS(struct batch_opts, session),
     {"no-prefix-cache", 0, SLV_OPT_FLAG_AT(struct batch_opts, no_prefix_cache),
      .help = "read every prompt from its beginning, also what others began with"},
@@ -74,6 +75,7 @@ struct job {
     struct slv_model *m;
     struct slv_batch *b;
     struct slv_prefix_cache *prefix;           /* or NULL */
+    struct slv_cli_adapters adapters;          /* of every session */
     struct slv_session *session[SESSIONS_MAX]; /* those that are free */
     size_t n_free, n_sessions;
     struct slv_logit_bias bias[SLV_OPT_LIST_MAX];
@@ -388,6 +390,17 @@ static int answer_all(struct job *b, struct slv_err *err) {
 
 static void cancel(void *batch) { slv_batch_cancel(batch); }
 
+/* One session more. */
+static int open_session(struct job *b, const struct slv_session_opts *so, struct slv_err *err) {
+    struct slv_session **s = &b->session[b->n_sessions];
+    int rc = slv_session_open(b->m, so, s, err);
+    if (rc) return rc;
+    rc = slv_session_set_adapters(*s, b->adapters.use, b->adapters.n, err);
+    if (rc) slv_session_close(*s);
+    else b->n_sessions++;
+    return rc;
+}
+
 /* A prefix cache for n sessions, and where there is no limit for what one holds besides, with the
  * first of them. SLV_E_FIT: they do not fit with it. */
 static int open_shared(struct job *b, struct slv_session_opts *so, size_t n, struct slv_err *err) {
@@ -396,8 +409,7 @@ static int open_shared(struct job *b, struct slv_session_opts *so, size_t n, str
     int rc = slv_cli_prefix_bytes(b->m, so, n + !so->memory, 0, &po.bytes, err);
     if (!rc) rc = slv_prefix_cache_open(b->m, &po, &b->prefix, err);
     so->prefix = b->prefix;
-    if (!rc) rc = slv_session_open(b->m, so, &b->session[0], err);
-    b->n_sessions = !rc;
+    if (!rc) rc = open_session(b, so, err);
     if (!rc) return 0;
     slv_prefix_cache_close(b->prefix);
     b->prefix = so->prefix = NULL;
@@ -416,8 +428,8 @@ static int open_sessions(struct job *b, struct slv_session_opts *so, size_t n,
         n = want;
         rc = 0;
     }
-    for (; !rc && b->n_sessions < n; b->n_sessions += !rc)
-        rc = slv_session_open(b->m, so, &b->session[b->n_sessions], err);
+    while (!rc && b->n_sessions < n)
+        rc = open_session(b, so, err);
     if (rc == SLV_E_FIT && b->n_sessions) rc = 0;
     if (!rc && b->n_sessions < want)
         slv_log(SLV_LOG_INFO, "--memory: %zu sessions instead of %zu", b->n_sessions, want);
@@ -433,6 +445,7 @@ static int open_all(struct job *b, struct slv_err *err) {
     if (!rc) rc = slv_lines_open(file ? file : "-", LINE_MAX, &b->in, err);
     if (!rc) rc = slv_cli_model_open(b->cli, slv_cli_arg(b->cli, 0), &mo, &b->o->model, &b->m, err);
     if (!rc && !b->o->session.no_tuned) slv_tuned_apply(b->m, &so);
+    if (!rc) rc = slv_cli_adapters_open(b->m, b->o->adapter.v, b->o->adapter.n, &b->adapters, err);
     bo.n_batch = so.n_batch;
     bo.threads = so.threads;
     bo.threads_few = so.threads_few;
@@ -458,6 +471,7 @@ static void close_all(struct job *b) {
         slv_session_close(b->session[i]);
     slv_batch_close(b->b);
     slv_prefix_cache_close(b->prefix);
+    slv_cli_adapters_close(&b->adapters);
     slv_model_close(b->m);
     slv_lines_close(&b->in);
     slv_buf_fini(&b->out);

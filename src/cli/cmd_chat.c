@@ -35,6 +35,7 @@ struct chat_opts {
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
     struct slv_cli_draft_opts draft;
+    struct slv_opt_list adapter;
 };
 
 static const struct slv_opt rows[] = {
@@ -42,6 +43,7 @@ static const struct slv_opt rows[] = {
      .help = "the system message"},
     {"max-tokens", 'n', SLV_OPT_INT_AT(struct chat_opts, n), .arg = "N", .def = "1024", .imin = 1,
      .imax = 1 << 24, .help = "most tokens in one answer"},
+    SLV_CLI_ADAPTER_ROW(struct chat_opts, adapter),
     SLV_CLI_SESSION_ROWS(struct chat_opts, session),
     SLV_CLI_PROMPT_CACHE_ROW(struct chat_opts, prompt_cache),
     SLV_CLI_MODEL_ROWS(struct chat_opts, model),
@@ -55,6 +57,7 @@ struct chat {
     struct slv_model *m;
     struct slv_session *s;
     struct slv_cli_draft draft;
+    struct slv_cli_adapters adapters;
     struct slv_generate_opts gen;
     struct slv_logit_bias bias[SLV_OPT_LIST_MAX];
     struct slv_message *turns; /* texts are owned */
@@ -230,6 +233,19 @@ static int do_system(struct chat *c, const char *arg, struct slv_err *err) {
     return *arg ? add_turn(c, "system", arg, strlen(arg), err) : 0;
 }
 
+/* What was read under other adapters is read again with the next turn. */
+static int do_adapter(struct chat *c, const char *arg, struct slv_err *err) {
+    struct slv_cli_adapters a = {.n = 0};
+    int rc = *arg ? slv_cli_adapters_open(c->m, &arg, 1, &a, err) : 0;
+    if (rc) return rc;
+    rc = slv_session_rewind(c->s, 0);
+    if (rc) slv_err_set(err, rc, "%s", slv_strerror(rc));
+    else rc = slv_session_set_adapters(c->s, a.use, a.n, err);
+    slv_cli_adapters_close(rc ? &a : &c->adapters);
+    if (!rc) c->adapters = a;
+    return rc;
+}
+
 static int do_save(struct chat *c, const char *arg, struct slv_err *err) {
     struct slv_buf b;
     struct slv_json j;
@@ -311,6 +327,8 @@ static const struct {
     {"/help", "this list", do_help},
     {"/system", "TEXT: begin anew with this system message", do_system},
     {"/clear", "forget the conversation, keep the system message", do_clear},
+    {"/adapter", "FILE[:SCALE]: go on with this LoRA adapter alone; without: with none",
+     do_adapter},
     {"/save", "FILE: write the conversation as JSON", do_save},
     {"/load", "FILE: go on with a saved conversation", do_load},
     {"/quit", "end (also Ctrl-D)", do_quit},
@@ -320,8 +338,8 @@ static int do_help(struct chat *c, const char *arg, struct slv_err *err) {
     (void)arg, (void)err;
     if (c->cli->json) return 0;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-        slv_out_printf("%-8s %s\n", commands[i].name, commands[i].help);
-    slv_out_puts(BLOCK_MARK "      begins a turn of several lines, and ends it\n");
+        slv_out_printf("%-9s %s\n", commands[i].name, commands[i].help);
+    slv_out_puts(BLOCK_MARK "       begins a turn of several lines, and ends it\n");
     return 0;
 }
 
@@ -457,6 +475,9 @@ static int open_all(struct chat *c, struct slv_err *err) {
     if (!rc) rc = slv_cli_session_open(c->cli, name, &so, &how, &c->m, &c->s, err);
     if (rc) return rc;
     c->prefix = so.prefix;
+    rc = slv_cli_adapters_open(c->m, c->o->adapter.v, c->o->adapter.n, &c->adapters, err);
+    if (!rc) rc = slv_session_set_adapters(c->s, c->adapters.use, c->adapters.n, err);
+    if (rc) return rc;
     c->gen.draft = c->draft.s;
     slv_cli_prompt_load(c->s, c->o->prompt_cache);
     return c->o->system ? add_turn(c, "system", c->o->system, strlen(c->o->system), err) : 0;
@@ -483,7 +504,7 @@ static int chat(const struct slv_cli *cli, const void *opts, struct slv_err *err
     drop_turns(&c, 0);
     slv_mem_free(c.turns);
     slv_buf_fini(&c.answer);
-    slv_cli_session_close(c.m, c.s, c.prefix);
+    slv_cli_session_close(c.m, c.s, c.prefix, &c.adapters);
     slv_cli_draft_close(&c.draft);
     return rc;
 }

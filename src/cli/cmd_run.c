@@ -6,6 +6,7 @@
 #include "cli/cmd.h"
 #include "cli/engine.h"
 #include "cli/out.h"
+#include "cli/over.h"
 #include "cli/sig.h"
 
 #include <math.h>
@@ -15,8 +16,8 @@ struct run_opts {
     int64_t n, logprobs;
     bool raw, echo_tokens;
     struct slv_cli_model_opts model;
-    const char *system, *prompt_cache, *schema;
-    struct slv_opt_list stop;
+    const char *system, *prompt_cache, *schema, *grammar;
+    struct slv_opt_list stop, adapter, over;
     struct slv_cli_session_opts session;
     struct slv_cli_sampling_opts sampling;
     struct slv_cli_draft_opts draft;
@@ -31,13 +32,20 @@ static const struct slv_opt rows[] = {
      .help = "the system message"},
     {"stop", 0, SLV_OPT_LIST_AT(struct run_opts, stop), .arg = "TEXT",
      .help = "end the answer before this text; may be repeated"},
+    {"over", 0, SLV_OPT_LIST_AT(struct run_opts, over), .arg = "FILE",
+     .help =
+         "the prompt asks about this text; one that is longer than the context is read in parts, "
+         "with notes on each; may be repeated"},
     {"schema", 0, SLV_OPT_STR_AT(struct run_opts, schema), .arg = "FILE",
      .help = "hold the answer to a JSON Schema: compact JSON, members in the schema's order"},
+    {"grammar", 0, SLV_OPT_STR_AT(struct run_opts, grammar), .arg = "FILE",
+     .help = "hold the answer to a grammar, Lark's or GBNF; tokens that it names are written out"},
     {"logprobs", 0, SLV_OPT_INT_AT(struct run_opts, logprobs), .arg = "K", .imin = 0,
      .imax = SLV_TOP_LOGPROBS_MAX,
      .help = "with --json: log-probabilities of each token and of the K best there"},
     {"echo-tokens", 0, SLV_OPT_FLAG_AT(struct run_opts, echo_tokens),
      .help = "with --json: log-probabilities of the prompt's tokens too"},
+    SLV_CLI_ADAPTER_ROW(struct run_opts, adapter),
     SLV_CLI_SESSION_ROWS(struct run_opts, session),
     SLV_CLI_PROMPT_CACHE_ROW(struct run_opts, prompt_cache),
     SLV_CLI_MODEL_ROWS(struct run_opts, model),
@@ -53,6 +61,8 @@ struct run {
     struct slv_session *session;
     struct slv_session_opts session_opts;
     struct slv_cli_draft draft;
+    struct slv_over over;
+    struct slv_cli_adapters adapters;
     struct slv_constraint *constraint; /* NULL: none */
     struct slv_buf prompt, text, logprobs, prompt_logprobs;
     struct slv_json logprobs_json, prompt_json;
@@ -118,6 +128,29 @@ static void on_prompt_logits(size_t i, const float *logits, void *ctx) {
     logprob_json(&r->prompt_json, r->tokens.v[i + 1], lp, top, k);
 }
 
+/* The prompt becomes one that has what the files say about it. */
+static int read_over(struct run *r, struct slv_err *err) {
+    struct slv_logit_bias bias[SLV_OPT_LIST_MAX];
+    struct slv_sampling sampling;
+    struct slv_buf prompt;
+    if (!r->o->over.n) return 0;
+    slv_buf_init(&prompt, SLV_CLI_TEXT_MAX);
+    int rc = slv_cli_sampling(&r->o->sampling, bias, &sampling, err);
+    r->over = (struct slv_over){.cli = r->cli,
+                                .m = r->model,
+                                .s = r->session,
+                                .system = r->o->system,
+                                .files = r->o->over.v,
+                                .n_files = r->o->over.n,
+                                .sampling = &sampling,
+                                .answer = (uint32_t)r->o->n};
+    slv_sig_watch();
+    if (!rc) rc = slv_over_prompt(&r->over, r->prompt.data, &prompt, err);
+    slv_buf_fini(&r->prompt);
+    r->prompt = prompt;
+    return rc;
+}
+
 static int make_prompt(struct run *r, const char *arg, struct slv_err *err) {
     int rc = slv_cli_text(arg, &r->prompt, err);
     if (rc) return rc;
@@ -125,6 +158,8 @@ static int make_prompt(struct run *r, const char *arg, struct slv_err *err) {
     if (!typed && !r->o->raw && r->prompt.len && r->prompt.data[r->prompt.len - 1] == '\n')
         r->prompt.data[--r->prompt.len] = '\0';
     if (!r->prompt.len) return slv_err_set(err, SLV_E_USAGE, "the prompt is empty");
+    rc = read_over(r, err);
+    if (rc) return rc;
     if (r->o->raw) {
         rc = slv_model_tokenize(r->model, r->prompt.data, r->prompt.len, true, &r->tokens);
         return rc ? slv_err_set(err, rc, "prompt: %s", slv_strerror(rc)) : 0;
@@ -204,6 +239,13 @@ static void report_json(struct run *r, struct slv_json *j, enum slv_finish finis
     slv_json_uint(j, "drafted", stats.drafted);
     slv_json_uint(j, "accepted", stats.accepted);
     slv_json_object_end(j);
+    if (r->o->over.n) {
+        slv_json_object(j, "over");
+        slv_json_uint(j, "bytes", r->over.bytes);
+        slv_json_uint(j, "parts", r->over.parts);
+        slv_json_uint(j, "levels", r->over.levels);
+        slv_json_object_end(j);
+    }
     slv_json_object(j, "memory");
     slv_json_uint(j, "weights", mem.weights);
     slv_json_uint(j, "kv", mem.kv);
@@ -246,6 +288,7 @@ static int answer(struct run *r, struct slv_err *err) {
     g.n_stop = r->o->stop.n;
     g.draft = r->draft.s;
     g.constraint = r->constraint;
+    g.special = r->o->grammar != NULL;
     g.want_logprobs = r->want_logprobs;
     g.logprobs = (uint32_t)r->o->logprobs;
     rc = feed_prompt(r, err);
@@ -274,6 +317,17 @@ static int open_schema(struct run *r, struct slv_err *err) {
     return rc;
 }
 
+static int open_grammar(struct run *r, struct slv_err *err) {
+    struct slv_buf b;
+    if (!r->o->grammar) return 0;
+    slv_buf_init(&b, SLV_CLI_TEXT_MAX);
+    int rc = slv_file_read(r->o->grammar, &b, err);
+    if (!rc && (rc = slv_grammar_open(r->model, b.data, b.len, &r->constraint, err)) != 0)
+        slv_err_prefix(err, rc, "%s", r->o->grammar);
+    slv_buf_fini(&b);
+    return rc;
+}
+
 static int run_all(struct run *r, struct slv_err *err) {
     struct slv_session_opts *so = &r->session_opts;
     *so = slv_cli_session(&r->o->session);
@@ -286,7 +340,11 @@ static int run_all(struct run *r, struct slv_err *err) {
     if (!rc)
         rc = slv_cli_session_open(r->cli, slv_cli_arg(r->cli, 0), so, &how, &r->model, &r->session,
                                   err);
+    if (!rc)
+        rc = slv_cli_adapters_open(r->model, r->o->adapter.v, r->o->adapter.n, &r->adapters, err);
+    if (!rc) rc = slv_session_set_adapters(r->session, r->adapters.use, r->adapters.n, err);
     if (!rc) rc = open_schema(r, err);
+    if (!rc) rc = open_grammar(r, err);
     if (!rc) rc = make_prompt(r, slv_cli_arg(r->cli, 1), err);
     if (rc) return rc;
     struct slv_model_info info;
@@ -305,6 +363,11 @@ static int check_options(const struct slv_cli *cli, const struct run_opts *o, bo
                            logprobs ? "logprobs" : "echo-tokens");
     if (o->system && o->raw)
         return slv_err_set(err, SLV_E_USAGE, "run: --system: a --raw prompt has no messages");
+    if (o->over.n && (o->raw || o->prompt_cache || o->echo_tokens))
+        return slv_err_set(err, SLV_E_USAGE,
+                           "run: --over: goes without --raw, --prompt-cache and --echo-tokens");
+    if (o->schema && o->grammar)
+        return slv_err_set(err, SLV_E_USAGE, "run: --grammar: not together with --schema");
     return slv_cli_draft_check("run", &o->draft, err);
 }
 
@@ -323,7 +386,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_tokens_free(&r.tokens);
     slv_mem_free(r.ids);
     slv_constraint_close(r.constraint);
-    slv_cli_session_close(r.model, r.session, r.session_opts.prefix);
+    slv_cli_session_close(r.model, r.session, r.session_opts.prefix, &r.adapters);
     slv_cli_draft_close(&r.draft);
     slv_buf_fini(&r.prompt);
     slv_buf_fini(&r.text);

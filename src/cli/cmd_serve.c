@@ -2,8 +2,11 @@
 #define _GNU_SOURCE /* memrchr */
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/checker.h"
 #include "cli/cmd.h"
+#include "cli/confine.h"
 #include "cli/engine.h"
+#include "cli/logfile.h"
 #include "cli/out.h"
 #include "cli/sig.h"
 #include "cli/trust.h"
@@ -23,12 +26,12 @@
 
 struct serve_opts {
     struct slv_opt_list listen, alias, origin, host;
-    const char *cert, *tls_key, *client_ca, *keys, *audit;
+    const char *cert, *tls_key, *client_ca, *keys, *audit, *adapters, *log;
     int audit_sync;
-    int64_t ctx, slots, threads, queue, timeout_ms, connections, drain_s;
-    uint64_t memory, kv_bytes, body;
+    int64_t log_keep, ctx, slots, threads, queue, timeout_ms, connections, drain_s;
+    uint64_t memory, kv_bytes, body, log_bytes;
     int kv;
-    bool lazy, share;
+    bool lazy, share, no_sandbox;
     struct slv_cli_model_opts model;
 };
 
@@ -65,12 +68,14 @@ static const struct slv_opt rows[] = {
      .imax = INT64_MAX,
      .help = "of one model's KV cache, for all its requests; default: what --slots of --ctx tokens "
              "want, or as much as there is"},
-    {"threads", 't', SLV_OPT_INT_AT(struct serve_opts, threads), .arg = "N", .imin = 1,
-     .imax = 256, .help = "threads; default: SLV_THREADS, or one for each core"},
+    {"threads", 't', SLV_OPT_INT_AT(struct serve_opts, threads), .arg = "N", .imin = 1, .imax = 256,
+     .help = "threads; default: SLV_THREADS, or one for each core"},
     {"queue", 0, SLV_OPT_INT_AT(struct serve_opts, queue), .arg = "N", .def = "256", .imin = 1,
      .imax = 65536, .help = "answers that may wait for a place; more get status 429"},
     {"timeout-ms", 0, SLV_OPT_INT_AT(struct serve_opts, timeout_ms), .arg = "MS", .imin = 1,
      .imax = 86400000, .help = "a request ends with what it has after this time"},
+    {"adapters", 0, SLV_OPT_STR_AT(struct serve_opts, adapters), .arg = "FOLDER",
+     .help = "adapters that may be loaded, NAME.gguf each, by POST /v1/adapters"},
     {"lazy", 0, SLV_OPT_FLAG_AT(struct serve_opts, lazy),
      .help = "open a model when it is first asked for"},
     {"share-prefixes", 0, SLV_OPT_FLAG_AT(struct serve_opts, share),
@@ -87,6 +92,14 @@ static const struct slv_opt rows[] = {
      .imin = 1024, .imax = 1 << 30, .help = "bytes of one request"},
     {"drain", 0, SLV_OPT_INT_AT(struct serve_opts, drain_s), .arg = "S", .def = "30", .imin = 1,
      .imax = 3600, .help = "seconds that answers may still take when the server is stopped"},
+    {"log", 0, SLV_OPT_STR_AT(struct serve_opts, log), .arg = "FILE",
+     .help = "messages go to this file, JSON with --log-json; no prompt is in them"},
+    {"log-size", 0, SLV_OPT_SIZE_AT(struct serve_opts, log_bytes), .arg = "SIZE", .def = "16M",
+     .imin = 4096, .imax = INT64_MAX, .help = "then the file becomes FILE.1"},
+    {"log-keep", 0, SLV_OPT_INT_AT(struct serve_opts, log_keep), .arg = "N", .def = "4", .imin = 1,
+     .imax = 100, .help = "older files that are kept"},
+    {"no-sandbox", 0, SLV_OPT_FLAG_AT(struct serve_opts, no_sandbox),
+     .help = "keep the right to read and write all files, to start programs and to connect"},
     SLV_CLI_MODEL_ROWS(struct serve_opts, model),
 };
 
@@ -102,6 +115,9 @@ struct serving {
     struct slv_key *key;
     struct slv_audit *audit;
     struct slv_serve *server;
+    struct slv_confine confine;
+    struct slv_logfile *log;
+    struct slv_checker *checker; /* NULL: files are read by the server alone */
 };
 
 /* --- models ----------------------------------------------------------------------------------- */
@@ -159,21 +175,35 @@ static int add_models(struct serving *v, struct slv_err *err) {
     return rc;
 }
 
+/* In the checker's reader. */
+static int check_model(void *ctx, const char *path, struct slv_err *err) {
+    struct serving *v = ctx;
+    const struct slv_cli quiet = {.quiet = true};
+    const struct slv_model_opts look = {.inspect = true};
+    struct slv_model *m = NULL;
+    return slv_cli_model_open(&quiet, path, &look, &v->o->model, &m, err);
+}
+
 /* "": the default model. */
 static int open_model(void *ctx, const char *path, const struct slv_model_opts *opts,
                       struct slv_model **ret, struct slv_err *err) {
     struct serving *v = ctx;
     const struct slv_cli quiet = {.quiet = true};
+    if (opts->inspect && v->checker && *path) {
+        int rc = slv_checker_ask(v->checker, path, err);
+        if (rc) return rc;
+    }
     return slv_cli_model_open(&quiet, *path ? path : NULL, opts, &v->o->model, ret, err);
 }
 
 /* Every name stands for something, before anything is listened at. */
-static int check_models(const struct serving *v, struct slv_err *err) {
+static int check_models(struct serving *v, struct slv_err *err) {
     int rc = 0;
     for (size_t i = 0; !rc && i < v->n; i++) {
         struct slv_buf path;
         slv_buf_init(&path, 65536);
         rc = slv_cli_model_path(*v->model[i].path ? v->model[i].path : NULL, &path, err);
+        if (!rc) slv_confine_add_model(&v->confine, path.data);
         slv_buf_fini(&path);
     }
     return rc;
@@ -205,6 +235,26 @@ static int open_access(struct serving *v, struct slv_err *err) {
     if (!rc && o->audit) rc = slv_store_key_open(o->model.key, false, &v->key, err);
     if (!rc && o->audit) rc = slv_audit_open(o->audit, v->key, &ao, &v->audit, err);
     return rc;
+}
+
+/* Files that it may need later on, when it reads them again. */
+static int confine_files(struct serving *v, struct slv_err *err) {
+    const struct serve_opts *o = v->o;
+    struct slv_confine *c = &v->confine;
+    const char *const read[] = {o->cert, o->tls_key,   o->client_ca,
+                                o->keys, o->model.key, o->model.sig};
+    if (o->no_sandbox) return 0;
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++)
+        slv_confine_add_beside(c, read[i], SLV_SANDBOX_READ);
+    slv_confine_add(c, o->adapters, SLV_SANDBOX_READ);
+    slv_confine_add_beside(c, o->log, SLV_SANDBOX_WRITE);
+    for (size_t i = 0; i < o->model.signer.n; i++)
+        slv_confine_add(c, o->model.signer.v[i], SLV_SANDBOX_READ);
+    slv_confine_add_beside(c, o->audit, SLV_SANDBOX_WRITE);
+    for (size_t i = 0; i < o->listen.n; i++)
+        if (!strncmp(o->listen.v[i], "unix:", 5))
+            slv_confine_add_beside(c, o->listen.v[i] + 5, SLV_SANDBOX_WRITE);
+    return slv_confine_files(c, err);
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
@@ -273,6 +323,7 @@ static int open_server(struct serving *v, struct slv_err *err) {
                                       .body_max = o->body,
                                       .drain_ms = (uint32_t)o->drain_s * 1000u,
                                       .share_prefixes = o->share,
+                                      .adapters = o->adapters,
                                       .origins = o->origin.v,
                                       .n_origins = o->origin.n,
                                       .hosts = o->host.v,
@@ -289,6 +340,7 @@ static int serve(struct serving *v, struct slv_err *err) {
     slv_sig_hook(on_stop, v->server);
     slv_sig_watch();
     rc = listen_all(v, err);
+    if (!rc && !v->o->no_sandbox) rc = slv_confine_calls(err);
     if (!rc && slv_sig_seen()) slv_serve_stop(v->server); /* before there was a hook */
     if (!rc) rc = slv_serve_run(v->server, err);
     slv_sig_hook(NULL, NULL);
@@ -306,14 +358,23 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     v->o = opts;
     int rc = check_access(v->o, err);
     if (!rc) rc = add_models(v, err);
+    slv_confine_init(&v->confine);
     if (!rc) rc = check_models(v, err);
+    if (!rc) rc = confine_files(v, err);
+    if (!rc && !v->o->no_sandbox) rc = slv_checker_open(check_model, v, &v->checker, err);
     if (!rc) rc = open_access(v, err);
+    if (!rc && v->o->log)
+        rc = slv_logfile_open(v->o->log, v->o->log_bytes, (unsigned)v->o->log_keep, &v->log, err);
     if (!rc) rc = serve(v, err);
     slv_serve_close(v->server);
-    if (slv_audit_close(v->audit, &closing) && !rc) rc = slv_err_set(err, closing.code, "%s", closing.msg);
+    slv_checker_close(v->checker);
+    slv_logfile_close(v->log);
+    if (slv_audit_close(v->audit, &closing) && !rc)
+        rc = slv_err_set(err, closing.code, "%s", closing.msg);
     slv_key_close(v->key);
     slv_apikeys_close(v->keys);
     slv_tls_close(v->tls);
+    slv_confine_fini(&v->confine);
     slv_mem_free(v);
     return rc;
 }

@@ -308,9 +308,10 @@ void slv_cli_prompt_save(struct slv_session *s, const char *path) {
 }
 
 void slv_cli_session_close(struct slv_model *m, struct slv_session *s,
-                           struct slv_prefix_cache *prefix) {
+                           struct slv_prefix_cache *prefix, struct slv_cli_adapters *adapters) {
     slv_sig_hook(NULL, NULL);
     slv_session_close(s);
+    slv_cli_adapters_close(adapters);
     slv_prefix_cache_close(prefix);
     slv_model_close(m);
 }

@@ -3,6 +3,7 @@
 #define SLV_CLI_ENGINE_H
 
 #include "base/json.h"
+#include "cli/adapters.h"
 #include "cli/cmd.h"
 #include "cli/opt.h"
 #include "selvage.h"
@@ -294,7 +295,7 @@ void slv_cli_prompt_save(struct slv_session *s, const char *path);
 int slv_cli_feed(const struct slv_cli *cli, struct slv_session *s, const int32_t *ids, size_t n,
                  struct slv_err *err) SLV_MUST_USE;
 void slv_cli_session_close(struct slv_model *m, struct slv_session *s,
-                           struct slv_prefix_cache *prefix);
+                           struct slv_prefix_cache *prefix, struct slv_cli_adapters *adapters);
 
 struct slv_session_opts slv_cli_session(const struct slv_cli_session_opts *o);
 

@@ -3,6 +3,7 @@
  * Everything a command fails with is printed here, once, as `selvage: WHAT: WHY`, and becomes an
  * exit status here. Results go to stdout, all else to stderr. */
 #include "cli/cmd.h"
+#include "cli/config.h"
 #include "cli/out.h"
 #include "cli/sig.h"
 #include "base/log.h"
@@ -111,7 +112,8 @@ static int unknown_command(const char *const *words, size_t n, struct slv_err *e
 /* --- help ------------------------------------------------------------------------------------- */
 
 struct common {
-    bool json, quiet, log_json, help;
+    bool json, quiet, log_json, help, print_config;
+    const char *config;
 };
 
 static const struct slv_opt common_rows[] = {
@@ -119,6 +121,10 @@ static const struct slv_opt common_rows[] = {
     {"quiet", 'q', SLV_OPT_FLAG_AT(struct common, quiet), .help = "no progress, errors only"},
     {"log-json", 0, SLV_OPT_FLAG_AT(struct common, log_json),
      .help = "messages on standard error as JSON, one object a line"},
+    {"config", 0, SLV_OPT_STR_AT(struct common, config), .arg = "FILE",
+     .help = "options from a YAML file; default: selvage.yaml here, or in the user's configuration"},
+    {"print-config", 0, SLV_OPT_FLAG_AT(struct common, print_config),
+     .help = "print what is in force, as such a file, and do nothing"},
     {"help", 'h', SLV_OPT_FLAG_AT(struct common, help), .help = "show this help"},
 };
 #define COMMON_ROWS (sizeof common_rows / sizeof common_rows[0])
@@ -187,23 +193,81 @@ static int check_args(const struct slv_cmd *cmd, const char *const *args, size_t
     return 0;
 }
 
+/* Options and arguments, of a command and of all. */
+struct line {
+    struct common common;
+    const char **words; /* arguments come to its beginning */
+    size_t n, n_args;
+    uint64_t given;
+};
+
+static int parse_line(const struct slv_cmd *cmd, void *opts, struct line *l, struct slv_err *err) {
+    struct slv_opt_set sets[] = {{cmd->opts, cmd->nopts, opts, 0},
+                                 {common_rows, COMMON_ROWS, &l->common, 0}};
+    memset(opts, 0, SLV_CMD_OPTS_MAX);
+    l->common = (struct common){0};
+    int rc = slv_opt_parse(sets, 2, l->words, l->n, &l->n_args, err);
+    l->given = sets[0].given;
+    return rc ? slv_err_prefix(err, rc, "%s", cmd->name) : 0;
+}
+
+/* The line once more, behind what a file says that it does not. */
+static int add_config(const struct slv_cmd *cmd, void *opts, const struct slv_config *c,
+                      const char *const *argv, size_t argc, struct line *l, struct slv_err *err) {
+    size_t n = 0;
+    for (size_t i = 0; i < c->n; i++)
+        l->words[n++] = c->words[i];
+    for (size_t i = 0; !l->n_args && i < c->n_args; i++)
+        l->words[n++] = c->args[i];
+    for (size_t i = 0; i < argc; i++)
+        l->words[n++] = argv[i];
+    l->n = n;
+    return parse_line(cmd, opts, l, err);
+}
+
+static int print_config(const struct slv_cmd *cmd, const void *opts, const struct line *l,
+                        struct slv_err *err) {
+    struct slv_buf out;
+    slv_buf_init(&out, (size_t)1 << 20);
+    slv_config_print(cmd, opts, l->words, l->n_args, &out);
+    int rc = out.status ? slv_err_set(err, out.status, "%s", slv_strerror(out.status)) : 0;
+    if (!rc) slv_out_write(out.data, out.len);
+    slv_buf_fini(&out);
+    return rc;
+}
+
+static int run_line(const struct slv_cmd *cmd, const void *opts, const struct line *l,
+                    struct slv_err *err) {
+    slv_log_setup(l->common.quiet ? SLV_LOG_ERROR : SLV_LOG_INFO, l->common.log_json);
+    if (l->common.print_config) return print_config(cmd, opts, l, err);
+    int rc = check_args(cmd, l->words, l->n_args, err);
+    if (rc) return rc;
+    struct slv_cli cli = {l->words,           l->n_args,          l->common.json,
+                          l->common.quiet,    l->common.log_json, l->given};
+    return cmd->fn(&cli, opts, err);
+}
+
 static int run_command(const struct slv_cmd *cmd, const char **argv, size_t argc,
                        struct slv_err *err) {
     static alignas(max_align_t) unsigned char opts[SLV_CMD_OPTS_MAX];
-    struct common common = {0};
-    struct slv_opt_set sets[] = {{cmd->opts, cmd->nopts, opts, 0},
-                                 {common_rows, COMMON_ROWS, &common, 0}};
-    size_t nargs = 0;
+    struct slv_config config = {0};
+    struct line l = {.n = argc};
     if (cmd->opts_size > sizeof opts || cmd->nopts > SLV_OPT_ROWS_MAX)
         return slv_err_set(err, SLV_E_INTERNAL, "%s: options struct too large", cmd->name);
-    int rc = slv_opt_parse(sets, 2, argv, argc, &nargs, err);
-    if (rc) return slv_err_prefix(err, rc, "%s", cmd->name);
-    if (common.help) return show_help(cmd, err);
-    slv_log_setup(common.quiet ? SLV_LOG_ERROR : SLV_LOG_INFO, common.log_json);
-    rc = check_args(cmd, argv, nargs, err);
-    if (rc) return rc;
-    struct slv_cli cli = {argv, nargs, common.json, common.quiet, common.log_json, sets[0].given};
-    return cmd->fn(&cli, opts, err);
+    l.words = slv_mem_calloc(argc + 2 * SLV_CONFIG_WORDS_MAX, sizeof *l.words);
+    if (!l.words) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    if (argc) memcpy(l.words, argv, argc * sizeof *argv);
+    int rc = parse_line(cmd, opts, &l, err);
+    if (!rc && l.common.help) {
+        rc = show_help(cmd, err);
+    } else if (!rc) {
+        rc = slv_config_read(l.common.config, commands, cmd, l.given, &config, err);
+        if (!rc && config.path) rc = add_config(cmd, opts, &config, argv, argc, &l, err);
+        if (!rc) rc = run_line(cmd, opts, &l, err);
+        slv_config_fini(&config);
+    }
+    slv_mem_free(l.words);
+    return rc;
 }
 
 static int run(const char **argv, size_t argc, struct slv_err *err) {

@@ -66,6 +66,7 @@ int slv_batch_open(struct slv_model *m, const struct slv_batch_opts *opts, struc
     b->o = o;
     b->n_logits = step.n_logits;
     b->used = used;
+    b->adapters = atomic_load_explicit(&m->adapter_bytes, memory_order_relaxed);
     rc = open_parts(b);
     if (rc) {
         slv_batch_close(b);
@@ -110,6 +111,20 @@ void slv_batch_take_back(struct slv_batch *b, struct slv_session *s) {
     if (s->joined) slv_batch_leave(b, s);
     b->used -= s->takes;
     if (s->o.prefix && !--s->o.prefix->n_batch) b->used -= s->o.prefix->bytes;
+}
+
+int slv_batch_adapt(struct slv_batch *b, size_t width, struct slv_err *err) {
+    const uint64_t adapters = atomic_load_explicit(&b->m->adapter_bytes, memory_order_relaxed);
+    const uint64_t used =
+        b->used - b->adapters + adapters + slv_runner_adapt_bytes(b->runner, width);
+    if (b->o.memory && used > b->o.memory)
+        return slv_err_set(err, SLV_E_FIT, "needs %.1f MiB with its adapters, %.1f are allowed",
+                           (double)used / 0x1p20, (double)b->o.memory / 0x1p20);
+    if (slv_runner_adapt(b->runner, width))
+        return slv_err_set(err, SLV_E_NOMEM, "no memory for adapters");
+    b->used = used;
+    b->adapters = adapters;
+    return 0;
 }
 
 /* --- joining and leaving ---------------------------------------------------------------------- */
@@ -205,7 +220,7 @@ static uint32_t piece_of(const struct slv_batch *b, const struct slv_batch_slot 
  * further in it, or as far and before it in the row. Whoever is furthest waits for nobody. */
 static bool is_read_by_other(const struct slv_batch *b, const struct slv_batch_slot *t) {
     const struct slv_prefix_user *u = &t->s->prefix;
-    if (!u->cache) return false;
+    if (!u->at) return false;
     const size_t from = (size_t)u->at->depth * SLV_KV_BLOCK, end = from + SLV_KV_BLOCK;
     const uint32_t pos = t->s->kv.n_pos;
     if (pos + t->n_ids - t->n_read < end) return false;

@@ -39,6 +39,7 @@ struct slv_batch {
     uint32_t n_active;                   /* slots taken */
     uint32_t first_answer, first_prompt; /* who is asked first, in turn */
     uint64_t used;                       /* bytes, sessions' too */
+    uint64_t adapters;                   /* of them, the model's adapters */
     _Atomic bool cancelled;
     struct slv_batch_slot *slot; /* [o.n_sessions] */
 };
@@ -46,5 +47,8 @@ struct slv_batch {
 /* A session that was opened for the batch gets what it shares, and gives it back. */
 void slv_batch_lend(struct slv_batch *b, struct slv_session *s);
 void slv_batch_take_back(struct slv_batch *b, struct slv_session *s);
+
+/* Makes room for sets of adapters of that width. SLV_E_FIT, SLV_E_NOMEM. */
+int slv_batch_adapt(struct slv_batch *b, size_t width, struct slv_err *err) SLV_MUST_USE;
 
 #endif

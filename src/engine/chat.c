@@ -50,8 +50,7 @@ int slv_chat_render(const struct slv_model *m, struct slv_scope *s, struct slv_b
                     struct slv_err *err) {
     int rc = slv_chat_check(m, err);
     if (rc) return rc;
-    if (!m->chat)
-        return slv_err_set(err, SLV_E_UNSUPPORTED, "chat template: the model has none");
+    if (!m->chat) return slv_err_set(err, SLV_E_UNSUPPORTED, "chat template: the model has none");
     set_token(m, s, "bos_token", slv_tokenizer_bos(m->tokenizer), &rc);
     set_token(m, s, "eos_token", slv_tokenizer_eos(m->tokenizer), &rc);
     if (rc) return slv_err_set(err, rc, "chat template: out of memory");

@@ -360,7 +360,8 @@ int slv_model_check_generates(const struct slv_model *m, struct slv_err *err) {
 }
 
 static uint64_t weight_bytes(const struct slv_model *m) {
-    return m->w.tile_bytes + m->w.table_bytes + m->w.arena.used;
+    return m->w.tile_bytes + m->w.table_bytes + m->w.arena.used +
+           atomic_load_explicit(&m->adapter_bytes, memory_order_relaxed);
 }
 
 /* What the process holds beside weights and caches, whatever the number of sessions: a step's

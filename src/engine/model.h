@@ -25,7 +25,8 @@ struct slv_model {
     struct slv_keeper keeper;  /* all zeros: none */
     struct slv_repack *repack; /* packed weights that are being written, or NULL */
     uint64_t params;
-    _Atomic uint64_t content; /* 0: not known yet */
+    _Atomic uint64_t content;                    /* 0: not known yet */
+    _Atomic uint64_t adapter_ids, adapter_bytes; /* given out; of those that are open */
     pthread_mutex_t share_lock;
     void *shared; /* slv_model_share: made once; NULL: not yet */
     void (*close_shared)(void *p);

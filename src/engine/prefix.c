@@ -2,6 +2,7 @@
 #include "engine/prefix.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "kernel/fmath.h"
 
 #include <string.h>
 
@@ -82,12 +83,31 @@ void slv_prefix_cache_stats(struct slv_prefix_cache *c, struct slv_prefix_stats 
 
 /* --- places in the tree ----------------------------------------------------------------------- */
 
-void slv_prefix_join(struct slv_prefix_user *u, struct slv_prefix_cache *c, uint32_t n_ctx) {
+/* A space's numbers: -1, so that they are no tokens; the caller's; how many adapters, and of each
+ * its id and the bits of its scale. */
+static void name_space(uint64_t space, const struct slv_adapter_set *adapters, int32_t ret[BLOCK]) {
+    uint32_t v[BLOCK] = {UINT32_MAX, (uint32_t)space, (uint32_t)(space >> 32),
+                         (uint32_t)adapters->n};
+    _Static_assert(4 + 3 * SLV_ADAPTERS_MAX <= BLOCK, "a block has room for all");
+    for (size_t i = 0; i < adapters->n; i++) {
+        const struct slv_adapter_use *use = &adapters->use[i];
+        v[4 + 3 * i] = (uint32_t)use->adapter->id;
+        v[5 + 3 * i] = (uint32_t)(use->adapter->id >> 32);
+        v[6 + 3 * i] = slv_f32_bits(use->scale);
+    }
+    memcpy(ret, v, sizeof v);
+}
+
+void slv_prefix_join(struct slv_prefix_user *u, struct slv_prefix_cache *c, uint32_t n_ctx,
+                     uint64_t space, const struct slv_adapter_set *adapters) {
+    int32_t name[BLOCK];
     *u = (struct slv_prefix_user){.cache = c};
     if (!c) return;
+    name_space(space, adapters, name);
     slv_pool_lock(c->pool);
     u->at = slv_tree_root(c->tree, slv_model_is_long(c->m, n_ctx));
-    u->at->users++;
+    if (space || adapters->n) u->at = slv_tree_space(c->tree, u->at, name);
+    if (u->at) u->at->users++;
     c->n_users++;
     slv_pool_unlock(c->pool);
 }
@@ -95,7 +115,7 @@ void slv_prefix_join(struct slv_prefix_user *u, struct slv_prefix_cache *c, uint
 void slv_prefix_part(struct slv_prefix_user *u) {
     if (!u->cache) return;
     slv_pool_lock(u->cache->pool);
-    u->at->users--;
+    if (u->at) u->at->users--;
     u->cache->n_users--;
     slv_pool_unlock(u->cache->pool);
     *u = (struct slv_prefix_user){0};
@@ -238,7 +258,7 @@ uint32_t slv_prefix_take(struct slv_prefix_user *u, struct slv_kv *kv, const int
     const uint32_t from = kv->n_pos;
     struct slv_prefix_cache *p = u->cache;
     struct offer o = {NULL, 0};
-    if (!p || n < from + 2) return 0;
+    if (!u->at || n < from + 2) return 0;
     slv_pool_lock(p->pool);
     if (u->at->depth == from / BLOCK) o = take_offer(u, kv, history, n);
     if (o.n) {
@@ -283,7 +303,7 @@ static void adopt(struct slv_prefix_user *u, struct slv_kv *kv, struct slv_tree_
 
 void slv_prefix_grow(struct slv_prefix_user *u, struct slv_kv *kv, const int32_t *history) {
     unsigned char *page[SLV_PAGE_CLASSES];
-    if (!u->cache || u->at->depth >= kv->n_pos / BLOCK) return;
+    if (!u->at || u->at->depth >= kv->n_pos / BLOCK) return;
     slv_pool_lock(u->cache->pool);
     while (u->at->depth < kv->n_pos / BLOCK) {
         const uint32_t block = u->at->depth;
@@ -302,7 +322,7 @@ void slv_prefix_give(struct slv_prefix_user *u, struct slv_kv *kv, const int32_t
     unsigned char *page[SLV_PAGE_CLASSES];
     const uint32_t n_tok = kv->n_pos % BLOCK, block = kv->n_pos / BLOCK;
     uint32_t known;
-    if (!u->cache || !n_tok || u->at->depth != block) return;
+    if (!u->at || !n_tok || u->at->depth != block) return;
     const int32_t *tok = history + (size_t)block * BLOCK;
     slv_pool_lock(u->cache->pool);
     struct slv_tree_node *n = slv_tree_begins(u->at, tok, n_tok, &known);
@@ -322,14 +342,14 @@ void slv_prefix_give(struct slv_prefix_user *u, struct slv_kv *kv, const int32_t
 unsigned char *slv_prefix_page(const struct slv_prefix_user *u, const struct slv_kv *kv,
                                enum slv_page_class c, uint32_t block) {
     if (has_page(kv, c, block)) return kv->table[c].page[block];
-    const struct slv_tree_node *n = u->cache ? on_the_way(u->at, block) : NULL;
+    const struct slv_tree_node *n = u->at ? on_the_way(u->at, block) : NULL;
     return n ? n->page[c] : NULL;
 }
 
 bool slv_prefix_recover(struct slv_prefix_user *u, struct slv_kv *kv, uint32_t n) {
     struct slv_kv_table *t = &kv->table[WINDOWED];
     const uint32_t first = slv_kv_sees(kv, WINDOWED, n) / BLOCK, end = (n + BLOCK - 1) / BLOCK;
-    bool ok = u->cache && n;
+    bool ok = u->at && n;
     if (!ok) return false;
     slv_pool_lock(u->cache->pool);
     for (uint32_t b = first; b < end && ok; b++)
@@ -349,7 +369,7 @@ bool slv_prefix_recover(struct slv_prefix_user *u, struct slv_kv *kv, uint32_t n
 }
 
 void slv_prefix_back(struct slv_prefix_user *u, uint32_t n) {
-    if (!u->cache || u->at->depth <= n / BLOCK) return;
+    if (!u->at || u->at->depth <= n / BLOCK) return;
     slv_pool_lock(u->cache->pool);
     struct slv_tree_node *to = u->at;
     while (to->depth > n / BLOCK)

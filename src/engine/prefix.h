@@ -4,7 +4,9 @@
  * that goes on from a place in the tree takes what is known of the tokens it is to read: whole
  * blocks are the tree's own pages, of which it becomes one more holder; of the block after them the
  * common beginning is copied. That is exact, as the keys and values of a position depend on the
- * tokens up to it alone. A layer with a window needs only pages that a token there still sees.
+ * tokens up to it and on the session's adapters alone: sessions with other adapters, scales or
+ * order have spaces of the tree by themselves (tree.h), and so have those whose caller wants it. A
+ * layer with a window needs only pages that a token there still sees.
  *
  * A session puts a block into the tree as soon as it is full, and what remains when an answer ends,
  * it goes back, or is closed. A block that the tree has already is replaced by the tree's, which
@@ -15,6 +17,7 @@
 #ifndef SLV_ENGINE_PREFIX_H
 #define SLV_ENGINE_PREFIX_H
 
+#include "engine/adapter.h"
 #include "engine/kv.h"
 #include "engine/model.h"
 #include "engine/tree.h"
@@ -33,12 +36,13 @@ struct slv_prefix_cache {
 /* A session's place in the tree. */
 struct slv_prefix_user {
     struct slv_prefix_cache *cache; /* NULL: it has none */
-    struct slv_tree_node *at;       /* of the last block that is in the tree */
+    struct slv_tree_node *at; /* of the last block that is in the tree; NULL: nothing is shared */
 };
 
 /* Begins and ends using the cache, NULL: none, for a session of n_ctx positions whose pages are of
- * its pool. */
-void slv_prefix_join(struct slv_prefix_user *u, struct slv_prefix_cache *c, uint32_t n_ctx);
+ * its pool. It shares with those of the same space and the same adapters. */
+void slv_prefix_join(struct slv_prefix_user *u, struct slv_prefix_cache *c, uint32_t n_ctx,
+                     uint64_t space, const struct slv_adapter_set *adapters);
 void slv_prefix_part(struct slv_prefix_user *u);
 
 /* history[0..n) are to be the session's tokens, of which kv has n_pos: takes what the tree knows of

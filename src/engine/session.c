@@ -3,7 +3,9 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "engine/batch.h"
+#include "engine/lora.h"
 
+#include <math.h>
 #include <string.h>
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -86,7 +88,7 @@ int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
         if (rc == SLV_E_FIT) return rc; /* said already */
         return slv_err_set(err, rc, "no memory for a session of %u positions", o.n_ctx);
     }
-    slv_prefix_join(&s->prefix, o.prefix, o.n_ctx);
+    slv_prefix_join(&s->prefix, o.prefix, o.n_ctx, o.space, &s->adapters);
     *ret = s;
     return 0;
 }
@@ -168,6 +170,54 @@ int slv_session_resume(struct slv_session *s, const int32_t *ids, size_t n, uint
     return 0;
 }
 
+/* --- adapters --------------------------------------------------------------------------------- */
+
+static int make_set(const struct slv_model *m, const struct slv_adapter_use *v, size_t n,
+                    struct slv_adapter_set *ret, struct slv_err *err) {
+    *ret = (struct slv_adapter_set){.n = n};
+    if (n > SLV_ADAPTERS_MAX)
+        return slv_err_set(err, SLV_E_USAGE, "%zu adapters, the limit is %u", n, SLV_ADAPTERS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        if (v[i].adapter->m != m)
+            return slv_err_set(err, SLV_E_USAGE, "adapter %zu is one of another model", i + 1);
+        if (!isfinite(v[i].scale))
+            return slv_err_set(err, SLV_E_USAGE, "adapter %zu: its scale is no number", i + 1);
+        ret->use[i] = v[i];
+        ret->width += v[i].adapter->width;
+    }
+    return 0;
+}
+
+/* Room for their work in a session that makes its own steps. */
+static int make_room(struct slv_session *s, size_t width, struct slv_err *err) {
+    struct slv_memory mem = {0};
+    int rc = slv_model_memory(s->m, &s->o, &mem, err);
+    if (rc) return rc;
+    const uint64_t all = mem.total + slv_lora_bytes(s->o.n_batch, width);
+    if (s->o.memory && all > s->o.memory)
+        return slv_err_set(err, SLV_E_FIT, "needs %.1f MiB with its adapters, %.1f are allowed",
+                           (double)all / 0x1p20, (double)s->o.memory / 0x1p20);
+    if (slv_runner_adapt(s->runner, width))
+        return slv_err_set(err, SLV_E_NOMEM, "no memory for adapters");
+    return 0;
+}
+
+int slv_session_set_adapters(struct slv_session *s, const struct slv_adapter_use *v, size_t n,
+                             struct slv_err *err) {
+    struct slv_adapter_set set;
+    if (s->joined) return slv_err_set(err, SLV_E_USAGE, "the session is in its batch");
+    if (s->kv.n_pos)
+        return slv_err_set(err, SLV_E_USAGE, "adapters are chosen while the session is empty");
+    int rc = make_set(s->m, v, n, &set, err);
+    if (!rc && n)
+        rc = s->batch ? slv_batch_adapt(s->batch, set.width, err) : make_room(s, set.width, err);
+    if (rc) return rc;
+    s->adapters = set;
+    slv_prefix_part(&s->prefix);
+    slv_prefix_join(&s->prefix, s->o.prefix, s->o.n_ctx, s->o.space, &s->adapters);
+    return 0;
+}
+
 /* --- feeding ---------------------------------------------------------------------------------- */
 
 int slv_session_check_feed(const struct slv_session *s, const int32_t *ids, size_t n,
@@ -189,8 +239,11 @@ int slv_session_put(struct slv_session *s, const int32_t *ids, uint32_t n, uint3
     int rc = slv_kv_ready(&s->kv, n);
     if (rc) return rc;
     for (uint32_t i = 0; i < n; i++)
-        tok[i] = (struct slv_step_token){
-            .kv = &s->kv, .id = ids[i], .pos = s->kv.n_pos + i, .logits = i >= from};
+        tok[i] = (struct slv_step_token){.kv = &s->kv,
+                                         .id = ids[i],
+                                         .pos = s->kv.n_pos + i,
+                                         .logits = i >= from,
+                                         .adapters = s->adapters.n ? &s->adapters : NULL};
     s->has_logits = false;
     return 0;
 }

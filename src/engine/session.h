@@ -3,6 +3,7 @@
 #ifndef SLV_ENGINE_SESSION_H
 #define SLV_ENGINE_SESSION_H
 
+#include "engine/adapter.h"
 #include "engine/draft.h"
 #include "engine/model.h"
 #include "engine/prefix.h"
@@ -17,6 +18,7 @@ struct slv_session {
     struct slv_runner *runner;
     struct slv_kv kv;
     struct slv_prefix_user prefix;
+    struct slv_adapter_set adapters;
     uint64_t reused;            /* tokens taken from there since the last generation began */
     int32_t *history;           /* [n_ctx], kv.n_pos of them */
     struct slv_step_token *tok; /* [n_batch] */

@@ -18,7 +18,8 @@
  * header that this session would write is compared with the one in the file. Everything is checked
  * before anything of the session changes. Keys and values are equal where the model's bytes, its
  * angles, the kind of cache, the layout of pages and the arithmetic are; the model's bytes are
- * known by their checksum, or by the stamp of its files (base/file.h).
+ * known by their checksum, or by the stamp of its files (base/file.h); and where the session has
+ * the same adapters, with the same scales and in the same order, which are known by one checksum.
  *
  * A file appears by rename of one that is whole and synced. It is written from end to end, so that
  * the same bytes can go through a model's keeper (selvage.h), which then vouches for them and for
@@ -32,7 +33,7 @@
 
 #include <string.h>
 
-#define VERSION 1u
+#define VERSION 2u
 #define ARITHMETIC 2u /* another number whenever keys or values come out with other bits */
 #define HEADER 4096u
 #define BLOCK SLV_KV_BLOCK
@@ -49,8 +50,9 @@ struct header {
     uint64_t n_tok, window_first;
     uint64_t meta_sum; /* of bytes [HEADER, pages_at) */
     uint64_t pages_at, file_bytes;
+    uint64_t adapters; /* 0: none */
 };
-_Static_assert(sizeof(struct header) == 128, "no padding");
+_Static_assert(sizeof(struct header) == 136, "no padding");
 
 /* The parts of a file with so many tokens. */
 struct parts {
@@ -94,7 +96,8 @@ static bool plan(const struct slv_session *s, uint64_t n_tok, uint64_t window_fi
                            .n_tok = n_tok,
                            .window_first = window_first,
                            .pages_at = at,
-                           .file_bytes = all};
+                           .file_bytes = all,
+                           .adapters = slv_adapter_set_content(&s->adapters)};
     memcpy(ret->magic, magic, sizeof magic);
     *ret_parts = p;
     return true;
@@ -258,6 +261,7 @@ static const char *judge_header(const struct slv_session *s, struct loading *l, 
     if (have.version != VERSION) return "is of another version";
     if (sum != sum_block(m->data)) return "is damaged (header)";
     if (have.arithmetic != ARITHMETIC) return "is of another version";
+    if (have.adapters != slv_adapter_set_content(&s->adapters)) return "is of other adapters";
     if (have.kind != s->kv.type) return "is of another kind of KV cache";
     if (!have.n_tok || have.n_tok > s->o.n_ctx) return "has more tokens than the context";
     if (!window_is_enough(s, have.n_tok, have.window_first)) return "is of another model";

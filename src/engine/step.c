@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/attend.h"
+#include "engine/lora.h"
 #include "engine/profile.h"
 #include "engine/rope.h"
 #include "kernel/fmath.h"
@@ -33,6 +34,7 @@ struct slv_runner {
     _Atomic bool *bad_logit; /* [n_out]: one of the row is NaN or infinite */
     _Atomic bool lost;       /* weights are damaged, and there was no memory to pack them again */
     uint64_t n_steps;
+    struct slv_lora lora;        /* what adapters add; no runs: none has any in this step */
     const _Atomic bool *cancel;  /* or NULL */
     struct slv_profile *profile; /* or NULL */
 };
@@ -114,6 +116,7 @@ int slv_runner_open(const struct slv_runner_model *m, uint32_t n_batch, uint32_t
 void slv_runner_close(struct slv_runner *r) {
     if (!r) return;
     slv_team_close(r->few);
+    slv_lora_fini(&r->lora);
     slv_mem_free(r->arena);
     slv_mem_free(r);
 }
@@ -127,6 +130,16 @@ int slv_runner_few(struct slv_runner *r, size_t n) {
     slv_team_close(r->few);
     r->few = few;
     return 0;
+}
+
+int slv_runner_adapt(struct slv_runner *r, size_t width) {
+    return slv_lora_reserve(&r->lora, r->n_batch, width);
+}
+
+size_t slv_runner_adapt_bytes(const struct slv_runner *r, size_t width) {
+    if (width <= r->lora.ld) return 0;
+    size_t all = slv_lora_bytes(r->n_batch, width);
+    return all ? all - (r->lora.ld ? slv_lora_bytes(r->n_batch, r->lora.ld) : 0) : SIZE_MAX;
 }
 
 const float *slv_runner_logits(const struct slv_runner *r, uint32_t i) {
@@ -199,6 +212,7 @@ static void op_embed(struct slv_runner *r, const struct slv_op *op, size_t from,
         float *x = row(r, SLV_B_X, i);
         slv_dequant(w->embd->type->id, (const char *)w->embd->data + (size_t)t->id * row_bytes, x,
                     h->n_embd);
+        if (t->adapters) slv_lora_embed(t->adapters, r->m.kern, t->id, x);
         if (h->embd_scale != 1.0f)
             for (size_t j = 0; j < h->n_embd; j++)
                 x[j] *= h->embd_scale;
@@ -332,10 +346,20 @@ static void op_head_act(struct slv_runner *r, const struct slv_op *op, size_t fr
     }
 }
 
-static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, size_t t1) {
+/* What adapters add to an operator. */
+static struct slv_lora_work lora_work(const struct slv_runner *r, const struct slv_op *op) {
+    return (struct slv_lora_work){.runs =
+                                      op->kind == SLV_OP_MATMUL ? &r->lora.tokens : &r->lora.logits,
+                                  .kern = r->m.kern,
+                                  .op = (size_t)(op - r->m.plan->ops),
+                                  .u = r->lora.u,
+                                  .ldu = r->lora.ld};
+}
+
+/* Scales, caps and looks at the logits that the operator's tiles [t0, t1) made. */
+static void finish_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, size_t t1) {
     const struct slv_hparams *h = r->m.h;
     size_t ld = r->m.plan->width[SLV_B_L];
-    product(r, op, 0, r->n_logits, t0, t1);
     const size_t rows = op->part[0].lin->mat.rows;
     size_t r0 = t0 * SLV_TILE_ROWS, n = t1 * SLV_TILE_ROWS;
     n = (n > rows ? rows : n) - r0;
@@ -351,6 +375,12 @@ static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, 
         }
         if (top >= 0x7f800000u) atomic_store_explicit(&r->bad_logit[i], true, memory_order_relaxed);
     }
+}
+
+static void op_logits(struct slv_runner *r, const struct slv_op *op, size_t t0, size_t t1) {
+    product(r, op, 0, r->n_logits, t0, t1);
+    const struct slv_lora_work w = lora_work(r, op);
+    if (!slv_lora_units(&w)) finish_logits(r, op, t0, t1);
 }
 
 /* Norms and turns one head of q or k: x[head_k]. */
@@ -549,25 +579,80 @@ static void op_run(void *arg, size_t i, size_t from, size_t to) {
     if (r->profile) slv_profile_piece(r->profile, i, begin);
 }
 
+/* With adapters every operator has two stages. In the first, beside the operator's own units and
+ * before them, are those of u = A x; in the second what comes of it is added. */
+static size_t adapted_units(void *arg, size_t stage) {
+    const struct slv_runner *r = arg;
+    const struct slv_op *op = &r->m.plan->ops[stage / 2];
+    const struct slv_lora_work w = lora_work(r, op);
+    size_t own = stage % 2 && !op->n_parts ? 0 : op_units(arg, stage / 2);
+    size_t more = own && op->n_parts ? slv_lora_units(&w) : 0;
+    return stage % 2 ? (more ? own : 0) : own + more;
+}
+
+/* Adds to the tiles [from, to) of an operator's parts. */
+static void add_adapters(struct slv_runner *r, const struct slv_op *op, size_t from, size_t to) {
+    const struct slv_lora_work w = lora_work(r, op);
+    size_t first = 0;
+    for (size_t i = 0; i < op->n_parts; i++) {
+        const uint8_t out = op->part[i].out;
+        size_t n = tiles_of(op, i);
+        size_t t0 = from > first ? from - first : 0, t1 = to > first ? to - first : 0;
+        if (t1 > n) t1 = n;
+        if (t0 < t1) slv_lora_add(&w, i, t0, t1, r->buf[out], r->m.plan->width[out]);
+        first += n;
+    }
+    if (op->kind == SLV_OP_LOGITS) finish_logits(r, op, from, to);
+}
+
+static void adapted_run(void *arg, size_t stage, size_t from, size_t to) {
+    struct slv_runner *r = arg;
+    const size_t i = stage / 2;
+    const struct slv_op *op = &r->m.plan->ops[i];
+    const struct slv_lora_work w = lora_work(r, op);
+    const size_t more = stage % 2 || !op->n_parts ? 0 : slv_lora_units(&w);
+    if (cancelled(r)) return;
+    uint64_t begin = r->profile ? slv_clock_mono(&slv_clock_system) : 0;
+    uint64_t fp = slv_fpenv_enter();
+    if (stage % 2) add_adapters(r, op, from, to);
+    else if (from < more)
+        slv_lora_run(&w, r->buf[op->in], r->m.plan->width[op->in], from, to < more ? to : more);
+    slv_fpenv_leave(fp);
+    if (r->profile && (stage % 2 || from < more)) slv_profile_piece(r->profile, i, begin);
+    if (stage % 2 == 0 && to > more) op_run(arg, i, from > more ? from - more : 0, to - more);
+}
+
 void slv_runner_watch(struct slv_runner *r, const _Atomic bool *flag) { r->cancel = flag; }
 
 void slv_runner_profile(struct slv_runner *r, struct slv_profile *p) { r->profile = p; }
 
-int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t n) {
+/* Takes the tokens of a step: which rows become logits, which have adapters. */
+static int begin_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t n) {
+    bool adapted = false;
     if (n < 1 || n > r->n_batch) return SLV_E_INTERNAL;
     r->tok = tokens;
     r->n = n;
     r->n_logits = 0;
     for (uint32_t i = 0; i < n; i++) {
+        adapted = adapted || tokens[i].adapters;
         if (!tokens[i].logits) continue;
         if (r->n_out && r->n_logits == r->n_out) return SLV_E_INTERNAL;
         r->out_row[r->n_logits++] = i;
     }
+    r->lora.tokens.n = r->lora.logits.n = 0;
+    bool fits = !adapted || slv_lora_begin(&r->lora, tokens, n, r->out_row, r->n_logits);
+    return fits ? 0 : SLV_E_INTERNAL;
+}
+
+int slv_step(struct slv_runner *r, const struct slv_step_token *tokens, uint32_t n) {
+    int rc = begin_step(r, tokens, n);
+    if (rc) return rc;
     for (uint32_t i = 0; i < r->n_logits && r->n_out; i++)
         atomic_store_explicit(&r->bad_logit[i], false, memory_order_relaxed);
     r->n_steps++;
     atomic_store_explicit(&r->lost, false, memory_order_relaxed);
-    const struct slv_job job = {r->m.plan->n_ops, op_units, op_run, r};
+    struct slv_job job = {r->m.plan->n_ops, op_units, op_run, r};
+    if (r->lora.tokens.n) job = (struct slv_job){2 * job.n_stages, adapted_units, adapted_run, r};
     struct slv_team *team = r->few && n <= SLV_STEP_FEW ? r->few : r->team;
     if (r->profile) slv_profile_begin_step(r->profile);
     slv_team_run(team, &job);

@@ -16,13 +16,16 @@
 
 #include <stdatomic.h>
 
+struct slv_adapter_set;
+
 struct slv_step_token {
     struct slv_kv *kv;
     int32_t id;
     uint32_t pos;
-    bool logits;  /* wants logits, or its state */
-    uint8_t type; /* where the model has token types */
-    uint32_t end; /* it sees positions below this; 0: up to its own */
+    bool logits;                            /* wants logits, or its state */
+    uint8_t type;                           /* where the model has token types */
+    uint32_t end;                           /* it sees positions below this; 0: up to its own */
+    const struct slv_adapter_set *adapters; /* adapter.h; NULL: none */
 };
 
 struct slv_runner;
@@ -49,6 +52,11 @@ void slv_runner_close(struct slv_runner *r);
  * the team has; 0: by all of it. Results do not change. SLV_E_NOMEM. */
 #define SLV_STEP_FEW 16
 int slv_runner_few(struct slv_runner *r, size_t n) SLV_MUST_USE;
+
+/* Makes room for tokens with adapters whose set has this width (adapter.h), between steps; and the
+ * bytes that it would take besides. Without, a runner takes nothing for adapters. SLV_E_NOMEM. */
+int slv_runner_adapt(struct slv_runner *r, size_t width) SLV_MUST_USE;
+size_t slv_runner_adapt_bytes(const struct slv_runner *r, size_t width);
 
 /* From now on a step looks at *flag (NULL: at nothing) and gives up soon after it is set. */
 void slv_runner_watch(struct slv_runner *r, const _Atomic bool *flag);

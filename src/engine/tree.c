@@ -36,8 +36,10 @@ static struct slv_tree_node *of_window(struct slv_tree_link *l) {
 
 /* --- nodes ------------------------------------------------------------------------------------ */
 
+/* One for each page, and a space for each session that there can be: it has a page. */
 static uint32_t nodes_for(const uint32_t n[SLV_PAGE_CLASSES]) {
-    return n[SLV_PAGE_FULL] + n[SLV_PAGE_WINDOWED] + SLV_TREE_ROOTS;
+    const uint32_t full = n[SLV_PAGE_FULL], windowed = n[SLV_PAGE_WINDOWED];
+    return full + windowed + (full > windowed ? full : windowed) + SLV_TREE_ROOTS;
 }
 
 static size_t hash_size(uint32_t n_nodes) {
@@ -200,6 +202,15 @@ struct slv_tree_node *slv_tree_add(struct slv_tree *t, struct slv_tree_node *n, 
         if (page[k]) slv_tree_put(t, c, (enum slv_page_class)k, page[k]);
     drop_shorter(t, c);
     return c;
+}
+
+struct slv_tree_node *slv_tree_space(struct slv_tree *t, struct slv_tree_node *root,
+                                     const int32_t number[BLOCK]) {
+    unsigned char *const none[SLV_PAGE_CLASSES] = {NULL};
+    struct slv_tree_node *n = slv_tree_child(t, root, number);
+    if (!n) n = slv_tree_add(t, root, number, BLOCK, none);
+    if (n) n->depth = 0;
+    return n;
 }
 
 void slv_tree_put(struct slv_tree *t, struct slv_tree_node *n, enum slv_page_class c,

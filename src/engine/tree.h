@@ -8,9 +8,11 @@
  *                                    | "... What is a" (13)       pages 0, 1'
  *
  * There are two roots, of trees that share nothing, for models whose angles depend on how long the
- * context may get. A page of the layers with a window may be missing: it serves only what goes on
- * near it. What is used by nobody is dropped when the pool wants a page (slv_tree_evict), least
- * recently used first: a leaf with all it has, or one page of the layers with a window.
+ * context may get. Below a root there may be spaces: nodes without pages whose 64 numbers are no
+ * tokens but say for whom they are, and below which a tree begins as below a root. A page of the
+ * layers with a window may be missing: it serves only what goes on near it. What is used by nobody
+ * is dropped when the pool wants a page (slv_tree_evict), least recently used first: a leaf with
+ * all it has, or one page of the layers with a window.
  *
  * Invariants: a node of fewer than 64 tokens has no child and no user. A page in a node counts the
  * node as one holder. All nodes are there from the beginning.
@@ -33,7 +35,7 @@ struct slv_tree_node {
     struct slv_tree_node *parent, *child, *next; /* next: of the parent's children, or free */
     struct slv_tree_node *same_hash;
     uint64_t when, window_when;
-    uint32_t depth; /* blocks up to and with this one; a root's is 0 */
+    uint32_t depth; /* blocks up to and with this one; a root's or a space's is 0 */
     uint32_t n_tok;
     uint32_t users;             /* sessions that go on behind it */
     uint32_t pins, window_pins; /* of the node; of its page of layers with a window */
@@ -62,6 +64,12 @@ size_t slv_tree_bytes(const uint32_t n[SLV_PAGE_CLASSES]);
 
 #define SLV_TREE_ROOTS 2u
 struct slv_tree_node *slv_tree_root(struct slv_tree *t, bool second);
+
+/* The space of a root with these 64 numbers, which is made if it is not there; the first is below
+ * 0, as no token is. NULL: there are too many nodes in use. It goes when it has neither users nor
+ * children. */
+struct slv_tree_node *slv_tree_space(struct slv_tree *t, struct slv_tree_node *root,
+                                     const int32_t number[SLV_KV_BLOCK]);
 
 /* The child of n with these 64 tokens, or NULL. */
 struct slv_tree_node *slv_tree_child(const struct slv_tree *t, const struct slv_tree_node *n,

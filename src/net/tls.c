@@ -139,7 +139,9 @@ void slv_tls_close(struct slv_tls *t) {
 
 int64_t slv_tls_not_after(const struct slv_tls *t) { return t->not_after; }
 
-struct ssl_st *slv_tls_accept(const struct slv_tls *t) { return SSL_new(t->ctx); }
+struct ssl_st *slv_tls_accept(const struct slv_tls *t) {
+    return SSL_new(t->ctx);
+}
 
 void slv_tls_peer(const struct ssl_st *ssl, char ret[SLV_TLS_NAME]) {
     static const char digits[] = "0123456789abcdef";

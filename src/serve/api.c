@@ -6,8 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 void serve_json_reply(struct slv_exchange *x, int status, struct slv_buf *body) {
     const struct slv_reply r = {.status = status, .type = "application/json"};
@@ -34,7 +32,11 @@ static void health(struct slv_serve *s, struct slv_exchange *x) {
     slv_buf_init(&b, 4096);
     slv_json_init(&j, &b);
     slv_json_object(&j, NULL);
-    slv_json_str(&j, "status", is_ready ? "ok" : stopping ? "stopping" : !audit ? "audit" : "loading");
+    slv_json_str(&j, "status",
+                 is_ready   ? "ok"
+                 : stopping ? "stopping"
+                 : !audit   ? "audit"
+                            : "loading");
     slv_json_bool(&j, "live", true);
     slv_json_bool(&j, "ready", is_ready);
     slv_json_uint(&j, "models_ready", ready);
@@ -46,30 +48,17 @@ static void health(struct slv_serve *s, struct slv_exchange *x) {
     serve_json_reply(x, is_ready || slv_str_is(q, "live") ? 200 : 503, &b);
 }
 
-static uint64_t resident(void) {
-    unsigned long long pages = 0, all = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (f && fscanf(f, "%llu %llu", &all, &pages) != 2) pages = 0;
-    if (f) fclose(f);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void metrics(struct slv_serve *s, struct slv_exchange *x) {
     static const struct slv_reply r = {.status = 200, .type = "text/plain; version=0.0.4"};
     struct slv_buf b;
     struct serve_load load;
-    struct rusage u = {0};
     serve_sched_load(s->sched, &load);
     serve_models_measure(s);
-    getrusage(RUSAGE_SELF, &u);
+    serve_machine_measure(s);
     slv_metrics_set(s->metrics, M_WAITING, NULL, NULL, load.waiting);
     slv_metrics_set(s->metrics, M_ACTIVE, NULL, NULL, load.active);
-    slv_metrics_set(s->metrics, M_RSS, NULL, NULL, (double)resident());
     slv_metrics_set(s->metrics, M_CONNECTIONS, NULL, NULL, slv_httpd_connections(s->httpd));
     slv_metrics_set(s->metrics, M_UPTIME, NULL, NULL, (double)(serve_now() - s->started) / 1e9);
-    slv_metrics_set(s->metrics, M_CPU, NULL, NULL,
-                    (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-                        (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6);
     slv_buf_init(&b, (size_t)4 << 20);
     slv_metrics_write(s->metrics, &b);
     slv_exchange_reply(x, &r, b.data, b.len);
@@ -162,7 +151,8 @@ static bool make_choices(struct serve_call *c, struct serve_fail *f) {
 
 static bool make_call(struct serve_call *c, struct serve_fail *f) {
     if (c->api == API_EMBEDDINGS) return serve_embed_make(c, f) && make_choices(c, f);
-    return serve_prompt_make(c, f) && serve_tools_constrain(c, f) && make_choices(c, f);
+    return serve_adapters_get(c, f) && serve_prompt_make(c, f) && serve_tools_constrain(c, f) &&
+           make_choices(c, f);
 }
 
 static void resume(struct serve_call *c) {
@@ -265,6 +255,9 @@ static const struct route {
     {SLV_METHOD_GET, "/health", false, ROUTE_NOW, API_CHAT, health, NULL},
     {SLV_METHOD_GET, "/metrics", false, ROUTE_NOW, API_CHAT, metrics, NULL},
     {SLV_METHOD_GET, "/v1/models", true, ROUTE_ERRAND, API_CHAT, NULL, models_errand},
+    {SLV_METHOD_GET, "/v1/adapters", false, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
+    {SLV_METHOD_POST, "/v1/adapters", false, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
+    {SLV_METHOD_DELETE, "/v1/adapters", true, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
     {SLV_METHOD_POST, "/v1/chat/completions", false, ROUTE_CALL, API_CHAT, NULL, NULL},
     {SLV_METHOD_POST, "/v1/completions", false, ROUTE_CALL, API_COMPLETIONS, NULL, NULL},
     {SLV_METHOD_POST, "/v1/responses", false, ROUTE_CALL, API_RESPONSES, NULL, NULL},
@@ -317,8 +310,8 @@ static bool route(struct slv_serve *s, struct slv_exchange *x, struct serve_fail
         return serve_refuse(f, 404, NULL, "not_found", "there is nothing at %.*s", (int)h->path.n,
                             h->path.p);
     if (!r)
-        return serve_refuse(f, 405, NULL, "wrong_method", "%.*s does not take %.*s",
-                            (int)h->path.n, h->path.p, (int)h->method_text.n, h->method_text.p);
+        return serve_refuse(f, 405, NULL, "wrong_method", "%.*s does not take %.*s", (int)h->path.n,
+                            h->path.p, (int)h->method_text.n, h->method_text.p);
     if (r->kind == ROUTE_NOW) {
         r->now(s, x);
         slv_exchange_put(x);

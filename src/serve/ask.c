@@ -45,8 +45,9 @@ static bool read_plain(struct serve_call *c, const struct field *row, const json
     case REAL:
     case WHOLE:
         if (!(x >= row->min && x <= row->max) || (row->kind == WHOLE && x != floor(x)))
-            return serve_refuse(f, 400, row->name, NULL, "%s: a %snumber from %g to %.15g is wanted",
-                                row->name, row->kind == WHOLE ? "whole " : "", row->min, row->max);
+            return serve_refuse(f, 400, row->name, NULL,
+                                "%s: a %snumber from %g to %.15g is wanted", row->name,
+                                row->kind == WHOLE ? "whole " : "", row->min, row->max);
         if (row->kind == WHOLE) *(uint32_t *)at = (uint32_t)x;
         else *(float *)at = (float)x;
         return true;
@@ -54,14 +55,18 @@ static bool read_plain(struct serve_call *c, const struct field *row, const json
         if (!json_is_string(v)) return wants(f, row->name, "a string");
         *(const char **)at = json_string_value(v);
         return true;
-    case VALUE: *(const json_t **)at = v; return true;
+    case VALUE:
+        *(const json_t **)at = v;
+        return true;
     case ONLY_FALSE:
         if (!json_is_false(v))
             return serve_refuse(f, 400, row->name, "unsupported_value",
                                 "%s: only false is supported", row->name);
         return true;
-    case FUNCTION: return row->read(c, row->name, v, f);
-    case IGNORED: break;
+    case FUNCTION:
+        return row->read(c, row->name, v, f);
+    case IGNORED:
+        break;
     }
     return true;
 }
@@ -104,11 +109,10 @@ static bool read_bias(struct serve_call *c, const char *name, const json_t *v,
         long id = strtol(key, &end, 10);
         double b = json_is_number(x) ? json_number_value(x) : NAN;
         if (!*key || *end || id < 0 || id > INT32_MAX || !(b >= -100 && b <= 100))
-            return serve_refuse(f, 400, name, NULL,
-                                "%s: \"%.30s\": a token id with a number from -100 to 100 is wanted",
-                                name, key);
-        c->ask.bias[n++] =
-            (struct slv_logit_bias){(int32_t)id, b <= -100 ? -INFINITY : (float)b};
+            return serve_refuse(
+                f, 400, name, NULL,
+                "%s: \"%.30s\": a token id with a number from -100 to 100 is wanted", name, key);
+        c->ask.bias[n++] = (struct slv_logit_bias){(int32_t)id, b <= -100 ? -INFINITY : (float)b};
     }
     c->ask.sampling.bias = c->ask.bias;
     c->ask.sampling.n_bias = n;
@@ -154,7 +158,8 @@ static bool read_response_format(struct serve_call *c, const char *name, const j
     }
     if (strcmp(type, "json_schema") != 0)
         return serve_refuse(f, 400, name, "unsupported_value",
-                            "%s: \"%.40s\": text, json_object or json_schema are known", name, type);
+                            "%s: \"%.40s\": text, json_object or json_schema are known", name,
+                            type);
     const json_t *inner = json_object_get(v, "json_schema");
     return take_schema(c, name, inner ? inner : v, f);
 }
@@ -188,7 +193,9 @@ static bool choose_tool(struct serve_call *c, const char *name, const char *word
     static const struct {
         const char *word;
         enum serve_tool_choice choice;
-    } rows[] = {{"auto", TOOLS_AUTO}, {"none", TOOLS_NONE}, {"required", TOOLS_REQUIRED},
+    } rows[] = {{"auto", TOOLS_AUTO},
+                {"none", TOOLS_NONE},
+                {"required", TOOLS_REQUIRED},
                 {"any", TOOLS_REQUIRED}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(word, rows[i].word)) {
@@ -283,8 +290,12 @@ static bool read_one_only(struct serve_call *c, const char *name, const json_t *
         {"dry_multiplier", REAL, AT(sampling.dry_multiplier), 0, 100, NULL},                       \
         {"dry_base", REAL, AT(sampling.dry_base), 1, 100, NULL},                                   \
         {"dry_allowed_length", WHOLE, AT(sampling.dry_allowed), 1, 1 << 20, NULL},                 \
-        {"dry_last_n", WHOLE, AT(sampling.dry_window), 0, 1 << 20, NULL},                          \
-        {"seed", FUNCTION, 0, 0, 0, read_seed}
+        {"dry_last_n", WHOLE, AT(sampling.dry_window), 0, 1 << 20, NULL}, {                        \
+        "seed", FUNCTION, 0, 0, 0, read_seed                                                       \
+    }
+
+#define ANSWER_FIELDS                                                                              \
+    { "adapters", VALUE, AT(adapters), 0, 0, NULL }
 
 #define COMMON_FIELDS                                                                              \
     {"model", TEXT, AT(model), 0, 0, NULL}, {"stream", FLAG, AT(stream), 0, 0, NULL},              \
@@ -292,8 +303,9 @@ static bool read_one_only(struct serve_call *c, const char *name, const json_t *
         {"priority", FUNCTION, 0, 0, 0, read_priority}, {"user", IGNORED, 0, 0, 0, NULL},          \
         {"metadata", IGNORED, 0, 0, 0, NULL}, {"service_tier", IGNORED, 0, 0, 0, NULL},            \
         {"safety_identifier", IGNORED, 0, 0, 0, NULL},                                             \
-        {"prompt_cache_key", IGNORED, 0, 0, 0, NULL},                                              \
-        {"prompt_cache_retention", IGNORED, 0, 0, 0, NULL}
+        {"prompt_cache_key", IGNORED, 0, 0, 0, NULL}, {                                            \
+        "prompt_cache_retention", IGNORED, 0, 0, 0, NULL                                           \
+    }
 
 #define OPENAI_FIELDS                                                                              \
     {"n", WHOLE, AT(n), 1, SERVE_CHOICES_MAX, NULL}, {"stop", FUNCTION, 0, 0, 0, read_stop},       \
@@ -301,11 +313,13 @@ static bool read_one_only(struct serve_call *c, const char *name, const json_t *
         {"max_tokens", WHOLE, AT(max_tokens), 1, MAX_TOKENS, NULL},                                \
         {"stream_options", FUNCTION, 0, 0, 0, read_stream_options},                                \
         {"response_format", FUNCTION, 0, 0, 0, read_response_format},                              \
-        {"grammar", FUNCTION, 0, 0, 0, read_grammar},                                             \
-        {"ignore_eos", FLAG, AT(ignore_end), 0, 0, NULL}
+        {"grammar", FUNCTION, 0, 0, 0, read_grammar}, {                                            \
+        "ignore_eos", FLAG, AT(ignore_end), 0, 0, NULL                                             \
+    }
 
 static const struct field chat_fields[] = {
     COMMON_FIELDS,
+    ANSWER_FIELDS,
     SAMPLING_FIELDS,
     OPENAI_FIELDS,
     {"messages", VALUE, AT(messages), 0, 0, NULL},
@@ -322,6 +336,7 @@ static const struct field chat_fields[] = {
 
 static const struct field completion_fields[] = {
     COMMON_FIELDS,
+    ANSWER_FIELDS,
     SAMPLING_FIELDS,
     OPENAI_FIELDS,
     {"prompt", VALUE, AT(prompt), 0, 0, NULL},
@@ -332,6 +347,7 @@ static const struct field completion_fields[] = {
 
 static const struct field response_fields[] = {
     COMMON_FIELDS,
+    ANSWER_FIELDS,
     SAMPLING_FIELDS,
     {"input", VALUE, AT(input), 0, 0, NULL},
     {"instructions", VALUE, AT(system), 0, 0, NULL},
@@ -347,6 +363,7 @@ static const struct field response_fields[] = {
 
 static const struct field message_fields[] = {
     COMMON_FIELDS,
+    ANSWER_FIELDS,
     {"temperature", REAL, AT(sampling.temperature), 0, 100, NULL},
     {"top_p", REAL, AT(sampling.top_p), 0, 1, NULL},
     {"top_k", WHOLE, AT(sampling.top_k), 0, 1e9, NULL},
@@ -382,7 +399,8 @@ static const struct field detokenize_fields[] = {
     {"tokens", VALUE, AT(tokens), 0, 0, NULL},
 };
 
-#define ROWS(t) {t, sizeof t / sizeof *(t)}
+#define ROWS(t)                                                                                    \
+    { t, sizeof t / sizeof *(t) }
 static const struct {
     const struct field *row;
     size_t n;
@@ -412,13 +430,10 @@ static void set_defaults(struct serve_ask *a) {
 
 static bool check_whole(struct serve_call *c, struct serve_fail *f) {
     const struct serve_ask *a = &c->ask;
-    const json_t *needs[] = {[API_CHAT] = a->messages,
-                             [API_COMPLETIONS] = a->prompt,
-                             [API_RESPONSES] = a->input,
-                             [API_MESSAGES] = a->messages,
-                             [API_EMBEDDINGS] = a->input,
-                             [API_TOKENIZE] = a->messages,
-                             [API_DETOKENIZE] = a->tokens};
+    const json_t *needs[] = {
+        [API_CHAT] = a->messages,     [API_COMPLETIONS] = a->prompt, [API_RESPONSES] = a->input,
+        [API_MESSAGES] = a->messages, [API_EMBEDDINGS] = a->input,   [API_TOKENIZE] = a->messages,
+        [API_DETOKENIZE] = a->tokens};
     static const char *const names[] = {"messages", "prompt",   "input", "messages",
                                         "input",    "messages", "tokens"};
     if (c->api == API_TOKENIZE && !a->content == !a->messages)
@@ -429,7 +444,8 @@ static bool check_whole(struct serve_call *c, struct serve_fail *f) {
     if (c->api == API_MESSAGES && !a->max_tokens)
         return serve_refuse(f, 400, "max_tokens", "missing_field", "max_tokens is missing");
     if (c->api == API_CHAT && a->top_logprobs && !a->logprobs)
-        return serve_refuse(f, 400, "top_logprobs", NULL, "top_logprobs goes with \"logprobs\": true");
+        return serve_refuse(f, 400, "top_logprobs", NULL,
+                            "top_logprobs goes with \"logprobs\": true");
     if ((a->schema || a->json_object) && a->grammar)
         return serve_refuse(f, 400, "grammar", NULL, "grammar goes without response_format");
     if (a->ignore_end && (a->schema || a->json_object || a->grammar || a->tools))

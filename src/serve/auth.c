@@ -54,8 +54,7 @@ static bool take_request(struct serve_user *u, const struct slv_apikey *key, str
     refill(u, key);
     if (key->requests_per_minute && u->requests < 1.0) {
         f->retry_s = seconds_until(u->requests, 1.0, (double)key->requests_per_minute);
-        return serve_refuse(f, 429, NULL, "rate_limit_exceeded",
-                            "more than %llu requests a minute",
+        return serve_refuse(f, 429, NULL, "rate_limit_exceeded", "more than %llu requests a minute",
                             (unsigned long long)key->requests_per_minute);
     }
     if (key->tokens_per_minute && u->tokens <= 0.0) {

@@ -14,11 +14,16 @@
 
 static const char *type_of(int status) {
     switch (status) {
-    case 401: return "authentication_error";
-    case 403: return "permission_error";
-    case 404: return "not_found_error";
-    case 429: return "rate_limit_error";
-    default: return status >= 500 ? "server_error" : "invalid_request_error";
+    case 401:
+        return "authentication_error";
+    case 403:
+        return "permission_error";
+    case 404:
+        return "not_found_error";
+    case 429:
+        return "rate_limit_error";
+    default:
+        return status >= 500 ? "server_error" : "invalid_request_error";
     }
 }
 
@@ -42,14 +47,25 @@ bool serve_refuse_err(struct serve_fail *f, int status, const char *param,
         switch (err->code) {
         case SLV_E_USAGE:
         case SLV_E_FORMAT:
-        case SLV_E_UNSUPPORTED: status = 400; break;
-        case SLV_E_LIMIT: status = 413; break;
-        case SLV_E_NOENT: status = 404; break;
-        case SLV_E_TRUST: status = 403; break;
+        case SLV_E_UNSUPPORTED:
+            status = 400;
+            break;
+        case SLV_E_LIMIT:
+            status = 413;
+            break;
+        case SLV_E_NOENT:
+            status = 404;
+            break;
+        case SLV_E_TRUST:
+            status = 403;
+            break;
         case SLV_E_FIT:
         case SLV_E_NOMEM:
-        case SLV_E_BUSY: status = 503; break;
-        default: status = 500;
+        case SLV_E_BUSY:
+            status = 503;
+            break;
+        default:
+            status = 500;
         }
     }
     if (err->code == SLV_E_FIT || err->code == SLV_E_NOMEM) code = "out_of_memory";
@@ -99,19 +115,17 @@ void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_ap
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-static const char *const prefixes[] = {[API_CHAT] = "chatcmpl-",
-                                       [API_COMPLETIONS] = "cmpl-",
-                                       [API_RESPONSES] = "resp_",
-                                       [API_MESSAGES] = "msg_",
-                                       [API_EMBEDDINGS] = "embd-",
-                                       [API_TOKENIZE] = "tok-",
-                                       [API_DETOKENIZE] = "tok-"};
+static const char *const prefixes[] = {
+    [API_CHAT] = "chatcmpl-", [API_COMPLETIONS] = "cmpl-", [API_RESPONSES] = "resp_",
+    [API_MESSAGES] = "msg_",  [API_EMBEDDINGS] = "embd-",  [API_TOKENIZE] = "tok-",
+    [API_DETOKENIZE] = "tok-"};
 
 /* NULL: it answers in one piece. */
-static const struct serve_format *const formats[API_COUNT] = {[API_CHAT] = &serve_format_chat,
-                                                     [API_COMPLETIONS] = &serve_format_completions,
-                                                     [API_RESPONSES] = &serve_format_responses,
-                                                     [API_MESSAGES] = &serve_format_messages};
+static const struct serve_format *const formats[API_COUNT] = {
+    [API_CHAT] = &serve_format_chat,
+    [API_COMPLETIONS] = &serve_format_completions,
+    [API_RESPONSES] = &serve_format_responses,
+    [API_MESSAGES] = &serve_format_messages};
 
 static void make_id(struct serve_call *c) {
     unsigned char r[12] = {0};
@@ -154,6 +168,7 @@ void serve_call_close(void *call) {
         serve_items_fini(&c->choice[i].item);
     }
     serve_constraint_put(c);
+    serve_adapters_put(c);
     if (c->model) serve_model_put(c->model);
     slv_apikey_put(c->key);
     json_decref(c->ask.doc);

@@ -12,6 +12,7 @@ struct serve_constraint {
     struct serve_model *m;
     struct slv_constraint *c;
     uint32_t users;
+    bool grammar;
     size_t n;
     char text[];
 };
@@ -35,10 +36,11 @@ static void trim(struct serve_model *m) {
     }
 }
 
-static struct serve_constraint *find(struct serve_model *m, const char *text, size_t n) {
+static struct serve_constraint *find(struct serve_model *m, bool grammar, const char *text,
+                                     size_t n) {
     for (struct serve_constraint **at = &m->constraints; *at; at = &(*at)->next) {
         struct serve_constraint *k = *at;
-        if (k->n != n || memcmp(k->text, text, n) != 0) continue;
+        if (k->n != n || k->grammar != grammar || memcmp(k->text, text, n) != 0) continue;
         *at = k->next;
         k->next = m->constraints;
         m->constraints = k;
@@ -48,28 +50,35 @@ static struct serve_constraint *find(struct serve_model *m, const char *text, si
     return NULL;
 }
 
-static bool refuse_schema(struct serve_fail *f, const char *pointer, const struct slv_err *err) {
-    const char *at = *pointer ? pointer : "/";
-    if (err->code == SLV_E_NOMEM) return serve_refuse_err(f, 503, "response_format", err);
-    return serve_refuse(f, 400, "response_format", "unsupported_schema",
-                        "the schema cannot be honoured: %s: %s", at, err->msg);
+/* Never an answer that is held to nothing. */
+static bool refuse(struct serve_fail *f, const char *param, const char *pointer,
+                   const struct slv_err *err) {
+    if (err->code == SLV_E_NOMEM) return serve_refuse_err(f, 503, param, err);
+    return serve_refuse(f, 400, param, "unsupported_schema", "cannot be honoured: %s%s%s", pointer,
+                        *pointer ? ": " : "", err->msg);
 }
 
-bool serve_constraint_get(struct serve_call *c, const char *text, size_t n, struct serve_fail *f) {
+static int compile(struct serve_constraint *k, char *pointer, struct slv_err *err) {
+    if (k->grammar) return slv_grammar_open(k->m->m, k->text, k->n, &k->c, err);
+    return slv_constraint_open(k->m->m, k->text, k->n, &k->c, pointer, err);
+}
+
+bool serve_constraint_get(struct serve_call *c, const char *param, bool grammar, const char *text,
+                          size_t n, struct serve_fail *f) {
     struct serve_model *m = c->model;
     struct slv_err err = {0};
     char pointer[SLV_POINTER_MAX] = "";
     pthread_mutex_lock(&m->constraints_lock);
-    struct serve_constraint *k = find(m, text, n);
+    struct serve_constraint *k = find(m, grammar, text, n);
     pthread_mutex_unlock(&m->constraints_lock);
     if (!k) {
         k = slv_mem_alloc(sizeof *k + n);
         if (!k) return serve_refuse(f, 503, NULL, NULL, "out of memory");
-        *k = (struct serve_constraint){.m = m, .users = 1, .n = n};
+        *k = (struct serve_constraint){.m = m, .users = 1, .grammar = grammar, .n = n};
         memcpy(k->text, text, n);
-        if (slv_constraint_open(m->m, text, n, &k->c, pointer, &err)) {
+        if (compile(k, pointer, &err)) {
             slv_mem_free(k);
-            return refuse_schema(f, pointer, &err);
+            return refuse(f, param, pointer, &err);
         }
         pthread_mutex_lock(&m->constraints_lock);
         k->next = m->constraints;

@@ -13,8 +13,7 @@
 static bool take_text(struct serve_call *c, const json_t *v, size_t i, struct serve_fail *f) {
     if (!json_is_string(v) || !json_string_length(v))
         return serve_refuse(f, 400, "input", NULL, "input: item %zu: a text is wanted", i);
-    c->texts[i] =
-        (struct slv_embed_text){.p = json_string_value(v), .n = json_string_length(v)};
+    c->texts[i] = (struct slv_embed_text){.p = json_string_value(v), .n = json_string_length(v)};
     slv_buf_add(&c->prompt_text, c->texts[i].p, c->texts[i].n);
     slv_buf_addc(&c->prompt_text, '\n');
     return true;
@@ -65,7 +64,8 @@ bool serve_embed_step(struct serve_call *c, struct serve_fail *f) {
     struct slv_err err = {0};
     if (!c->vectors && !begin(c, f)) return false;
     size_t n = 0, bytes = 0, at = c->n_embedded;
-    while (at + n < c->n_texts && n < AT_ONCE && (!n || bytes + c->texts[at + n].n <= AT_ONCE_BYTES))
+    while (at + n < c->n_texts && n < AT_ONCE &&
+           (!n || bytes + c->texts[at + n].n <= AT_ONCE_BYTES))
         bytes += c->texts[at + n++].n;
     int rc = slv_embed(c->model->embedder, c->texts + at, n, c->vectors + at * c->dimensions,
                        c->text_tokens + at, &err);

@@ -38,8 +38,11 @@ static void part(struct serve_choice *ch, const struct serve_part *p) {
             if (events->open) events->open(ch);
         }
         break;
-    case PART_CALL_END: close_item(ch); return;
-    case PART_ARGUMENTS: break;
+    case PART_CALL_END:
+        close_item(ch);
+        return;
+    case PART_ARGUMENTS:
+        break;
     }
     slv_buf_add(&it->text, p->p, p->n);
     if (events->delta) events->delta(ch, p->p, p->n);

@@ -6,7 +6,7 @@
 /* --- pieces of JSON --------------------------------------------------------------------------- */
 
 static const char *stop_reason(const struct serve_choice *ch) {
-    if (ch->n_calls) return "tool_use";
+    if (ch->n_calls && !ch->cut) return "tool_use";
     if (ch->stop) return "stop_sequence";
     if (ch->finish && !strcmp(ch->finish, "length")) return "max_tokens";
     if (ch->finish && !strcmp(ch->finish, "timeout")) return "timeout";
@@ -175,8 +175,5 @@ static void error_event(struct serve_call *c, const struct serve_fail *f) {
     event_end(c, &j);
 }
 
-const struct serve_format serve_format_messages = {.begin = begin,
-                                                   .piece = piece,
-                                                   .choice_end = choice_end,
-                                                   .end = end,
-                                                   .error = error_event};
+const struct serve_format serve_format_messages = {
+    .begin = begin, .piece = piece, .choice_end = choice_end, .end = end, .error = error_event};

@@ -88,7 +88,8 @@ static struct serve_model *find_idle(struct slv_serve *s) {
     struct serve_model *idle = NULL;
     for (size_t i = 0; i < s->o.n_models; i++) {
         struct serve_model *m = &s->model[i];
-        if (m->state == MODEL_READY && !m->users && (!idle || m->last_used < idle->last_used))
+        if (m->state == MODEL_READY && !m->users && !m->adapters &&
+            (!idle || m->last_used < idle->last_used))
             idle = m;
     }
     return idle;
@@ -96,6 +97,7 @@ static struct serve_model *find_idle(struct slv_serve *s) {
 
 static void close_parts(struct serve_model *m) {
     serve_constraints_close(m);
+    serve_adapters_close(m);
     slv_embedder_close(m->embedder);
     slv_batch_close(m->batch);
     slv_prefix_cache_close(m->prefix);
@@ -184,6 +186,14 @@ static int open_model(struct serve_model *m, struct slv_err *err) {
     return rc ? rc : open_batch(m, &n, err);
 }
 
+/* Clients need not know of the server's files: the log says the rest. */
+static bool refuse_failed(const struct serve_model *m, struct serve_fail *f) {
+    if (m->why.code == SLV_E_FIT || m->why.code == SLV_E_BUSY)
+        return serve_refuse_err(f, 503, "model", &m->why);
+    return serve_refuse(f, 503, "model", "model_unavailable",
+                        "%s cannot be loaded: the server's log says why", m->name);
+}
+
 /* Those that waited for it go on. The lock is held. */
 static void wake_pending(struct serve_model *m) {
     while (m->pending) {
@@ -193,7 +203,7 @@ static void wake_pending(struct serve_model *m) {
             m->users++;
             c->model = m;
         } else {
-            serve_refuse_err(&c->fail, 503, "model", &m->why);
+            refuse_failed(m, &c->fail);
         }
         c->work = (struct serve_work){.fn = serve_call_resume, .arg = c};
         serve_work(m->s->workers, &c->work);
@@ -263,8 +273,7 @@ bool serve_model_get(struct serve_model *m, struct serve_call *c, bool *ret_read
     bool ok = true;
     *ret_ready = false;
     pthread_mutex_lock(&s->models_lock);
-    if (m->state == MODEL_FAILED && serve_now() - m->failed_at < RETRY_NS)
-        ok = serve_refuse_err(f, 503, "model", &m->why);
+    if (m->state == MODEL_FAILED && serve_now() - m->failed_at < RETRY_NS) ok = refuse_failed(m, f);
     else if (s->models_stop) ok = serve_refuse(f, 503, NULL, "stopping", "the server is stopping");
     if (ok && m->state == MODEL_READY) {
         m->users++;
@@ -280,10 +289,38 @@ bool serve_model_get(struct serve_model *m, struct serve_call *c, bool *ret_read
     return ok;
 }
 
+bool serve_model_hold(struct serve_model *m) {
+    pthread_mutex_lock(&m->s->models_lock);
+    bool ready = m->state == MODEL_READY;
+    m->users += ready;
+    pthread_mutex_unlock(&m->s->models_lock);
+    return ready;
+}
+
 void serve_model_put(struct serve_model *m) {
     pthread_mutex_lock(&m->s->models_lock);
     m->last_used = serve_now();
     if (!--m->users) pthread_cond_broadcast(&m->s->models_cond); /* who waits for the memory */
+    pthread_mutex_unlock(&m->s->models_lock);
+}
+
+bool serve_model_take(struct serve_model *m, uint64_t bytes) {
+    struct slv_serve *s = m->s;
+    pthread_mutex_lock(&s->models_lock);
+    bool fits = s->models_bytes + bytes <= s->o.memory;
+    if (fits) {
+        s->models_bytes += bytes;
+        m->bytes += bytes;
+    }
+    pthread_mutex_unlock(&s->models_lock);
+    return fits;
+}
+
+void serve_model_give(struct serve_model *m, uint64_t bytes) {
+    pthread_mutex_lock(&m->s->models_lock);
+    m->s->models_bytes -= bytes;
+    m->bytes -= bytes;
+    pthread_cond_broadcast(&m->s->models_cond);
     pthread_mutex_unlock(&m->s->models_lock);
 }
 
@@ -318,9 +355,10 @@ int serve_models_open(struct slv_serve *s, struct slv_err *err) {
     s->model = slv_mem_calloc(s->o.n_models, sizeof *s->model);
     if (!s->model) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     for (size_t i = 0; i < s->o.n_models; i++) {
-        s->model[i] = (struct serve_model){
-            .s = s, .name = s->o.models[i].name, .path = s->o.models[i].path};
+        s->model[i] =
+            (struct serve_model){.s = s, .name = s->o.models[i].name, .path = s->o.models[i].path};
         pthread_mutex_init(&s->model[i].constraints_lock, NULL);
+        pthread_mutex_init(&s->model[i].adapters_lock, NULL);
         if (s->o.load_all) want(&s->model[i]);
     }
     int rc = slv_thread_start(&s->loader, run_loader, s);
@@ -350,6 +388,7 @@ void serve_models_close(struct slv_serve *s) {
     for (size_t i = 0; i < s->o.n_models; i++) {
         close_parts(&s->model[i]);
         pthread_mutex_destroy(&s->model[i].constraints_lock);
+        pthread_mutex_destroy(&s->model[i].adapters_lock);
     }
     slv_mem_free(s->model);
     s->model = NULL;

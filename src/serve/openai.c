@@ -147,7 +147,7 @@ static void chat_choice_end(struct serve_choice *ch) {
     if (!ch->call->begun) chat_begin(ch->call);
     serve_parts_next(ch, true, chat_part);
     chunk_begin(ch, &j);
-    chunk_end(ch, &j, ch->n_calls ? "tool_calls" : ch->finish);
+    chunk_end(ch, &j, serve_finish_word(ch));
 }
 
 /* Parts of a whole answer. */
@@ -196,7 +196,7 @@ static void chat_choice(struct serve_choice *ch, struct slv_json *j) {
     } else {
         slv_json_null(j, "logprobs");
     }
-    str_or_null(j, "finish_reason", ch->n_calls ? "tool_calls" : ch->finish);
+    str_or_null(j, "finish_reason", serve_finish_word(ch));
     slv_json_object_end(j);
     slv_buf_fini(&w.text);
     slv_buf_fini(&w.calls);

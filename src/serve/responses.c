@@ -221,8 +221,5 @@ static void error_event(struct serve_call *c, const struct serve_fail *f) {
     event_end(c, &j);
 }
 
-const struct serve_format serve_format_responses = {.begin = begin,
-                                                    .piece = piece,
-                                                    .choice_end = choice_end,
-                                                    .end = end,
-                                                    .error = error_event};
+const struct serve_format serve_format_responses = {
+    .begin = begin, .piece = piece, .choice_end = choice_end, .end = end, .error = error_event};

@@ -69,9 +69,11 @@ static void choice_ended(struct serve_choice *ch) {
 static const char *finish_word(const struct serve_choice *ch) {
     switch (ch->how) {
     case SLV_FINISH_LENGTH:
-    case SLV_FINISH_LIMIT: return "length";
+    case SLV_FINISH_LIMIT:
+        return "length";
     case SLV_FINISH_STOP:
-    case SLV_FINISH_SCHEMA: break;
+    case SLV_FINISH_SCHEMA:
+        break;
     }
     return "stop";
 }
@@ -214,11 +216,14 @@ static int start(struct serve_sched *q, struct serve_choice *ch, struct slv_err 
                                  .n_draft = SLV_DRAFT_AUTO,
                                  .kv = q->s->o.kv,
                                  .prefix = m->prefix,
+                                 .space = c->user->space,
                                  .batch = m->batch};
     int rc = slv_session_open(m->m, &o, &ch->s, err);
     if (rc) return rc;
-    rc = slv_batch_join(m->batch, ch->s, c->prompt.v, c->prompt.n, &ch->gen, on_piece, on_done, ch,
-                        err);
+    if (c->n_adapters) rc = slv_session_set_adapters(ch->s, c->use, c->n_adapters, err);
+    if (!rc)
+        rc = slv_batch_join(m->batch, ch->s, c->prompt.v, c->prompt.n, &ch->gen, on_piece, on_done,
+                            ch, err);
     if (!rc) return 0;
     slv_session_close(ch->s);
     ch->s = NULL;

@@ -26,6 +26,7 @@
 #define SERVE_ANSWER_MAX ((size_t)64 << 20)
 #define SERVE_ARENA_MAX ((size_t)64 << 20)
 #define SERVE_ID 40
+#define SERVE_ADAPTER_NAME 100
 
 /* --- refusals --------------------------------------------------------------------------------- */
 
@@ -74,6 +75,11 @@ enum serve_metric {
     M_STEPS,
     M_CPU,
     M_UPTIME,
+    M_CORES,
+    M_TEMPERATURE,
+    M_MACHINE_FREE,
+    M_MACHINE_MEMORY,
+    M_MACHINE_CPU,
     M_AUDIT_FAILED,
     M_COUNT
 };
@@ -83,17 +89,30 @@ extern const struct slv_metric serve_metrics[M_COUNT];
 
 enum serve_model_state { MODEL_UNLOADED, MODEL_WANTED, MODEL_READY, MODEL_CLOSING, MODEL_FAILED };
 
+/* An adapter of a model, shared by whoever uses it at the moment; under the model's
+ * adapters_lock. */
+struct serve_adapter {
+    struct serve_adapter *next;
+    char name[SERVE_ADAPTER_NAME + 1];
+    struct slv_adapter *a;
+    struct slv_adapter_info info;
+    float scale;    /* where a request says none */
+    bool standing;  /* of requests that say nothing of adapters */
+    bool gone;      /* no longer to be had: closed when nobody uses it */
+    uint32_t users; /* calls */
+};
+
 /* Under s->models_lock, but what `m` and below point to: those are there while users > 0 or the
  * scheduler has choices of it. */
 struct serve_model {
     struct slv_serve *s;
     const char *name, *path;
     enum serve_model_state state;
-    uint32_t users;      /* calls that need it */
-    uint64_t last_used;  /* ns */
+    uint32_t users;     /* calls that need it */
+    uint64_t last_used; /* ns */
     uint64_t failed_at;
-    struct slv_err why;  /* of FAILED */
-    uint64_t bytes;      /* of the budget */
+    struct slv_err why; /* of FAILED */
+    uint64_t bytes;     /* of the budget */
     struct slv_model *m;
     struct slv_model_info info;
     struct slv_batch *batch;         /* NULL: the model makes no text */
@@ -102,11 +121,13 @@ struct serve_model {
     uint32_t ctx;                    /* most positions of one request */
     uint64_t created;
     /* the scheduler's */
-    struct serve_call *pending; /* they wait for it to be opened */
+    struct serve_call *pending;   /* they wait for it to be opened */
     struct serve_choice *waiting; /* by arrival */
     uint32_t n_active;
     struct serve_constraint *constraints; /* under its lock: constraint.c */
     pthread_mutex_t constraints_lock;
+    struct serve_adapter *adapters; /* under its lock: adapters.c */
+    pthread_mutex_t adapters_lock;
 };
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -114,7 +135,7 @@ struct serve_model {
 /* One API key at work; under s->auth_lock but `served`, the scheduler's. */
 struct serve_user {
     struct serve_user *next;
-    char id[SLV_APIKEY_ID]; /* "" without keys */
+    char id[SLV_APIKEY_ID];  /* "" without keys */
     double tokens, requests; /* left in their buckets */
     uint64_t at;             /* ns, when they were filled */
     uint32_t active;         /* choices in a batch: the scheduler's */
@@ -162,6 +183,7 @@ struct serve_ask {
     const json_t *tokens; /* of detokenize */
     const char *content;  /* of tokenize; or messages */
     bool add_special, parse_special, with_pieces;
+    const json_t *adapters; /* a list of names, or of {"name", "scale"}; NULL: the model's own */
 };
 
 /* --- calls ------------------------------------------------------------------------------------ */
@@ -182,8 +204,8 @@ struct serve_item {
     uint32_t index;            /* its own; later: how many there were */
     struct slv_buf text;       /* its text, or its arguments */
     struct slv_buf name;
-    char id[SERVE_ID];    /* of a call */
-    struct slv_buf done;  /* JSON of those that are finished, with commas */
+    char id[SERVE_ID];   /* of a call */
+    struct slv_buf done; /* JSON of those that are finished, with commas */
 };
 
 /* One answer. */
@@ -200,13 +222,13 @@ struct serve_choice {
     bool waits, done;
     const char *finish; /* OpenAI's word */
     enum slv_finish how;
-    struct slv_err err;   /* code 0: it has an answer */
-    const char *stop; /* the string that ended it, or NULL */
+    struct slv_err err; /* code 0: it has an answer */
+    const char *stop;   /* the string that ended it, or NULL */
     /* tools.c: how far its text was told of */
     size_t n_told;
     int parse_state;
     uint32_t depth;
-    bool in_string, escaped;
+    bool in_string, escaped, cut;
     uint32_t n_calls; /* of tools */
     struct serve_item item;
 };
@@ -219,7 +241,7 @@ struct serve_call {
     enum serve_api api;
     const struct serve_format *format;
     char id[SERVE_ID];
-    uint64_t created; /* seconds since 1970 */
+    uint64_t created;                        /* seconds since 1970 */
     uint64_t t0, t_start, t_first, deadline; /* ns; deadline 0: none */
     struct serve_call *next_pending;
     struct serve_work work;
@@ -233,15 +255,18 @@ struct serve_call {
     uint64_t n_cached, n_prompt, n_output;
     struct slv_constraint *constraint;
     struct serve_constraint *constraint_ref;
+    struct serve_adapter *adapter[SLV_ADAPTERS_MAX];
+    struct slv_adapter_use use[SLV_ADAPTERS_MAX];
+    uint32_t n_adapters;
     const struct serve_tool_syntax *tool_syntax; /* NULL: text is text */
     struct serve_choice *choice;                 /* [n] */
     uint32_t n_choices, n_left;
     atomic_bool gone;
     bool begun; /* the stream */
     bool failed;
-    uint64_t seq;         /* by arrival */
-    struct slv_buf out;   /* scratch of the formatter */
-    float *vectors;       /* of embeddings */
+    uint64_t seq;       /* by arrival */
+    struct slv_buf out; /* scratch of the formatter */
+    float *vectors;     /* of embeddings */
     struct slv_embed_text *texts;
     uint32_t *text_tokens;
     size_t n_texts, n_embedded, dimensions;
@@ -252,9 +277,9 @@ struct serve_call {
 /* How an interface writes its replies: each function appends what is to be sent to call->out, as
  * server-sent events where the call streams. */
 struct serve_format {
-    void (*begin)(struct serve_call *c);                         /* of a stream */
+    void (*begin)(struct serve_call *c);                               /* of a stream */
     void (*piece)(struct serve_choice *ch, const struct slv_piece *p); /* of a stream */
-    void (*choice_end)(struct serve_choice *ch);                 /* of a stream */
+    void (*choice_end)(struct serve_choice *ch);                       /* of a stream */
     void (*end)(struct serve_call *c); /* of a stream; or the whole reply */
     void (*error)(struct serve_call *c, const struct serve_fail *f); /* within a stream */
 };
@@ -307,9 +332,14 @@ struct serve_model *serve_models_find(struct slv_serve *s, const char *name);
 bool serve_model_get(struct serve_model *m, struct serve_call *c, bool *ret_ready,
                      struct serve_fail *f) SLV_MUST_USE;
 void serve_model_put(struct serve_model *m);
+/* One more user of a model that is there; false: it is not. */
+bool serve_model_hold(struct serve_model *m) SLV_MUST_USE;
 /* Sets the gauges. */
 void serve_models_measure(struct slv_serve *s);
 const char *serve_model_state_name(struct serve_model *m);
+
+/* machine.c: sets the gauges of the machine and the process. */
+void serve_machine_measure(struct slv_serve *s);
 
 /* auth.c */
 int serve_auth_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
@@ -324,12 +354,14 @@ bool serve_auth_origin(struct slv_serve *s, const struct slv_exchange *x,
                        struct serve_fail *f) SLV_MUST_USE;
 
 /* sched.c */
-int serve_sched_open(struct slv_serve *s, struct serve_sched **ret, struct slv_err *err) SLV_MUST_USE;
+int serve_sched_open(struct slv_serve *s, struct serve_sched **ret,
+                     struct slv_err *err) SLV_MUST_USE;
 /* Ends what it has, and takes no more; then nobody computes. NULL is taken, by both. */
 void serve_sched_stop(struct serve_sched *q);
 void serve_sched_close(struct serve_sched *q);
 /* Takes the call over; refused where too many wait. */
-bool serve_sched_submit(struct serve_sched *q, struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+bool serve_sched_submit(struct serve_sched *q, struct serve_call *c,
+                        struct serve_fail *f) SLV_MUST_USE;
 /* Its client has left. From the loop's thread. */
 void serve_sched_gone(struct serve_sched *q, struct serve_call *c);
 struct serve_load {
@@ -360,12 +392,23 @@ bool serve_prompt_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 bool serve_prompt_render(struct serve_call *c, struct slv_buf *out,
                          struct serve_fail *f) SLV_MUST_USE;
 
+/* adapters.c: those that the call asks for, its own until serve_adapters_put. */
+bool serve_adapters_get(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+void serve_adapters_put(struct serve_call *c);
+void serve_adapters_close(struct serve_model *m);
+/* GET, POST and DELETE of /v1/adapters. */
+void serve_adapters_errand(struct slv_serve *s, struct slv_exchange *x,
+                           const struct slv_apikey *key, struct serve_fail *f);
+/* Memory for something of a model's, within the budget; freed when it is unloaded. */
+bool serve_model_take(struct serve_model *m, uint64_t bytes);
+void serve_model_give(struct serve_model *m, uint64_t bytes);
+
 /* tokens.c: the reply to a request that wants no answer of the model's. */
 bool serve_tokens_reply(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 
 /* constraint.c: what answers are held to, compiled once for all that ask for it. */
-bool serve_constraint_get(struct serve_call *c, const char *text, size_t n,
-                          struct serve_fail *f) SLV_MUST_USE;
+bool serve_constraint_get(struct serve_call *c, const char *param, bool grammar, const char *text,
+                          size_t n, struct serve_fail *f) SLV_MUST_USE;
 void serve_constraint_put(struct serve_call *c);
 void serve_constraints_close(struct serve_model *m);
 

@@ -37,8 +37,8 @@ static bool tokenize(struct serve_call *c, struct serve_fail *f) {
     if (a->parse_special) flags |= SLV_TOKENIZE_SPECIAL;
     if (a->content) slv_buf_adds(&c->prompt_text, a->content);
     else if (!serve_prompt_render(c, &c->prompt_text, f)) return false;
-    int rc = slv_tokenize(c->model->m->tokenizer, c->prompt_text.data, c->prompt_text.len, flags,
-                          &ids);
+    int rc =
+        slv_tokenize(c->model->m->tokenizer, c->prompt_text.data, c->prompt_text.len, flags, &ids);
     slv_json_init(&j, &c->out);
     if (!rc) write_tokens(c, ids.v, ids.n, &j);
     slv_ids_fini(&ids);

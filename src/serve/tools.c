@@ -8,6 +8,7 @@
  * their schemas, and every mark that was begun is brought to its end. */
 #include "serve/tools.h"
 #include "base/mem.h"
+#include "engine/model.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,8 +34,8 @@ static const struct serve_tool_syntax syntaxes[] = {
     {"\"parameters\":", "", NULL, "", "parameters", true},
 };
 static const struct serve_tool_syntax by_note = {
-    NULL, SERVE_CALL_BEGIN, SERVE_CALL_END "\n" SERVE_CALL_BEGIN, SERVE_CALL_END, "arguments",
-    false};
+    NULL,           SERVE_CALL_BEGIN, SERVE_CALL_END "\n" SERVE_CALL_BEGIN,
+    SERVE_CALL_END, "arguments",      false};
 
 static const struct serve_tool_syntax *syntax_of(const char *chat_template) {
     if (!strstr(chat_template, "tools")) return &by_note;
@@ -87,9 +88,9 @@ static bool read_name(struct serve_choice *ch, serve_part_fn fn) {
     const char *quote = memchr(p, '"', ch->text.len - ch->n_told);
     snprintf(middle, sizeof middle, "\", \"%s\": ", ch->call->tool_syntax->arguments);
     if (!quote || fits(ch, (size_t)(quote - ch->text.data), middle) != YES) return false;
-    snprintf(id, sizeof id, "call_%s_%u_%u", strchr(ch->call->id, '-') ? strchr(ch->call->id, '-') + 1
-                                                                      : ch->call->id,
-             ch->index, ch->n_calls);
+    snprintf(id, sizeof id, "call_%s_%u_%u",
+             strchr(ch->call->id, '-') ? strchr(ch->call->id, '-') + 1 : ch->call->id, ch->index,
+             ch->n_calls);
     const struct serve_part part = {
         .kind = PART_CALL, .call = ch->n_calls, .id = id, .p = p, .n = (size_t)(quote - p)};
     fn(ch, &part);
@@ -121,6 +122,7 @@ static bool read_arguments(struct serve_choice *ch, bool ended, serve_part_fn fn
         end = ends_value(ch, ch->text.data[at++]);
     tell(ch, fn, PART_ARGUMENTS, at - ch->n_told);
     if (!end && !ended) return false;
+    ch->cut = !end;
     tell(ch, fn, PART_CALL_END, 0);
     ch->n_calls++;
     ch->parse_state = AFTER_CALL;
@@ -145,6 +147,10 @@ static bool read_after(struct serve_choice *ch, bool ended) {
     return true;
 }
 
+const char *serve_finish_word(const struct serve_choice *ch) {
+    return ch->n_calls && !ch->cut ? "tool_calls" : ch->finish;
+}
+
 void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn) {
     bool more = true;
     if (!ch->call->tool_syntax) {
@@ -153,10 +159,18 @@ void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn) {
     }
     while (more) {
         switch (ch->parse_state) {
-        case IN_TEXT: more = read_text(ch, ended, fn); break;
-        case IN_NAME: more = read_name(ch, fn); break;
-        case IN_ARGUMENTS: more = read_arguments(ch, ended, fn); break;
-        default: more = read_after(ch, ended); break;
+        case IN_TEXT:
+            more = read_text(ch, ended, fn);
+            break;
+        case IN_NAME:
+            more = read_name(ch, fn);
+            break;
+        case IN_ARGUMENTS:
+            more = read_arguments(ch, ended, fn);
+            break;
+        default:
+            more = read_after(ch, ended);
+            break;
         }
     }
 }
@@ -192,7 +206,8 @@ static bool read_tool(const json_t *v, size_t i, struct tool *ret, struct serve_
                             "is wanted",
                             i);
     if (ret->parameters && !json_is_object(ret->parameters))
-        return serve_refuse(f, 400, "tools", NULL, "tools: %s: parameters: a JSON Schema", ret->name);
+        return serve_refuse(f, 400, "tools", NULL, "tools: %s: parameters: a JSON Schema",
+                            ret->name);
     return true;
 }
 
@@ -255,7 +270,8 @@ bool serve_tools_set(struct serve_turns *t, struct serve_fail *f) {
     if (ok && !named)
         ok = serve_refuse(f, 400, "tool_choice", NULL, "tool_choice: there is no tool \"%.64s\"",
                           c->ask.tool_name);
-    if (ok && t->tools_as_text) ok = add_note(t, list) || serve_refuse(f, 413, "tools", NULL, "tools: too long");
+    if (ok && t->tools_as_text)
+        ok = add_note(t, list) || serve_refuse(f, 413, "tools", NULL, "tools: too long");
     else if (ok && slv_scope_set(t->scope, "tools", serve_turns_value(t, list, 0)))
         ok = serve_refuse(f, 413, "tools", NULL, "tools: too deep or too large");
     json_decref(list);
@@ -264,14 +280,128 @@ bool serve_tools_set(struct serve_turns *t, struct serve_fail *f) {
 
 /* --- what an answer is held to ---------------------------------------------------------------- */
 
+/* "text" as a grammar writes it. */
+static void quoted(struct slv_buf *g, const char *s, size_t n) {
+    slv_buf_addc(g, '"');
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] == '\n') slv_buf_adds(g, "\\n");
+        else if (s[i] == '"' || s[i] == '\\') slv_buf_addf(g, "\\%c", s[i]);
+        else slv_buf_addc(g, s[i]);
+    }
+    slv_buf_adds(g, "\" ");
+}
+
+/* The token that the mark at s is, where the vocabulary has it as one that text does not make; -1.
+ */
+static int32_t token_at(const struct slv_model *m, const char *s, size_t *ret_n) {
+    const char *end = *s == '<' ? strchr(s, '>') : *s == '[' ? strchr(s, ']') : NULL;
+    if (!end) return -1;
+    *ret_n = (size_t)(end - s) + 1;
+    int32_t id = slv_tokenizer_find(m->tokenizer, s, *ret_n);
+    if (id < 0) return -1;
+    enum slv_token_kind kind = slv_tokenizer_kind(m->tokenizer, id);
+    return kind == SLV_TOKEN_CONTROL || kind == SLV_TOKEN_USER ? id : -1;
+}
+
+/* A mark: tokens where it has some, and text. */
+static void mark(struct slv_buf *g, const struct slv_model *m, const char *s) {
+    const char *from = s;
+    while (*s) {
+        size_t n = 0;
+        int32_t id = token_at(m, s, &n);
+        if (id < 0) {
+            s++;
+            continue;
+        }
+        if (s > from) quoted(g, from, (size_t)(s - from));
+        slv_buf_addf(g, "<[%d]> ", (int)id);
+        from = s += n;
+    }
+    if (s > from) quoted(g, from, (size_t)(s - from));
+}
+
+/* call: one of the tools that may be called. */
+static void call_rules(struct serve_call *c, struct slv_buf *g) {
+    size_t i, n = 0;
+    json_t *v;
+    json_array_foreach(c->ask.tools, i, v) {
+        struct serve_fail ignored = {0};
+        struct tool x = {0};
+        char head[160];
+        if (!read_tool(v, i, &x, &ignored)) continue; /* it was read before */
+        if (c->ask.tool_choice == TOOLS_NAMED && strcmp(x.name, c->ask.tool_name) != 0) continue;
+        char *schema = x.parameters ? json_dumps(x.parameters, JSON_COMPACT) : NULL;
+        snprintf(head, sizeof head, HEAD "%s\", \"%s\": ", x.name, c->tool_syntax->arguments);
+        slv_buf_adds(g, n++ ? "  | " : "call: ");
+        quoted(g, head, strlen(head));
+        slv_buf_addf(g, "%%json %s \"}\"\n", schema ? schema : "{\"type\":\"object\"}");
+        slv_mem_free(schema);
+    }
+}
+
+/* calls: one, or several, between their marks. */
+static void calls_rule(struct serve_call *c, struct slv_buf *g) {
+    const struct serve_tool_syntax *x = c->tool_syntax;
+    const struct slv_model *m = c->model->m;
+    slv_buf_adds(g, "calls: ");
+    mark(g, m, x->begin);
+    slv_buf_adds(g, "call ");
+    if (x->between && c->ask.parallel_tools && c->ask.tool_choice != TOOLS_NAMED) {
+        slv_buf_adds(g, "( ");
+        mark(g, m, x->between);
+        slv_buf_adds(g, "call )* ");
+    }
+    mark(g, m, x->end);
+    slv_buf_adds(g, "\n");
+}
+
+/* free: what may stand in place of calls, or before them. */
+static void free_rule(struct serve_call *c, const char *schema, struct slv_buf *g) {
+    const struct serve_tool_syntax *x = c->tool_syntax;
+    if (schema) {
+        slv_buf_addf(g, "free: %%json %s\n", schema);
+        return;
+    }
+    if (x->at_start) {
+        slv_buf_adds(g, "free: /(?!\\{\"name\": \")[\\s\\S]*/\n");
+        return;
+    }
+    slv_buf_adds(g, "free: %text(");
+    quoted(g, x->begin, strcspn(x->begin, "\n"));
+    slv_buf_adds(g, ")\n");
+}
+
+static bool constrain_calls(struct serve_call *c, const char *schema, struct serve_fail *f) {
+    struct slv_buf g;
+    const bool must = c->ask.tool_choice >= TOOLS_REQUIRED;
+    slv_buf_init(&g, GRAMMAR_MAX);
+    if (must) slv_buf_adds(&g, "start: calls\n");
+    else if (schema || c->tool_syntax->at_start) slv_buf_adds(&g, "start: free | calls\n");
+    else slv_buf_adds(&g, "start: free calls?\n");
+    if (!must) free_rule(c, schema, &g);
+    calls_rule(c, &g);
+    call_rules(c, &g);
+    bool ok = g.status ? serve_refuse(f, 413, "tools", NULL, "tools: too long")
+                       : serve_constraint_get(c, "tools", true, g.data, g.len, f);
+    slv_buf_fini(&g);
+    return ok;
+}
+
 bool serve_tools_constrain(struct serve_call *c, struct serve_fail *f) {
-    (void)GRAMMAR_MAX;
+    static const char object[] = "{\"type\":\"object\"}";
     const struct serve_ask *a = &c->ask;
-    if (a->json_object) return serve_constraint_get(c, "{\"type\":\"object\"}", 17, f);
-    if (!a->schema) return true;
-    char *s = json_dumps(a->schema, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (!s) return serve_refuse(f, 503, NULL, NULL, "out of memory");
-    bool ok = serve_constraint_get(c, s, strlen(s), f);
+    char *s = NULL;
+    bool ok = true;
+    if (a->json_object) s = slv_mem_strndup(object, sizeof object - 1);
+    else if (a->schema) s = json_dumps(a->schema, JSON_COMPACT | JSON_ENCODE_ANY);
+    if ((a->json_object || a->schema) && !s)
+        return serve_refuse(f, 503, NULL, NULL, "out of memory");
+    if (c->tool_syntax && a->grammar)
+        ok = serve_refuse(f, 400, "grammar", NULL, "grammar goes without tools");
+    else if (c->tool_syntax) ok = constrain_calls(c, s, f);
+    else if (s) ok = serve_constraint_get(c, "response_format", false, s, strlen(s), f);
+    else if (a->grammar)
+        ok = serve_constraint_get(c, "grammar", true, a->grammar, strlen(a->grammar), f);
     slv_mem_free(s);
     return ok;
 }

@@ -16,8 +16,7 @@
  * were trained on. */
 #define SERVE_CALL_BEGIN "<tool_call>\n"
 #define SERVE_CALL_END "\n</tool_call>"
-#define SERVE_CALL_TEXT                                                                            \
-    SERVE_CALL_BEGIN "{\"name\": \"%s\", \"arguments\": %s}" SERVE_CALL_END
+#define SERVE_CALL_TEXT SERVE_CALL_BEGIN "{\"name\": \"%s\", \"arguments\": %s}" SERVE_CALL_END
 #define SERVE_RESULT_BEGIN "<tool_response>\n"
 #define SERVE_RESULT_END "\n</tool_response>"
 
@@ -28,15 +27,14 @@ struct serve_part {
  * were trained on. */
 #define SERVE_CALL_BEGIN "<tool_call>\n"
 #define SERVE_CALL_END "\n</tool_call>"
-#define SERVE_CALL_TEXT                                                                            \
-    SERVE_CALL_BEGIN "{\"name\": \"%s\", \"arguments\": %s}" SERVE_CALL_END
+#define SERVE_CALL_TEXT SERVE_CALL_BEGIN "{\"name\": \"%s\", \"arguments\": %s}" SERVE_CALL_END
 #define SERVE_RESULT_BEGIN "<tool_response>\n"
 #define SERVE_RESULT_END "\n</tool_response>"
 
-enum serve_part_kind kind;
-    uint32_t call;     /* which, from 0 */
-    const char *id;    /* of CALL: "call_" and digits */
-    const char *p;     /* text; name; a piece of the arguments' JSON */
+    enum serve_part_kind kind;
+    uint32_t call;  /* which, from 0 */
+    const char *id; /* of CALL: "call_" and digits */
+    const char *p;  /* text; name; a piece of the arguments' JSON */
     size_t n;
 };
 
@@ -45,6 +43,10 @@ typedef void (*serve_part_fn)(struct serve_choice *ch, const struct serve_part *
 /* Tells of what has come since the last time. `ended`: nothing more comes, and what was held back
  * because it might become a call is text. */
 void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn);
+
+/* Why a choice that is told to its end has ended, in OpenAI's words: "tool_calls" where it has calls,
+ * all of them whole. */
+const char *serve_finish_word(const struct serve_choice *ch);
 
 /* Reads the request's tools, and gives them to the template or to the system message: before the
  * turns are read. */

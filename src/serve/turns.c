@@ -22,19 +22,26 @@ struct slv_value *serve_turns_value(const struct serve_turns *t, const json_t *v
     size_t i;
     if (depth > DEPTH_MAX) return NULL;
     switch (json_typeof(v)) {
-    case JSON_NULL: return slv_value_none(s);
-    case JSON_TRUE: return slv_value_bool(s, true);
-    case JSON_FALSE: return slv_value_bool(s, false);
-    case JSON_INTEGER: return slv_value_int(s, json_integer_value(v));
-    case JSON_REAL: return slv_value_double(s, json_real_value(v));
-    case JSON_STRING: return text(t, json_string_value(v), json_string_length(v));
+    case JSON_NULL:
+        return slv_value_none(s);
+    case JSON_TRUE:
+        return slv_value_bool(s, true);
+    case JSON_FALSE:
+        return slv_value_bool(s, false);
+    case JSON_INTEGER:
+        return slv_value_int(s, json_integer_value(v));
+    case JSON_REAL:
+        return slv_value_double(s, json_real_value(v));
+    case JSON_STRING:
+        return text(t, json_string_value(v), json_string_length(v));
     case JSON_ARRAY: {
         struct slv_value *list = slv_value_list(s);
         json_array_foreach(v, i, x) list =
             slv_value_push(s, list, serve_turns_value(t, x, depth + 1));
         return list;
     }
-    case JSON_OBJECT: break;
+    case JSON_OBJECT:
+        break;
     }
     struct slv_value *dict = slv_value_dict(s);
     json_object_foreach((json_t *)(uintptr_t)v, key, x) dict =
@@ -59,7 +66,8 @@ static bool content_text(const json_t *v, const char *where, struct slv_buf *out
         return true;
     }
     if (!json_is_array(v))
-        return serve_refuse(f, 400, where, NULL, "%s: a string or a list of parts is wanted", where);
+        return serve_refuse(f, 400, where, NULL, "%s: a string or a list of parts is wanted",
+                            where);
     json_array_foreach(v, i, part) {
         const char *type = json_string_value(json_object_get(part, "type"));
         const json_t *s = json_object_get(part, "text");
@@ -98,9 +106,8 @@ static struct slv_value *turn(struct serve_turns *t, const char *role, struct sl
 static struct slv_value *arguments(const struct serve_turns *t, const json_t *v) {
     if (!json_is_string(v)) return serve_turns_value(t, v, 0);
     json_t *o = json_loadb(json_string_value(v), json_string_length(v), 0, NULL);
-    struct slv_value *r = json_is_object(o)
-                              ? serve_turns_value(t, o, 0)
-                              : text(t, json_string_value(v), json_string_length(v));
+    struct slv_value *r = json_is_object(o) ? serve_turns_value(t, o, 0)
+                                            : text(t, json_string_value(v), json_string_length(v));
     json_decref(o);
     return r;
 }
@@ -168,8 +175,8 @@ static bool chat_calls(struct serve_turns *t, const json_t *calls, struct slv_va
 }
 
 static bool chat_fields(const json_t *m, size_t i, struct serve_fail *f) {
-    static const char *const known[] = {"role", "content", "name", "tool_calls", "tool_call_id",
-                                        "reasoning_content"};
+    static const char *const known[] = {"role",       "content",      "name",
+                                        "tool_calls", "tool_call_id", "reasoning_content"};
     const char *key;
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)m, key, v) {
@@ -246,8 +253,7 @@ static bool response_item(struct serve_turns *t, const json_t *m, size_t i, stru
     if (type && strcmp(type, "message") != 0)
         return serve_refuse(f, 400, "input", "unsupported_content",
                             "input: item %zu: \"%.40s\" is not known", i, type);
-    if (!role)
-        return serve_refuse(f, 400, "input", NULL, "input: item %zu: a role is wanted", i);
+    if (!role) return serve_refuse(f, 400, "input", NULL, "input: item %zu: a role is wanted", i);
     if (!content_text(json_object_get(m, "content"), "input", b, f)) return false;
     add_dict(t, turn(t, !strcmp(role, "developer") ? "system" : role, b));
     return true;
@@ -278,8 +284,7 @@ static bool block_of(struct serve_turns *t, const json_t *v, struct slv_buf *b,
         struct slv_buf r;
         slv_buf_init(&r, TEXT_MAX);
         bool ok = content_text(json_object_get(v, "content"), "messages", &r, f);
-        if (ok)
-            tool_result(t, json_string_value(json_object_get(v, "tool_use_id")), NULL, &r);
+        if (ok) tool_result(t, json_string_value(json_object_get(v, "tool_use_id")), NULL, &r);
         slv_buf_fini(&r);
         return ok;
     }

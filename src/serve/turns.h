@@ -16,8 +16,8 @@ struct serve_turns {
     struct slv_scope *scope;
     struct slv_value *list; /* NULL: out of memory */
     size_t n;
-    struct slv_buf note;   /* goes into the system message, where there is something */
-    bool tools_as_text;    /* the template knows nothing of tools: calls and results are texts */
+    struct slv_buf note;  /* goes into the system message, where there is something */
+    bool tools_as_text;   /* the template knows nothing of tools: calls and results are texts */
     struct slv_buf plain; /* contents one after the other, for models without a template */
 };
 

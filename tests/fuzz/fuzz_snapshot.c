@@ -83,7 +83,7 @@ static void seal(unsigned char *file, size_t n, bool meta) {
         sum = slv_sum64(file + HEADER, (size_t)pages_at - HEADER, n_tok);
         memcpy(file + 104, &sum, sizeof sum);
     }
-    sum = slv_sum64(file, HEADER - sizeof sum, 1);
+    sum = slv_sum64(file, HEADER - sizeof sum, 2);
     memcpy(file + HEADER - sizeof sum, &sum, sizeof sum);
 }
 

@@ -126,6 +126,13 @@ static void test_languages(void **state) {
     assert_int_equal(slv_lang_count(p, w, 100), 3);
     assert_true(matches(p, w, "abc") && matches(p, w, "\xc3\xa9") && !matches(p, w, "a"));
     assert_int_equal(slv_lang_count(p, slv_lang_and(p, w, compiled(p, "^a")), 9), 2);
+    /* No string has a surrogate: what is left of such a pattern has none. */
+    assert_true(slv_lang_is_none(p, compiled(p, "^a\\ude00$")));
+    assert_true(slv_lang_is_none(p, compiled(p, "^a[]$")));
+    const slv_lang ok = compiled(p, "^[^\\ud800-\\udfff]*$");
+    assert_true(slv_lang_is_none(p, slv_lang_not(p, ok)));
+    assert_true(matches(p, ok, "a\xee\x80\x80") && !slv_lang_is_none(p, ok));
+    assert_int_equal(slv_lang_count(p, compiled(p, "^[\\ud7ff-\\ue000]$"), 99), 2);
     assert_int_equal(slv_langs_status(p), 0);
     slv_langs_close(p);
 }

@@ -17,6 +17,8 @@
 
 #define MAX_BYTES ((size_t)256 << 20)
 #define ASCII 128u
+#define FIRST_SURROGATE 0xd800u /* no string has them: they go where what is before them goes */
+#define LAST_SURROGATE 0xdfffu
 #define WORDS_JOINED 4096u /* words of two tables that a union puts into one */
 #define WORDS_SIEVED 65536u
 
@@ -300,12 +302,18 @@ static size_t tidy(struct slv_range *r, size_t n) {
     return out;
 }
 
+/* Whether no string can have any of them: sorted ranges, all of surrogates. */
+static bool unwritable(const struct slv_range *r, size_t n) {
+    return n == 0 || (r[0].lo >= FIRST_SURROGATE && r[n - 1].hi <= LAST_SURROGATE);
+}
+
 slv_lang slv_lang_set(struct slv_langs *p, const struct slv_range *r, size_t n) {
     if (!n) return SLV_LANG_NONE;
     struct slv_range *v = take(p, n, sizeof *v);
     if (!v) return SLV_LANG_FAIL;
     memcpy(v, r, n * sizeof *v);
     n = tidy(v, n);
+    if (unwritable(v, n)) return SLV_LANG_NONE;
     return intern(p, (struct slv_lang_node){.kind = K_SET, .set = {v, (uint32_t)n}});
 }
 
@@ -321,7 +329,7 @@ slv_lang slv_lang_set_not(struct slv_langs *p, const struct slv_range *r, size_t
         from = in[i].hi + 1;
     }
     if (from <= SLV_CODE_POINT_MAX) v[out++] = (struct slv_range){from, SLV_CODE_POINT_MAX};
-    if (!out) return SLV_LANG_NONE;
+    if (unwritable(v, out)) return SLV_LANG_NONE;
     return intern(p, (struct slv_lang_node){.kind = K_SET, .set = {v, (uint32_t)out}});
 }
 
@@ -347,7 +355,7 @@ static slv_lang set_and(struct slv_langs *p, const struct slv_lang_node *a,
         if (x.hi < y.hi) i++;
         else j++;
     }
-    if (!n) return SLV_LANG_NONE;
+    if (unwritable(v, n)) return SLV_LANG_NONE;
     return intern(p, (struct slv_lang_node){.kind = K_SET, .set = {v, n}});
 }
 
@@ -667,6 +675,7 @@ bool slv_lang_spread(struct slv_langs *p, slv_lang a) {
         struct slv_range r = {0, SLV_CODE_POINT_MAX};
         const slv_lang to = derive(p, a, c, &r);
         if (to == SLV_LANG_FAIL) return false;
+        if (r.hi + 1 >= FIRST_SURROGATE && r.hi < LAST_SURROGATE) r.hi = LAST_SURROGATE;
         if (n && v[n - 1].to == to) v[n - 1].hi = r.hi;
         else {
             if (n == cap) {

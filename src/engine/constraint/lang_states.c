@@ -44,6 +44,12 @@ struct slv_lengths slv_lang_lengths(struct slv_langs *p, slv_lang a) {
     return r;
 }
 
+/* Code points of [lo, hi], surrogates left out. */
+static size_t letters_of(uint32_t lo, uint32_t hi) {
+    const uint32_t from = lo > 0xd800u ? lo : 0xd800u, to = hi < 0xdfffu ? hi : 0xdfffu;
+    return hi - lo + 1u - (from <= to ? to - from + 1u : 0);
+}
+
 /* Strings of v[i], the graph's states: the sum over what follows, if nothing goes round. Fills
  * count[], `most` for infinite ones and for more. False out of memory. */
 static void count_states(struct slv_langs *p, const slv_lang *v, size_t n, size_t most,
@@ -58,10 +64,10 @@ static void count_states(struct slv_langs *p, const slv_lang *v, size_t n, size_
             if (count[i] != SIZE_MAX) continue;
             for (uint32_t s = 0; s < p->v[v[i]].n_spans && sum != SIZE_MAX; s++) {
                 const struct slv_lang_span x = p->v[v[i]].spans[s];
-                const size_t wide = x.hi - lo + 1u;
+                const size_t wide = letters_of(lo, x.hi);
                 size_t j = 0;
                 lo = x.hi + 1;
-                if (p->v[x.to].life == L_DEAD) continue;
+                if (p->v[x.to].life == L_DEAD || !wide) continue;
                 while (j < n && v[j] != x.to)
                     j++;
                 if (j == n) continue; /* not reached: dead */

@@ -7,7 +7,8 @@
 
 #define MAX_KEPT 1024u /* states of languages whose tokens are kept */
 
-/* Tokens that close a string: by what they have behind the quote. */
+/* Tokens that close a string, by what they have behind the quote; or that leave a terminal, by all
+ * they have. */
 struct leaving {
     int32_t token;
     uint8_t chars; /* before the quote */
@@ -16,6 +17,8 @@ struct leaving {
 struct kept {
     slv_lang lang;
     uint32_t part, least, most; /* part of a character; bounds of what is left; 0, INF: none */
+    bool text;                  /* a terminal's, not a string's */
+    bool walked;                /* too many leave: nothing is kept, such states are walked */
     bool loops;                 /* every token that stays leads back to the same state */
     uint64_t used;
     uint64_t *stay;
@@ -30,6 +33,7 @@ struct kept {
 struct slv_free_text {
     const struct slv_lexicon *l;
     struct kept *any;
+    struct kept *any_text;
     uint8_t *chars; /* by token that stays in such a string: its characters, 255 and more as 255 */
     int32_t *by_chars; /* those tokens, the ones with most characters first */
     size_t n;
@@ -39,6 +43,7 @@ struct slv_masks {
     const struct slv_free_text *f;
     const struct slv_lexicon *l;
     struct slv_langs *p;
+    const struct slv_grammar *g; /* NULL: a schema's masks */
     struct kept **v;
     size_t n, cap;
     uint64_t clock;
@@ -46,6 +51,7 @@ struct slv_masks {
     struct slv_string_at *strings;
     uint64_t *some; /* a mask in the making */
     bool *keep;     /* by way */
+    bool *walk;     /* by way: it is none of those that tokens are kept for */
 };
 
 size_t slv_mask_words(const struct slv_lexicon *l) { return (l->n_tokens + 63) / 64; }
@@ -178,6 +184,50 @@ static int find_tokens(const struct slv_lexicon *l, struct slv_langs *p, struct 
     return slv_langs_status(p);
 }
 
+#define MAX_LEAVING 8192u /* tokens */
+
+/* A token that leaves a terminal at the earliest place may do so at others too: all its bytes are
+ * kept, and the matcher is asked. */
+static int add_whole(const struct slv_lexicon *l, uint32_t node, const unsigned char *path,
+                     struct rests *r) {
+    unsigned char text[SLV_LEXICON_DEPTH + 1];
+    memcpy(text, path, l->depth[node]);
+    for (uint32_t i = node; i < l->end[node]; i++) {
+        text[l->depth[i] - 1] = l->byte[i];
+        for (int32_t t = l->token[i]; t >= 0; t = l->same[t]) {
+            const int rc = slv_mem_grow((void **)&r->v, r->n, &r->cap, sizeof *r->v, MAX_LEAVING);
+            if (rc) return rc;
+            struct rest *x = &r->v[r->n++];
+            *x = (struct rest){.token = t, .n = l->depth[i]};
+            memcpy(x->text, text, x->n);
+        }
+    }
+    return 0;
+}
+
+/* Tokens that stay in the terminal, and those that may leave it after a byte. */
+static int find_text(const struct slv_lexicon *l, struct slv_langs *p, struct slv_string_at *at,
+                     const struct slv_string_at *from, struct kept *k, struct rests *r) {
+    unsigned char path[SLV_LEXICON_DEPTH + 1];
+    bool left[SLV_LEXICON_DEPTH + 1] = {false}; /* by depth: it may have ended */
+    at[0] = *from;
+    for (uint32_t i = 1; i < l->n;) {
+        const unsigned d = l->depth[i];
+        at[d] = at[d - 1];
+        path[d - 1] = l->byte[i];
+        if (slv_text_byte(p, &at[d], l->byte[i])) {
+            set_tokens(l, i, k->stay);
+            left[d] = left[d - 1] || (!at[d].part && slv_lang_nullable(p, at[d].lang));
+            i++;
+            continue;
+        }
+        const int rc = left[d - 1] ? add_whole(l, i, path, r) : 0;
+        if (rc) return rc;
+        i = l->end[i];
+    }
+    return slv_langs_status(p);
+}
+
 static void drop(struct kept *k) {
     if (!k) return;
     slv_mem_free(k->stay);
@@ -187,6 +237,23 @@ static void drop(struct kept *k) {
     slv_mem_free(k->first);
     slv_mem_free(k->leave);
     slv_mem_free(k);
+}
+
+/* The same for a terminal's state. */
+static int find_in_text(const struct slv_lexicon *l, struct slv_langs *p, struct slv_string_at *at,
+                        const struct slv_string_at *s, struct kept *k) {
+    struct rests r = {0};
+    k->text = true;
+    k->stay = slv_mem_calloc(slv_mask_words(l), sizeof *k->stay);
+    int rc = k->stay ? find_text(l, p, at, s, k, &r) : SLV_E_NOMEM;
+    k->walked = rc == SLV_E_LIMIT && !slv_langs_status(p);
+    if (k->walked) {
+        slv_mem_free(k->stay);
+        k->stay = NULL;
+        rc = 0;
+    } else if (!rc) rc = plant(k, &r);
+    slv_mem_free(r.v);
+    return rc;
 }
 
 /* Fills k for the state s. at: SLV_LEXICON_DEPTH + 1 of them, scratch. */
@@ -219,10 +286,11 @@ static int make_room(struct slv_masks *z) {
 }
 
 static struct kept *known(struct slv_masks *z, slv_lang lang, uint32_t part, uint32_t least,
-                          uint32_t most) {
+                          uint32_t most, bool text) {
     for (size_t i = 0; i < z->n; i++) {
         struct kept *k = z->v[i];
-        if (k->lang == lang && k->part == part && k->least == least && k->most == most) {
+        if (k->lang == lang && k->part == part && k->least == least && k->most == most &&
+            k->text == text) {
             k->used = ++z->clock;
             return k;
         }
@@ -231,7 +299,7 @@ static struct kept *known(struct slv_masks *z, slv_lang lang, uint32_t part, uin
 }
 
 static int add_kept(struct slv_masks *z, const struct slv_string_at *s, uint32_t least,
-                    uint32_t most, struct kept **ret) {
+                    uint32_t most, bool text, struct kept **ret) {
     int rc = make_room(z);
     struct kept *k = rc ? NULL : slv_mem_calloc(1, sizeof *k);
     if (!k) return rc ? rc : SLV_E_NOMEM;
@@ -242,7 +310,8 @@ static int add_kept(struct slv_masks *z, const struct slv_string_at *s, uint32_t
     k->used = ++z->clock;
     struct slv_string_at from = *s;
     if (least == 0 && most == SLV_LANG_INF) from.set = NULL;
-    rc = find(z->l, z->p, z->strings, &from, k, NULL);
+    rc = text ? find_in_text(z->l, z->p, z->strings, s, k)
+              : find(z->l, z->p, z->strings, &from, k, NULL);
     if (rc) {
         drop(k);
         return rc;
@@ -259,14 +328,14 @@ static int kept_for(struct slv_masks *z, const struct slv_string_at *s, struct k
     const uint32_t most =
         s->set && s->set->max != SLV_LANG_INF ? s->set->max - s->count : SLV_LANG_INF;
     const bool any = s->lang == SLV_LANG_ANY && !s->part;
-    *ret = any ? z->f->any : known(z, s->lang, s->part, 0, SLV_LANG_INF);
+    *ret = any ? z->f->any : known(z, s->lang, s->part, 0, SLV_LANG_INF, false);
     if (!*ret) {
-        const int rc = add_kept(z, s, 0, SLV_LANG_INF, ret);
+        const int rc = add_kept(z, s, 0, SLV_LANG_INF, false, ret);
         if (rc) return rc;
     }
     if (((*ret)->loops && !s->part) || (least == 0 && most == SLV_LANG_INF)) return 0;
-    *ret = known(z, s->lang, s->part, least, most);
-    return *ret ? 0 : add_kept(z, s, least, most, ret);
+    *ret = known(z, s->lang, s->part, least, most, false);
+    return *ret ? 0 : add_kept(z, s, least, most, false, ret);
 }
 
 /* --- masks ------------------------------------------------------------------------------------ */
@@ -275,13 +344,14 @@ static bool same_place(const struct slv_string_at *a, const struct slv_string_at
     return a->lang == b->lang && a->part == b->part && a->count == b->count && a->set == b->set;
 }
 
-/* Walks a trie from the current set on. */
-static void walk_vocabulary(struct slv_masks *z, struct slv_matcher *m, uint64_t *bits) {
+/* Walks the vocabulary's trie below a node from the current set on. */
+static void walk_below(struct slv_masks *z, struct slv_matcher *m, uint32_t node, uint64_t *bits) {
     const struct slv_lexicon *l = z->l;
+    const unsigned base = l->depth[node];
     z->marks[0] = slv_matcher_mark(m);
     unsigned open = 0; /* the depth that the matcher is at */
-    for (uint32_t i = 1; i < l->n;) {
-        const unsigned d = l->depth[i];
+    for (uint32_t i = node + 1; i < l->end[node];) {
+        const unsigned d = l->depth[i] - base;
         if (open >= d) slv_matcher_rewind(m, &z->marks[d - 1]);
         open = d - 1;
         if (!slv_matcher_try(m, l->byte[i])) {
@@ -401,6 +471,52 @@ static int string_mask(struct slv_masks *z, struct slv_matcher *m, const struct 
     return slv_matcher_status(m);
 }
 
+#define FEW_LETTERS 8u
+
+/* Whether few letters go on with the terminal: walking it costs less than looking for its tokens. */
+static bool is_narrow(struct slv_masks *z, slv_lang lang) {
+    const slv_lang *to = slv_lang_ascii(z->p, lang);
+    unsigned n = 0;
+    for (unsigned c = 0x20; to && c < 0x7f; c++)
+        n += to[c] != SLV_LANG_NONE;
+    return n < FEW_LETTERS;
+}
+
+/* The ways that are in the same state of a terminal's language as `way`; false if one of them came
+ * before. */
+static bool text_group_of(struct slv_masks *z, const struct slv_matcher *m, size_t way,
+                          const struct slv_string_at *s) {
+    struct slv_string_at t;
+    for (size_t i = 0; i < slv_matcher_ways(m); i++) {
+        z->keep[i] = slv_matcher_text(m, i, &t) && same_place(s, &t);
+        if (z->keep[i] && i < way) return false;
+    }
+    return true;
+}
+
+/* Tokens that begin in the terminal that `way` is in, in state s. What leaves it at once is the
+ * other ways' matter. */
+static int text_mask(struct slv_masks *z, struct slv_matcher *m, size_t way,
+                     const struct slv_string_at *s, uint64_t *bits) {
+    struct kept *k = s->lang == SLV_LANG_ANY && !s->part ? z->f->any_text : NULL;
+    if (s->part || (!k && is_narrow(z, s->lang))) {
+        z->walk[way] = true;
+        return 0;
+    }
+    if (!k) k = known(z, s->lang, 0, 0, SLV_LANG_INF, true);
+    const int rc = k ? 0 : add_kept(z, s, 0, SLV_LANG_INF, true, &k);
+    if (rc) return rc;
+    z->walk[way] = k->walked;
+    if (k->walked || !text_group_of(z, m, way, s)) return 0;
+    add_staying(z, k, SLV_LANG_INF, bits);
+    if (!k->n_leave) return 0;
+    const struct slv_mark mark = slv_matcher_mark(m);
+    (void)slv_matcher_focus(m, z->keep);
+    walk_rests(z, m, k, 0, SLV_LANG_INF, bits);
+    slv_matcher_rewind(m, &mark);
+    return slv_matcher_status(m);
+}
+
 /* keep[]: the ways that are in the string s like `way` is; a free key stands alone. False if one
  * of them came before. */
 static bool group_of(struct slv_masks *z, const struct slv_matcher *m, size_t way,
@@ -416,20 +532,26 @@ static bool group_of(struct slv_masks *z, const struct slv_matcher *m, size_t wa
     return true;
 }
 
-/* The ways that are in no string, together. */
+/* The ways that are left, together. */
 static void other_mask(struct slv_masks *z, struct slv_matcher *m, uint64_t *bits) {
     const size_t n = slv_matcher_ways(m);
-    struct slv_string_at s;
-    bool key, any = false;
-    for (size_t i = 0; i < n; i++) {
-        z->keep[i] = !slv_matcher_string(m, i, &s, &key);
-        any = any || z->keep[i];
-    }
+    bool any = false;
+    for (size_t i = 0; i < n; i++)
+        any = any || z->walk[i];
     if (!any) return;
     const struct slv_mark mark = slv_matcher_mark(m);
-    (void)slv_matcher_focus(m, z->keep);
-    walk_vocabulary(z, m, bits);
+    (void)slv_matcher_focus(m, z->walk);
+    walk_below(z, m, 0, bits);
     slv_matcher_rewind(m, &mark);
+}
+
+/* Tokens that a grammar names are no text: they may come only where it says so. */
+static void named_tokens(const struct slv_grammar *g, const struct slv_matcher *m, uint64_t *bits) {
+    int32_t id;
+    for (size_t i = 0; i < g->n_tokens; i++)
+        clear_bit(bits, g->tokens[i]);
+    for (size_t i = 0; i < slv_matcher_ways(m); i++)
+        if (slv_matcher_token(m, i, &id)) set_bit(bits, id);
 }
 
 int slv_mask_next(struct slv_masks *z, struct slv_matcher *m, uint64_t *bits) {
@@ -438,19 +560,45 @@ int slv_mask_next(struct slv_masks *z, struct slv_matcher *m, uint64_t *bits) {
     bool key;
     int rc = 0;
     memset(bits, 0, slv_mask_words(z->l) * sizeof *bits);
-    for (size_t i = 0; i < n && !rc; i++)
-        if (slv_matcher_string(m, i, &s, &key) && group_of(z, m, i, &s, key))
-            rc = string_mask(z, m, &s, bits);
+    for (size_t i = 0; i < n && !rc; i++) {
+        z->walk[i] = false;
+        if (slv_matcher_string(m, i, &s, &key)) {
+            if (group_of(z, m, i, &s, key)) rc = string_mask(z, m, &s, bits);
+        } else if (slv_matcher_text(m, i, &s)) rc = text_mask(z, m, i, &s, bits);
+        else z->walk[i] = true;
+    }
     if (!rc) other_mask(z, m, bits);
+    if (!rc && z->g) named_tokens(z->g, m, bits);
     return rc ? rc : slv_matcher_status(m);
+}
+
+int slv_mask_under(struct slv_masks *z, struct slv_matcher *m, uint32_t node, uint64_t *bits) {
+    walk_below(z, m, node, bits);
+    return slv_matcher_status(m);
+}
+
+static bool waits_for_token(const struct slv_matcher *m) {
+    int32_t id;
+    for (size_t i = 0; i < slv_matcher_ways(m); i++)
+        if (slv_matcher_token(m, i, &id)) return true;
+    return false;
+}
+
+int slv_mask_forced_token(const struct slv_matcher *m) {
+    int32_t only = -1, id;
+    for (size_t i = 0; i < slv_matcher_ways(m); i++) {
+        if (!slv_matcher_token(m, i, &id) || (only >= 0 && only != id)) return -1;
+        only = id;
+    }
+    return only;
 }
 
 int slv_mask_forced(struct slv_matcher *m, char *out, size_t most, size_t *ret_n) {
     const struct slv_mark from = slv_matcher_mark(m);
     size_t n = 0;
-    for (int only = 0; n < most && !slv_matcher_done(m); n++) {
+    for (int only = 0; n < most && !slv_matcher_done(m) && !waits_for_token(m); n++) {
         only = -1;
-        for (int c = 0x20; c < 0xf5 && only != -2; c++) {
+        for (int c = 0; c < 0xf5 && only != -2; c++) {
             const struct slv_mark mark = slv_matcher_mark(m);
             if (!slv_matcher_try(m, (unsigned char)c)) continue;
             only = only == -1 ? c : -2;
@@ -484,6 +632,7 @@ static int find_any(struct slv_free_text *f) {
     const struct slv_string_at from = {.lang = SLV_LANG_ANY};
     int rc = at ? slv_langs_open(&p) : SLV_E_NOMEM;
     if (!rc) rc = find(f->l, p, at, &from, f->any, f->chars);
+    if (!rc) rc = find_in_text(f->l, p, at, &from, f->any_text);
     slv_langs_close(p);
     slv_mem_free(at);
     return rc;
@@ -494,9 +643,10 @@ int slv_free_text_open(const struct slv_lexicon *l, struct slv_free_text **ret) 
     if (!f) return SLV_E_NOMEM;
     f->l = l;
     f->any = slv_mem_calloc(1, sizeof *f->any);
+    f->any_text = slv_mem_calloc(1, sizeof *f->any_text);
     f->chars = slv_mem_calloc(l->n_tokens, 1);
     f->by_chars = slv_mem_calloc(l->n_tokens, sizeof *f->by_chars);
-    int rc = f->any && f->chars && f->by_chars ? 0 : SLV_E_NOMEM;
+    int rc = f->any && f->any_text && f->chars && f->by_chars ? 0 : SLV_E_NOMEM;
     if (!rc) {
         f->any->lang = SLV_LANG_ANY;
         f->any->most = SLV_LANG_INF;
@@ -511,27 +661,40 @@ int slv_free_text_open(const struct slv_lexicon *l, struct slv_free_text **ret) 
 void slv_free_text_close(struct slv_free_text *f) {
     if (!f) return;
     drop(f->any);
+    drop(f->any_text);
     slv_mem_free(f->chars);
     slv_mem_free(f->by_chars);
     slv_mem_free(f);
 }
 
-int slv_masks_open(const struct slv_free_text *f, struct slv_schema *s, struct slv_masks **ret) {
+static int open_on(const struct slv_free_text *f, struct slv_langs *p, const struct slv_grammar *g,
+                   struct slv_masks **ret) {
     struct slv_masks *z = slv_mem_calloc(1, sizeof *z);
     if (!z) return SLV_E_NOMEM;
     z->f = f;
     z->l = f->l;
-    z->p = s->c.p;
+    z->p = p;
+    z->g = g;
     z->marks = slv_mem_calloc(SLV_LEXICON_DEPTH + 1, sizeof *z->marks);
     z->strings = slv_mem_calloc(SLV_LEXICON_DEPTH + 1, sizeof *z->strings);
     z->some = slv_mem_calloc(slv_mask_words(z->l), sizeof *z->some);
     z->keep = slv_mem_calloc(SLV_MAX_THREADS, sizeof *z->keep);
-    if (!z->marks || !z->strings || !z->some || !z->keep) {
+    z->walk = slv_mem_calloc(SLV_MAX_THREADS, sizeof *z->walk);
+    if (!z->marks || !z->strings || !z->some || !z->keep || !z->walk) {
         slv_masks_close(z);
         return SLV_E_NOMEM;
     }
     *ret = z;
     return 0;
+}
+
+int slv_masks_open(const struct slv_free_text *f, struct slv_schema *s, struct slv_masks **ret) {
+    return open_on(f, s->c.p, NULL, ret);
+}
+
+int slv_masks_open_grammar(const struct slv_free_text *f, struct slv_grammar *g,
+                           struct slv_masks **ret) {
+    return open_on(f, g->p, g, ret);
 }
 
 void slv_masks_close(struct slv_masks *z) {
@@ -543,5 +706,6 @@ void slv_masks_close(struct slv_masks *z) {
     slv_mem_free(z->strings);
     slv_mem_free(z->some);
     slv_mem_free(z->keep);
+    slv_mem_free(z->walk);
     slv_mem_free(z);
 }

@@ -7,10 +7,15 @@
  * they have behind the closing quote, which is walked each time. Elsewhere the vocabulary's trie is
  * walked, and few branches live.
  *
+ * In a grammar's terminals the same is done: tokens that stay in a language's state are kept, and
+ * so are those that may leave it, to be walked. A token that a grammar names has a bit where the
+ * grammar says so, and nowhere else.
+ *
  * Threads: one at a time for all masks of a schema. */
 #ifndef SLV_ENGINE_CONSTRAINT_MASK_H
 #define SLV_ENGINE_CONSTRAINT_MASK_H
 
+#include "engine/constraint/grammar.h"
 #include "engine/constraint/lexicon.h"
 #include "engine/constraint/matcher.h"
 
@@ -24,6 +29,8 @@ void slv_free_text_close(struct slv_free_text *f);
 /* Borrows both. SLV_E_NOMEM. */
 int slv_masks_open(const struct slv_free_text *f, struct slv_schema *s,
                    struct slv_masks **ret) SLV_MUST_USE;
+int slv_masks_open_grammar(const struct slv_free_text *f, struct slv_grammar *g,
+                           struct slv_masks **ret) SLV_MUST_USE;
 void slv_masks_close(struct slv_masks *k);
 
 /* 64-bit words of a mask. */
@@ -32,6 +39,14 @@ size_t slv_mask_words(const struct slv_lexicon *l);
 /* Sets the bits of the tokens that may come next, and no others: bits[slv_mask_words]. The
  * text's end is not among them (slv_matcher_done). SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_mask_next(struct slv_masks *k, struct slv_matcher *m, uint64_t *bits) SLV_MUST_USE;
+
+/* The same for tokens that have the bytes of a node of the vocabulary's trie, which were there
+ * before, in front of bytes that may come next: those are added to bits. */
+int slv_mask_under(struct slv_masks *k, struct slv_matcher *m, uint32_t node,
+                   uint64_t *bits) SLV_MUST_USE;
+
+/* The token that must come next, of those that a grammar names; -1: there is none, or a choice. */
+int slv_mask_forced_token(const struct slv_matcher *m);
 
 /* Appends the bytes that must come next, up to `most`: none where there is a choice, or the text
  * may end. */

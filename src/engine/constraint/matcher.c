@@ -8,9 +8,12 @@
  * Language", 1985). Where items must differ nothing is shared: what was written before is each
  * alternative's own.
  *
+ * A grammar (matcher_grammar.c) contains values as an array does: their frame is one of its places.
+ *
  * Sets of threads lie one behind the other, the current one last; frames are bumped off chunks.
  * A mark is the lengths of both, so that going back costs nothing. */
-#include "engine/constraint/matcher.h"
+#include "engine/constraint/grammar.h"
+#include "engine/constraint/matcher_int.h"
 #include "engine/constraint/same.h"
 #include "engine/constraint/string.h"
 #include "base/mem.h"
@@ -18,133 +21,24 @@
 
 #include <string.h>
 
-enum state {
-    S_VALUE,    /* before a value */
-    S_ITEM,     /* before an item of an array */
-    S_FIRST,    /* after [ */
-    S_OPEN,     /* after { */
-    S_MORE,     /* after a comma in an object */
-    S_KEY,      /* in a listed key */
-    S_FREE_KEY, /* in another key */
-    S_COLON,    /* after another key */
-    S_CONSTANT, /* in null, true or false */
-    S_STRING,
-    S_NUMBER,
-    S_NEXT, /* after a value in an array or object */
-    S_END   /* after the whole value */
-};
-
-/* Something that was written: bytes [from, to) of the text. */
-struct piece {
-    const struct piece *up;
-    size_t from, to;
-};
-
-struct frame;
-
-/* What contains a value: each of them goes on when it ends. NULL: nothing, it is the whole. */
-struct places {
-    const struct places *next;
-    const struct frame *f;
-};
-
-/* An object or array that is open. Never changed once a byte is done. */
-struct frame {
-    const struct places *up;
-    const struct slv_members *members; /* an object, or */
-    const struct slv_items *items;     /* an array */
-    uint32_t level;                    /* containers around it */
-    struct slv_object_state at;        /* of an object; count also of an array's items */
-    uint32_t met[SLV_MAX_CREDITS];
-    const struct piece *past; /* free keys, or items of an array that is `unique` */
-    size_t from;              /* where the current item begins */
-    bool differs; /* this or one further out wants items to differ: numbers have one text */
-};
-
-struct thread {
-    const struct frame *f;   /* of a state between values: where it is; else NULL */
-    const struct places *up; /* of a state in or before a value: what contains it */
-    uint32_t state;
-    uint32_t family; /* FREE_KEY, COLON */
-    union {
-        slv_spec spec;
-        struct {
-            uint32_t lo, hi, depth;
-        } key;
-        struct {
-            const char *rest;
-        } constant;
-        struct slv_string_at string;
-        struct {
-            const struct slv_numbers *set;
-            struct slv_number at;
-        } number;
-    };
-    size_t from; /* where the key begins */
-};
-
-#define CHUNK ((size_t)32 << 10)
-
-struct slv_matcher {
-    struct slv_schema *s;
-    struct slv_langs *p;
-    unsigned flags;
-    int status;
-    struct thread *v; /* all sets; the current one is [first, n) */
-    size_t first, n, cap;
-    char *text;
-    size_t n_text, cap_text;
-    char **chunks;
-    size_t n_chunks, cap_chunks, chunk, used;
-    unsigned probing; /* > 0: ways that could only repeat are not looked for */
-    bool may_repeat;  /* nor what does repeat */
-};
-
-/* --- memory ----------------------------------------------------------------------------------- */
-
-static void *fail(struct slv_matcher *m, int code) {
-    if (!m->status) m->status = code;
-    return NULL;
-}
-
-/* size <= CHUNK bytes, zeroed. */
-static void *bump(struct slv_matcher *m, size_t size) {
-    size = (size + 15) & ~(size_t)15;
-    if (size > CHUNK) return fail(m, SLV_E_LIMIT);
-    if (m->n_chunks == 0 || m->used + size > CHUNK) {
-        const size_t next = m->n_chunks ? m->chunk + 1 : 0;
-        if (next == m->n_chunks) {
-            const int rc = slv_mem_grow((void **)&m->chunks, m->n_chunks, &m->cap_chunks,
-                                        sizeof *m->chunks, SLV_MATCHER_MAX_BYTES / CHUNK);
-            if (rc) return fail(m, rc);
-            m->chunks[m->n_chunks] = slv_mem_alloc(CHUNK);
-            if (!m->chunks[m->n_chunks]) return fail(m, SLV_E_NOMEM);
-            m->n_chunks++;
-        }
-        m->chunk = next;
-        m->used = 0;
-    }
-    void *p = m->chunks[m->chunk] + m->used;
-    m->used += size;
-    return memset(p, 0, size);
-}
+/* --- threads ---------------------------------------------------------------------------------- */
 
 /* A copy of f (NULL: of nothing) to change. */
 static struct frame *copy(struct slv_matcher *m, const struct frame *f) {
-    struct frame *r = bump(m, sizeof *r);
+    struct frame *r = slv_way_bump(m, sizeof *r);
     if (r && f) *r = *f;
     return r;
 }
 
 /* a with those of b that it does not have. */
-static const struct places *join(struct slv_matcher *m, const struct places *a,
-                                 const struct places *b) {
+const struct places *slv_way_join(struct slv_matcher *m, const struct places *a,
+                                  const struct places *b) {
     for (; b; b = b->next) {
         const struct places *x = a;
         while (x && x->f != b->f)
             x = x->next;
         if (x) continue;
-        struct places *r = bump(m, sizeof *r);
+        struct places *r = slv_way_bump(m, sizeof *r);
         if (!r) return a;
         *r = (struct places){a, b->f};
         a = r;
@@ -174,7 +68,7 @@ static bool alike(const struct thread *a, const struct thread *b) {
     if (a->state != b->state || a->f != b->f) return false;
     switch ((enum state)a->state) {
     case S_VALUE:
-        return a->spec == b->spec;
+        return a->spec == b->spec && (a->up == b->up || a->up->f->s == b->up->f->s);
     case S_KEY:
         return a->key.lo == b->key.lo && a->key.hi == b->key.hi && a->key.depth == b->key.depth;
     case S_FREE_KEY:
@@ -185,6 +79,10 @@ static bool alike(const struct thread *a, const struct thread *b) {
         return a->constant.rest == b->constant.rest;
     case S_STRING:
         return same_string(&a->string, &b->string);
+    case S_TERM:
+        return a->family == b->family && same_string(&a->string, &b->string);
+    case S_TOKEN:
+        return a->family == b->family;
     case S_NUMBER:
         return same_number(a, b);
     case S_ITEM:
@@ -199,19 +97,19 @@ static bool alike(const struct thread *a, const struct thread *b) {
 }
 
 /* Adds a thread to the set that is being made, or its containers to one that is like it. */
-static void put(struct slv_matcher *m, const struct thread *t) {
+void slv_way_put(struct slv_matcher *m, const struct thread *t) {
     if (m->status) return;
     for (size_t i = m->first; i < m->n; i++) {
         const struct thread *x = &m->v[i];
         if (!alike(x, t)) continue;
         if (x->up == t->up) return;
         if (differs(x->up) || differs(t->up) || !x->up || !t->up) continue;
-        m->v[i].up = join(m, m->v[i].up, t->up);
+        m->v[i].up = slv_way_join(m, m->v[i].up, t->up);
         return;
     }
     if (m->n - m->first >= SLV_MAX_THREADS) return; /* a way fewer: what is taken stays right */
     const int rc = slv_mem_grow((void **)&m->v, m->n, &m->cap, sizeof *m->v, (size_t)1 << 24);
-    if (rc) (void)fail(m, rc);
+    if (rc) (void)slv_way_fail(m, rc);
     else m->v[m->n++] = *t;
 }
 
@@ -231,23 +129,24 @@ static struct thread inside_of(const struct places *up, enum state state) {
 
 static void go(struct slv_matcher *m, const struct frame *f, enum state state) {
     const struct thread t = thread(f, state);
-    put(m, &t);
+    slv_way_put(m, &t);
 }
 
-static const struct places *in(struct slv_matcher *m, const struct frame *f) {
-    struct places *r = bump(m, sizeof *r);
+const struct places *slv_way_in(struct slv_matcher *m, const struct frame *f) {
+    struct places *r = slv_way_bump(m, sizeof *r);
     if (r) r->f = f;
     return r;
 }
 
 static void value_in(struct slv_matcher *m, const struct frame *f, slv_spec spec) {
-    struct thread t = inside_of(in(m, f), S_VALUE);
+    struct thread t = inside_of(slv_way_in(m, f), S_VALUE);
     t.spec = spec;
-    put(m, &t);
+    slv_way_put(m, &t);
 }
 
-static const struct slv_shape *shape(const struct slv_matcher *m, slv_spec s) {
-    return &m->s->shapes[s];
+/* Whose specs a value in these containers has. */
+static const struct slv_schema *schema(const struct slv_matcher *m, const struct places *up) {
+    return up ? up->f->s : m->s;
 }
 
 /* --- values that must differ ------------------------------------------------------------------ */
@@ -261,7 +160,7 @@ static bool repeats(const struct slv_matcher *m, const struct piece *past, size_
 
 static const struct piece *add_piece(struct slv_matcher *m, const struct piece *up, size_t from,
                                      size_t to) {
-    struct piece *r = bump(m, sizeof *r);
+    struct piece *r = slv_way_bump(m, sizeof *r);
     if (r) *r = (struct piece){up, from, to};
     return r;
 }
@@ -281,8 +180,9 @@ static const struct frame *holding(struct slv_matcher *m, const struct frame *f,
 static void ended(struct slv_matcher *m, const struct places *up, size_t to) {
     if (!up) go(m, NULL, S_END);
     for (; up; up = up->next) {
-        const struct frame *f = holding(m, up->f, to);
+        const struct frame *f = up->f->node ? NULL : holding(m, up->f, to);
         if (f) go(m, f, S_NEXT);
+        if (up->f->node) slv_way_return(m, up->f);
     }
 }
 
@@ -290,7 +190,7 @@ static void ended(struct slv_matcher *m, const struct places *up, size_t to) {
 
 static uint64_t *copy_bits(struct slv_matcher *m, const struct frame *f) {
     const size_t words = (f->members->n + 64) / 64;
-    uint64_t *r = bump(m, words * sizeof *r);
+    uint64_t *r = slv_way_bump(m, words * sizeof *r);
     if (r && f->at.there) memcpy(r, f->at.there, words * sizeof *r);
     return r;
 }
@@ -384,7 +284,7 @@ static void begin_key(struct slv_matcher *m, const struct frame *f) {
         t.key.lo = 0;
         t.key.hi = k->n;
         t.key.depth = 1;
-        put(m, &t);
+        slv_way_put(m, &t);
         break;
     }
     for (uint32_t i = 0; i < k->n_families; i++) {
@@ -393,7 +293,7 @@ static void begin_key(struct slv_matcher *m, const struct frame *f) {
         t.family = i;
         t.string.lang = free_names(m, f, i);
         t.from = m->n_text;
-        if (t.string.lang != SLV_LANG_NONE) put(m, &t);
+        if (t.string.lang != SLV_LANG_NONE) slv_way_put(m, &t);
     }
 }
 
@@ -417,7 +317,7 @@ static void in_key(struct slv_matcher *m, const struct thread *t, unsigned char 
     if (next.key.depth < k->v[next.key.lo].n) {
         for (uint32_t i = next.key.lo; i < next.key.hi; i++)
             if (next.key.hi - next.key.lo == t->key.hi - t->key.lo || member_possible(t->f, i)) {
-                put(m, &next);
+                slv_way_put(m, &next);
                 return;
             }
         return;
@@ -442,7 +342,7 @@ static void free_key_ended(struct slv_matcher *m, const struct thread *t) {
     f->past = add_piece(m, f->past, t->from, m->n_text + 1);
     struct thread next = thread(f, S_COLON);
     next.family = t->family;
-    put(m, &next);
+    slv_way_put(m, &next);
 }
 
 static void colon(struct slv_matcher *m, const struct thread *t) {
@@ -474,15 +374,16 @@ static void begin_frame(struct slv_matcher *m, const struct places *up,
         if (!fresh || f->members != members || f->items != items || !f->up || !up) continue;
         struct frame *r = copy(m, f);
         if (!r) return;
-        r->up = join(m, f->up, up);
+        r->up = slv_way_join(m, f->up, up);
         m->v[i].f = r;
         return;
     }
-    struct frame *f = bump(m, sizeof *f);
+    struct frame *f = slv_way_bump(m, sizeof *f);
     if (!f) return;
     f->up = up;
     f->members = members;
     f->items = items;
+    f->s = schema(m, up);
     f->level = up ? up->f->level + 1 : 0;
     f->differs = differ;
     if (members) {
@@ -493,9 +394,17 @@ static void begin_frame(struct slv_matcher *m, const struct places *up,
     go(m, f, members ? S_OPEN : S_FIRST);
 }
 
+/* A number has come as far as t. In a grammar it ends wherever it may. */
+static void in_number(struct slv_matcher *m, const struct thread *t) {
+    slv_way_put(m, t);
+    for (const struct places *x = t->up; x; x = x->next)
+        if (x->f->node && slv_number_done(t->number.set, &t->number.at, number_mode(m, t->up)))
+            slv_way_return(m, x->f);
+}
+
 static void begin_value(struct slv_matcher *m, const struct places *up, slv_spec spec,
                         unsigned char c) {
-    const struct slv_shape *s = shape(m, spec);
+    const struct slv_shape *s = &schema(m, up)->shapes[spec];
     struct thread t = inside_of(up, S_CONSTANT);
     if (c == '"') {
         t.state = S_STRING;
@@ -503,7 +412,7 @@ static void begin_value(struct slv_matcher *m, const struct places *up, slv_spec
             t.string.lang = s->texts[i].lang;
             const bool free = s->texts[i].min == 0 && s->texts[i].max == SLV_LANG_INF;
             t.string.set = free ? NULL : &s->texts[i];
-            put(m, &t);
+            slv_way_put(m, &t);
         }
     } else if (c == '{') {
         for (uint32_t i = 0; i < s->n_objects; i++)
@@ -514,13 +423,14 @@ static void begin_value(struct slv_matcher *m, const struct places *up, slv_spec
     } else if (c == '-' || (c >= '0' && c <= '9')) {
         t.state = S_NUMBER;
         t.number.set = s->numbers;
-        if (slv_number_step(s->numbers, &t.number.at, (char)c, number_mode(m, up))) put(m, &t);
+        if (slv_number_step(s->numbers, &t.number.at, (char)c, number_mode(m, up)))
+            in_number(m, &t);
     } else {
         t.constant.rest = c == 'n' && s->types & SLV_T_NULL    ? "null" + 1
                           : c == 't' && s->types & SLV_T_TRUE  ? "true" + 1
                           : c == 'f' && s->types & SLV_T_FALSE ? "false" + 1
                                                                : NULL;
-        if (t.constant.rest) put(m, &t);
+        if (t.constant.rest) slv_way_put(m, &t);
     }
 }
 
@@ -551,7 +461,7 @@ static void begin_item(struct slv_matcher *m, const struct frame *f, unsigned ch
     slv_spec spec;
     for (unsigned set = 0; set < SLV_VARIANTS; set++) {
         const struct frame *r = with_item(m, f, set, &spec);
-        if (r) begin_value(m, in(m, r), spec, c);
+        if (r) begin_value(m, slv_way_in(m, r), spec, c);
     }
 }
 
@@ -564,13 +474,13 @@ static bool array_may_close(const struct frame *f) {
 }
 
 static bool array_may_go_on(struct slv_matcher *m, const struct frame *f) {
-    const size_t chunk = m->chunk, used = m->used;
+    const size_t chunk = m->room.chunk, used = m->room.used;
     bool r = false;
     slv_spec spec;
     for (unsigned set = 0; set < SLV_VARIANTS && !r; set++)
         r = with_item(m, f, set, &spec) != NULL;
-    m->chunk = chunk;
-    m->used = used;
+    m->room.chunk = chunk;
+    m->room.used = used;
     return r;
 }
 
@@ -590,12 +500,12 @@ static void after_value(struct slv_matcher *m, const struct frame *f, unsigned c
 static void number_ended(struct slv_matcher *m, const struct thread *t, unsigned char c) {
     if (!t->up || !slv_number_done(t->number.set, &t->number.at, number_mode(m, t->up))) return;
     for (const struct places *x = t->up; x; x = x->next) {
-        const struct frame *f = holding(m, x->f, m->n_text);
+        const struct frame *f = x->f->node ? NULL : holding(m, x->f, m->n_text);
         if (f) after_value(m, f, c);
     }
 }
 
-static void advance(struct slv_matcher *m, const struct thread *t, unsigned char c) {
+void slv_way_advance(struct slv_matcher *m, const struct thread *t, unsigned char c) {
     struct thread next = *t;
     switch ((enum state)t->state) {
     case S_VALUE:
@@ -620,7 +530,8 @@ static void advance(struct slv_matcher *m, const struct thread *t, unsigned char
         return;
     case S_FREE_KEY:
         if (c == '"' && slv_string_may_close(m->p, &t->string)) free_key_ended(m, t);
-        if ((c != '"' || t->string.part) && slv_string_byte(m->p, &next.string, c)) put(m, &next);
+        if ((c != '"' || t->string.part) && slv_string_byte(m->p, &next.string, c))
+            slv_way_put(m, &next);
         return;
     case S_COLON:
         if (c == ':') colon(m, t);
@@ -628,168 +539,82 @@ static void advance(struct slv_matcher *m, const struct thread *t, unsigned char
     case S_CONSTANT:
         if ((unsigned char)*t->constant.rest != c) return;
         next.constant.rest++;
-        if (*next.constant.rest) put(m, &next);
+        if (*next.constant.rest) slv_way_put(m, &next);
         else ended(m, t->up, m->n_text + 1);
         return;
     case S_STRING:
         if (c == '"' && slv_string_may_close(m->p, &t->string)) ended(m, t->up, m->n_text + 1);
-        if ((c != '"' || t->string.part) && slv_string_byte(m->p, &next.string, c)) put(m, &next);
+        if ((c != '"' || t->string.part) && slv_string_byte(m->p, &next.string, c))
+            slv_way_put(m, &next);
         return;
     case S_NUMBER:
         if (slv_number_step(t->number.set, &next.number.at, (char)c, number_mode(m, t->up)))
-            put(m, &next);
+            in_number(m, &next);
         else number_ended(m, t, c);
         return;
     case S_NEXT:
         after_value(m, t->f, c);
         return;
+    case S_TERM:
+        slv_way_term(m, t, c);
+        return;
+    case S_TOKEN:
     case S_END:
         return;
     }
 }
 
-/* --- ways that could only repeat -------------------------------------------------------------- */
-
-#define PROBE_DEPTH 4096u
-
-static bool step(struct slv_matcher *m, unsigned char c);
-
-static const struct frame *frame_of(const struct thread *t) {
-    return t->f ? t->f : t->up ? t->up->f : NULL;
-}
-
-/* Whether t is in an item of the array on `level`, which has not ended. */
-static bool in_item(const struct thread *t, uint32_t level) {
-    const struct frame *f = frame_of(t);
-    if (!f) return false;
-    return f->level > level || (f->level == level && !t->f);
-}
-
-/* Whether the current set, inside an item, has a completion that is none of those pieces whose
- * first bytes, up to here, are the same. level: the array's. */
-static bool can_differ(struct slv_matcher *m, const struct piece *const *same, size_t n, size_t at,
-                       uint32_t level, unsigned depth) {
-    if (!n) return true;
-    if (depth == PROBE_DEPTH) return false;
-    const struct piece **fewer = bump(m, n * sizeof *fewer);
-    if (!fewer) return false;
-    /* Bytes that no piece goes on with come first: one that fits settles it. */
-    for (int round = 0; round < 2; round++)
-        for (unsigned c = 0x20; c < 0xf5; c++) {
-            size_t k = 0;
-            for (size_t i = 0; i < n; i++)
-                if (same[i]->from + at < same[i]->to &&
-                    (unsigned char)m->text[same[i]->from + at] == c)
-                    fewer[k++] = same[i];
-            if ((k > 0) != (round > 0)) continue;
-            const struct slv_mark mark = slv_matcher_mark(m);
-            bool r = false;
-            if (step(m, (unsigned char)c)) {
-                bool in = false;
-                for (size_t i = m->first; i < m->n && !in; i++)
-                    in = in_item(&m->v[i], level);
-                r = !in || can_differ(m, fewer, k, at + 1, level, depth + 1);
-            }
-            slv_matcher_rewind(m, &mark);
-            if (r) return true;
-        }
-    return false;
-}
-
-/* Whether thread t, the only one of the current set, has a way on in the item of frame f. */
-static bool differs_in(struct slv_matcher *m, const struct frame *f) {
-    size_t n = 0, k = 0;
-    const size_t len = m->n_text - f->from;
-    for (const struct piece *x = f->past; x; x = x->up)
-        n++;
-    const struct piece **same = bump(m, n * sizeof *same);
-    if (!same) return false;
-    for (const struct piece *x = f->past; x; x = x->up)
-        if (x->to - x->from >= len && !memcmp(m->text + x->from, m->text + f->from, len))
-            same[k++] = x;
-    return can_differ(m, same, k, len, f->level, 0);
-}
-
-/* Whether thread t can be completed without repeating what must differ. Frames of such arrays,
- * and of all in them, have one container. */
-static bool can_go_on(struct slv_matcher *m, const struct thread *t) {
-    const struct frame *f = frame_of(t);
-    bool ok = true;
-    for (; f && f->differs && ok; f = f->up ? f->up->f : NULL) {
-        struct frame here = *f;
-        const bool begun = f != t->f || t->state == S_ITEM;
-        if (!f->items || !f->items->unique || !f->past || !begun) continue;
-        if (f == t->f) here.from = m->n_text;
-        const struct slv_mark mark = slv_matcher_mark(m);
-        m->first = m->n;
-        put(m, t);
-        ok = differs_in(m, &here);
-        slv_matcher_rewind(m, &mark);
-    }
-    return ok;
-}
-
-/* Drops threads of the current set that could only repeat. */
-static void drop_repeating(struct slv_matcher *m) {
-    const size_t first = m->first, n = m->n;
-    size_t out = first;
-    m->probing++;
-    for (size_t i = first; i < n && !m->status; i++) {
-        const struct thread t = m->v[i];
-        if (can_go_on(m, &t)) m->v[out++] = t;
-    }
-    m->probing--;
-    m->n = out;
-}
+/* --- the interface ---------------------------------------------------------------------------- */
 
 static bool must_differ(const struct slv_matcher *m) {
     for (size_t i = m->first; i < m->n; i++)
-        if (frame_of(&m->v[i]) && frame_of(&m->v[i])->differs) return true;
+        if (slv_way_frame(&m->v[i]) && slv_way_frame(&m->v[i])->differs) return true;
     return false;
 }
 
-/* --- the interface ---------------------------------------------------------------------------- */
-
 /* Puts the set after byte c behind the current one and makes it current; false: there is none, and
  * nothing has changed. */
-static bool step_by(struct slv_matcher *m, unsigned char c,
-                    void (*advance_one)(struct slv_matcher *m, const struct thread *t,
-                                        unsigned char c)) {
-    const size_t first = m->first, n = m->n, chunk = m->chunk, used = m->used;
+bool slv_way_step(struct slv_matcher *m, unsigned char c,
+                  void (*advance_one)(struct slv_matcher *m, const struct thread *t,
+                                      unsigned char c)) {
+    const size_t first = m->first, n = m->n, chunk = m->room.chunk, used = m->room.used;
     if (m->n_text == m->cap_text) {
         const int rc =
             slv_mem_grow((void **)&m->text, m->n_text, &m->cap_text, 1, SLV_MATCHER_MAX_BYTES);
-        if (rc) return fail(m, rc) != NULL;
+        if (rc) return slv_way_fail(m, rc) != NULL;
     }
     m->text[m->n_text] = (char)c;
     m->first = n;
+    m->n_steps++;
     for (size_t i = first; i < n && !m->status; i++) {
         const struct thread t = m->v[i];
         advance_one(m, &t, c);
     }
     m->n_text++;
-    if (!m->probing && m->n > m->first && must_differ(m)) drop_repeating(m);
+    if (!m->probing && m->n > m->first && must_differ(m)) slv_way_drop_repeating(m);
     if (m->n > m->first && !m->status) return true;
     m->n_text--;
     m->first = first;
     m->n = n;
-    m->chunk = chunk;
-    m->used = used;
+    m->room.chunk = chunk;
+    m->room.used = used;
     return false;
 }
 
-static bool step(struct slv_matcher *m, unsigned char c) { return step_by(m, c, advance); }
+static bool step(struct slv_matcher *m, unsigned char c) {
+    return slv_way_step(m, c, slv_way_advance);
+}
 
 struct slv_mark slv_matcher_mark(struct slv_matcher *m) {
-    return (struct slv_mark){m->first, m->n, m->n_text, m->chunk, m->used};
+    return (struct slv_mark){m->first, m->n, m->n_text, m->room.chunk, m->room.used};
 }
 
 void slv_matcher_rewind(struct slv_matcher *m, const struct slv_mark *to) {
     m->first = to->thread0;
     m->n = to->threads;
     m->n_text = to->bytes;
-    m->chunk = to->chunk;
-    m->used = to->used;
+    m->room.chunk = to->chunk;
+    m->room.used = to->used;
 }
 
 bool slv_matcher_try(struct slv_matcher *m, unsigned char c) { return step(m, c); }
@@ -811,7 +636,7 @@ bool slv_matcher_string(const struct slv_matcher *m, size_t way, struct slv_stri
     const struct thread *t = &m->v[m->first + way];
     const bool string = t->state == S_STRING || t->state == S_FREE_KEY;
     if (!string) return false;
-    if (frame_of(t) && frame_of(t)->differs && !endless(m, &t->string)) return false;
+    if (slv_way_frame(t) && slv_way_frame(t)->differs && !endless(m, &t->string)) return false;
     *ret = t->string;
     *ret_key = t->state == S_FREE_KEY;
     return true;
@@ -852,7 +677,7 @@ void slv_matcher_taken(const struct slv_matcher *m, size_t way,
         for (const struct piece *x = t->f->past; x; x = x->up)
             tell(m, m->text + x->from, x->to - x->from, t->from, f, ctx);
     }
-    for (const struct frame *a = frame_of(t); a && a->differs; a = a->up ? a->up->f : NULL)
+    for (const struct frame *a = slv_way_frame(t); a && a->differs; a = a->up ? a->up->f : NULL)
         for (const struct piece *x = a->past; a->items && a->items->unique && x; x = x->up)
             tell(m, m->text + x->from, x->to - x->from, a->from, f, ctx);
 }
@@ -864,7 +689,7 @@ size_t slv_matcher_focus(struct slv_matcher *m, const bool *keep) {
         const struct thread t = m->v[first + i];
         if (!keep[i]) continue;
         const int rc = slv_mem_grow((void **)&m->v, m->n, &m->cap, sizeof *m->v, (size_t)1 << 24);
-        if (rc) (void)fail(m, rc);
+        if (rc) (void)slv_way_fail(m, rc);
         else m->v[m->n++] = t;
     }
     return m->n - m->first;
@@ -876,19 +701,31 @@ static void close_thread(struct slv_matcher *m, const struct thread *t, unsigned
     if (t->state != S_FREE_KEY) return;
     struct thread next = thread(t->f, S_COLON);
     next.family = t->family;
-    put(m, &next);
+    slv_way_put(m, &next);
 }
 
-bool slv_matcher_close_string(struct slv_matcher *m) { return step_by(m, '"', close_thread); }
+bool slv_matcher_close_string(struct slv_matcher *m) { return slv_way_step(m, '"', close_thread); }
+
+/* Forgets the sets before the current one. */
+static void settle(struct slv_matcher *m) {
+    memmove(m->v, m->v + m->first, (m->n - m->first) * sizeof *m->v);
+    m->n -= m->first;
+    m->first = 0;
+    slv_way_tidy(m);
+}
 
 size_t slv_matcher_feed(struct slv_matcher *m, const char *s, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (!step(m, (unsigned char)s[i])) return i;
-        memmove(m->v, m->v + m->first, (m->n - m->first) * sizeof *m->v);
-        m->n -= m->first;
-        m->first = 0;
+        settle(m);
     }
     return n;
+}
+
+bool slv_matcher_feed_token(struct slv_matcher *m, int32_t id) {
+    if (!slv_matcher_try_token(m, id)) return false;
+    settle(m);
+    return true;
 }
 
 bool slv_matcher_done(const struct slv_matcher *m) {
@@ -906,37 +743,56 @@ int slv_matcher_status(const struct slv_matcher *m) {
     return m->status ? m->status : slv_langs_status(m->p);
 }
 
+bool slv_matcher_ended(const struct slv_matcher *m) {
+    for (size_t i = m->first; i < m->n; i++)
+        if (m->v[i].state != S_END) return false;
+    return true;
+}
+
 void slv_matcher_reset(struct slv_matcher *m) {
     m->status = 0;
     m->first = m->n = m->n_text = 0;
-    m->chunk = m->used = 0;
+    m->room.chunk = m->room.used = 0;
     struct thread t = blank(S_VALUE);
+    if (m->g) {
+        slv_way_begin(m);
+        return;
+    }
     t.spec = m->s->root;
-    if (shape(m, t.spec)->types) put(m, &t);
+    if (m->s->shapes[t.spec].types) slv_way_put(m, &t);
 }
 
-int slv_matcher_open(struct slv_schema *s, unsigned flags, struct slv_matcher **ret) {
+static int open_on(const struct slv_schema *s, const struct slv_grammar *g, unsigned flags,
+                   struct slv_matcher **ret) {
     struct slv_matcher *m = slv_mem_calloc(1, sizeof *m);
     if (!m) return SLV_E_NOMEM;
     m->s = s;
-    m->p = s->c.p;
+    m->g = g;
+    m->p = g ? g->p : s->c.p;
     m->flags = flags;
-    slv_matcher_reset(m);
-    if (m->status) {
-        const int rc = m->status;
-        slv_matcher_close(m);
-        return rc;
-    }
-    *ret = m;
-    return 0;
+    if (g) m->reached = slv_mem_calloc(g->n_nodes, sizeof *m->reached);
+    if (g && !m->reached) m->status = SLV_E_NOMEM;
+    else slv_matcher_reset(m);
+    const int rc = m->status;
+    if (rc) slv_matcher_close(m);
+    else *ret = m;
+    return rc;
+}
+
+int slv_matcher_open(struct slv_schema *s, unsigned flags, struct slv_matcher **ret) {
+    return open_on(s, NULL, flags, ret);
+}
+
+int slv_matcher_open_grammar(struct slv_grammar *g, struct slv_matcher **ret) {
+    return open_on(NULL, g, 0, ret);
 }
 
 void slv_matcher_close(struct slv_matcher *m) {
     if (!m) return;
-    for (size_t i = 0; i < m->n_chunks; i++)
-        slv_mem_free(m->chunks[i]);
-    slv_mem_free(m->chunks);
+    slv_way_free(m);
     slv_mem_free(m->v);
     slv_mem_free(m->text);
+    slv_mem_free(m->reached);
+    slv_mem_free(m->queue);
     slv_mem_free(m);
 }

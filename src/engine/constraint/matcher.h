@@ -1,4 +1,4 @@
-/* matcher.h: how far a text has come as a value of a schema, byte by byte.
+/* matcher.h: how far a text has come as a value of a schema, or a text of a grammar, byte by byte.
  *
  * The text is compact JSON: no space outside of strings, no escape that is not needed, members in
  * the schema's order (unless any order is asked for), free members last. A matcher holds all ways
@@ -7,6 +7,9 @@
  * A byte is taken only if it leaves a way that can be completed: a text that was taken can always
  * be finished (with SLV_MATCH_READ but for items that must differ, whose members may come in any
  * order).
+ *
+ * A text of a grammar is held the same way: its ways are places in a terminal, or in a value, and
+ * a stack of rules. It may have tokens in it that are no text.
  *
  * What must differ from what came before is compared as it is written: free keys of an object,
  * items of an array with uniqueItems. A way whose every completion would repeat one of these is
@@ -31,14 +34,21 @@ struct slv_matcher;
 
 /* At the beginning of a value. Borrows the schema. SLV_E_NOMEM. */
 int slv_matcher_open(struct slv_schema *s, unsigned flags, struct slv_matcher **ret) SLV_MUST_USE;
+struct slv_grammar;
+/* At the beginning of a text of the grammar, which is borrowed. SLV_E_NOMEM, SLV_E_LIMIT. */
+int slv_matcher_open_grammar(struct slv_grammar *g, struct slv_matcher **ret) SLV_MUST_USE;
 void slv_matcher_close(struct slv_matcher *m);
 /* Back to the beginning. */
 void slv_matcher_reset(struct slv_matcher *m);
 
 /* Takes bytes as far as they fit; returns how many. */
 size_t slv_matcher_feed(struct slv_matcher *m, const char *s, size_t n);
-/* Whether a whole value was read (more may follow only if it is a number). */
+/* Takes a token that the grammar names; false: it cannot come here. */
+bool slv_matcher_feed_token(struct slv_matcher *m, int32_t id);
+/* Whether a whole value was read (more may follow only if it is a number), or a whole text. */
 bool slv_matcher_done(const struct slv_matcher *m);
+/* Whether, moreover, nothing may follow. */
+bool slv_matcher_ended(const struct slv_matcher *m);
 /* Why it takes nothing any more though it should: SLV_E_LIMIT, SLV_E_NOMEM; 0. */
 int slv_matcher_status(const struct slv_matcher *m);
 
@@ -71,5 +81,11 @@ uint32_t slv_matcher_order(const struct slv_matcher *m);
 
 /* Takes one byte after the last mark, which stays valid; false: nothing has changed. */
 bool slv_matcher_try(struct slv_matcher *m, unsigned char c);
+/* The same with a token that the grammar names. */
+bool slv_matcher_try_token(struct slv_matcher *m, int32_t id);
+/* Whether a way is in a terminal, and goes on by that one's language until it may end. */
+bool slv_matcher_text(const struct slv_matcher *m, size_t way, struct slv_string_at *ret);
+/* Whether a way waits for a token that is named. */
+bool slv_matcher_token(const struct slv_matcher *m, size_t way, int32_t *ret);
 
 #endif

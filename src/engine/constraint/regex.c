@@ -643,6 +643,7 @@ static slv_lang consumed(struct walk *w, const struct term *t, const struct rest
                          enum before b) {
     struct slv_langs *p = w->r->p;
     const slv_lang x = plain(w->r, t);
+    if (slv_lang_is_none(p, x)) return SLV_LANG_NONE;
     if (!asserts(t->next, up)) return slv_lang_concat(p, x, tail(w, t->next, up, B_ANY));
     const slv_lang some =
         slv_lang_nullable(p, x) ? slv_lang_and(p, x, slv_lang_not(p, SLV_LANG_EMPTY)) : x;
@@ -716,20 +717,32 @@ static slv_lang anywhere(struct walk *w, const struct term *t) {
     return slv_lang_or(p, v, slv_lang_concat(p, ends_in(w->r, false), tail(w, t, NULL, B_OTHER)));
 }
 
-int slv_regex_search(struct slv_langs *p, const char *pattern, size_t n,
-                     enum slv_regex_classes classes, slv_lang *ret, struct slv_err *err) {
+/* The pattern between ^ and $. */
+static struct term *anchored(struct re *r, struct term *t) {
+    struct term *cat = make(r, R_CAT), *first = make(r, R_START), *last = make(r, R_END);
+    if (!t || !cat || !first || !last) return NULL;
+    cat->asserts = true;
+    cat->first = first;
+    first->next = t;
+    t->next = last;
+    return cat;
+}
+
+static int compile(struct slv_langs *p, const char *pattern, size_t n,
+                   enum slv_regex_classes classes, bool whole, slv_lang *ret, struct slv_err *err) {
     struct re r = {.p = p, .s = pattern, .n = n, .classes = classes, .err = err};
     struct slv_err own = {0};
     if (!r.err) r.err = &own;
     r.err->code = 0;
     if (n > SLV_REGEX_MAX) return slv_err_set(err, SLV_E_LIMIT, "a pattern of %zu bytes", n);
     slv_arena_init(&r.mem, (size_t)16 << 20);
-    const struct term *t = alternatives(&r);
+    struct term *t = alternatives(&r);
     if (t && r.at < n) t = refuse(&r, SLV_E_FORMAT, ") without (");
+    if (whole) t = anchored(&r, t);
     slv_lang v = SLV_LANG_FAIL;
     if (t) {
         struct walk w = {.r = &r, .edges = has_edge(t)};
-        v = anywhere(&w, t);
+        v = whole ? tail(&w, t, NULL, B_START) : anywhere(&w, t);
     }
     slv_arena_fini(&r.mem);
     if (v == SLV_LANG_FAIL) {
@@ -740,4 +753,14 @@ int slv_regex_search(struct slv_langs *p, const char *pattern, size_t n,
     if (slv_langs_status(p))
         return slv_err_set(err, slv_langs_status(p), "the pattern needs too many states");
     return 0;
+}
+
+int slv_regex_search(struct slv_langs *p, const char *pattern, size_t n,
+                     enum slv_regex_classes classes, slv_lang *ret, struct slv_err *err) {
+    return compile(p, pattern, n, classes, false, ret, err);
+}
+
+int slv_regex_whole(struct slv_langs *p, const char *pattern, size_t n,
+                    enum slv_regex_classes classes, slv_lang *ret, struct slv_err *err) {
+    return compile(p, pattern, n, classes, true, ret, err);
 }

@@ -26,4 +26,9 @@ int slv_regex_search(struct slv_langs *p, const char *pattern, size_t n,
                      enum slv_regex_classes classes, slv_lang *ret,
                      struct slv_err *err) SLV_MUST_USE;
 
+/* The same for the strings that it matches from end to end. */
+int slv_regex_whole(struct slv_langs *p, const char *pattern, size_t n,
+                    enum slv_regex_classes classes, slv_lang *ret,
+                    struct slv_err *err) SLV_MUST_USE;
+
 #endif

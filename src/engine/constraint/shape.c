@@ -889,7 +889,10 @@ static int compile(struct slv_schema *s, const char *text, size_t n, struct slv_
     struct slv_compile *c = &s->c;
     struct work w = {.s = s, .c = c};
     int rc = slv_document_read(text, n, &c->d, err);
-    if (!rc) rc = slv_langs_open(&c->p);
+    if (!rc && !c->p) {
+        rc = slv_langs_open(&c->p);
+        s->own_langs = true;
+    }
     if (rc) return rc;
     const json_t *root = slv_document_json(c->d, 0);
     c->annotate = has_key(root, "unevaluatedProperties") || has_key(root, "unevaluatedItems");
@@ -914,9 +917,16 @@ static int compile(struct slv_schema *s, const char *text, size_t n, struct slv_
 
 int slv_schema_open(const char *text, size_t n, const struct slv_schema_options *o,
                     struct slv_schema **ret, char *ret_at, struct slv_err *err) {
+    return slv_schema_open_in(NULL, text, n, o, ret, ret_at, err);
+}
+
+int slv_schema_open_in(struct slv_langs *p, const char *text, size_t n,
+                       const struct slv_schema_options *o, struct slv_schema **ret, char *ret_at,
+                       struct slv_err *err) {
     struct slv_schema *s = slv_mem_calloc(1, sizeof *s);
     if (!s) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     slv_arena_init(&s->c.mem, MAX_COMPILE_BYTES);
+    s->c.p = p;
     s->c.formats = o->formats;
     s->c.classes = o->classes;
     s->c.err = err;
@@ -936,7 +946,7 @@ int slv_schema_open(const char *text, size_t n, const struct slv_schema_options 
 void slv_schema_close(struct slv_schema *s) {
     if (!s) return;
     struct slv_compile *c = &s->c;
-    slv_langs_close(c->p);
+    if (s->own_langs) slv_langs_close(c->p);
     slv_document_close(c->d);
     slv_mem_free(c->places);
     slv_mem_free(c->place_of_node);

@@ -90,6 +90,7 @@ struct slv_schema {
     const struct slv_shape *shapes; /* by spec */
     size_t n_shapes;
     slv_spec root;
+    bool own_langs; /* its pool of languages is its own */
 };
 
 struct slv_schema_options {
@@ -107,6 +108,11 @@ struct slv_schema_options {
  * SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_schema_open(const char *text, size_t n, const struct slv_schema_options *o,
                     struct slv_schema **ret, char *ret_at, struct slv_err *err) SLV_MUST_USE;
+/* The same with its languages in p (NULL: in a pool of its own), which is borrowed: schemas that
+ * are walked together. */
+int slv_schema_open_in(struct slv_langs *p, const char *text, size_t n,
+                       const struct slv_schema_options *o, struct slv_schema **ret, char *ret_at,
+                       struct slv_err *err) SLV_MUST_USE;
 void slv_schema_close(struct slv_schema *s);
 /* Whether any value meets it. */
 bool slv_schema_has_values(const struct slv_schema *s);

@@ -104,6 +104,21 @@ static bool in_utf8(struct slv_langs *p, struct slv_string_at *s, unsigned char 
     return utf8_part(p, s, left - 1, length, (s->part & 0xffffffu) << 6 | (c & 0x3fu));
 }
 
+static bool utf8_lead(struct slv_langs *p, struct slv_string_at *s, unsigned char c) {
+    if (c >= 0xc2 && c < 0xe0) return utf8_part(p, s, 1, 2, c & 0x1fu);
+    if (c >= 0xe0 && c < 0xf0) return utf8_part(p, s, 2, 3, c & 0x0fu);
+    if (c >= 0xf0 && c < 0xf5) return utf8_part(p, s, 3, 4, c & 0x07u);
+    return false;
+}
+
+static bool ascii_letter(struct slv_langs *p, struct slv_string_at *s, unsigned char c) {
+    const slv_lang *t = slv_lang_ascii(p, s->lang);
+    if (!t || !fits(p, s, t[c])) return false;
+    s->lang = t[c];
+    s->count += s->set != NULL;
+    return true;
+}
+
 /* One byte inside a string that does not close it. */
 bool slv_string_byte(struct slv_langs *p, struct slv_string_at *s, unsigned char c) {
     if (s->part & PART_UTF8) return in_utf8(p, s, c);
@@ -113,17 +128,12 @@ bool slv_string_byte(struct slv_langs *p, struct slv_string_at *s, unsigned char
         s->part = PART_ESCAPE;
         return any_of(p, s, 0, 31) || any_of(p, s, '"', '"') || any_of(p, s, '\\', '\\');
     }
-    if (c < 0x80) {
-        const slv_lang *t = slv_lang_ascii(p, s->lang);
-        if (!t || !fits(p, s, t[c])) return false;
-        s->lang = t[c];
-        s->count += s->set != NULL;
-        return true;
-    }
-    if (c >= 0xc2 && c < 0xe0) return utf8_part(p, s, 1, 2, c & 0x1fu);
-    if (c >= 0xe0 && c < 0xf0) return utf8_part(p, s, 2, 3, c & 0x0fu);
-    if (c >= 0xf0 && c < 0xf5) return utf8_part(p, s, 3, 4, c & 0x07u);
-    return false;
+    return c < 0x80 ? ascii_letter(p, s, c) : utf8_lead(p, s, c);
+}
+
+bool slv_text_byte(struct slv_langs *p, struct slv_string_at *s, unsigned char c) {
+    if (s->part & PART_UTF8) return in_utf8(p, s, c);
+    return c < 0x80 ? ascii_letter(p, s, c) : utf8_lead(p, s, c);
 }
 
 bool slv_string_may_close(const struct slv_langs *p, const struct slv_string_at *s) {

@@ -17,6 +17,8 @@ struct slv_string_at {
 /* One byte that does not close the string; false: it cannot come, or a limit was passed (see
  * slv_langs_status). */
 bool slv_string_byte(struct slv_langs *p, struct slv_string_at *s, unsigned char c);
+/* The same of text that stands as it is: no quotes, no escapes. */
+bool slv_text_byte(struct slv_langs *p, struct slv_string_at *s, unsigned char c);
 bool slv_string_may_close(const struct slv_langs *p, const struct slv_string_at *s);
 
 #endif
