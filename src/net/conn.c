@@ -16,8 +16,8 @@
 #define INPUT_MAX ((size_t)65536) /* bytes of a client that wait to be looked at */
 #define BODY_FREE ((size_t)65536) /* of each body, that is not counted: small ones always come in */
 #define BODY_BYTES_PER_MS 8u      /* at least, over a while */
-#define LINGER_MS 1000u
-#define LINGER_BYTES ((size_t)4 << 20)
+#define LINGER_MS 2000u
+#define LINGER_BYTES ((size_t)64 << 20)
 
 static void set_timer(struct slv_conn *c, uint32_t ms) {
     const struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
