@@ -24,19 +24,21 @@ run:
 	@$(BUILD)/selvage run smollm2:135m-instruct "$(PROMPT)" -n 160
 
 # Downloads, once, besides: cmocka, a C++ compiler, and an ARM compiler with an emulator (about 140 MB);
-# and a model of embeddings (84 MB).
+# a model of embeddings (84 MB), and the clients of OpenAI and Anthropic (20 MB).
 test: deps $(BUILD)/build.ninja
 	@[ -d $(BUILD)/tests ] || meson configure $(BUILD) -Dtests=true
 	@$(NINJA) --quiet
 	@model=$$(tools/get-model.sh $(BUILD)/selvage) && encoder=$$(tools/get-encoder.sh) && \
-	    SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder tools/test.sh $(BUILD) --no-suite full
+	    clients=$$(tools/get-clients.sh) && SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder \
+	    SLV_TEST_CLIENTS=$$clients tools/test.sh $(BUILD) --no-suite full
 
 # Longer: fuzzers, sanitizers, valgrind, and the comparisons with other programs where they are
 # installed (SLV_LLAMA_SRC, SLV_LIBLLAMA).
 test-full: test
 	@tools/deps.sh full
 	@model=$$(tools/get-model.sh $(BUILD)/selvage) && encoder=$$(tools/get-encoder.sh) && \
-	    SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder tools/test-full.sh
+	    clients=$$(tools/get-clients.sh) && SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder \
+	    SLV_TEST_CLIENTS=$$clients tools/test-full.sh
 
 debug:
 	@tools/deps.sh build

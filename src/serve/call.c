@@ -102,15 +102,20 @@ void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_ap
         n += snprintf(fields, sizeof fields, "Retry-After: %u\r\n", (unsigned)f->retry_s);
     if (f->status == 401)
         snprintf(fields + n, sizeof fields - (size_t)n, "WWW-Authenticate: Bearer\r\n");
+    const struct slv_head *h = slv_exchange_head(x);
+    if (slv_head_field(h, "anthropic-version").p) api = API_MESSAGES; /* whatever it asked for */
     slv_buf_init(&body, 8192);
     error_json(&body, api, f);
     slv_exchange_reply(x, &r, body.data, body.len);
     slv_buf_fini(&body);
     snprintf(status, sizeof status, "%d", f->status);
     slv_metrics_add(s->metrics, M_REFUSED, f->code ? f->code : f->type, NULL, 1.0);
-    const struct slv_head *h = slv_exchange_head(x);
+    /* (what a client did wrong may be told in its own words, which no log is to keep) */
     slv_log(SLV_LOG_INFO, "%s %.*s %d %s: %s", slv_exchange_peer(x)->address, (int)h->path.n,
-            h->path.p, f->status, f->type, f->err.msg);
+            h->path.p, f->status, f->type,
+            f->status >= 500 ? f->err.msg
+            : f->code        ? f->code
+                             : "");
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -124,6 +124,7 @@ struct serve_model {
     struct serve_call *pending;   /* they wait for it to be opened */
     struct serve_choice *waiting; /* by arrival */
     uint32_t n_active;
+    bool reads;                           /* under its lock: somebody has no token yet */
     struct serve_constraint *constraints; /* under its lock: constraint.c */
     pthread_mutex_t constraints_lock;
     struct serve_adapter *adapters; /* under its lock: adapters.c */
@@ -253,6 +254,7 @@ struct serve_call {
     struct slv_buf prompt_text; /* as the model reads it, for the audit log */
     struct slv_tokens prompt;
     uint64_t n_cached, n_prompt, n_output;
+    uint32_t n_read; /* choices that have read the prompt */
     struct slv_constraint *constraint;
     struct serve_constraint *constraint_ref;
     struct serve_adapter *adapter[SLV_ADAPTERS_MAX];
