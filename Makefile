@@ -40,6 +40,16 @@ test-full: test
 	    clients=$$(tools/get-clients.sh) && SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder \
 	    SLV_TEST_CLIENTS=$$clients tools/test-full.sh
 
+# Ten minutes of clients that come, go, break off and send rubbish.
+soak: test
+	@model=$$(tools/get-model.sh $(BUILD)/selvage) && \
+	    SLV_TEST_MODEL=$$model python3 tests/http/soak.py $(BUILD)/selvage 600 16
+
+# Servers side by side, beside llama-server, built here once: PEERS="--rounds 5 --what streams,prefix"
+bench-serve: all
+	@tools/deps.sh peers
+	@bench/peers/serve.sh $(BUILD)/selvage "$(PEERS_DIR)" $(PEERS)
+
 debug:
 	@tools/deps.sh build
 	@tools/deps.sh test
@@ -79,4 +89,4 @@ install: all
 clean:
 	@rm -rf build build-debug build-fuzz build-arm
 
-.PHONY: all deps run test test-full debug bench bench-peers bench-masks fmt lint install clean
+.PHONY: all deps run test test-full debug bench bench-peers bench-masks bench-serve soak fmt lint install clean
