@@ -35,7 +35,7 @@ for file in $(git ls-files '*.c' '*.h' '*.py' '*.sh'); do
 done
 
 section "library rooms neither print, exit nor abort"
-for room in base format kernel engine trust store; do
+for room in base format kernel engine trust net store serve; do
     grep -nE '\b(printf|puts|putchar|exit|abort|perror)\(' src/$room/*.c | grep -vE '\b(snprintf|vsnprintf|_exit)\(' && fail
 done
 

@@ -253,6 +253,8 @@ struct serve_call {
     struct serve_model *model;
     struct slv_buf prompt_text; /* as the model reads it, for the audit log */
     struct slv_tokens prompt;
+    const char *head; /* with which the answer begins, unsaid: what the prompt left off */
+    size_t n_head;
     uint64_t n_cached, n_prompt, n_output;
     uint32_t n_read; /* choices that have read the prompt */
     struct slv_constraint *constraint;
