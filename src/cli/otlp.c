@@ -221,7 +221,10 @@ static int full_url(const char *url, char ret[URL_MAX], struct slv_err *err) {
     const char *host = url + (https ? 8 : 7), *slash = strchr(host, '/');
     if ((!http && !https) || !*host || strlen(url) + 16 > URL_MAX)
         return slv_err_set(err, SLV_E_USAGE, "--otlp %s: http://HOST:PORT is wanted", url);
-    snprintf(ret, URL_MAX, "%s%s", url, slash && slash[1] ? "" : slash ? "v1/traces" : "/v1/traces");
+    snprintf(ret, URL_MAX, "%s%s", url,
+             slash && slash[1] ? ""
+             : slash           ? "v1/traces"
+                               : "/v1/traces");
     return 0;
 }
 

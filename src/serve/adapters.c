@@ -1,7 +1,8 @@
 /* adapters.c: adapters of models, loaded and unloaded while they are in use.
  *
  *     GET    /v1/adapters                 those that are loaded
- *     POST   /v1/adapters                 {"name": "math", "model": .., "scale": 1, "default": false}:
+ *     POST   /v1/adapters                 {"name": "math", "model": .., "scale": 1, "default":
+ * false}:
  *                                         loads math.gguf of the server's folder of adapters, or
  *                                         changes one that is loaded
  *     DELETE /v1/adapters/math            [?model=..]
