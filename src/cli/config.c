@@ -185,6 +185,7 @@ static int parse(struct reading *r, const struct slv_buf *text) {
     } else {
         r->doc = &doc;
         rc = read_document(r);
+        r->doc = NULL;
         yaml_document_delete(&doc);
     }
     yaml_parser_delete(&parser);
