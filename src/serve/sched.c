@@ -257,7 +257,8 @@ static void refuse_waiting(struct serve_sched *q, struct serve_choice *ch, int r
 /* Who waits for the model goes into its batch as far as there is room. The lock is held. */
 static void admit(struct serve_sched *q, struct serve_model *m) {
     struct slv_err err = {0};
-    while (m->batch && m->n_active < q->s->o.slots && q->n_active < ACTIVE_MAX) {
+    /* (who waits has the model; else it may be on its way this moment) */
+    while (m->waiting && m->batch && m->n_active < q->s->o.slots && q->n_active < ACTIVE_MAX) {
         struct serve_choice *ch = best(m);
         if (!ch) return;
         int rc = start(q, ch, &err);

@@ -43,6 +43,8 @@ class Server:
         command = [selvage, "serve", "--json"]
         for a in listen:
             command += ["--listen", a]
+        if SLOW > 1:  # sanitizers want more than a model's reader may have
+            command += ["--no-sandbox"]
         for m in aliases:
             command += ["--alias", m]
         self.process = subprocess.Popen(command + list(map(str, args)), stdout=subprocess.PIPE, stderr=self.log,
@@ -148,6 +150,9 @@ class Server:
     def __exit__(self, kind, value, trace):
         if kind is None:
             self.stop()
+        elif self.process.poll() is not None:
+            text = "the server had ended with %d: %s" % (self.process.returncode, self.stderr()[-3000:])
+            print("# " + text.replace("\n", "\n# "))
         elif self.process.poll() is None:
             self.process.kill()
             self.process.wait()

@@ -27,6 +27,7 @@ import concurrent.futures
 import json
 import math
 import pathlib
+import random
 import shutil
 import signal
 import ssl
@@ -699,6 +700,69 @@ def prometheus_takes_the_metrics():
         assert p.returncode == 0, p.stdout + p.stderr
         return None
     return tap.skip("no promtool; the rest held")
+
+
+def client_of_a_mix(s, key, seed, end):
+    """One of many, who does this and that; how many answers it had."""
+    r = random.Random(seed)
+    answers = 0
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    while time.monotonic() < end:
+        kind = r.randrange(9)
+        body = {"messages": [{"role": "user", "content": "Count: " + "1 2 3 " * r.randrange(60)}], "seed": r.randrange(9),
+                "max_tokens": r.randrange(1, 30), "stream": r.random() < 0.5, "n": r.choice([1, 1, 2])}
+        if kind == 0:
+            body["timeout_ms"] = r.randrange(1, 300)
+        if kind == 1:
+            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        if kind == 2:
+            body.update(logprobs=True, top_logprobs=3)
+        if kind == 3:  # it leaves
+            raw = s.raw()
+            raw.sendall(serving.raw_request(body=json.dumps(body).encode(), headers=["Authorization: Bearer " + key]))
+            raw.settimeout(r.random())
+            try:
+                raw.recv(100)
+            except OSError:
+                pass
+            raw.close()
+            continue
+        if kind == 4:
+            assert s.ask("GET", r.choice(["/metrics", "/health"])).status == 200
+            s.ask("GET", "/v1/models", headers={"Authorization": "Bearer wrong"})
+            continue
+        if kind == 5:
+            s.process.send_signal(signal.SIGHUP)
+        if kind == 6 and ENCODER:
+            e = s.ask("POST", "/v1/embeddings", {"model": "mini", "input": ["a b c"] * r.randrange(1, 40)},
+                      {"Authorization": "Bearer " + key})
+            assert e.status == 200, e.body
+            continue
+        if kind == 7:
+            m = s.ask("POST", "/v1/messages", {"messages": MESSAGES, "max_tokens": 5, "stream": body["stream"]},
+                      {"x-api-key": key, "anthropic-version": "2023-06-01"})
+            assert m.status == 200, m.body
+            continue
+        answer = s.ask("POST", "/v1/chat/completions", body, {"Authorization": "Bearer " + key})
+        assert answer.status == 200, answer.body
+        assert not body["stream"] or answer.body.endswith(b"data: [DONE]\n\n"), answer.body[-200:]
+        answers += 1
+    return answers
+
+
+@full
+def eight_clients_do_what_they_like():
+    file = ROOT / "mix.json"
+    keys = [add_key(file, "k%d" % i, *(["--sessions", 1] if i == 0 else [])) for i in range(3)]
+    models = [NAME + "=" + MODEL] + (["mini=" + ENCODER] if ENCODER else [])
+    with Server(SELVAGE, "--keys", file, "--ctx", 1024, "--slots", 4, models=models) as s:
+        s.until(lambda: s.ask("GET", "/health").json()["models_ready"] == len(models), 60)
+        end = time.monotonic() + 30
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            jobs = [pool.submit(client_of_a_mix, s, keys[i % 3], i, end) for i in range(8)]
+        print("# %d answers, %.0f MiB" % (sum(j.result() for j in jobs), s.memory()), flush=True)
+        s.until(lambda: s.active() == 0, 5)
+        s.until(lambda: s.metrics()["selvage_connections"] <= 1, 5)
 
 
 @test
