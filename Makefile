@@ -37,8 +37,9 @@ test: deps $(BUILD)/build.ninja
 test-full: test
 	@tools/deps.sh full
 	@model=$$(tools/get-model.sh $(BUILD)/selvage) && encoder=$$(tools/get-encoder.sh) && \
-	    clients=$$(tools/get-clients.sh) && SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder \
-	    SLV_TEST_CLIENTS=$$clients tools/test-full.sh
+	    clients=$$(tools/get-clients.sh) && playwright=$$(tools/get-playwright.sh) && \
+	    SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder SLV_TEST_CLIENTS=$$clients \
+	    SLV_TEST_PLAYWRIGHT=$$playwright tools/test-full.sh
 
 # Ten minutes of clients that come, go, break off and send rubbish.
 soak: test

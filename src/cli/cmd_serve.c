@@ -392,7 +392,8 @@ const struct slv_cmd slv_cmd_serve = {
     .help = "serve models to OpenAI's and Anthropic's clients",
     .args = "[MODEL...]",
     .more = "Paths: /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, "
-            "/v1/messages, /v1/models, /tokenize, /detokenize, /health, /metrics.\n"
+            "/v1/messages, /v1/models, /tokenize, /detokenize, /health, /metrics; /console for a "
+            "browser.\n"
             "SIGTERM or Ctrl-C: no new requests, those that are being answered are finished; a "
             "second one ends at once. SIGHUP: keys and certificates are read again.",
     .max_args = SLV_CMD_ARGS_ANY,

