@@ -43,6 +43,9 @@ section "words"
 git ls-files '*.md' '*.c' '*.h' '*.py' '*.sh' Makefile | grep -v '^tests/\|pretok' |
     xargs codespell -q 3 -L 'ser,fo,te,ans,nd,hist,ot,caf' || fail
 
+section "metrics of the dashboard and the alerts"
+python3 tools/check-metrics.py || fail
+
 section "commit subjects"
 git log --no-merges --format='%h %s' -n 50 | awk '{
     subject = substr($0, index($0, " ") + 1)
