@@ -24,20 +24,32 @@ run:
 	@$(BUILD)/selvage run smollm2:135m-instruct "$(PROMPT)" -n 160
 
 # Downloads, once, besides: cmocka, a C++ compiler, and an ARM compiler with an emulator (about 140 MB);
-# and a model of embeddings (84 MB).
+# a model of embeddings (84 MB), and the clients of OpenAI and Anthropic (20 MB).
 test: deps $(BUILD)/build.ninja
 	@[ -d $(BUILD)/tests ] || meson configure $(BUILD) -Dtests=true
 	@$(NINJA) --quiet
 	@model=$$(tools/get-model.sh $(BUILD)/selvage) && encoder=$$(tools/get-encoder.sh) && \
-	    SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder tools/test.sh $(BUILD) --no-suite full
+	    clients=$$(tools/get-clients.sh) && SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder \
+	    SLV_TEST_CLIENTS=$$clients tools/test.sh $(BUILD) --no-suite full
 
 # Longer: fuzzers, sanitizers, valgrind, and the comparisons with other programs where they are
 # installed (SLV_LLAMA_SRC, SLV_LIBLLAMA).
 test-full: test
 	@tools/deps.sh full
 	@model=$$(tools/get-model.sh $(BUILD)/selvage) && encoder=$$(tools/get-encoder.sh) && \
-	    playwright=$$(tools/get-playwright.sh) && SLV_TEST_PLAYWRIGHT=$$playwright \
-	    SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder tools/test-full.sh
+	    clients=$$(tools/get-clients.sh) && playwright=$$(tools/get-playwright.sh) && \
+	    SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder SLV_TEST_CLIENTS=$$clients \
+	    SLV_TEST_PLAYWRIGHT=$$playwright tools/test-full.sh
+
+# Ten minutes of clients that come, go, break off and send rubbish.
+soak: test
+	@model=$$(tools/get-model.sh $(BUILD)/selvage) && \
+	    SLV_TEST_MODEL=$$model python3 tests/http/soak.py $(BUILD)/selvage 600 16
+
+# Servers side by side, beside llama-server, built here once: PEERS="--rounds 5 --what streams,prefix"
+bench-serve: all
+	@tools/deps.sh peers
+	@bench/peers/serve.sh $(BUILD)/selvage "$(PEERS_DIR)" $(PEERS)
 
 debug:
 	@tools/deps.sh build
@@ -78,4 +90,4 @@ install: all
 clean:
 	@rm -rf build build-debug build-fuzz build-arm
 
-.PHONY: all deps run test test-full debug bench bench-peers bench-masks fmt lint install clean
+.PHONY: all deps run test test-full debug bench bench-peers bench-masks bench-serve soak fmt lint install clean

@@ -326,8 +326,8 @@ SLV_API int slv_session_save(struct slv_session *s, const char *path,
 
 /* Makes the session hold what the file has, without logits: slv_session_resume with the tokens that
  * are wanted goes on from there. On failure the session stays as it was: SLV_E_NOENT, SLV_E_IO;
- * SLV_E_FORMAT: cut, damaged, of another version, model, kind of KV cache or other adapters than the
- * session has, or longer than the context. Checksums find damage, they do not keep out who may
+ * SLV_E_FORMAT: cut, damaged, of another version, model, kind of KV cache or other adapters than
+ * the session has, or longer than the context. Checksums find damage, they do not keep out who may
  * write to the file; a keeper does: SLV_E_TRUST. */
 SLV_API int slv_session_load(struct slv_session *s, const char *path,
                              struct slv_err *err) SLV_MUST_USE;
@@ -386,10 +386,10 @@ struct slv_adapter_use {
     float scale; /* 1: as it was trained */
 };
 
-/* From now on the session has these n adapters, applied in this order, and no others; v is not kept,
- * the adapters are used as long as the session has them. Only while it holds no tokens: SLV_E_USAGE,
- * as for more than SLV_ADAPTERS_MAX, an adapter of another model, or a scale that is no number.
- * SLV_E_FIT: more than the memory that was allowed. On failure nothing has changed. */
+/* From now on the session has these n adapters, applied in this order, and no others; v is not
+ * kept, the adapters are used as long as the session has them. Only while it holds no tokens:
+ * SLV_E_USAGE, as for more than SLV_ADAPTERS_MAX, an adapter of another model, or a scale that is
+ * no number. SLV_E_FIT: more than the memory that was allowed. On failure nothing has changed. */
 SLV_API int slv_session_set_adapters(struct slv_session *s, const struct slv_adapter_use *v,
                                      size_t n, struct slv_err *err) SLV_MUST_USE;
 
@@ -474,6 +474,12 @@ SLV_API int slv_grammar_open(struct slv_model *m, const char *text, size_t n,
                              struct slv_constraint **ret, struct slv_err *err) SLV_MUST_USE;
 SLV_API void slv_constraint_close(struct slv_constraint *c);
 
+/* A prompt may end where the model would have gone on with a longer token ("http:", which wants
+ * "://"). *ret_n: how many of ids[0..n) to feed, at least 1; *ret_head: the text of the others,
+ * perhaps none, which is to be `head` of the answer's options. The same prompt gives the same. */
+SLV_API int slv_model_heal(struct slv_model *m, const int32_t *ids, size_t n, size_t *ret_n,
+                           struct slv_text *ret_head, struct slv_err *err) SLV_MUST_USE;
+
 struct slv_generate_opts {
     struct slv_sampling sampling;
     uint32_t max_tokens;     /* 0: until the context is full */
@@ -496,6 +502,11 @@ struct slv_generate_opts {
      * no choice about are not drawn. Not together with `forced`. Where the answer ends before
      * its value is complete (max_tokens, a full context, a stop string) it is a part of one. */
     const struct slv_constraint *constraint;
+    /* Text of n_head <= 255 bytes, whole UTF-8, that the answer begins with however its tokens cut
+     * it, and that is not given out: what slv_model_heal left off of the prompt. A constraint holds
+     * what follows. Not together with `forced`. */
+    const char *head;
+    size_t n_head;
 };
 SLV_API void slv_generate_default(struct slv_generate_opts *ret);
 
@@ -580,8 +591,8 @@ SLV_API void slv_embedder_cancel(struct slv_embedder *e);
 
 /* Keys and values that sessions of one model share: whoever is fed tokens which another session, or
  * an earlier conversation, of the same space and with the same adapters began with as well, does
- * not compute them again. The results are the same to the bit. What nobody uses is kept as long as there is room, and goes when a session needs
- * it, least recently used first.
+ * not compute them again. The results are the same to the bit. What nobody uses is kept as long as
+ * there is room, and goes when a session needs it, least recently used first.
  * Threads: sessions of one cache may be used by different threads at the same time. */
 struct slv_prefix_cache;
 
@@ -599,7 +610,8 @@ SLV_API void slv_prefix_cache_close(struct slv_prefix_cache *c);
 
 /* on: what is known of ids[0..n), in whole blocks of 64, stays until the same is called with on
  * false; what it takes is no longer there for sessions. Of space 0 and without adapters.
- * SLV_E_NOENT: nothing of it is known, or pinned. SLV_E_FIT: the sessions that are open may need it. */
+ * SLV_E_NOENT: nothing of it is known, or pinned. SLV_E_FIT: the sessions that are open may need
+ * it. */
 SLV_API int slv_prefix_pin(struct slv_prefix_cache *c, const int32_t *ids, size_t n, bool on,
                            struct slv_err *err) SLV_MUST_USE;
 

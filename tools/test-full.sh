@@ -14,7 +14,7 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf engine adapter packfile schema grammar snapshot template tokenizer safetensors hf_tokenizer audit seal sign; do
+for target in gguf engine adapter packfile schema grammar snapshot template tokenizer safetensors hf_tokenizer audit seal sign http ask; do
     dict=
     length=16384
     case $target in
@@ -25,6 +25,8 @@ for target in gguf engine adapter packfile schema grammar snapshot template toke
     schema) seeds=schema_corpus dict=tests/fuzz/schema.dict ;;
     grammar) seeds=grammar_corpus dict=tests/fuzz/grammar.dict ;;
     template) seeds=template_corpus dict=tests/fuzz/template.dict ;;
+    http) seeds=http_corpus ;;
+    ask) seeds=ask_corpus dict=tests/fuzz/json.dict ;;
     audit | seal | sign) seeds=trust_corpus/$target ;;
     tokenizer) seeds=hostile_text dict=tests/fuzz/tokenizer.dict ;;
     safetensors) seeds=hf_corpus/safetensors dict=tests/fuzz/json.dict ;;

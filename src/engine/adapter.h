@@ -1,8 +1,8 @@
 /* adapter.h: a LoRA adapter: what a file of low-rank matrices adds to a model's products.
  *
  * The file is GGUF as llama.cpp reads it: general.type "adapter", adapter.type "lora",
- * general.architecture that of the model, adapter.lora.alpha, and for a matrix NAME of the model, of
- * n_out rows and n_in columns, two tensors of rank r (dimensions as in ggml, the contiguous one
+ * general.architecture that of the model, adapter.lora.alpha, and for a matrix NAME of the model,
+ * of n_out rows and n_in columns, two tensors of rank r (dimensions as in ggml, the contiguous one
  * first):
  *
  *     NAME.lora_a [n_in, r]     NAME.lora_b [r, n_out]

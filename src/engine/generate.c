@@ -14,6 +14,7 @@
 #include "engine/generate.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "engine/guide.h"
 #include "format/stream.h"
 
@@ -62,6 +63,7 @@ struct slv_generation {
 /* How many bytes at the end of text could be the beginning of a stop string. */
 static size_t held_back(const struct slv_generation *g) {
     size_t most = 0;
+    if (g->text.len < g->given) return 0; /* still in the head */
     for (size_t i = 0; i < g->o->n_stop; i++) {
         size_t n = strlen(g->o->stop[i]), left = g->text.len - g->given;
         for (size_t k = n - 1 < left ? n - 1 : left; k > most; k--)
@@ -86,13 +88,14 @@ static size_t find_stop(const struct slv_generation *g, int32_t *ret_which) {
 
 /* Gives out text up to `end`, with the token it came with. */
 static bool give(struct slv_generation *g, size_t end, int32_t id, float logprob, size_t n_top) {
-    struct slv_piece p = {.text = g->text.data + g->given,
-                          .n = end - g->given,
+    const size_t from = end < g->given ? end : g->given; /* the head is not given out */
+    struct slv_piece p = {.text = g->text.data + from,
+                          .n = end - from,
                           .id = id,
                           .logprob = logprob,
                           .top = g->top,
                           .n_top = n_top};
-    g->given = end;
+    if (end > g->given) g->given = end;
     return !g->piece || g->piece(&p, g->ctx);
 }
 
@@ -194,9 +197,10 @@ static int next_token(struct slv_generation *g, int32_t *ret, struct slv_err *er
         return 0;
     }
     const uint64_t *mask = NULL;
-    if (g->guide) rc = slv_guide_mask(g->guide, &mask, err);
+    const bool held = g->guide && slv_guide_holds(g->guide);
+    if (held) rc = slv_guide_mask(g->guide, &mask, err);
     if (rc) return rc;
-    if (g->guide && !mask) {
+    if (held && !mask) {
         g->ended = true;
         return 0;
     }
@@ -222,7 +226,8 @@ static int generate_one(struct slv_generation *g, bool may_guess, struct slv_err
     rc = slv_stream_add(&g->stream, id, &g->text);
     if (rc) return slv_err_set(err, rc, "the answer's text: %s", slv_strerror(rc));
     s->stats.tokens++;
-    size_t stop = find_stop(g, &s->stats.stop), end = stop < SIZE_MAX ? stop : g->text.len - held_back(g);
+    size_t stop = find_stop(g, &s->stats.stop),
+           end = stop < SIZE_MAX ? stop : g->text.len - held_back(g);
     if (!give(g, end, id, logprob, n_top)) return slv_err_set(err, SLV_E_CANCELLED, "interrupted");
     g->ended = stop < SIZE_MAX;
     if (g->ended) {
@@ -244,7 +249,7 @@ static bool is_full(struct slv_generation *g) {
 
 /* What was held back of the text. */
 static int give_rest(struct slv_generation *g, struct slv_err *err) {
-    if (g->given == g->text.len && !g->stream.n_held) return 0;
+    if (g->given >= g->text.len && !g->stream.n_held) return 0;
     slv_stream_end(&g->stream, &g->text);
     if (g->text.status) return slv_err_set(err, g->text.status, "the answer's text is too long");
     give(g, g->text.len, -1, 0.0f, 0);
@@ -265,7 +270,8 @@ int slv_generation_go(struct slv_generation *g, bool may_guess, struct slv_feed 
 }
 
 enum slv_finish slv_generation_finish(const struct slv_generation *g) {
-    const bool cut = g->finish != SLV_FINISH_STOP; /* text may be whole, and yet have more to come */
+    const bool cut =
+        g->finish != SLV_FINISH_STOP; /* text may be whole, and yet have more to come */
     if (!g->guide || !slv_guide_done(g->guide)) return g->finish;
     return cut && !slv_guide_ended(g->guide) ? g->finish : SLV_FINISH_SCHEMA;
 }
@@ -279,6 +285,11 @@ int slv_generation_check(const struct slv_session *s, const struct slv_generate_
     if (o->constraint && (o->forced || o->ignore_end))
         return slv_err_set(err, SLV_E_USAGE,
                            "a constraint goes with neither `forced` nor `ignore_end`");
+    if (o->n_head && o->forced)
+        return slv_err_set(err, SLV_E_USAGE, "a head goes not with `forced`");
+    if (o->n_head > SLV_GUIDE_HEAD_MAX || !slv_utf8_valid(o->head, o->n_head, NULL))
+        return slv_err_set(err, SLV_E_USAGE, "a head has at most %u bytes of UTF-8",
+                           SLV_GUIDE_HEAD_MAX);
     for (size_t i = 0; i < o->n_stop; i++)
         if (!*o->stop[i]) return slv_err_set(err, SLV_E_USAGE, "stop: an empty string");
     if (!o->draft || o->plain) return 0;
@@ -302,7 +313,10 @@ int slv_generation_open(struct slv_session *s, const struct slv_generate_opts *o
     slv_buf_init(&g->text, ANSWER_MAX);
     rc = slv_sampler_open(&opts->sampling, s->m->h.n_vocab, breaks_sequence, s->m->tokenizer,
                           &g->sampler, err);
-    if (!rc && opts->constraint && (rc = slv_guide_open(opts->constraint, &g->guide)) != 0)
+    const bool held = opts->constraint || opts->n_head;
+    g->given = opts->n_head;
+    if (!rc && held &&
+        (rc = slv_guide_open(opts->constraint, s->m, opts->head, opts->n_head, &g->guide)) != 0)
         slv_err_set(err, rc, "the constraint: %s", slv_strerror(rc));
     if (rc) {
         slv_generation_close(g);

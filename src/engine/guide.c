@@ -2,6 +2,7 @@
 #include "engine/guide.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "engine/constraint/mask.h"
 #include "engine/model.h"
 
@@ -28,8 +29,14 @@ struct slv_constraint {
 };
 
 struct slv_guide {
-    struct slv_constraint *c;
-    struct slv_matcher *at;
+    struct slv_model *m;
+    struct shared *shared;
+    struct slv_constraint *c; /* NULL: only the head is given */
+    struct slv_matcher *at;   /* NULL with it */
+    char head[SLV_GUIDE_HEAD_MAX];
+    bool
+        can[SLV_GUIDE_HEAD_MAX + 1]; /* by byte of the head: tokens can be found for what is left */
+    size_t n_head, headed;           /* headed: bytes of it that were taken */
     uint64_t *bits;
     struct slv_buf text;
     struct slv_ids ids;
@@ -130,6 +137,14 @@ int slv_grammar_open(struct slv_model *m, const char *text, size_t n, struct slv
     return rc;
 }
 
+bool slv_constraint_is_worn(const struct slv_constraint *c) {
+    struct slv_constraint *k = (struct slv_constraint *)(uintptr_t)c; /* only its lock changes */
+    pthread_mutex_lock(&k->lock);
+    size_t n = slv_langs_nodes(k->schema ? k->schema->c.p : k->grammar->p);
+    pthread_mutex_unlock(&k->lock);
+    return n > SLV_LANG_MAX_NODES / 2;
+}
+
 void slv_constraint_close(struct slv_constraint *c) {
     if (!c) return;
     slv_masks_close(c->masks);
@@ -149,14 +164,40 @@ static int open_matcher(struct slv_constraint *c, struct slv_matcher **ret) {
     return rc;
 }
 
-int slv_guide_open(const struct slv_constraint *c, struct slv_guide **ret) {
+/* From which bytes of the head on there are tokens up to its end. */
+static void find_cuts(struct slv_guide *g) {
+    const struct slv_lexicon *l = g->shared->lexicon;
+    g->can[g->n_head] = true;
+    for (size_t i = g->n_head; i-- > 0;)
+        for (size_t n = 1; i + n <= g->n_head && !g->can[i]; n++) {
+            const uint32_t at = slv_lexicon_find(l, g->head + i, n);
+            if (!at) break;
+            g->can[i] = g->can[i + n] && l->token[at] >= 0;
+        }
+}
+
+static int open_on(struct slv_guide *g) {
+    void *shared = NULL;
+    int rc = slv_model_share(g->m, make_shared, close_shared, &shared, NULL);
+    if (rc) return rc;
+    g->shared = shared;
+    find_cuts(g);
+    const size_t words = slv_mask_words(g->shared->lexicon), logits = (g->m->h.n_vocab + 63) / 64;
+    g->bits = slv_mem_calloc(words > logits ? words : logits, sizeof *g->bits);
+    if (!g->bits) return SLV_E_NOMEM;
+    return g->c ? open_matcher(g->c, &g->at) : 0;
+}
+
+int slv_guide_open(const struct slv_constraint *c, struct slv_model *m, const char *head,
+                   size_t n_head, struct slv_guide **ret) {
     struct slv_guide *g = slv_mem_calloc(1, sizeof *g);
     if (!g) return SLV_E_NOMEM;
     g->c = (struct slv_constraint *)(uintptr_t)c;
+    g->m = m;
+    g->n_head = n_head;
+    if (n_head) memcpy(g->head, head, n_head);
     slv_buf_init(&g->text, SLV_MATCHER_MAX_BYTES);
-    const size_t words = slv_mask_words(c->shared->lexicon), logits = (c->m->h.n_vocab + 63) / 64;
-    g->bits = slv_mem_calloc(words > logits ? words : logits, sizeof *g->bits);
-    const int rc = g->bits ? open_matcher(g->c, &g->at) : SLV_E_NOMEM;
+    const int rc = open_on(g);
     if (rc) slv_guide_close(g);
     else *ret = g;
     return rc;
@@ -171,16 +212,74 @@ void slv_guide_close(struct slv_guide *g) {
     slv_mem_free(g);
 }
 
-bool slv_guide_done(const struct slv_guide *g) { return slv_matcher_done(g->at); }
-bool slv_guide_ended(const struct slv_guide *g) { return slv_matcher_ended(g->at); }
+bool slv_guide_holds(const struct slv_guide *g) { return g->c || g->headed < g->n_head; }
+
+bool slv_guide_done(const struct slv_guide *g) {
+    return g->c && g->headed == g->n_head && slv_matcher_done(g->at);
+}
+
+bool slv_guide_ended(const struct slv_guide *g) {
+    return slv_guide_done(g) && slv_matcher_ended(g->at);
+}
 
 static int wrong(int rc, struct slv_err *err) {
     return slv_err_set(err, rc, "the constraint: %s", slv_strerror(rc));
 }
 
+/* --- the head --------------------------------------------------------------------------------- */
+
+static void set_tokens(const struct slv_lexicon *l, uint32_t node, uint64_t *bits) {
+    for (int32_t t = l->token[node]; t >= 0; t = l->same[t])
+        bits[t / 64] |= (uint64_t)1 << (t % 64);
+}
+
+/* Tokens that are a part of what is left of the head, or that and a beginning of what follows. */
+static int head_tokens(struct slv_guide *g) {
+    const struct slv_lexicon *l = g->shared->lexicon;
+    const char *rest = g->head + g->headed;
+    const size_t n = g->n_head - g->headed;
+    uint32_t at = 0;
+    memset(g->bits, 0, slv_mask_words(l) * sizeof *g->bits);
+    for (size_t i = 1; i <= n && (at = slv_lexicon_find(l, rest, i)) != 0; i++)
+        if (g->can[g->headed + i]) set_tokens(l, at, g->bits);
+    for (uint32_t i = at + 1; !g->c && at && i < l->end[at]; i++)
+        set_tokens(l, i, g->bits);
+    const int rc = g->c && at ? slv_mask_under(g->c->masks, g->at, at, g->bits) : 0;
+    const struct slv_grammar *names = g->c ? g->c->grammar : NULL;
+    for (size_t i = 0; names && i < names->n_tokens; i++)
+        g->bits[names->tokens[i] / 64] &= ~((uint64_t)1 << (names->tokens[i] % 64));
+    return rc;
+}
+
+static int head_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *err) {
+    uint64_t any = 0;
+    if (g->c) pthread_mutex_lock(&g->c->lock);
+    const int rc = head_tokens(g);
+    if (g->c) pthread_mutex_unlock(&g->c->lock);
+    if (rc) return wrong(rc, err);
+    for (size_t i = 0; i < slv_mask_words(g->shared->lexicon); i++)
+        any |= g->bits[i];
+    if (!any) return slv_err_set(err, SLV_E_UNSUPPORTED, "no token goes on with the answer's head");
+    *ret = g->bits;
+    return 0;
+}
+
+/* Takes what the token's text has of the head; *ret_n: its bytes. False: it has something else. */
+static bool take_head(struct slv_guide *g, size_t *ret_n) {
+    const size_t left = g->n_head - g->headed;
+    const size_t n = g->text.len < left ? g->text.len : left;
+    if (n && memcmp(g->text.data, g->head + g->headed, n) != 0) return false;
+    g->headed += n;
+    *ret_n = n;
+    return true;
+}
+
+/* --- masks ------------------------------------------------------------------------------------ */
+
 int slv_guide_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *err) {
     struct slv_constraint *c = g->c;
     uint64_t any = 0;
+    if (g->headed < g->n_head) return head_mask(g, ret, err);
     pthread_mutex_lock(&c->lock);
     const int rc = slv_mask_next(c->masks, g->at, g->bits);
     pthread_mutex_unlock(&c->lock);
@@ -199,17 +298,24 @@ int slv_guide_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *er
 
 int slv_guide_take(struct slv_guide *g, int32_t id, struct slv_err *err) {
     struct slv_constraint *c = g->c;
-    const bool named = c->grammar && slv_grammar_names(c->grammar, id);
+    const bool named = c && c->grammar && slv_grammar_names(c->grammar, id);
+    const bool in_head = g->headed < g->n_head;
+    size_t n = 0;
     slv_buf_clear(&g->text);
-    int rc = named ? 0 : slv_token_bytes(c->m->tokenizer, id, false, false, &g->text);
+    if (!slv_guide_holds(g)) return 0;
+    int rc = named ? 0 : slv_token_bytes(g->m->tokenizer, id, false, false, &g->text);
     if (rc) return wrong(rc, err);
-    pthread_mutex_lock(&c->lock);
-    const bool taken = named ? slv_matcher_feed_token(g->at, id)
-                             : slv_matcher_feed(g->at, g->text.data, g->text.len) == g->text.len;
-    rc = slv_matcher_status(g->at);
-    pthread_mutex_unlock(&c->lock);
+    bool taken = named ? !in_head : g->text.len && take_head(g, &n);
+    if (taken && c && (named || n < g->text.len)) {
+        pthread_mutex_lock(&c->lock);
+        taken = named
+                    ? slv_matcher_feed_token(g->at, id)
+                    : slv_matcher_feed(g->at, g->text.data + n, g->text.len - n) + n == g->text.len;
+        rc = slv_matcher_status(g->at);
+        pthread_mutex_unlock(&c->lock);
+    }
     if (rc) return wrong(rc, err);
-    if (taken && (named || g->text.len)) return 0;
+    if (taken) return 0;
     return slv_err_set(err, SLV_E_USAGE, "token %d does not go on with what was written", id);
 }
 
@@ -258,6 +364,8 @@ int slv_guide_forced(struct slv_guide *g, int32_t *ids, size_t most, size_t *ret
                      struct slv_err *err) {
     char s[FORCED_BYTES];
     size_t n = 0, k = 0;
+    *ret_n = 0;
+    if (!g->c || g->headed < g->n_head) return 0;
     pthread_mutex_lock(&g->c->lock);
     int rc = slv_mask_forced(g->at, s, sizeof s, &n);
     g->ids.n = 0;
@@ -272,5 +380,60 @@ int slv_guide_forced(struct slv_guide *g, int32_t *ids, size_t most, size_t *ret
     k = k < most ? k : most;
     if (k) memcpy(ids, g->ids.v, k * sizeof *ids);
     *ret_n = k;
+    return 0;
+}
+
+/* --- prompts that end inside a token ---------------------------------------------------------- */
+
+static bool is_text(const struct slv_tokenizer *t, int32_t id) {
+    const enum slv_token_kind k = slv_tokenizer_kind(t, id);
+    return (k == SLV_TOKEN_NORMAL || k == SLV_TOKEN_USER || k == SLV_TOKEN_BYTE) &&
+           !slv_tokenizer_is_end(t, id);
+}
+
+#define HEALED_TOKENS 8u /* most that are left off */
+
+/* The text of ids[0..n), appended to out, if a longer token begins with it. */
+static int begins_token(const struct slv_model *m, const struct slv_lexicon *l, const int32_t *ids,
+                        size_t n, struct slv_buf *out, bool *ret) {
+    *ret = false;
+    slv_buf_clear(out);
+    for (size_t i = 0; i < n; i++) {
+        const int rc = slv_token_bytes(m->tokenizer, ids[i], false, false, out);
+        if (rc) return rc;
+    }
+    const uint32_t at =
+        out->len <= SLV_GUIDE_HEAD_MAX ? slv_lexicon_find(l, out->data, out->len) : 0;
+    *ret = at && l->end[at] > at + 1 && slv_utf8_valid(out->data, out->len, NULL);
+    return 0;
+}
+
+int slv_model_heal(struct slv_model *m, const int32_t *ids, size_t n, size_t *ret_n,
+                   struct slv_text *ret_head, struct slv_err *err) {
+    struct slv_buf text, best;
+    void *shared = NULL;
+    size_t keep = n;
+    int rc = slv_model_share(m, make_shared, close_shared, &shared, err);
+    if (rc) return rc;
+    const struct shared *s = shared;
+    slv_buf_init(&text, SLV_MATCHER_MAX_BYTES);
+    slv_buf_init(&best, SLV_MATCHER_MAX_BYTES);
+    for (size_t k = 1; !rc && k <= HEALED_TOKENS && k < n && is_text(m->tokenizer, ids[n - k]);
+         k++) {
+        bool longer;
+        rc = begins_token(m, s->lexicon, ids + n - k, k, &text, &longer);
+        if (rc || !longer) continue;
+        slv_buf_clear(&best);
+        rc = slv_buf_add(&best, text.data, text.len);
+        keep = n - k;
+    }
+    slv_buf_fini(&text);
+    struct slv_text head = {0};
+    if (!rc) head.p = slv_buf_take(&best, &head.n);
+    if (!rc && !head.p) rc = SLV_E_NOMEM;
+    slv_buf_fini(&best);
+    if (rc) return slv_err_set(err, rc, "the prompt's end: %s", slv_strerror(rc));
+    *ret_n = keep;
+    *ret_head = head;
     return 0;
 }

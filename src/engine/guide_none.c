@@ -15,11 +15,28 @@ int slv_grammar_open(struct slv_model *m, const char *text, size_t n, struct slv
     return slv_err_set(err, SLV_E_UNSUPPORTED, "built without grammars and JSON Schema");
 }
 
+bool slv_constraint_is_worn(const struct slv_constraint *c) {
+    (void)c;
+    return false;
+}
+
 void slv_constraint_close(struct slv_constraint *c) { (void)c; }
 
-int slv_guide_open(const struct slv_constraint *c, struct slv_guide **ret) {
-    (void)c, (void)ret;
+int slv_guide_open(const struct slv_constraint *c, struct slv_model *m, const char *head,
+                   size_t n_head, struct slv_guide **ret) {
+    (void)c, (void)m, (void)head, (void)n_head, (void)ret;
     return SLV_E_UNSUPPORTED;
+}
+
+int slv_model_heal(struct slv_model *m, const int32_t *ids, size_t n, size_t *ret_n,
+                   struct slv_text *ret_head, struct slv_err *err) {
+    (void)m, (void)ids, (void)n, (void)ret_n, (void)ret_head;
+    return slv_err_set(err, SLV_E_UNSUPPORTED, "built without JSON Schema");
+}
+
+bool slv_guide_holds(const struct slv_guide *g) {
+    (void)g;
+    return false;
 }
 
 void slv_guide_close(struct slv_guide *g) { (void)g; }

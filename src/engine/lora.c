@@ -105,14 +105,12 @@ void slv_lora_run(const struct slv_lora_work *w, const float *x, size_t ldx, siz
 
 #define ASK_MAX 65536u /* bytes; more is read as it is multiplied */
 
-/* Asks memory for n bytes. The kernel goes through so little at a time that it would wait each time,
- * and two places far from each other answer faster than one. */
+/* Asks memory for n bytes: the kernel goes through so little at a time that it would wait each
+ * time.
+ */
 static void ask(const uint8_t *p, size_t n) {
-    const size_t half = n > ASK_MAX ? 0 : (n / 2 + 63) / 64 * 64;
-    for (size_t i = 0; i < half; i += 64) {
+    for (size_t i = 0; i < n && n <= ASK_MAX; i += 64)
         __builtin_prefetch(p + i);
-        __builtin_prefetch(p + half + i);
-    }
 }
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }

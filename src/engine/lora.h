@@ -1,9 +1,9 @@
 /* lora.h: what adapters (adapter.h) add to the operators of a step.
  *
- * Tokens that follow each other in the step and have the same adapters are a run; long ones are cut,
- * so that there is work for all threads. An operator with adapters has two stages: its own product
- * beside all u = A x of all runs, whose units are tiles of a run's A, so that nobody waits for a
- * chain that takes long; then B u is added to the rows that the product has made.
+ * Tokens that follow each other in the step and have the same adapters are a run; long ones are
+ * cut, so that there is work for all threads. An operator with adapters has two stages: its own
+ * product beside all u = A x of all runs, whose units are tiles of a run's A, so that nobody waits
+ * for a chain that takes long; then B u is added to the rows that the product has made.
  *
  *     u: [n_batch][ld] floats; a token's row: first adapter's u | second's | ...
  *
@@ -62,8 +62,8 @@ size_t slv_lora_units(const struct slv_lora_work *w);
 void slv_lora_run(const struct slv_lora_work *w, const float *x, size_t ldx, size_t from,
                   size_t to);
 
-/* Adds what belongs to tiles [t0, t1) of part `part` to y: [tokens or rows of logits][ldy], when all
- * u are there. */
+/* Adds what belongs to tiles [t0, t1) of part `part` to y: [tokens or rows of logits][ldy], when
+ * all u are there. */
 void slv_lora_add(const struct slv_lora_work *w, size_t part, size_t t0, size_t t1, float *y,
                   size_t ldy);
 

@@ -4,8 +4,9 @@
  * that goes on from a place in the tree takes what is known of the tokens it is to read: whole
  * blocks are the tree's own pages, of which it becomes one more holder; of the block after them the
  * common beginning is copied. That is exact, as the keys and values of a position depend on the
- * tokens up to it and on the session's adapters alone: sessions with other adapters, scales or order
- * have spaces of the tree by themselves (tree.h), and so have those whose caller wants it. A layer with a window needs only pages that a token there still sees.
+ * tokens up to it and on the session's adapters alone: sessions with other adapters, scales or
+ * order have spaces of the tree by themselves (tree.h), and so have those whose caller wants it. A
+ * layer with a window needs only pages that a token there still sees.
  *
  * A session puts a block into the tree as soon as it is full, and what remains when an answer ends,
  * it goes back, or is closed. A block that the tree has already is replaced by the tree's, which

@@ -18,8 +18,8 @@
  * header that this session would write is compared with the one in the file. Everything is checked
  * before anything of the session changes. Keys and values are equal where the model's bytes, its
  * angles, the kind of cache, the layout of pages and the arithmetic are; the model's bytes are
- * known by their checksum, or by the stamp of its files (base/file.h); and where the session has the
- * same adapters, with the same scales and in the same order, which are known by one checksum.
+ * known by their checksum, or by the stamp of its files (base/file.h); and where the session has
+ * the same adapters, with the same scales and in the same order, which are known by one checksum.
  *
  * A file appears by rename of one that is whole and synced. It is written from end to end, so that
  * the same bytes can go through a model's keeper (selvage.h), which then vouches for them and for

@@ -9,9 +9,10 @@
  *
  * There are two roots, of trees that share nothing, for models whose angles depend on how long the
  * context may get. Below a root there may be spaces: nodes without pages whose 64 numbers are no
- * tokens but say for whom they are, and below which a tree begins as below a root. A page of the layers with a window may be missing: it serves only what goes on
- * near it. What is used by nobody is dropped when the pool wants a page (slv_tree_evict), least
- * recently used first: a leaf with all it has, or one page of the layers with a window.
+ * tokens but say for whom they are, and below which a tree begins as below a root. A page of the
+ * layers with a window may be missing: it serves only what goes on near it. What is used by nobody
+ * is dropped when the pool wants a page (slv_tree_evict), least recently used first: a leaf with
+ * all it has, or one page of the layers with a window.
  *
  * Invariants: a node of fewer than 64 tokens has no child and no user. A page in a node counts the
  * node as one holder. All nodes are there from the beginning.
@@ -64,8 +65,8 @@ size_t slv_tree_bytes(const uint32_t n[SLV_PAGE_CLASSES]);
 #define SLV_TREE_ROOTS 2u
 struct slv_tree_node *slv_tree_root(struct slv_tree *t, bool second);
 
-/* The space of a root with these 64 numbers, which is made if it is not there; the first is below 0,
- * as no token is. NULL: there are too many nodes in use. It goes when it has neither users nor
+/* The space of a root with these 64 numbers, which is made if it is not there; the first is below
+ * 0, as no token is. NULL: there are too many nodes in use. It goes when it has neither users nor
  * children. */
 struct slv_tree_node *slv_tree_space(struct slv_tree *t, struct slv_tree_node *root,
                                      const int32_t number[SLV_KV_BLOCK]);

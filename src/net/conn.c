@@ -1,4 +1,5 @@
 /* conn.c: one connection: see httpd.h for its states. */
+#define _GNU_SOURCE /* POLLRDHUP */
 #include "base/json.h"
 #include "base/mem.h"
 #include "net/httpd_int.h"
@@ -7,13 +8,16 @@
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #define INPUT_MAX ((size_t)65536) /* bytes of a client that wait to be looked at */
-#define LINGER_MS 1000u
-#define LINGER_BYTES ((size_t)4 << 20)
+#define BODY_FREE ((size_t)65536) /* of each body, that is not counted: small ones always come in */
+#define BODY_BYTES_PER_MS 8u      /* at least, over a while */
+#define LINGER_MS 2000u
+#define LINGER_BYTES ((size_t)64 << 20)
 
 static void set_timer(struct slv_conn *c, uint32_t ms) {
     const struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
@@ -42,6 +46,7 @@ void slv_conn_close(struct slv_conn *c) {
     row_remove(c);
     atomic_fetch_sub(&c->h->n_conns, 1);
     if (c->timer) event_free(c->timer);
+    if (c->look) event_free(c->look);
     if (c->bev) bufferevent_free(c->bev);
     slv_mem_free(c);
     if (x) slv_exchange_lost(x);
@@ -108,8 +113,13 @@ static void hand_over(struct slv_conn *c) {
     c->h->o.handle(x, c->h->o.ctx);
 }
 
-static bool count_body(struct slv_exchange *x, uint64_t n) {
+/* What has come of a body is counted, not what was announced: who announces much and sends nothing
+ * takes nobody's place. */
+static bool count_body(struct slv_exchange *x) {
     struct slv_httpd *h = x->h;
+    size_t n = x->body.len > BODY_FREE ? x->body.len - BODY_FREE : 0;
+    if (n <= x->body_counted) return true;
+    n -= x->body_counted;
     pthread_mutex_lock(&h->bodies_lock);
     bool fits = n <= h->o.bodies_max - h->bodies;
     if (fits) {
@@ -122,21 +132,26 @@ static bool count_body(struct slv_exchange *x, uint64_t n) {
 
 static void begin_body(struct slv_conn *c) {
     struct slv_exchange *x = c->x;
-    uint64_t size = x->head.content_size;
-    uint64_t ms = c->h->o.body_ms + size / 8;
-    if (size > c->h->o.body_max) {
+    if (x->head.content_size > c->h->o.body_max) {
         refuse(c, 413, "the body is too long");
-        return;
-    }
-    if (!count_body(x, x->head.chunked ? c->h->o.body_max : size)) {
-        refuse(c, 503, "too many bodies at once");
         return;
     }
     slv_body_init(&c->body, &x->head);
     c->state = SLV_CONN_BODY;
-    set_timer(c, ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX);
+    c->came = 0;
+    set_timer(c, c->h->o.body_ms);
     if (x->head.expects_continue && !c->body.ended)
         evbuffer_add_printf(bufferevent_get_output(c->bev), "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+/* The body has not ended yet: it may go on coming, if it came. */
+static void body_is_late(struct slv_conn *c) {
+    if (c->came < (size_t)c->h->o.body_ms * BODY_BYTES_PER_MS) {
+        refuse(c, 408, "the request took too long to come");
+        return;
+    }
+    c->came = 0;
+    set_timer(c, c->h->o.body_ms);
 }
 
 /* Bytes of a head have come. Whether there is more to do. */
@@ -175,10 +190,38 @@ static bool take_body(struct slv_conn *c, struct evbuffer *in) {
             return false;
         }
         evbuffer_drain(in, taken);
+        c->came += taken;
+        if (!count_body(c->x)) {
+            refuse(c, 503, "too many bodies at once");
+            return false;
+        }
     }
     if (!c->body.ended) return false;
     hand_over(c);
     return false;
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg) {
+    struct slv_conn *c = arg;
+    struct pollfd p = {.fd = bufferevent_getfd(c->bev), .events = POLLRDHUP};
+    (void)fd;
+    (void)what;
+    if (poll(&p, 1, 0) > 0) slv_conn_close(c);
+}
+
+/* What the client sends on has filled its buffer. Nothing more is read until the reply has ended
+ * (or libevent would call on_read all the time), and its end is looked for behind that. (An event
+ * of EV_CLOSED would not do: a reset is none, and wakes the loop all the time.) */
+static void stop_reading(struct slv_conn *c) {
+    static const struct timeval every = {0, 50000};
+    bufferevent_disable(c->bev, EV_READ);
+    if (!c->look) c->look = event_new(c->h->base, -1, EV_PERSIST, on_look, c);
+    if (c->look) evtimer_add(c->look, &every);
+}
+
+static void read_again(struct slv_conn *c) {
+    if (c->look) evtimer_del(c->look);
+    bufferevent_enable(c->bev, EV_READ);
 }
 
 static void on_input(struct slv_conn *c) {
@@ -189,6 +232,7 @@ static void on_input(struct slv_conn *c) {
         else if (c->state == SLV_CONN_BODY) more = take_body(c, in);
         else more = false;
     }
+    if (c->state == SLV_CONN_BUSY && evbuffer_get_length(in) >= INPUT_MAX) stop_reading(c);
     if (c->state == SLV_CONN_LINGER || c->state == SLV_CONN_FLUSH) {
         c->looked += evbuffer_get_length(in);
         evbuffer_drain(in, evbuffer_get_length(in));
@@ -202,14 +246,12 @@ static void on_input(struct slv_conn *c) {
 static void reply_done(struct slv_conn *c) {
     struct slv_exchange *x = c->x;
     bool close = x->close || c->h->stopping;
+    read_again(c);
     c->x = NULL;
     x->conn = NULL;
     slv_exchange_put(x);
-    if (close) {
-        flush_and_close(c);
-        return;
-    }
-    become_idle(c);
+    if (close) flush_and_close(c);
+    else become_idle(c);
     on_input(c); /* what was sent on meanwhile */
 }
 
@@ -270,7 +312,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     if (c->state == SLV_CONN_BUSY) comment(c);
-    else if (c->state == SLV_CONN_BODY || (c->state == SLV_CONN_HEAD && c->any))
+    else if (c->state == SLV_CONN_BODY) body_is_late(c);
+    else if (c->state == SLV_CONN_HEAD && c->any)
         refuse(c, 408, "the request took too long to come");
     else slv_conn_close(c);
 }

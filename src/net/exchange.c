@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define EVENTS "text/event-stream" /* with or without parameters */
+
 const char *slv_status_text(int status) {
     static const struct {
         int status;
@@ -159,7 +161,7 @@ void slv_exchange_reply(struct slv_exchange *x, const struct slv_reply *r, const
 
 void slv_exchange_begin(struct slv_exchange *x, const struct slv_reply *r) {
     pthread_mutex_lock(&x->lock);
-    if (begin(x, r, false, 0)) x->events = r->type && !strcmp(r->type, "text/event-stream");
+    if (begin(x, r, false, 0)) x->events = r->type && !strncmp(r->type, EVENTS, strlen(EVENTS));
     pthread_mutex_unlock(&x->lock);
     ready(x);
 }

@@ -9,7 +9,7 @@ static int refuse(int status, struct slv_err *err, const char *what) {
     return status;
 }
 
-/* --- characters (RFC 9110, section 5.6.2) ------------------------------------------------------ */
+/* --- characters (RFC 9110, section 5.6.2) ----------------------------------------------------- */
 
 static bool is_token_char(unsigned char c) {
     if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;
@@ -73,19 +73,32 @@ static enum slv_method method_of(struct slv_str s) {
     return SLV_METHOD_OTHER;
 }
 
+/* A name or an address with or without a port (RFC 3986, 3.2.2), and nothing that another reader
+ * might find a second name in: no user, no comma, no space. */
+static bool is_host(struct slv_str s) {
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool word = is_token_char(c) || strchr(":[]()=;", c);
+        if (!c || !word) return false;
+    }
+    return true;
+}
+
 /* "http://host/path" says the host as well, and its word counts (RFC 9112, 3.2.2). */
-static void take_authority(struct slv_str *t, struct slv_head *h) {
+static bool take_authority(struct slv_str *t, struct slv_head *h) {
     static const char *const schemes[] = {"http://", "https://"};
     for (size_t i = 0; i < 2; i++) {
         size_t k = strlen(schemes[i]);
-        if (t->n < k || memcmp(t->p, schemes[i], k) != 0) continue;
+        if (t->n < k || !same_word((struct slv_str){t->p, k}, schemes[i])) continue;
         const char *from = t->p + k, *end = t->p + t->n;
         const char *to = from;
         while (to < end && *to != '/' && *to != '?')
             to++;
         h->host = (struct slv_str){from, (size_t)(to - from)};
         *t = (struct slv_str){to, (size_t)(end - to)};
+        return h->host.n && is_host(h->host);
     }
+    return true;
 }
 
 static int read_target(struct slv_str t, struct slv_head *h, struct slv_err *err) {
@@ -93,9 +106,14 @@ static int read_target(struct slv_str t, struct slv_head *h, struct slv_err *err
     for (size_t i = 0; i < t.n; i++)
         if (!is_visible((unsigned char)t.p[i]))
             return refuse(400, err, "a character in the target that must be percent-encoded");
-    take_authority(&t, h);
-    if (t.n && t.p[0] == '*' && t.n == 1 && h->method == SLV_METHOD_OPTIONS) {
+    if (!take_authority(&t, h)) return refuse(400, err, "the target's host is no host");
+    if (t.n == 1 && t.p[0] == '*' && h->method == SLV_METHOD_OPTIONS) {
         h->path = t;
+        return 0;
+    }
+    if (h->host.n && (!t.n || t.p[0] == '?')) { /* "http://host?query" */
+        h->path = (struct slv_str){"/", 1};
+        if (t.n) h->query = (struct slv_str){t.p + 1, t.n - 1};
         return 0;
     }
     if (!t.n || t.p[0] != '/') return refuse(400, err, "the target does not begin with '/'");
@@ -161,11 +179,11 @@ struct slv_str slv_head_field(const struct slv_head *h, const char *name) {
 static int read_size(struct slv_str v, uint64_t *ret, struct slv_err *err) {
     uint64_t n = 0;
     if (!v.n) return refuse(400, err, "Content-Length: nothing");
-    if (v.n > 18) return refuse(v.n < 400 ? 413 : 400, err, "Content-Length: too large");
     for (size_t i = 0; i < v.n; i++) {
         if (v.p[i] < '0' || v.p[i] > '9') return refuse(400, err, "Content-Length: not a number");
-        n = n * 10 + (uint64_t)(v.p[i] - '0');
+        if (i < 18) n = n * 10 + (uint64_t)(v.p[i] - '0');
     }
+    if (v.n > 18) return refuse(413, err, "Content-Length: too large");
     *ret = n;
     return 0;
 }
@@ -193,6 +211,7 @@ static int read_framing(struct slv_head *h, struct slv_err *err) {
     for (size_t i = 0; i < h->n_fields; i++) {
         const struct slv_str name = h->field[i].name, v = h->field[i].value;
         if (slv_str_is(name, "host")) {
+            if (!is_host(v)) return refuse(400, err, "Host: not a host");
             if (!hosts++ && !h->host.n) h->host = v;
         } else if (slv_str_is(name, "content-length")) {
             int status = lengths++ ? 0 : read_size(v, &h->content_size, err);

@@ -48,7 +48,7 @@ struct slv_field {
 struct slv_head {
     enum slv_method method;
     struct slv_str method_text;
-    struct slv_str path;  /* "/v1/models", as sent; begins with '/', or is "*" */
+    struct slv_str path;  /* "/v1/models", as sent; begins with a slash, or is "*" */
     struct slv_str query; /* what stands behind '?', or empty */
     unsigned minor;       /* HTTP/1.minor: 0 or 1 */
     struct slv_field field[SLV_HEAD_FIELDS_MAX];

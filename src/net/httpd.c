@@ -30,10 +30,21 @@ void slv_httpd_wake(struct slv_httpd *h) {
     }
 }
 
+/* Not only no more accepted: who comes is refused, and not left waiting in the system's queue. */
+static void close_listeners(struct slv_httpd *h) {
+    while (h->listeners) {
+        struct slv_listener *l = h->listeners;
+        h->listeners = l->next;
+        if (l->l) evconnlistener_free(l->l);
+        if (l->path) unlink(l->path);
+        slv_mem_free(l->path);
+        slv_mem_free(l);
+    }
+}
+
 static void stop_now(struct slv_httpd *h) {
     h->stopping = true;
-    for (struct slv_listener *l = h->listeners; l; l = l->next)
-        evconnlistener_disable(l->l);
+    close_listeners(h);
     for (struct slv_conn *c = h->ends.newer, *next; c != &h->ends; c = next) {
         next = c->newer;
         slv_conn_stop(c);
@@ -52,17 +63,18 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {
     }
     atomic_store(&h->wanted, false);
     pthread_mutex_lock(&h->lock);
-    struct slv_exchange *list = h->ready;
+    struct slv_exchange *x = h->ready, *next;
     h->ready = NULL;
-    for (struct slv_exchange *x = list; x; x = x->next)
+    while (x) {
+        next = x->next; /* until it is no longer queued nobody else touches that */
         x->queued = false;
-    pthread_mutex_unlock(&h->lock);
-    while (list) {
-        struct slv_exchange *x = list;
-        list = x->next;
+        pthread_mutex_unlock(&h->lock);
         if (x->conn) slv_conn_flush(x->conn);
         slv_exchange_put(x);
+        x = next;
+        pthread_mutex_lock(&h->lock);
     }
+    pthread_mutex_unlock(&h->lock);
     if (atomic_exchange(&h->poked, false) && h->on_poke) h->on_poke(h->poke_arg);
     if (atomic_load(&h->stop) && !h->stopping) stop_now(h);
     end_if_drained(h);
@@ -86,6 +98,8 @@ void slv_httpd_poke(struct slv_httpd *h) {
 uint32_t slv_httpd_connections(const struct slv_httpd *h) { return atomic_load(&h->n_conns); }
 
 /* --- opening ---------------------------------------------------------------------------------- */
+
+static void on_again(evutil_socket_t fd, short what, void *arg);
 
 static void fill(struct slv_httpd_opts *o) {
     if (!o->connections_max) o->connections_max = 1024;
@@ -111,7 +125,8 @@ int slv_httpd_open(const struct slv_httpd_opts *o, struct slv_httpd **ret, struc
     h->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (h->base && h->wake_fd >= 0)
         h->woken = event_new(h->base, h->wake_fd, EV_READ | EV_PERSIST, on_wake, h);
-    if (!h->woken || event_add(h->woken, NULL)) {
+    if (h->woken) h->again = evtimer_new(h->base, on_again, h);
+    if (!h->again || event_add(h->woken, NULL)) {
         slv_httpd_close(h);
         return slv_err_set(err, SLV_E_NOMEM, "event loop: out of memory or descriptors");
     }
@@ -127,19 +142,13 @@ static void close_connections(struct slv_httpd *h) {
 void slv_httpd_close(struct slv_httpd *h) {
     if (!h) return;
     close_connections(h);
-    while (h->listeners) {
-        struct slv_listener *l = h->listeners;
-        h->listeners = l->next;
-        if (l->l) evconnlistener_free(l->l);
-        if (l->path) unlink(l->path);
-        slv_mem_free(l->path);
-        slv_mem_free(l);
-    }
+    close_listeners(h);
     for (struct slv_exchange *x = h->ready, *next; x; x = next) {
         next = x->next;
         slv_exchange_put(x);
     }
     if (h->woken) event_free(h->woken);
+    if (h->again) event_free(h->again);
     if (h->drained) event_free(h->drained);
     if (h->base) event_base_free(h->base);
     if (h->wake_fd >= 0) close(h->wake_fd);
@@ -150,15 +159,23 @@ void slv_httpd_close(struct slv_httpd *h) {
 
 /* --- listening -------------------------------------------------------------------------------- */
 
-/* Where all connections are taken, that one goes which has been idle longest. */
-static bool make_room(struct slv_httpd *h) {
-    if (atomic_load(&h->n_conns) < h->o.connections_max) return true;
-    for (struct slv_conn *c = h->ends.newer; c != &h->ends; c = c->newer)
+/* One of those of which nothing is being answered, closed: that which has been idle longest, or
+ * else the oldest whose body is coming or whose reply is going. */
+static bool close_one(struct slv_httpd *h) {
+    struct slv_conn *slow = NULL;
+    for (struct slv_conn *c = h->ends.newer; c != &h->ends; c = c->newer) {
         if (c->state == SLV_CONN_HEAD || c->state == SLV_CONN_LINGER) {
             slv_conn_close(c);
             return true;
         }
-    return false;
+        if (c->state != SLV_CONN_BUSY && !slow) slow = c;
+    }
+    if (slow) slv_conn_close(slow);
+    return slow != NULL;
+}
+
+static bool make_room(struct slv_httpd *h) {
+    return atomic_load(&h->n_conns) < h->o.connections_max || close_one(h);
 }
 
 static bool is_loopback(const struct sockaddr *sa) {
@@ -195,15 +212,22 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
     slv_conn_open(h, fd, is_unix, &peer);
 }
 
-/* No descriptor is left: it is tried again when a connection has gone. */
-static void on_accept_error(struct evconnlistener *l, void *arg) {
+/* No descriptor is left: a connection goes, or nobody is let in for a moment. */
+static void on_accept_error(struct evconnlistener *listener, void *arg) {
+    static const struct timeval moment = {0, 100000};
     struct slv_httpd *h = arg;
-    (void)l;
-    for (struct slv_conn *c = h->ends.newer; c != &h->ends; c = c->newer)
-        if (c->state == SLV_CONN_HEAD) {
-            slv_conn_close(c);
-            return;
-        }
+    (void)listener;
+    if (close_one(h) || evtimer_add(h->again, &moment)) return;
+    for (struct slv_listener *l = h->listeners; l; l = l->next)
+        evconnlistener_disable(l->l);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg) {
+    struct slv_httpd *h = arg;
+    (void)fd;
+    (void)what;
+    for (struct slv_listener *l = h->listeners; l; l = l->next)
+        evconnlistener_enable(l->l);
 }
 
 static int bad_address(const char *address, struct slv_err *err) {

@@ -18,10 +18,11 @@
  *
  * It is closed, and its exchange told, as soon as the client closes its side, is silent for too
  * long while something is expected of it, or does not read what it gets. Where all connections are
- * taken, the one that has been idle longest makes room.
+ * taken, the one that has been idle longest makes room, or else the oldest of which nothing is
+ * being answered.
  *
- * Memory is bounded: by the number of connections, 64 KiB of input and out_max of output each, and
- * bodies_max for all bodies together. */
+ * Memory is bounded: by the number of connections, 64 KiB of input, 64 KiB of a body and out_max of
+ * output each, and bodies_max for what is longer of all bodies together. */
 #ifndef SLV_NET_HTTPD_H
 #define SLV_NET_HTTPD_H
 
@@ -43,8 +44,8 @@ struct slv_httpd_opts {
     size_t body_max;          /* bytes of one body; 0: 32 MiB */
     size_t bodies_max;        /* of all at a time; 0: 256 MiB */
     size_t out_max;           /* not read by a client yet, while more is made; 0: 4 MiB */
-    /* Milliseconds. A head must be there after head_ms, a body after body_ms and one for each 8
-     * bytes it has; a client must take something every write_ms. */
+    /* Milliseconds. A head must be there after head_ms; of a body, all or 8 bytes a millisecond
+     * must have come every body_ms; a client must take something every write_ms. */
     uint32_t idle_ms, head_ms, body_ms, write_ms; /* 0: 75 s, 10 s, 20 s, 60 s */
     uint32_t comment_ms;                          /* silence of an event stream; 0: 10 s */
 };
@@ -67,7 +68,7 @@ bool slv_httpd_is_local(const char *address);
  * passed: those that are left lose their clients. */
 int slv_httpd_run(struct slv_httpd *h, uint32_t drain_ms, struct slv_err *err) SLV_MUST_USE;
 
-/* No new connections; idle ones are closed. From any thread or a signal handler. */
+/* New connections are refused, idle ones closed. From any thread or a signal handler. */
 void slv_httpd_stop(struct slv_httpd *h);
 
 /* Makes the loop's thread call fn(arg) soon, once for any number of calls before that. From any

@@ -27,11 +27,13 @@ struct slv_conn {
     struct slv_conn *older, *newer; /* of all, by when they became idle or were opened */
     struct bufferevent *bev;
     struct event *timer;
+    struct event *look;     /* for the client's end, where nothing is read */
     struct slv_exchange *x; /* in BODY, BUSY */
     enum slv_conn_state state;
     bool any;      /* of the next head there is something */
     size_t looked; /* bytes of it that were found good */
     struct slv_body body;
+    size_t came; /* bytes of it since the timer was set */
     struct slv_peer peer;
 };
 
@@ -68,6 +70,7 @@ struct slv_httpd {
     struct slv_httpd_opts o;
     struct event_base *base;
     struct event *woken, *drained;
+    struct event *again; /* when descriptors had run out */
     int wake_fd;
     struct slv_listener *listeners;
     struct slv_conn ends; /* newer: the oldest connection, older: the newest */

@@ -1,6 +1,7 @@
 /* metrics.c: see metrics.h. */
 #include "net/metrics.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -53,33 +54,48 @@ void slv_metrics_close(struct slv_metrics *m) {
     slv_mem_free(m);
 }
 
-static bool is_same(const struct series *s, const char *const label[SLV_METRIC_LABELS_MAX]) {
-    for (int k = 0; k < SLV_METRIC_LABELS_MAX; k++)
-        if (strncmp(s->label[k], label[k] ? label[k] : "", VALUE_MAX) != 0) return false;
-    return true;
+typedef char labels[SLV_METRIC_LABELS_MAX][VALUE_MAX + 1];
+
+/* A value as it is kept: whole characters of UTF-8, for one byte that is none would lose a reader
+ * the whole page; '?' stands for what is no character. */
+static void keep_label(const char *v, char ret[VALUE_MAX + 1]) {
+    const size_t n = v ? strnlen(v, VALUE_MAX + SLV_UTF8_MAX) : 0;
+    size_t at = 0, len = 0;
+    while (at < n) {
+        uint32_t cp;
+        size_t used = slv_utf8_decode(v + at, n - at, &cp);
+        bool bad = cp == SLV_UTF8_INVALID;
+        if (len + (bad ? 1 : used) > VALUE_MAX) break;
+        if (bad) ret[len++] = '?';
+        else memcpy(ret + len, v + at, used);
+        len += bad ? 0 : used;
+        at += used;
+    }
+    ret[len] = '\0';
 }
 
-static struct series *find(const struct family *f, const char *const label[]) {
+static struct series *find(const struct family *f, labels label) {
     for (struct series *s = f->first; s; s = s->next)
-        if (is_same(s, label)) return s;
+        if (!strcmp(s->label[0], label[0]) && !strcmp(s->label[1], label[1])) return s;
     return NULL;
 }
 
 static struct series *find_or_add(struct slv_metrics *m, size_t i, const char *a, const char *b) {
     struct family *f = &m->family[i];
-    const char *label[SLV_METRIC_LABELS_MAX] = {a, b};
+    labels label;
+    keep_label(a, label[0]);
+    keep_label(b, label[1]);
     struct series *s = find(f, label);
     if (s) return s;
     if (f->n >= SLV_METRIC_SERIES_MAX - 1) {
         for (int k = 0; k < SLV_METRIC_LABELS_MAX; k++)
-            label[k] = m->rows[i].label[k] ? "other" : NULL;
+            keep_label(m->rows[i].label[k] ? "other" : "", label[k]);
         s = find(f, label);
         if (s) return s;
     }
     s = slv_mem_calloc(1, sizeof *s);
     if (!s) return NULL;
-    for (int k = 0; k < SLV_METRIC_LABELS_MAX; k++)
-        if (label[k]) snprintf(s->label[k], sizeof s->label[k], "%s", label[k]);
+    memcpy(s->label, label, sizeof label);
     if (f->last) f->last->next = s;
     else f->first = s;
     f->last = s;
@@ -115,7 +131,9 @@ void slv_metrics_observe(struct slv_metrics *m, size_t i, const char *a, const c
 }
 
 double slv_metrics_get(struct slv_metrics *m, size_t i, const char *a, const char *b) {
-    const char *label[SLV_METRIC_LABELS_MAX] = {a, b};
+    labels label;
+    keep_label(a, label[0]);
+    keep_label(b, label[1]);
     pthread_mutex_lock(&m->lock);
     const struct series *s = find(&m->family[i], label);
     double v = s ? s->value : 0.0;

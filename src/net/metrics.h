@@ -3,7 +3,7 @@
  * A metric is a row of a table that whoever has it keeps: a name, a line of help, a kind and up to
  * two labels. Series come to be as label values are first used; a metric has at most
  * SLV_METRIC_SERIES_MAX of them, and what comes then is counted under the values "other", so that
- * nobody can grow the server by inventing names.
+ * nobody can grow the server by inventing names. Values are cut after 100 bytes.
  *
  * Threads: any. Source: the Prometheus text format 0.0.4. */
 #ifndef SLV_NET_METRICS_H

@@ -108,7 +108,8 @@ static bool read_bias(struct serve_call *c, const char *name, const json_t *v,
         char *end = NULL;
         long id = strtol(key, &end, 10);
         double b = json_is_number(x) ? json_number_value(x) : NAN;
-        if (!*key || *end || id < 0 || id > INT32_MAX || !(b >= -100 && b <= 100))
+        if (!*key || strspn(key, "0123456789") != strlen(key) || *end || id < 0 || id > INT32_MAX ||
+            !(b >= -100 && b <= 100))
             return serve_refuse(
                 f, 400, name, NULL,
                 "%s: \"%.30s\": a token id with a number from -100 to 100 is wanted", name, key);

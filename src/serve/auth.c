@@ -62,7 +62,7 @@ static bool take_request(struct serve_user *u, const struct slv_apikey *key, str
         return serve_refuse(f, 429, NULL, "rate_limit_exceeded", "more than %llu tokens a minute",
                             (unsigned long long)key->tokens_per_minute);
     }
-    u->requests -= 1.0;
+    if (key->requests_per_minute) u->requests -= 1.0;
     return true;
 }
 

@@ -25,6 +25,7 @@
 #define SLOTS_DEFAULT 16u
 #define N_BATCH 256u
 #define N_BESIDE 64u
+#define BLOCK 64u /* of a prefix cache, in positions */
 
 /* --- what there is ---------------------------------------------------------------------------- */
 
@@ -72,13 +73,17 @@ static int measure(struct slv_serve *s, struct slv_model *m, const struct slv_mo
         *ret = (struct needs){.fixed = mem.total, .ctx = ctx};
         return rc;
     }
-    const struct slv_session_opts so = {.n_ctx = ctx,
-                                        .n_batch = ctx < N_BATCH ? ctx : N_BATCH,
-                                        .n_logits = s->o.slots,
-                                        .threads = s->o.threads,
-                                        .kv = s->o.kv};
+    struct slv_session_opts so = {.n_ctx = ctx,
+                                  .n_batch = ctx < N_BATCH ? ctx : N_BATCH,
+                                  .n_logits = s->o.slots,
+                                  .threads = s->o.threads,
+                                  .kv = s->o.kv};
     int rc = slv_model_memory(m, &so, &mem, err);
-    *ret = (struct needs){mem.weights + mem.arena, mem.kv, mem.kv * s->o.slots, ctx};
+    uint64_t kv = mem.kv, fixed = mem.weights + mem.arena;
+    so.n_ctx = so.n_batch = ctx < BLOCK ? ctx : BLOCK; /* which each reserves besides: selvage.h */
+    if (!rc) rc = slv_model_memory(m, &so, &mem, err);
+    kv += mem.kv;
+    *ret = (struct needs){fixed, kv, kv * s->o.slots, ctx};
     if (s->o.kv_bytes) ret->kv_least = ret->kv_most = s->o.kv_bytes;
     return rc;
 }

@@ -10,8 +10,8 @@
  * A key's tokens are counted from where the others stand when it comes back after a pause, as in
  * start-time fair queueing: what was not used is not saved up.
  *
- * Who leaves, or is late, is taken out before the next step; a step that takes long is given up for
- * it and made again, but not more often than twice a second.
+ * Who leaves, or is late, is taken out before the next step. A step that takes long is given up for
+ * who leaves, and made again for the others, but not more often than twice a second.
  *
  * Threads: `lock` guards the lists, and each choice's session pointer. Pieces are written without
  * it, by the scheduler's thread. */
@@ -37,10 +37,10 @@ struct serve_sched {
     bool has_thread, stop;
     uint32_t n_waiting, n_active;
     struct serve_choice *active[ACTIVE_MAX];
-    struct serve_call *embeds; /* by choice[0].next: in turn */
-    double served;             /* where the key stands that was admitted last */
-    uint64_t step_ns;          /* of the last step */
-    uint64_t gave_up;          /* ns, when */
+    struct serve_call *embeds;    /* by choice[0].next: in turn */
+    double served;                /* where the key stands that was admitted last */
+    atomic_uint_fast64_t step_ns; /* of the last step */
+    uint64_t gave_up;             /* ns, when */
 };
 
 uint64_t serve_now(void) { return slv_clock_mono(&slv_clock_system); }
@@ -59,7 +59,8 @@ static void hand_back(struct serve_call *c) {
 static void choice_ended(struct serve_choice *ch) {
     struct serve_call *c = ch->call;
     ch->done = true;
-    if (c->format && c->ask.stream && c->begun && !ch->err.code && !atomic_load(&c->gone)) {
+    if (c->format && c->ask.stream && !ch->err.code && !atomic_load(&c->gone)) {
+        serve_call_stream(c);
         slv_buf_clear(&c->out);
         c->format->choice_end(ch);
         serve_call_send(c);
@@ -84,7 +85,7 @@ static void release(struct serve_sched *q, struct serve_choice *ch) {
     struct serve_call *c = ch->call;
     struct slv_generate_stats st;
     slv_session_stats(ch->s, &st);
-    c->n_cached += st.reused;
+    if (!c->n_read++ || st.reused < c->n_cached) c->n_cached = st.reused; /* by all of them */
     pthread_mutex_lock(&q->lock);
     for (uint32_t i = 0; i < q->n_active; i++)
         if (q->active[i] == ch) {
@@ -239,6 +240,7 @@ static void started(struct serve_sched *q, struct serve_choice *ch) {
     if (c->user->served < q->served) c->user->served = q->served;
     q->served = c->user->served;
     c->user->served += (double)c->prompt.n / 8.0; /* read in a fraction of the time of writing */
+    if (c->ask.stream) serve_call_stream(c);
     if (c->t_start) return;
     c->t_start = serve_now();
     slv_metrics_observe(q->s->metrics, M_QUEUE_WAIT, c->model->name, NULL,
@@ -256,7 +258,8 @@ static void refuse_waiting(struct serve_sched *q, struct serve_choice *ch, int r
 /* Who waits for the model goes into its batch as far as there is room. The lock is held. */
 static void admit(struct serve_sched *q, struct serve_model *m) {
     struct slv_err err = {0};
-    while (m->batch && m->n_active < q->s->o.slots && q->n_active < ACTIVE_MAX) {
+    /* (who waits has the model; else it may be on its way this moment) */
+    while (m->waiting && m->batch && m->n_active < q->s->o.slots && q->n_active < ACTIVE_MAX) {
         struct serve_choice *ch = best(m);
         if (!ch) return;
         int rc = start(q, ch, &err);
@@ -285,6 +288,14 @@ static void drop_waiting(struct serve_sched *q, struct serve_model *m, uint64_t 
             refuse_waiting(q, ch, SLV_E_BUSY, "the server is stopping");
         }
     }
+}
+
+/* Steps of those that read their prompts are long. The lock is held. */
+static void note_readers(struct serve_sched *q) {
+    for (size_t i = 0; i < q->s->o.n_models; i++)
+        q->s->model[i].reads = false;
+    for (uint32_t i = 0; i < q->n_active; i++)
+        if (!q->active[i]->t_piece) q->active[i]->call->model->reads = true;
 }
 
 static void stop_late(struct serve_sched *q, uint64_t now) {
@@ -318,7 +329,7 @@ static void step(struct serve_sched *q, struct serve_model *m) {
     slv_metrics_observe(q->s->metrics, M_BATCH, m->name, NULL, (double)m->n_active);
     int rc = slv_batch_step(m->batch, &active, &err);
     slv_metrics_add(q->s->metrics, M_STEPS, m->name, NULL, 1.0);
-    q->step_ns = serve_now() - t;
+    atomic_store(&q->step_ns, serve_now() - t);
     if (!rc || rc == SLV_E_CANCELLED) return;
     slv_log(SLV_LOG_ERROR, "%s: a step failed: %s", m->name, err.msg);
     fail_all(q, m, rc, err.msg);
@@ -390,6 +401,7 @@ static void *run(void *arg) {
             admit(q, &s->model[i]);
         }
         stop_late(q, now);
+        note_readers(q);
         if (!q->n_active && !q->embeds) {
             if (q->stop && !q->n_waiting) break;
             wait_for_work(q);
@@ -449,13 +461,15 @@ bool serve_sched_submit(struct serve_sched *q, struct serve_call *c, struct serv
 void serve_sched_gone(struct serve_sched *q, struct serve_call *c) {
     const uint64_t now = serve_now();
     pthread_mutex_lock(&q->lock);
-    bool any = false;
+    uint32_t n = 0;
     for (uint32_t i = 0; i < q->n_active; i++)
         if (q->active[i]->call == c) {
             slv_session_cancel(q->active[i]->s, true);
-            any = true;
+            n++;
         }
-    if (any && q->step_ns > LONG_STEP_NS && now - q->gave_up > GIVE_UP_NS) {
+    bool alone = n && n == c->model->n_active;
+    bool slow = n && (c->model->reads || atomic_load(&q->step_ns) > LONG_STEP_NS);
+    if (alone || (slow && now - q->gave_up > GIVE_UP_NS)) {
         q->gave_up = now;
         slv_batch_cancel(c->model->batch);
     }

@@ -124,6 +124,7 @@ struct serve_model {
     struct serve_call *pending;   /* they wait for it to be opened */
     struct serve_choice *waiting; /* by arrival */
     uint32_t n_active;
+    bool reads;                           /* under its lock: somebody has no token yet */
     struct serve_constraint *constraints; /* under its lock: constraint.c */
     pthread_mutex_t constraints_lock;
     struct serve_adapter *adapters; /* under its lock: adapters.c */
@@ -252,7 +253,10 @@ struct serve_call {
     struct serve_model *model;
     struct slv_buf prompt_text; /* as the model reads it, for the audit log */
     struct slv_tokens prompt;
+    const char *head; /* with which the answer begins, unsaid: what the prompt left off */
+    size_t n_head;
     uint64_t n_cached, n_prompt, n_output;
+    uint32_t n_read; /* choices that have read the prompt */
     struct slv_constraint *constraint;
     struct serve_constraint *constraint_ref;
     struct serve_adapter *adapter[SLV_ADAPTERS_MAX];
@@ -393,6 +397,9 @@ void serve_call_resume(void *call);
 void serve_call_begin(void *call);
 /* The scheduler has ended all choices: a worker ends the reply. */
 void serve_call_finish(struct serve_call *c);
+/* Begins the stream of a call that wants one, unless it has begun: from then on a client that waits
+ * sees that it lives. */
+void serve_call_stream(struct serve_call *c);
 /* Sends what is in call->out. */
 void serve_call_send(struct serve_call *c);
 void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_api api,

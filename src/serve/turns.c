@@ -1,5 +1,6 @@
 /* turns.c: see turns.h. */
 #include "serve/turns.h"
+#include "base/json_parse.h"
 #include "base/mem.h"
 #include "serve/tools.h"
 
@@ -105,7 +106,9 @@ static struct slv_value *turn(struct serve_turns *t, const char *role, struct sl
 /* Arguments of a call: templates want the object that clients send as a string. */
 static struct slv_value *arguments(const struct serve_turns *t, const json_t *v) {
     if (!json_is_string(v)) return serve_turns_value(t, v, 0);
-    json_t *o = json_loadb(json_string_value(v), json_string_length(v), 0, NULL);
+    json_t *o = NULL; /* (with the limits of what comes from a client) */
+    if (slv_json_parse(json_string_value(v), json_string_length(v), "arguments", &o, NULL))
+        o = NULL;
     struct slv_value *r = json_is_object(o) ? serve_turns_value(t, o, 0)
                                             : text(t, json_string_value(v), json_string_length(v));
     json_decref(o);
@@ -204,8 +207,10 @@ static bool chat_message(struct serve_turns *t, const json_t *m, size_t i, struc
                             "messages: message %zu: role: system, user, assistant or tool is "
                             "wanted",
                             i);
-    if (!chat_fields(m, i, f) || !content_text(json_object_get(m, "content"), "messages", b, f))
-        return false;
+    const json_t *content = json_object_get(m, "content");
+    if (!chat_fields(m, i, f) || !content_text(content, "messages", b, f)) return false;
+    if (strcmp(role, "assistant") != 0 && (!content || json_is_null(content)))
+        return serve_refuse(f, 400, "messages", NULL, "messages: message %zu: no content", i);
     if (!strcmp(role, "tool")) {
         tool_result(t, json_string_value(json_object_get(m, "tool_call_id")), name, b);
         return true;
@@ -351,7 +356,7 @@ bool serve_turns_read(struct serve_turns *t, struct serve_fail *f) {
     bool ok = read_system(t, &b, f);
     slv_buf_clear(&b);
     if (ok && t->note.len && !begins_with_system(a, list)) add_dict(t, turn(t, "system", &b));
-    if (ok && json_is_string(list)) {
+    if (ok && json_is_string(list) && t->c->api == API_RESPONSES) {
         slv_buf_clear(&b);
         slv_buf_add(&b, json_string_value(list), json_string_length(list));
         add_dict(t, turn(t, "user", &b));

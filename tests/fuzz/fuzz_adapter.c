@@ -1,5 +1,5 @@
-/* fuzz_adapter.c: any bytes are an adapter that is refused with a line of text, or one that a session
- * can have: it answers with numbers, or says that they are none.
+/* fuzz_adapter.c: any bytes are an adapter that is refused with a line of text, or one that a
+ * session can have: it answers with numbers, or says that they are none.
  *
  * The file is read from a heap block of its size, kernels are the scalar ones, so that the address
  * sanitizer sees every byte. */

@@ -38,7 +38,8 @@ def adapter(model, name, kind=g.T_F32, which=EVERY, ranks=(1, 3, 16, 20), alpha=
 
 
 ADAPTERS = [adapter(m, "all") for m in ("llama2", "llama3", "qwen3", "phi2", "phi3", "gemma2",
-                                         "gemma3", "gpt2", "llama-scale", "stablelm-12b")] + [
+                                         "gemma3", "gemma3-flags", "gpt2", "llama-scale",
+                                         "stablelm-12b")] + [
     adapter("llama2", "f16", g.T_F16, ("attn_q", "attn_v"), (4,), 0.0),
     adapter("llama2", "bf16", T_BF16, ("ffn_down", "attn_output", "output.weight"), (8,), 3.0),
     adapter("llama2", "q8", g.T_Q8_0, ("attn_k", "ffn_up"), (32,), 40.0),

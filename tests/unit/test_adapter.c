@@ -1,5 +1,5 @@
-/* test_adapter.c: what a user would lose: an adapter that does what it was trained for, whoever else
- * is in the step, and that nobody gets what another's adapter made.
+/* test_adapter.c: what a user would lose: an adapter that does what it was trained for, whoever
+ * else is in the step, and that nobody gets what another's adapter made.
  *
  * tiny_adapter.py makes adapters of the tiny models when the tests are built, and the models with
  * the adapters merged into their weights. Adapters beside the weights against those; the same bits

@@ -166,7 +166,8 @@ static bool is_text(const char *grammar, const char *s) {
     bool ok = true;
     assert_int_equal(slv_matcher_open_grammar(g, &m), 0);
     for (; *s && ok; s++)
-        ok = (unsigned char)*s <= 5 ? slv_matcher_feed_token(m, TOOL + *s - 1) : slv_matcher_feed(m, s, 1) == 1;
+        ok = (unsigned char)*s <= 5 ? slv_matcher_feed_token(m, TOOL + *s - 1)
+                                    : slv_matcher_feed(m, s, 1) == 1;
     ok = ok && slv_matcher_done(m);
     assert_int_equal(slv_matcher_status(m), 0);
     slv_matcher_close(m);
@@ -213,6 +214,38 @@ static void test_texts(void **state) {
          {"ac", "bc", "abbccc", "aabbc"}},
         {"start: /a|bc/ /^x$/", {"ax", "bcx"}, {"a", "abcx", "axx"}},
         {"start: %text(\"ab\", /x[0-9]/) \"ab\"", {"ab", "aab", "xxab", "x ab"}, {"x1ab", "abab"}},
+        /* tool calls: docs/schema.md */
+        {"start: %text(\"<tool_call>\") (call %text(\"<tool_call>\"))*\n"
+         "call: <tool_call> \"\\n{\\\"name\\\": \" (f | g) \"}\\n\" </tool_call>\n"
+         "f: \"\\\"get_weather\\\", \\\"arguments\\\": \" %json {\"type\": \"object\", "
+         "\"properties\": {\"city\": "
+         "{\"type\": \"string\"}}, \"required\": [\"city\"]}\n"
+         "g: \"\\\"get_time\\\", \\\"arguments\\\": \" %json {\"type\": \"object\", "
+         "\"additionalProperties\": false}",
+         {"", "Paris",
+          "Let me see.\1\n{\"name\": \"get_weather\", \"arguments\": {\"city\":\"Paris\"}}\n\2",
+          "\1\n{\"name\": \"get_time\", \"arguments\": {}}\n\2\n\1\n{\"name\": \"get_time\", "
+          "\"arguments\": {}}\n\2 done"},
+         {"\1", "\1\n{\"name\": \"get_time\", \"arguments\": {}}\n", "x\2",
+          "\1\n{\"name\": \"other\", \"arguments\": {}}\n\2",
+          "\1\n{\"name\": \"get_weather\", \"arguments\": {}}\n\2"}},
+        {"start: call | (/[^{]/ %text)?\n"
+         "call: \"{\\\"name\\\": \\\"get_weather\\\", \\\"parameters\\\": \" %json {\"type\": "
+         "\"object\", "
+         "\"properties\": {\"city\": {\"type\": \"string\"}}} \"}\"",
+         {"", "Paris {is} a city",
+          "{\"name\": \"get_weather\", \"parameters\": {\"city\":\"Paris\"}}"},
+         {"{", "{\"name\": \"f\"", "{\"name\": \"get_weather\", \"parameters\": {\"city\":1}}",
+          "{\"name\": \"get_weather\", \"parameters\": {}} and more"}},
+        {"start: %text (<\"[TOOL_CALLS]\"> \"[\" call (\", \" call)* \"]\")?\n"
+         "call: \"{\\\"name\\\": \\\"get_weather\\\", \\\"arguments\\\": \" %json {\"type\": "
+         "\"object\", "
+         "\"properties\": {\"city\": {\"type\": \"string\"}}} \"}\"",
+         {"", "[]", "\5[{\"name\": \"get_weather\", \"arguments\": {}}]",
+          "so:\5[{\"name\": \"get_weather\", \"arguments\": {}}, {\"name\": \"get_weather\", "
+          "\"arguments\": "
+          "{\"city\":\"\"}}]"},
+         {"\5", "\5[]", "\5[{\"name\": \"get_weather\", \"arguments\": {}}] "}},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -40,6 +40,7 @@ static struct slv_constraint *open_grammar(struct slv_model *m, const char *text
 
 struct walker {
     const struct slv_constraint *c;
+    struct slv_model *m;
     uint32_t n_vocab;
     uint64_t seed, seen; /* seen: of all masks and what was certain */
     int rc;
@@ -84,7 +85,7 @@ static void *walk(void *ctx) {
     struct walker *w = ctx;
     for (int i = 0; i < N_WALKS && !w->rc; i++) {
         struct slv_guide *g;
-        w->rc = slv_guide_open(w->c, &g);
+        w->rc = slv_guide_open(w->c, w->m, NULL, 0, &g);
         if (w->rc) break;
         for (int k = 0; k < N_STEPS && go_on(w, g); k++)
             see(w, slv_guide_done(g));
@@ -96,7 +97,7 @@ static void *walk(void *ctx) {
 static struct walker walker_of(const struct slv_constraint *c, struct slv_model *m, uint64_t seed) {
     struct slv_model_info info;
     slv_model_info(m, &info);
-    return (struct walker){.c = c, .n_vocab = info.n_vocab, .seed = seed};
+    return (struct walker){.c = c, .m = m, .n_vocab = info.n_vocab, .seed = seed};
 }
 
 static void walk_together(struct slv_model *m,
@@ -172,8 +173,8 @@ static bool on_piece(const struct slv_piece *p, void *ctx) {
     return true;
 }
 
-static void answer(struct slv_model *m, const struct slv_constraint *c, uint64_t seed,
-                   uint32_t n_draft, struct answer *ret) {
+static void answer_behind(struct slv_model *m, const struct slv_constraint *c, const char *head,
+                          uint64_t seed, uint32_t n_draft, struct answer *ret) {
     const struct slv_session_opts so = {.n_ctx = 512, .threads = 1, .n_draft = n_draft};
     const int32_t prompt[] = {5, 6, 7, 8};
     struct slv_generate_opts o;
@@ -186,6 +187,8 @@ static void answer(struct slv_model *m, const struct slv_constraint *c, uint64_t
     o.sampling.seed = seed;
     o.max_tokens = 200;
     o.special = true;
+    o.head = head;
+    o.n_head = strlen(head);
     memset(ret, 0, sizeof *ret);
     assert_int_equal(slv_session_open(m, &so, &s, &e), 0);
     assert_int_equal(slv_session_feed(s, prompt, 4, &e), 0);
@@ -193,6 +196,11 @@ static void answer(struct slv_model *m, const struct slv_constraint *c, uint64_t
     slv_session_stats(s, &st);
     ret->steps = st.steps;
     slv_session_close(s);
+}
+
+static void answer(struct slv_model *m, const struct slv_constraint *c, uint64_t seed,
+                   uint32_t n_draft, struct answer *ret) {
+    answer_behind(m, c, "", seed, n_draft, ret);
 }
 
 static void test_answers(void **state) {
@@ -231,6 +239,71 @@ static void test_cut(void **state) {
     slv_model_close(m);
 }
 
+/* --- prompts that end inside a token ---------------------------------------------------------- */
+
+/* The answer's tokens are the head and what was given out; a constraint holds the latter. */
+static void check_head(struct slv_model *m, const struct slv_constraint *c, const char *head) {
+    static struct answer a, b;
+    for (uint64_t seed = 0; seed < 6; seed++) {
+        struct slv_text all = {0};
+        answer_behind(m, c, head, seed, 0, &a);
+        assert_int_equal(slv_model_detokenize(m, a.ids, a.n, true, &all), 0);
+        assert_true(all.n >= strlen(head) && !memcmp(all.p, head, strlen(head)));
+        assert_string_equal(all.p + strlen(head), a.text);
+        if (c && strncmp(a.text, "other", 5) != 0 && strncmp(a.text, "er and ", 7) != 0)
+            fail_msg("%s", a.text);
+        answer_behind(m, c, head, seed, 8, &b);
+        assert_true(b.n == a.n && !memcmp(a.ids, b.ids, a.n * sizeof a.ids[0]));
+        slv_text_free(&all);
+    }
+}
+
+static void test_head(void **state) {
+    struct slv_model *m = witness_model("llama3");
+    struct slv_constraint *c = open_grammar(m, "start: \"other\" | \"er and \" /[a-z]{1,9}/");
+    (void)state;
+    check_head(m, c, "th");
+    check_head(m, c, "in the h");
+    check_head(m, c, "\xc3\xa9 ");
+    check_head(m, NULL, "the");
+    slv_constraint_close(c);
+    const struct slv_session_opts so = {.n_ctx = 64, .threads = 1};
+    const int32_t prompt[] = {5};
+    struct slv_generate_opts o;
+    struct slv_session *s;
+    slv_generate_default(&o);
+    o.head = "\xc3";
+    o.n_head = 1;
+    assert_int_equal(slv_session_open(m, &so, &s, NULL), 0);
+    assert_int_equal(slv_session_feed(s, prompt, 1, NULL), 0);
+    assert_int_equal(slv_session_generate(s, &o, NULL, NULL, NULL, NULL), SLV_E_USAGE);
+    slv_session_close(s);
+    slv_model_close(m);
+}
+
+static void test_heal(void **state) {
+    static const struct {
+        const char *prompt, *kept, *head;
+    } rows[] = {{"in h", "in ", "h"}, {"ab z", "ab z", ""}, {"h", "h", ""}, {"ab ", "ab", " "}};
+    struct slv_model *m = witness_model("llama3");
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct slv_tokens t;
+        struct slv_text head = {0}, kept = {0};
+        size_t n = 0;
+        assert_int_equal(slv_model_tokenize(m, rows[i].prompt, strlen(rows[i].prompt), false, &t),
+                         0);
+        assert_int_equal(slv_model_heal(m, t.v, t.n, &n, &head, NULL), 0);
+        assert_int_equal(slv_model_detokenize(m, t.v, n, true, &kept), 0);
+        assert_string_equal(kept.p, rows[i].kept);
+        assert_string_equal(head.p, rows[i].head);
+        slv_text_free(&head);
+        slv_text_free(&kept);
+        slv_tokens_free(&t);
+    }
+    slv_model_close(m);
+}
+
 /* --- memory ----------------------------------------------------------------------------------- */
 
 static int all_of_it(struct slv_model *m, uint64_t *ret_seen) {
@@ -241,7 +314,7 @@ static int all_of_it(struct slv_model *m, uint64_t *ret_seen) {
     if (!rc) {
         struct walker w = walker_of(c, m, 7);
         struct slv_guide *g = NULL;
-        rc = slv_guide_open(c, &g);
+        rc = slv_guide_open(c, m, "th", 2, &g);
         for (int i = 0; i < 3 && !rc && go_on(&w, g); i++)
             rc = w.rc;
         if (!rc) rc = w.rc;
@@ -271,10 +344,9 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_cut),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_cut),     cmocka_unit_test(test_head),
+        cmocka_unit_test(test_heal),    cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,12 +34,12 @@ static int hex(const char *s, size_t n, size_t *at, size_t digits, uint32_t *ret
 
 /* \u and four digits, or two of them that are one character. */
 static int short_unicode(const char *s, size_t n, size_t *at, uint32_t *ret, struct slv_err *err) {
-    int rc = hex(s, n, at, 4, ret, err);
+    const int rc = hex(s, n, at, 4, ret, err);
     if (rc || *ret < 0xd800 || *ret > 0xdfff) return rc;
     uint32_t low = 0;
     const bool pair = *ret < 0xdc00 && n - *at >= 6 && s[*at] == '\\' && s[*at + 1] == 'u';
     size_t next = *at + 2;
-    if (!pair || (rc = hex(s, n, &next, 4, &low, err)) != 0 || low < 0xdc00 || low > 0xdfff)
+    if (!pair || hex(s, n, &next, 4, &low, NULL) || low < 0xdc00 || low > 0xdfff)
         return slv_err_set(err, SLV_E_FORMAT, "half of a surrogate pair");
     *at = next;
     *ret = 0x10000 + ((*ret - 0xd800) << 10 | (low - 0xdc00));

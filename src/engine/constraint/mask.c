@@ -344,13 +344,14 @@ static bool same_place(const struct slv_string_at *a, const struct slv_string_at
     return a->lang == b->lang && a->part == b->part && a->count == b->count && a->set == b->set;
 }
 
-/* Walks a trie from the current set on. */
-static void walk_vocabulary(struct slv_masks *z, struct slv_matcher *m, uint64_t *bits) {
+/* Walks the vocabulary's trie below a node from the current set on. */
+static void walk_below(struct slv_masks *z, struct slv_matcher *m, uint32_t node, uint64_t *bits) {
     const struct slv_lexicon *l = z->l;
+    const unsigned base = l->depth[node];
     z->marks[0] = slv_matcher_mark(m);
     unsigned open = 0; /* the depth that the matcher is at */
-    for (uint32_t i = 1; i < l->n;) {
-        const unsigned d = l->depth[i];
+    for (uint32_t i = node + 1; i < l->end[node];) {
+        const unsigned d = l->depth[i] - base;
         if (open >= d) slv_matcher_rewind(m, &z->marks[d - 1]);
         open = d - 1;
         if (!slv_matcher_try(m, l->byte[i])) {
@@ -472,7 +473,8 @@ static int string_mask(struct slv_masks *z, struct slv_matcher *m, const struct 
 
 #define FEW_LETTERS 8u
 
-/* Whether few letters go on with the terminal: walking it costs less than looking for its tokens. */
+/* Whether few letters go on with the terminal: walking it costs less than looking for its tokens.
+ * */
 static bool is_narrow(struct slv_masks *z, slv_lang lang) {
     const slv_lang *to = slv_lang_ascii(z->p, lang);
     unsigned n = 0;
@@ -540,7 +542,7 @@ static void other_mask(struct slv_masks *z, struct slv_matcher *m, uint64_t *bit
     if (!any) return;
     const struct slv_mark mark = slv_matcher_mark(m);
     (void)slv_matcher_focus(m, z->walk);
-    walk_vocabulary(z, m, bits);
+    walk_below(z, m, 0, bits);
     slv_matcher_rewind(m, &mark);
 }
 
@@ -569,6 +571,11 @@ int slv_mask_next(struct slv_masks *z, struct slv_matcher *m, uint64_t *bits) {
     if (!rc) other_mask(z, m, bits);
     if (!rc && z->g) named_tokens(z->g, m, bits);
     return rc ? rc : slv_matcher_status(m);
+}
+
+int slv_mask_under(struct slv_masks *z, struct slv_matcher *m, uint32_t node, uint64_t *bits) {
+    walk_below(z, m, node, bits);
+    return slv_matcher_status(m);
 }
 
 static bool waits_for_token(const struct slv_matcher *m) {

@@ -40,6 +40,11 @@ size_t slv_mask_words(const struct slv_lexicon *l);
  * text's end is not among them (slv_matcher_done). SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_mask_next(struct slv_masks *k, struct slv_matcher *m, uint64_t *bits) SLV_MUST_USE;
 
+/* The same for tokens that have the bytes of a node of the vocabulary's trie, which were there
+ * before, in front of bytes that may come next: those are added to bits. */
+int slv_mask_under(struct slv_masks *k, struct slv_matcher *m, uint32_t node,
+                   uint64_t *bits) SLV_MUST_USE;
+
 /* The token that must come next, of those that a grammar names; -1: there is none, or a choice. */
 int slv_mask_forced_token(const struct slv_matcher *m);
 

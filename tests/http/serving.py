@@ -1,0 +1,209 @@
+"""A server of the test's own: `selvage serve` as a process, plain requests to it, its metrics."""
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+
+MODEL = os.environ.get("SLV_TEST_MODEL", "")
+ENCODER = os.environ.get("SLV_TEST_ENCODER", "")
+# A name with characters that paths and labels escape, as names in the store have them.
+NAME = "smollm2:135m-instruct"
+with open(sys.argv[1], "rb") as program:
+    words = program.read()
+    SLOW = 10.0 if b"__asan_init" in words or b"__tsan_init" in words else 1.0  # sanitizers take their time
+    del words
+
+
+class Reply:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def json(self):
+        return json.loads(self.body)
+
+    def error(self):
+        return self.json()["error"]
+
+
+class Server:
+    """With `args` besides the model and a port that the system picks."""
+
+    def __init__(self, selvage, *args, models=None, listen=("127.0.0.1:0",), wait=True, env=None, tls=None):
+        self.selvage, self.tls = selvage, tls
+        self.log = tempfile.TemporaryFile()
+        aliases = models if models is not None else [NAME + "=" + MODEL]
+        command = [selvage, "serve", "--json"]
+        for a in listen:
+            command += ["--listen", a]
+        if SLOW > 1:  # sanitizers want more than a model's reader may have
+            command += ["--no-sandbox"]
+        for m in aliases:
+            command += ["--alias", m]
+        self.process = subprocess.Popen(command + list(map(str, args)), stdout=subprocess.PIPE, stderr=self.log,
+                                        env={**os.environ, **(env or {})})
+        line = self.process.stdout.readline()
+        assert line, self.stderr()
+        self.urls = json.loads(line)["listening"]
+        self.port = next((int(u.rsplit(":", 1)[1]) for u in self.urls if not u.startswith("unix:")), 0)
+        self.url = next((u for u in self.urls if not u.startswith("unix:")), None)
+        if wait:
+            self.wait_ready()
+
+    def stderr(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+    def wait_ready(self, seconds=60):
+        end = time.monotonic() + seconds * SLOW
+        while time.monotonic() < end:
+            assert self.process.poll() is None, self.stderr()
+            try:
+                if self.ask("GET", "/health").status == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
+            time.sleep(0.05)
+        raise AssertionError("not ready: " + self.stderr())
+
+    def connection(self, timeout=120):
+        if self.tls:
+            return http.client.HTTPSConnection("localhost", self.port, timeout=timeout * SLOW, context=self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLOW)
+
+    def ask(self, method, path, body=None, headers=None, timeout=120):
+        c = self.connection(timeout)
+        try:
+            data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+            c.request(method, path, data, headers or {})
+            r = c.getresponse()
+            return Reply(r.status, r.headers, r.read())
+        finally:
+            c.close()
+
+    def chat(self, text="Say hello.", key=None, headers=None, **fields):
+        h = dict(headers or {})
+        if key:
+            h["Authorization"] = "Bearer " + key
+        body = {"model": NAME, "messages": [{"role": "user", "content": text}], "max_tokens": 16, "temperature": 0}
+        body.update(fields)
+        return self.ask("POST", "/v1/chat/completions", body, h)
+
+    def text(self, *args, **fields):
+        r = self.chat(*args, **fields)
+        assert r.status == 200, r.body
+        return r.json()["choices"][0]["message"]["content"]
+
+    def metrics(self):
+        r = self.ask("GET", "/metrics")
+        assert r.status == 200, r.body
+        return {m[1]: float(m[2]) for m in re.finditer(r"^([a-z_]+(?:{[^\n]*})?) ([^ \n]+)$", r.body.decode(), re.M)}
+
+    def active(self):
+        return self.metrics()["selvage_active"]
+
+    def until(self, condition, seconds=10.0, step=0.005):
+        """Seconds until it holds."""
+        start = time.monotonic()
+        while not condition():
+            assert time.monotonic() - start < seconds * SLOW, "waited in vain\n" + self.stderr()[-3000:]
+            time.sleep(step)
+        return time.monotonic() - start
+
+    def raw(self, timeout=30):
+        s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout * SLOW)
+        return self.tls.wrap_socket(s, server_hostname="localhost") if self.tls else s
+
+    def memory(self):
+        """MiB: the most that was resident at a time."""
+        with open("/proc/%d/status" % self.process.pid) as f:
+            return int(re.search(r"VmHWM:\s+(\d+) kB", f.read())[1]) / 1024
+
+    def alive(self):
+        assert self.process.poll() is None, self.stderr()[-5000:]
+        assert self.ask("GET", "/health").status == 200
+
+    def stop(self, status=0, seconds=60):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            got = self.process.wait(seconds * SLOW)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError("does not stop\n" + self.stderr()[-3000:]) from None
+        self.process.stdout.close()
+        log = self.stderr()
+        assert "Sanitizer" not in log and "runtime error" not in log, log[-20000:]
+        assert got == status, (got, log[-5000:])
+        return log
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is None:
+            self.stop()
+        elif self.process.poll() is not None:
+            text = "the server had ended with %d: %s" % (self.process.returncode, self.stderr()[-3000:])
+            print("# " + text.replace("\n", "\n# "))
+        elif self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def raw_request(path="/v1/chat/completions", body=b"", method="POST", headers=()):
+    head = "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n" % (method, path, len(body))
+    return (head + "".join(h + "\r\n" for h in headers) + "\r\n").encode() + body
+
+
+def read_all(s):
+    """Until the other side closes."""
+    out = b""
+    try:
+        while chunk := s.recv(65536):
+            out += chunk
+    except ConnectionResetError:
+        pass
+    return out
+
+
+def events(body):
+    """Data of server-sent events."""
+    return [e[6:] for e in body.decode().split("\n") if e.startswith("data: ")]
+
+
+# --- certificates ---------------------------------------------------------------------------------
+
+def openssl(*args, cwd):
+    p = subprocess.run(["openssl", *args], cwd=cwd, capture_output=True, check=False)
+    assert p.returncode == 0, p.stderr.decode()
+
+
+def authority(folder, name):
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+            "-keyout", name + ".key", "-out", name + ".crt", "-subj", "/CN=" + name, cwd=folder)
+
+
+def certificate(folder, ca, name):
+    """NAME.crt and NAME.key, for localhost and 127.0.0.1."""
+    pathlib.Path(folder, name + ".ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", name + ".key",
+            "-out", name + ".csr", "-subj", "/CN=" + name, cwd=folder)
+    openssl("x509", "-req", "-in", name + ".csr", "-CA", ca + ".crt", "-CAkey", ca + ".key", "-CAcreateserial",
+            "-days", "2", "-out", name + ".crt", "-extfile", name + ".ext", cwd=folder)
+    os.chmod(pathlib.Path(folder, name + ".key"), 0o600)
+
+
+def client_tls(folder, ca, name=None):
+    """What a client believes, and what it shows."""
+    ctx = ssl.create_default_context(cafile=os.path.join(folder, ca + ".crt"))
+    if name:
+        ctx.load_cert_chain(os.path.join(folder, name + ".crt"), os.path.join(folder, name + ".key"))
+    return ctx
