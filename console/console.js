@@ -345,8 +345,10 @@ async function answer() {
     row.classList.remove("writing");
     setRunning(null);
     if (failed) {
+        const isSchema = failed.param.startsWith("response_format");
+        if (isSchema) schemaError(failed.message);
+        if (isSchema) failed.message = "The schema " + failed.message;
         addError(message, row, failed);
-        if (failed.param.startsWith("response_format")) schemaError(failed.message);
         if (failed.status === 401) needKey();
     }
     const follow = isAtEnd();

@@ -63,6 +63,7 @@ export class Live {
         this.rates = new Array(SAMPLES).fill(0);
         this.last = null;
         this.timer = 0;
+        this.draw();
         document.addEventListener("visibilitychange", () => this.look());
         this.look();
     }
@@ -90,6 +91,11 @@ export class Live {
             this.timer = setTimeout(() => this.poll(), PERIOD_MS);
     }
 
+    draw() {
+        spark($("pulse-line"), this.rates);
+        spark($("live-line"), this.rates);
+    }
+
     lost() {
         this.last = null;
         for (const id of ["pulse-rate", "live-rate", "live-active", "live-waiting", "live-connections"])
@@ -111,8 +117,7 @@ export class Live {
             const text = rate >= 100 ? rate.toFixed(0) : rate.toFixed(1);
             put("pulse-rate", text);
             put("live-rate", text);
-            spark($("pulse-line"), this.rates);
-            spark($("live-line"), this.rates);
+            this.draw();
         } else {
             for (const id of ["live-rate", "pulse-rate"]) put(id, "0.0");
         }

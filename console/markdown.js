@@ -58,11 +58,11 @@ function addLink(to, address, depth, label) {
 
 /* `code`: where the run of backticks that began at i ends again. Each reader returns where it
  * stands behind what it took, or 0 if it was nothing. */
-function code(s, i, to, dead) {
+function code(s, i, to, none) {
     let n = 1;
     while (s[i + n] === "`") n++;
     const run = "`".repeat(n);
-    if (dead.has(run)) return 0;
+    if (none.has(run)) return 0;
     for (let at = s.indexOf(run, i + n); at >= 0; at = s.indexOf(run, at)) {
         let m = n;
         while (s[at + m] === "`") m++;
@@ -75,21 +75,20 @@ function code(s, i, to, dead) {
         }
         at += m;
     }
-    dead.add(run);
+    none.set(run, s.length);
     return 0;
 }
 
 /* *, **, _, __ and ~~ around something. */
-function emphasis(s, i, to, depth, dead) {
+function emphasis(s, i, to, depth, none) {
     const c = s[i];
     const double = s[i + 1] === c;
     if (c === "~" && !double) return 0;
     for (const n of double ? (c === "~" ? [2] : [2, 1]) : [1]) {
         const mark = c.repeat(n);
-        if (isSpace(s[i + n]) || (c === "_" && isWord(s[i - 1])) || dead.has(mark)) continue;
+        if (isSpace(s[i + n]) || (c === "_" && isWord(s[i - 1]))) continue;
         const end = Math.min(s.length, i + SPAN);
-        let at = s.indexOf(mark, i + n);
-        if (at < 0) dead.add(mark);
+        let at = s.indexOf(mark, Math.max(i + n, none.get(mark) || 0));
         for (; at >= 0 && at < end; at = s.indexOf(mark, at + n)) {
             if (n === 1 && s[at + 1] === c) {
                 at += 1; /* two of them belong to something else */
@@ -102,6 +101,7 @@ function emphasis(s, i, to, depth, dead) {
             to.append(e);
             return at + n;
         }
+        none.set(mark, at < 0 ? s.length : end);
     }
     return 0;
 }
@@ -139,7 +139,7 @@ function autolink(s, i, to) {
 
 /* Appends what a text within a block means. */
 export function inline(s, to, depth = 0) {
-    const dead = new Set(); /* marks of which there is no other one any more */
+    const none = new Map(); /* marks, and up to where there is none that ends something */
     let plain = "";
     let i = 0;
     if (depth > DEPTH) {
@@ -160,10 +160,10 @@ export function inline(s, to, depth = 0) {
         }
         const part = document.createDocumentFragment();
         let next = 0;
-        if (c === "`") next = code(s, at, part, dead);
+        if (c === "`") next = code(s, at, part, none);
         else if (c === "[" || c === "!") next = link(s, at, part, depth);
         else if (c === "<" || c === "h") next = autolink(s, at, part);
-        else if (c !== "\\") next = emphasis(s, at, part, depth, dead);
+        else if (c !== "\\") next = emphasis(s, at, part, depth, none);
         if (next) {
             addText(to, plain);
             plain = "";

@@ -213,7 +213,7 @@ def answers_keep_to_a_schema_and_a_bad_one_is_told_of():
     said = p.inner_text("#schema-error")
     asked = []
     p.on("request", lambda r: asked.append(r.post_data_json) if r.method == "POST" else None)
-    assert "nowhere" in said and said == p.inner_text(".refusal"), said
+    assert "nowhere" in said and p.inner_text(".refusal") == "The schema " + said, said
     assert p.get_attribute("#schema", "aria-invalid") == "true"
     assert p.evaluate("document.activeElement.id") == "schema"
     p.fill("#schema", "{")
@@ -293,7 +293,7 @@ def no_text_takes_long():
                  "``` " + " " * n + "`", "~" * n + "`", "  " * n + "x", "1. " * n, "\\" * n, "a\n" * n, "![](" * n,
                  "[x](" + " " * n, "- a\n" * 2000, "\n".join(" " * i + "- a" for i in range(300))]:
         ms = render(p, text)[1]
-        assert ms < 2000, (text[:20], ms)
+        assert ms < 5000, (text[:20], ms)
     p.context.close()
 
 
