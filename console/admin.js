@@ -14,8 +14,10 @@ const seconds = (ms) => (ms < 10000 ? (ms / 1000).toFixed(1) : Math.round(ms / 1
 const clock = (t) => {
     const d = new Date(t);
     const two = (n) => String(n).padStart(2, "0");
-    const day = d.toDateString() === new Date().toDateString() ? "" : `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} `;
-    return `${day}${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
+    const isToday = d.toDateString() === new Date().toDateString();
+    const day = `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} `;
+    const time = [d.getHours(), d.getMinutes(), d.getSeconds()].map(two).join(":");
+    return isToday ? time : day + time;
 };
 
 /* What a record of the audit log says besides who, what and how much. */
@@ -168,7 +170,8 @@ export class Admin {
         }
         if (turn !== this.turn) return; /* another one was asked for meanwhile */
         if (!reply) return this.say("The server does not answer.");
-        if (reply.status === 401 || reply.status === 403) return this.say(body.error.message + ".", true);
+        const isRefused = reply.status === 401 || reply.status === 403;
+        if (isRefused) return this.say(body.error.message + ".", true);
         if (!reply.ok) return this.say(body.error.message);
         if (!body.kept) return this.say(view.unkept);
         const rows = NEWEST_FIRST.has(this.name) ? body.data.reverse() : body.data;

@@ -3,8 +3,8 @@
  * A conversation lives in this page and is gone with it. The API key is kept for the tab's session,
  * the choice of colours for the browser; nothing else is kept anywhere.
  *
- * An answer comes as server-sent events (HTML standard, 9.2) over fetch, and is drawn at most once a
- * frame by markdown.js, which never reads it as HTML. */
+ * An answer comes as server-sent events (HTML standard, 9.2) over fetch, and is drawn at most once
+ * a frame by markdown.js, which never reads it as HTML. */
 import { Admin } from "./admin.js";
 import { Live, showModels } from "./live.js";
 import { MarkdownView } from "./markdown.js";
@@ -58,9 +58,13 @@ async function errorOf(reply) {
         const e = (await reply.json()).error;
         return { status: reply.status, param: e.param || "", message: e.message };
     } catch {
-        return { status: reply.status, param: "", message: `the server answers with status ${reply.status}` };
+        const message = `the server answers with status ${reply.status}`;
+        return { status: reply.status, param: "", message };
     }
 }
+
+/* What went wrong without a status. */
+const trouble = (message) => ({ status: 0, param: "", message });
 
 /* The data of each event of a stream, as it comes. */
 async function* events(body) {
@@ -90,9 +94,9 @@ function option(value, text) {
 
 function refill(select, options) {
     const chosen = select.value;
-    const same = options.length === select.options.length &&
-        options.every((o, i) => o.value === select.options[i].value && o.text === select.options[i].text);
-    if (same) return;
+    const old = select.options;
+    const isSame = (o, i) => o.value === old[i].value && o.text === old[i].text;
+    if (options.length === old.length && options.every(isSame)) return;
     select.replaceChildren(...options);
     if (options.some((o) => o.value === chosen)) select.value = chosen;
 }
@@ -103,7 +107,8 @@ function modelHint() {
     if (m) {
         const states = { unloaded: "is loaded when it is asked", loading: "is being loaded",
             unloading: "is being unloaded", failed: "cannot be loaded: the server's log says why" };
-        hint = m.status === "ready" ? `ready, ${m.context.toLocaleString("en")} positions` : states[m.status];
+        hint = m.status === "ready" ? `ready, ${m.context.toLocaleString("en")} positions`
+            : states[m.status];
     }
     if ($("model-hint").textContent !== hint) $("model-hint").textContent = hint;
 }
@@ -120,7 +125,8 @@ async function loadModels() {
         if (reply.status === 401) keyWanted(true);
         if (!reply.ok) {
             models = [];
-            refill($("model"), [option("", reply.status === 401 ? "An API key is wanted" : "None to be had")]);
+            const why = reply.status === 401 ? "An API key is wanted" : "None to be had";
+            refill($("model"), [option("", why)]);
             showModels(models);
             modelHint();
             return;
@@ -130,7 +136,8 @@ async function loadModels() {
     } catch {
         return; /* the pulse shows it */
     }
-    refill($("model"), models.filter((m) => m.kind !== "embeddings").map((m) => option(m.id, m.id)));
+    const chat = models.filter((m) => m.kind !== "embeddings");
+    refill($("model"), chat.map((m) => option(m.id, m.id)));
     showModels(models);
     modelHint();
     await loadAdapters();
@@ -139,7 +146,8 @@ async function loadModels() {
 async function loadAdapters() {
     try {
         const reply = await ask("/v1/adapters");
-        const list = reply.ok ? (await reply.json()).data.filter((a) => a.model === $("model").value) : [];
+        const all = reply.ok ? (await reply.json()).data : [];
+        const list = all.filter((a) => a.model === $("model").value);
         $("adapter-field").hidden = !list.length;
         refill($("adapter"), [option("=", "As the server has it"), option("", "None"),
             ...list.map((a) => option("+" + a.name, a.name))]);
@@ -162,7 +170,8 @@ function schemaError(message) {
 /* What is said so far; a question that got no answer is none of it, but for the last one. */
 function told() {
     const isNothing = (m) => m && m.role === "assistant" && (m.error || !m.content);
-    return talk.filter((m, i) => !isNothing(m) && !isNothing(talk[i + 1])).map(({ role, content }) => ({ role, content }));
+    const some = talk.filter((m, i) => !isNothing(m) && !isNothing(talk[i + 1]));
+    return some.map(({ role, content }) => ({ role, content }));
 }
 
 /* The request for the next answer; null, and said, where the schema is no JSON. */
@@ -185,7 +194,8 @@ function request() {
     if (!text) return body;
     try {
         const schema = JSON.parse(text);
-        body.response_format = { type: "json_schema", json_schema: { name: "answer", schema, strict: true } };
+        const named = { name: "answer", schema, strict: true };
+        body.response_format = { type: "json_schema", json_schema: named };
     } catch (e) {
         schemaError("Not JSON: " + e.message);
         return null;
@@ -247,7 +257,8 @@ function statsText(s) {
     const parts = [];
     if (s.tokens) parts.push(`${s.tokens} token${s.tokens === 1 ? "" : "s"}`);
     if (s.rate) parts.push(`${s.rate.toFixed(1)} tokens/s`);
-    if (s.first) parts.push(`first after ${s.first < 1000 ? Math.round(s.first) + " ms" : (s.first / 1000).toFixed(1) + " s"}`);
+    if (s.first >= 1000) parts.push(`first after ${(s.first / 1000).toFixed(1)} s`);
+    else if (s.first) parts.push(`first after ${Math.round(s.first)} ms`);
     if (s.cached) parts.push(`${s.cached} known before`);
     const ends = { length: "cut at its longest", timeout: "out of time", stopped: "stopped" };
     if (ends[s.finish]) parts.push(ends[s.finish]);
@@ -282,7 +293,8 @@ function setRunning(controller) {
 
 function tools() {
     $("send").disabled = !running && !$("ask").value.trim();
-    for (const id of ["export-md", "export-json", "clear"]) $(id).disabled = !talk.length || !!running;
+    const none = !talk.length || !!running;
+    for (const id of ["export-md", "export-json", "clear"]) $(id).disabled = none;
     for (const b of log.querySelectorAll(".again-button")) b.disabled = !!running;
 }
 
@@ -299,12 +311,16 @@ async function read(body, message, row, signal) {
     };
     try {
         const reply = await ask("/v1/chat/completions", {
-            method: "POST", signal, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+            method: "POST",
+            signal,
+            body: JSON.stringify(body),
+            headers: { "Content-Type": "application/json" },
+        });
         if (!reply.ok) return await errorOf(reply);
         for await (const data of events(reply.body)) {
             if (data === "[DONE]") break;
             const event = JSON.parse(data);
-            if (event.error) failed = { status: 0, param: "", message: event.error.message };
+            if (event.error) failed = trouble(event.error.message);
             const choice = event.choices?.[0];
             if (choice?.delta?.content) {
                 last = performance.now();
@@ -319,10 +335,10 @@ async function read(body, message, row, signal) {
                 s.cached = event.usage.prompt_tokens_details?.cached_tokens || 0;
             }
         }
-        if (!s.finish && !failed) failed = { status: 0, param: "", message: "the connection ended before the answer did" };
+        if (!s.finish && !failed) failed = trouble("the connection ended before the answer did");
     } catch (e) {
         if (signal.aborted) s.finish = "stopped";
-        else failed = { status: 0, param: "", message: "the server cannot be reached: " + e.message };
+        else failed = trouble("the server cannot be reached: " + e.message);
     }
     draw();
     if (first) s.first = first - begun;
@@ -354,7 +370,8 @@ async function answer() {
     const follow = isAtEnd();
     addFoot(message, row);
     if (follow) toEnd();
-    say(failed ? "Refused: " + failed.message : message.stats.finish === "stopped" ? "Stopped" : "The answer has ended");
+    if (failed) say("Refused: " + failed.message);
+    else say(message.stats.finish === "stopped" ? "Stopped" : "The answer has ended");
     tools();
 }
 
@@ -410,8 +427,10 @@ function exportJson() {
 }
 
 function exportMarkdown() {
-    const parts = told().map((m) => `## ${m.role === "user" ? "Question" : "Answer"}\n\n${m.content.trim()}\n`);
-    download(`conversation-${stamp()}.md`, "text/markdown", `# Conversation with ${$("model").value}\n\n${parts.join("\n")}`);
+    const title = { user: "## Question", assistant: "## Answer" };
+    const parts = told().map((m) => `${title[m.role]}\n\n${m.content.trim()}\n`);
+    parts.unshift(`# Conversation with ${$("model").value}\n`);
+    download(`conversation-${stamp()}.md`, "text/markdown", parts.join("\n"));
 }
 
 /* --- the page ------------------------------------------------------------------------------- */
@@ -431,7 +450,7 @@ function isDark() {
 
 function themeButton() {
     $("theme-icon").setAttribute("href", isDark() ? "#i-sun" : "#i-moon");
-    $("theme").setAttribute("aria-label", isDark() ? "Switch to light colours" : "Switch to dark colours");
+    $("theme").setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colours`);
 }
 
 function switchTheme() {
@@ -529,7 +548,10 @@ function wire() {
         showSettings(open);
         if (open) $("close-settings").focus();
     });
-    $("close-settings").addEventListener("click", () => { showSettings(false); $("open-settings").focus(); });
+    $("close-settings").addEventListener("click", () => {
+        showSettings(false);
+        $("open-settings").focus();
+    });
     document.addEventListener("keydown", keys);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", themeButton);
     window.addEventListener("resize", grow);
@@ -547,7 +569,8 @@ function start() {
     /* asking for models counts as a request of the key: only when there is something new */
     new Live((up, changed) => {
         document.body.classList.toggle("down", !up);
-        if (up && (!wasUp || changed || models.some((m) => m.status.endsWith("loading")))) loadModels();
+        const isMoving = models.some((m) => m.status.endsWith("loading"));
+        if (up && (!wasUp || changed || isMoving)) loadModels();
         if (admin.open) admin.refresh();
         wasUp = up;
     });

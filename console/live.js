@@ -1,4 +1,4 @@
-/* live.js: what the server does now, from /metrics, asked every two seconds while the page is seen. */
+/* live.js: what the server does now, from /metrics, every two seconds while the page is seen. */
 
 const PERIOD_MS = 2000;
 const SAMPLES = 60;
@@ -47,15 +47,16 @@ function spark(svg, samples) {
     const top = Math.max(1, ...samples);
     const x = (i) => (w * i) / (SAMPLES - 1);
     const y = (v) => h - 2 - (h - 4) * (v / top);
-    const line = samples.map((v, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`).join("");
+    const point = (v, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`;
+    const line = samples.map(point).join("");
     const paths = svg.querySelectorAll("path");
     paths[paths.length - 1].setAttribute("d", line);
     if (paths.length > 1) paths[0].setAttribute("d", `${line}L${w} ${h}L0 ${h}Z`);
 }
 
 export class Live {
-    /* onTick(up, changed) is called with each answer of the server, and where there is none; changed:
-     * models were loaded or unloaded. */
+    /* onTick(up, changed) is called with each answer of the server, and where there is none;
+     * changed: models were loaded or unloaded. */
     constructor(onTick) {
         this.onTick = onTick;
         this.loads = null;
@@ -98,13 +99,14 @@ export class Live {
 
     lost() {
         this.last = null;
-        for (const id of ["pulse-rate", "live-rate", "live-active", "live-waiting", "live-connections"])
-            put(id, "–");
+        const names = ["pulse-rate", "live-rate", "live-active", "live-waiting", "live-connections"];
+        for (const name of names) put(name, "–");
     }
 
     show(metrics) {
         const at = performance.now();
-        const loads = `${sum(metrics, "selvage_models_loaded")} ${sum(metrics, "selvage_model_loads_total")}`;
+        const counts = ["selvage_models_loaded", "selvage_model_loads_total"];
+        const loads = counts.map((name) => sum(metrics, name)).join();
         this.changed = this.loads !== null && this.loads !== loads;
         this.loads = loads;
         /* the first token of each answer, and those between tokens, are counted as they are made */

@@ -94,7 +94,8 @@ function emphasis(s, i, to, depth, none) {
                 at += 1; /* two of them belong to something else */
                 continue;
             }
-            if (s[at - 1] === "\\" || isSpace(s[at - 1]) || (c === "_" && isWord(s[at + n])) || at === i + n) continue;
+            if (s[at - 1] === "\\" || isSpace(s[at - 1]) || at === i + n) continue;
+            if (c === "_" && isWord(s[at + n])) continue;
             if (n === 2 && s[at + 2] === c) at++; /* ***both*** */
             const e = make(c === "~" ? "del" : n === 2 ? "strong" : "em");
             inline(s.slice(i + n, at), e, depth + 1);
@@ -106,6 +107,11 @@ function emphasis(s, i, to, depth, none) {
     return 0;
 }
 
+/* <..>, or characters with pairs of parentheses; and a title. */
+const TARGET = new RegExp(
+    /^\s{0,8}(<[^<>\n]*>|[^\s<>()]*(?:\([^\s<>()]*\)[^\s<>()]*)*)/.source +
+    /(?:\s{1,8}"[^"\n]*")?\s{0,8}\)/.source);
+
 /* [label](address "title"); with ! before it a picture. */
 function link(s, i, to, depth) {
     const open = s[i] === "!" ? i + 1 : i;
@@ -116,7 +122,7 @@ function link(s, i, to, depth) {
     const label = near.slice(0, middle);
     const begin = open + 1 + middle + 2;
     const rest = s.slice(begin, begin + ADDRESS);
-    const m = /^\s{0,8}(<[^<>\n]*>|[^\s<>()]*(?:\([^\s<>()]*\)[^\s<>()]*)*)(?:\s{1,8}"[^"\n]*")?\s{0,8}\)/.exec(rest);
+    const m = TARGET.exec(rest);
     if (!m) return 0;
     const address = safeAddress(m[1].replace(/^<|>$/g, ""));
     if (!address) return 0;
@@ -407,8 +413,7 @@ export class MarkdownView {
         const found = blocks(lines);
         let same = 0;
         found.forEach((b) => (b.key = b.kind + "\n" + b.lines.join("\n")));
-        while (same < found.length && same < this.shown.length && found[same].key === this.shown[same].key)
-            same++;
+        while (found[same] && this.shown[same] && found[same].key === this.shown[same].key) same++;
         for (const old of this.shown.splice(same)) old.node.remove();
         for (const b of found.slice(same)) {
             const node = block(b, 0, false);

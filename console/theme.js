@@ -1,4 +1,4 @@
-/* theme.js: the chosen colours, before anything is drawn. Without a choice they are the system's. */
+/* theme.js: the chosen colours, before anything is drawn. Without a choice: the system's. */
 try {
     const theme = localStorage.getItem("selvage-theme");
     if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
