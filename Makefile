@@ -37,8 +37,19 @@ test: deps $(BUILD)/build.ninja
 test-full: test
 	@tools/deps.sh full
 	@model=$$(tools/get-model.sh $(BUILD)/selvage) && encoder=$$(tools/get-encoder.sh) && \
-	    clients=$$(tools/get-clients.sh) && SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder \
-	    SLV_TEST_CLIENTS=$$clients tools/test-full.sh
+	    clients=$$(tools/get-clients.sh) && playwright=$$(tools/get-playwright.sh) && \
+	    SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder SLV_TEST_CLIENTS=$$clients \
+	    SLV_TEST_PLAYWRIGHT=$$playwright tools/test-full.sh
+
+# Ten minutes of clients that come, go, break off and send rubbish.
+soak: test
+	@model=$$(tools/get-model.sh $(BUILD)/selvage) && \
+	    SLV_TEST_MODEL=$$model python3 tests/http/soak.py $(BUILD)/selvage 600 16
+
+# Servers side by side, beside llama-server, built here once: PEERS="--rounds 5 --what streams,prefix"
+bench-serve: all
+	@tools/deps.sh peers
+	@bench/peers/serve.sh $(BUILD)/selvage "$(PEERS_DIR)" $(PEERS)
 
 debug:
 	@tools/deps.sh build
@@ -79,4 +90,4 @@ install: all
 clean:
 	@rm -rf build build-debug build-fuzz build-arm
 
-.PHONY: all deps run test test-full debug bench bench-peers bench-masks fmt lint install clean
+.PHONY: all deps run test test-full debug bench bench-peers bench-masks bench-serve soak fmt lint install clean

@@ -326,8 +326,8 @@ SLV_API int slv_session_save(struct slv_session *s, const char *path,
 
 /* Makes the session hold what the file has, without logits: slv_session_resume with the tokens that
  * are wanted goes on from there. On failure the session stays as it was: SLV_E_NOENT, SLV_E_IO;
- * SLV_E_FORMAT: cut, damaged, of another version, model, kind of KV cache or other adapters than the
- * session has, or longer than the context. Checksums find damage, they do not keep out who may
+ * SLV_E_FORMAT: cut, damaged, of another version, model, kind of KV cache or other adapters than
+ * the session has, or longer than the context. Checksums find damage, they do not keep out who may
  * write to the file; a keeper does: SLV_E_TRUST. */
 SLV_API int slv_session_load(struct slv_session *s, const char *path,
                              struct slv_err *err) SLV_MUST_USE;

@@ -35,13 +35,16 @@ for file in $(git ls-files '*.c' '*.h' '*.py' '*.sh'); do
 done
 
 section "library rooms neither print, exit nor abort"
-for room in base format kernel engine trust store; do
+for room in base format kernel engine trust net store serve; do
     grep -nE '\b(printf|puts|putchar|exit|abort|perror)\(' src/$room/*.c | grep -vE '\b(snprintf|vsnprintf|_exit)\(' && fail
 done
 
 section "words"
 git ls-files '*.md' '*.c' '*.h' '*.py' '*.sh' Makefile | grep -v '^tests/\|pretok' |
     xargs codespell -q 3 -L 'ser,fo,te,ans,nd,hist,ot,caf' || fail
+
+section "metrics of the dashboard and the alerts"
+python3 tools/check-metrics.py || fail
 
 section "commit subjects"
 git log --no-merges --format='%h %s' -n 50 | awk '{

@@ -17,6 +17,8 @@ static struct {
     bool json;
     void (*sink)(const char *line, size_t n, void *ctx);
     void *ctx;
+    void (*tee)(enum slv_log_level level, const char *msg, void *ctx);
+    void *tee_ctx;
 } conf = {.level = SLV_LOG_INFO};
 
 void slv_log_setup(enum slv_log_level level, bool json) {
@@ -27,6 +29,11 @@ void slv_log_setup(enum slv_log_level level, bool json) {
 void slv_log_sink(void (*sink)(const char *line, size_t n, void *ctx), void *ctx) {
     conf.sink = sink;
     conf.ctx = ctx;
+}
+
+void slv_log_tee(void (*tee)(enum slv_log_level level, const char *msg, void *ctx), void *ctx) {
+    conf.tee_ctx = ctx;
+    conf.tee = tee;
 }
 
 static void json_line(struct slv_buf *out, enum slv_log_level level, const char *msg) {
@@ -56,6 +63,7 @@ void slv_log(enum slv_log_level level, const char *fmt, ...) {
     if (n < 0) return;
     if ((size_t)n >= sizeof msg) memcpy(msg + sizeof msg - 4, "...", 4);
 
+    if (conf.tee) conf.tee(level, msg, conf.tee_ctx);
     struct slv_buf line;
     slv_buf_init(&line, (size_t)8 * LINE_MAX_BYTES);
     if (conf.json) json_line(&line, level, msg);

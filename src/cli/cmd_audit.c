@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "trust/audit.h"
 #include "trust/audit_check.h"
+#include "trust/audit_tail.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -129,12 +130,19 @@ static void show_record(const struct slv_audit_line *l) {
     else slv_out_printf("key %s\n", l->key);
 }
 
-static int show_line(const struct slv_cli *cli, const char *s, size_t n, const char *path,
-                     struct slv_err *err) {
+/* A caller of slv_audit_tail. */
+struct shown {
+    const struct slv_cli *cli;
+    const char *path;
+};
+
+static int show_line(void *ctx, const char *s, size_t n, struct slv_err *err) {
+    const struct shown *to = ctx;
     struct slv_audit_line l;
     if (!slv_audit_line_read(s, n, &l))
-        return slv_err_set(err, SLV_E_FORMAT, "%s: '%.40s': is not a record", path, s);
-    if (!cli->json) {
+        return slv_err_set(err, SLV_E_FORMAT, "%s: '%.*s': is not a record", to->path,
+                           n < 40 ? (int)n : 40, s);
+    if (!to->cli->json) {
         show_record(&l);
         return 0;
     }
@@ -143,100 +151,11 @@ static int show_line(const struct slv_cli *cli, const char *s, size_t n, const c
     return 0;
 }
 
-/* The lines of one segment: `newest` is LOG itself, the others have their number in their name. */
-struct segment {
-    struct slv_map map;
-    const char *p, *end;
-};
-
-static int open_segment(const char *log, uint64_t i, bool newest, struct segment *ret,
-                        struct slv_err *err) {
-    struct slv_buf path;
-    slv_buf_init(&path, 8192);
-    int rc = newest ? slv_buf_adds(&path, log) : slv_audit_segment_path(log, i, &path);
-    if (rc) slv_err_set(err, rc, "%s: %s", log, slv_strerror(rc));
-    else rc = slv_map_open(path.data, &ret->map, err);
-    slv_buf_fini(&path);
-    if (rc) return rc;
-    ret->p = ret->end = (const char *)ret->map.data;
-    if (ret->map.size) ret->end += slv_audit_whole(ret->p, ret->map.size);
-    return 0;
-}
-
-static uint64_t count_lines(const struct segment *s) {
-    uint64_t n = 0;
-    for (const char *p = s->p; p < s->end; n++)
-        p = (const char *)memchr(p, '\n', (size_t)(s->end - p)) + 1;
-    return n;
-}
-
-/* The number of LOG's segment. */
-static int newest_number(const char *log, uint64_t *ret, struct slv_err *err) {
-    struct slv_audit_line l;
-    struct segment s = {0};
-    int rc = open_segment(log, 0, true, &s, err);
-    if (rc) return rc;
-    const char *lf = s.p == s.end ? NULL : memchr(s.p, '\n', (size_t)(s.end - s.p));
-    if (!lf || !slv_audit_line_read(s.p, (size_t)(lf - s.p), &l) || l.type != SLV_AUDIT_OPEN)
-        rc = slv_err_set(err, SLV_E_FORMAT, "%s: is not an audit log: its first line opens none",
-                         log);
-    else *ret = l.segment;
-    slv_map_close(&s.map);
-    return rc;
-}
-
-/* Goes back from the newest segment until there are n records, or no segment before; *ret_skip: how
- * many of the first one's are too many. */
-static int find_first(const char *log, uint64_t newest, uint64_t n, uint64_t *ret_first,
-                      uint64_t *ret_skip, struct slv_err *err) {
-    uint64_t got = 0, i = newest + 1;
-    while (got < n && i > 0) {
-        struct segment s = {0};
-        int rc = open_segment(log, i - 1, i - 1 == newest, &s, err);
-        if (rc == SLV_E_NOENT && i <= newest) break; /* put away */
-        if (rc) return rc;
-        got += count_lines(&s);
-        slv_map_close(&s.map);
-        i--;
-    }
-    *ret_first = i;
-    *ret_skip = got > n ? got - n : 0;
-    return 0;
-}
-
-static int show_segment(const struct slv_cli *cli, struct segment *s, uint64_t skip,
-                        struct slv_err *err) {
-    int rc = 0;
-    for (const char *p = s->p; !rc && p < s->end;) {
-        const char *lf = memchr(p, '\n', (size_t)(s->end - p));
-        if (skip) skip--;
-        else rc = show_line(cli, p, (size_t)(lf - p), cli->args[0], err);
-        p = lf + 1;
-    }
-    return rc;
-}
-
-static int show_last(const struct slv_cli *cli, uint64_t n, struct slv_err *err) {
-    const char *log = cli->args[0];
-    uint64_t newest = 0, i = 0, skip = 0;
-    int rc = newest_number(log, &newest, err);
-    if (!rc && newest > SLV_AUDIT_SEGMENTS_MAX)
-        rc = slv_err_set(err, SLV_E_FORMAT, "%s: segment %" PRIu64 ": there cannot be so many", log,
-                         newest);
-    if (!rc) rc = find_first(log, newest, n, &i, &skip, err);
-    for (; !rc && i <= newest; i++) {
-        struct segment s = {0};
-        rc = open_segment(log, i, i == newest, &s, err);
-        if (!rc) rc = show_segment(cli, &s, skip, err);
-        skip = 0;
-        slv_map_close(&s.map);
-    }
-    return rc;
-}
-
 static int show(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
-    return show_last(cli, o->last ? (uint64_t)o->last : UINT64_MAX, err);
+    struct shown to = {cli, cli->args[0]};
+    return slv_audit_tail(cli->args[0], o->last ? (uint64_t)o->last : UINT64_MAX, show_line, &to,
+                          err);
 }
 
 /* --- checkpoint ------------------------------------------------------------------------------- */

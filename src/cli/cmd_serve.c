@@ -7,6 +7,7 @@
 #include "cli/confine.h"
 #include "cli/engine.h"
 #include "cli/logfile.h"
+#include "cli/otlp.h"
 #include "cli/out.h"
 #include "cli/sig.h"
 #include "cli/trust.h"
@@ -26,7 +27,7 @@
 
 struct serve_opts {
     struct slv_opt_list listen, alias, origin, host;
-    const char *cert, *tls_key, *client_ca, *keys, *audit, *adapters, *log;
+    const char *cert, *tls_key, *client_ca, *keys, *audit, *adapters, *log, *otlp;
     int audit_sync;
     int64_t log_keep, ctx, slots, threads, queue, timeout_ms, connections, drain_s;
     uint64_t memory, kv_bytes, body, log_bytes;
@@ -98,6 +99,8 @@ static const struct slv_opt rows[] = {
      .imin = 4096, .imax = INT64_MAX, .help = "then the file becomes FILE.1"},
     {"log-keep", 0, SLV_OPT_INT_AT(struct serve_opts, log_keep), .arg = "N", .def = "4", .imin = 1,
      .imax = 100, .help = "older files that are kept"},
+    {"otlp", 0, SLV_OPT_STR_AT(struct serve_opts, otlp), .arg = "URL",
+     .help = "send traces of requests, without their texts, to an OpenTelemetry collector"},
     {"no-sandbox", 0, SLV_OPT_FLAG_AT(struct serve_opts, no_sandbox),
      .help = "keep the right to read and write all files, to start programs and to connect"},
     SLV_CLI_MODEL_ROWS(struct serve_opts, model),
@@ -117,6 +120,7 @@ struct serving {
     struct slv_serve *server;
     struct slv_confine confine;
     struct slv_logfile *log;
+    struct slv_otlp *otlp;
     struct slv_checker *checker; /* NULL: files are read by the server alone */
 };
 
@@ -311,6 +315,8 @@ static int open_server(struct serving *v, struct slv_err *err) {
                                       .keys = v->keys,
                                       .audit = v->audit,
                                       .tls = v->tls,
+                                      .span = v->otlp ? slv_otlp_span : NULL,
+                                      .span_ctx = v->otlp,
                                       .memory = o->memory,
                                       .ctx = (uint32_t)o->ctx,
                                       .slots = (uint32_t)o->slots,
@@ -360,6 +366,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     if (!rc) rc = add_models(v, err);
     slv_confine_init(&v->confine);
     if (!rc) rc = check_models(v, err);
+    if (!rc && v->o->otlp) rc = slv_otlp_open(v->o->otlp, &v->otlp, err);
     if (!rc) rc = confine_files(v, err);
     if (!rc && !v->o->no_sandbox) rc = slv_checker_open(check_model, v, &v->checker, err);
     if (!rc) rc = open_access(v, err);
@@ -368,6 +375,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     if (!rc) rc = serve(v, err);
     slv_serve_close(v->server);
     slv_checker_close(v->checker);
+    slv_otlp_close(v->otlp);
     slv_logfile_close(v->log);
     if (slv_audit_close(v->audit, &closing) && !rc)
         rc = slv_err_set(err, closing.code, "%s", closing.msg);
@@ -384,7 +392,8 @@ const struct slv_cmd slv_cmd_serve = {
     .help = "serve models to OpenAI's and Anthropic's clients",
     .args = "[MODEL...]",
     .more = "Paths: /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, "
-            "/v1/messages, /v1/models, /tokenize, /detokenize, /health, /metrics.\n"
+            "/v1/messages, /v1/models, /tokenize, /detokenize, /health, /metrics; /console for a "
+            "browser.\n"
             "SIGTERM or Ctrl-C: no new requests, those that are being answered are finished; a "
             "second one ends at once. SIGHUP: keys and certificates are read again.",
     .max_args = SLV_CMD_ARGS_ANY,

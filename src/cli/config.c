@@ -25,8 +25,8 @@ struct reading {
 
 static int fail_at(const struct reading *r, const yaml_node_t *at, const char *key,
                    const char *why) {
-    return slv_err_set(r->err, SLV_E_USAGE, "%s:%zu: %s%s%s", r->c->path,
-                       at->start_mark.line + 1, key ? key : "", key ? ": " : "", why);
+    return slv_err_set(r->err, SLV_E_USAGE, "%s:%zu: %s%s%s", r->c->path, at->start_mark.line + 1,
+                       key ? key : "", key ? ": " : "", why);
 }
 
 static const char *scalar(const yaml_node_t *n) {
@@ -80,14 +80,15 @@ static int read_value(struct reading *r, const struct slv_cmd *cmd, const struct
     }
     if (s) return add_word(r, cmd, row, s, v, in_force);
     if (v->type != YAML_SEQUENCE_NODE || row->kind != SLV_OPT_LIST)
-        return fail_at(r, v, row->name, row->kind == SLV_OPT_LIST ? "a value or a list of them"
-                                                                  : "one value");
+        return fail_at(r, v, row->name,
+                       row->kind == SLV_OPT_LIST ? "a value or a list of them" : "one value");
     int rc = 0;
     for (yaml_node_item_t *i = v->data.sequence.items.start; !rc && i < v->data.sequence.items.top;
          i++) {
         const yaml_node_t *x = yaml_document_get_node(r->doc, *i);
         s = scalar(x);
-        rc = s ? add_word(r, cmd, row, s, x, in_force) : fail_at(r, v, row->name, "a list of values");
+        rc = s ? add_word(r, cmd, row, s, x, in_force)
+               : fail_at(r, v, row->name, "a list of values");
     }
     return rc;
 }
@@ -178,12 +179,13 @@ static int parse(struct reading *r, const struct slv_buf *text) {
     yaml_parser_set_input_string(&parser, (const unsigned char *)text->data, text->len);
     int rc = 0;
     if (!yaml_parser_load(&parser, &doc)) {
-        rc = slv_err_set(r->err, SLV_E_USAGE, "%s:%zu: %s", r->c->path,
-                         parser.problem_mark.line + 1,
-                         parser.problem ? parser.problem : "not YAML");
+        rc =
+            slv_err_set(r->err, SLV_E_USAGE, "%s:%zu: %s", r->c->path, parser.problem_mark.line + 1,
+                        parser.problem ? parser.problem : "not YAML");
     } else {
         r->doc = &doc;
         rc = read_document(r);
+        r->doc = NULL;
         yaml_document_delete(&doc);
     }
     yaml_parser_delete(&parser);
@@ -204,8 +206,7 @@ static const char *find_file(struct slv_config *c, const char *given) {
 int slv_config_read(const char *given, const struct slv_cmd *const *commands,
                     const struct slv_cmd *cmd, uint64_t on_line, struct slv_config *ret,
                     struct slv_err *err) {
-    struct reading r = {
-        .c = ret, .commands = commands, .cmd = cmd, .on_line = on_line, .err = err};
+    struct reading r = {.c = ret, .commands = commands, .cmd = cmd, .on_line = on_line, .err = err};
     struct slv_buf text;
     *ret = (struct slv_config){0};
     slv_arena_init(&ret->arena, ARENA_MAX);
@@ -250,7 +251,9 @@ static bool print_value(const struct slv_opt *row, const void *at, struct slv_bu
     const struct slv_opt_list *list = at;
     const char *s;
     switch (row->kind) {
-    case SLV_OPT_FLAG: slv_buf_adds(out, *(const bool *)at ? "true" : "false"); return true;
+    case SLV_OPT_FLAG:
+        slv_buf_adds(out, *(const bool *)at ? "true" : "false");
+        return true;
     case SLV_OPT_STR:
         s = *(const char *const *)at;
         if (s) print_text(out, s);
@@ -263,14 +266,20 @@ static bool print_value(const struct slv_opt *row, const void *at, struct slv_bu
         if (!row->def && !*(const uint64_t *)at) return false;
         slv_buf_addf(out, "%llu", (unsigned long long)*(const uint64_t *)at);
         return true;
-    case SLV_OPT_REAL: slv_buf_addf(out, "%.9g", *(const double *)at); return true;
-    case SLV_OPT_CHOICE: print_choice(out, row->choices, *(const int *)at); return true;
+    case SLV_OPT_REAL:
+        slv_buf_addf(out, "%.9g", *(const double *)at);
+        return true;
+    case SLV_OPT_CHOICE:
+        print_choice(out, row->choices, *(const int *)at);
+        return true;
     case SLV_OPT_INTS:
         for (size_t i = 0; i < ints->n; i++)
             slv_buf_addf(out, "%s%lld", i ? "," : "\"", (long long)ints->v[i]);
         if (ints->n) slv_buf_addc(out, '"');
         return ints->n > 0;
-    case SLV_OPT_LIST: print_list(out, list->v, list->n); return list->n > 0;
+    case SLV_OPT_LIST:
+        print_list(out, list->v, list->n);
+        return list->n > 0;
     }
     return false;
 }

@@ -1,5 +1,5 @@
-/* confine.h: what `serve` gives up before it lets anybody in (trust/sandbox.h): files but those that
- * it was told of, and calls that it has no use for. */
+/* confine.h: what `serve` gives up before it lets anybody in (trust/sandbox.h): files but those
+ * that it was told of, and calls that it has no use for. */
 #ifndef SLV_CLI_CONFINE_H
 #define SLV_CLI_CONFINE_H
 

@@ -122,7 +122,8 @@ static const struct slv_opt common_rows[] = {
     {"log-json", 0, SLV_OPT_FLAG_AT(struct common, log_json),
      .help = "messages on standard error as JSON, one object a line"},
     {"config", 0, SLV_OPT_STR_AT(struct common, config), .arg = "FILE",
-     .help = "options from a YAML file; default: selvage.yaml here, or in the user's configuration"},
+     .help =
+         "options from a YAML file; default: selvage.yaml here, or in the user's configuration"},
     {"print-config", 0, SLV_OPT_FLAG_AT(struct common, print_config),
      .help = "print what is in force, as such a file, and do nothing"},
     {"help", 'h', SLV_OPT_FLAG_AT(struct common, help), .help = "show this help"},
@@ -242,8 +243,8 @@ static int run_line(const struct slv_cmd *cmd, const void *opts, const struct li
     if (l->common.print_config) return print_config(cmd, opts, l, err);
     int rc = check_args(cmd, l->words, l->n_args, err);
     if (rc) return rc;
-    struct slv_cli cli = {l->words,           l->n_args,          l->common.json,
-                          l->common.quiet,    l->common.log_json, l->given};
+    struct slv_cli cli = {l->words,        l->n_args,          l->common.json,
+                          l->common.quiet, l->common.log_json, l->given};
     return cmd->fn(&cli, opts, err);
 }
 

@@ -1,6 +1,7 @@
 /* over.h: a question over texts longer than the context.
  *
- *     text -> parts that fit -> notes on each -> notes on those, if they do not fit either -> prompt
+ *     text -> parts that fit -> notes on each -> notes on those, if they do not fit either ->
+ * prompt
  *
  * Each part is read by itself with the question, and what the model notes about it takes its place;
  * so the memory of one context is enough for any length. A text that fits is read as it is. Parts
@@ -28,8 +29,8 @@ struct slv_over {
 
 #define SLV_OVER_BYTES_MAX ((size_t)1 << 30)
 
-/* Appends the prompt with which the question is answered in the end. SLV_E_LIMIT: the context has no
- * room for any part of the text beside the question. SLV_E_CANCELLED: a signal came. */
+/* Appends the prompt with which the question is answered in the end. SLV_E_LIMIT: the context has
+ * no room for any part of the text beside the question. SLV_E_CANCELLED: a signal came. */
 int slv_over_prompt(struct slv_over *o, const char *question, struct slv_buf *ret,
                     struct slv_err *err) SLV_MUST_USE;
 

@@ -226,7 +226,8 @@ static int generate_one(struct slv_generation *g, bool may_guess, struct slv_err
     rc = slv_stream_add(&g->stream, id, &g->text);
     if (rc) return slv_err_set(err, rc, "the answer's text: %s", slv_strerror(rc));
     s->stats.tokens++;
-    size_t stop = find_stop(g, &s->stats.stop), end = stop < SIZE_MAX ? stop : g->text.len - held_back(g);
+    size_t stop = find_stop(g, &s->stats.stop),
+           end = stop < SIZE_MAX ? stop : g->text.len - held_back(g);
     if (!give(g, end, id, logprob, n_top)) return slv_err_set(err, SLV_E_CANCELLED, "interrupted");
     g->ended = stop < SIZE_MAX;
     if (g->ended) {
@@ -286,8 +287,9 @@ int slv_generation_check(const struct slv_session *s, const struct slv_generate_
                            "a constraint goes with neither `forced` nor `ignore_end`");
     if (o->n_head && o->forced)
         return slv_err_set(err, SLV_E_USAGE, "a head goes not with `forced`");
-    if (o->n_head > SLV_HEAD_MAX || !slv_utf8_valid(o->head, o->n_head, NULL))
-        return slv_err_set(err, SLV_E_USAGE, "a head has at most %u bytes of UTF-8", SLV_HEAD_MAX);
+    if (o->n_head > SLV_GUIDE_HEAD_MAX || !slv_utf8_valid(o->head, o->n_head, NULL))
+        return slv_err_set(err, SLV_E_USAGE, "a head has at most %u bytes of UTF-8",
+                           SLV_GUIDE_HEAD_MAX);
     for (size_t i = 0; i < o->n_stop; i++)
         if (!*o->stop[i]) return slv_err_set(err, SLV_E_USAGE, "stop: an empty string");
     if (!o->draft || o->plain) return 0;

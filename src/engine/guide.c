@@ -33,9 +33,10 @@ struct slv_guide {
     struct shared *shared;
     struct slv_constraint *c; /* NULL: only the head is given */
     struct slv_matcher *at;   /* NULL with it */
-    char head[SLV_HEAD_MAX];
-    bool can[SLV_HEAD_MAX + 1]; /* by byte of the head: tokens can be found for what is left */
-    size_t n_head, headed;      /* headed: bytes of it that were taken */
+    char head[SLV_GUIDE_HEAD_MAX];
+    bool
+        can[SLV_GUIDE_HEAD_MAX + 1]; /* by byte of the head: tokens can be found for what is left */
+    size_t n_head, headed;           /* headed: bytes of it that were taken */
     uint64_t *bits;
     struct slv_buf text;
     struct slv_ids ids;
@@ -134,6 +135,14 @@ int slv_grammar_open(struct slv_model *m, const char *text, size_t n, struct slv
     if (rc) slv_constraint_close(c);
     else *ret = c;
     return rc;
+}
+
+bool slv_constraint_is_worn(const struct slv_constraint *c) {
+    struct slv_constraint *k = (struct slv_constraint *)(uintptr_t)c; /* only its lock changes */
+    pthread_mutex_lock(&k->lock);
+    size_t n = slv_langs_nodes(k->schema ? k->schema->c.p : k->grammar->p);
+    pthread_mutex_unlock(&k->lock);
+    return n > SLV_LANG_MAX_NODES / 2;
 }
 
 void slv_constraint_close(struct slv_constraint *c) {
@@ -393,7 +402,8 @@ static int begins_token(const struct slv_model *m, const struct slv_lexicon *l, 
         const int rc = slv_token_bytes(m->tokenizer, ids[i], false, false, out);
         if (rc) return rc;
     }
-    const uint32_t at = out->len <= SLV_HEAD_MAX ? slv_lexicon_find(l, out->data, out->len) : 0;
+    const uint32_t at =
+        out->len <= SLV_GUIDE_HEAD_MAX ? slv_lexicon_find(l, out->data, out->len) : 0;
     *ret = at && l->end[at] > at + 1 && slv_utf8_valid(out->data, out->len, NULL);
     return 0;
 }

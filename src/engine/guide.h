@@ -1,7 +1,7 @@
 /* guide.h: an answer that is held to a JSON Schema or a grammar.
  *
- * A constraint is a compiled schema or grammar with the masks of a model's vocabulary; a guide is one
- * answer's place in it. Many guides may use one constraint, from any threads: what grows while
+ * A constraint is a compiled schema or grammar with the masks of a model's vocabulary; a guide is
+ * one answer's place in it. Many guides may use one constraint, from any threads: what grows while
  * masks are made is behind a lock. */
 #ifndef SLV_ENGINE_GUIDE_H
 #define SLV_ENGINE_GUIDE_H
@@ -10,15 +10,20 @@
 
 struct slv_guide;
 
-#define SLV_HEAD_MAX 255u
+/* Whether a constraint has used up so much of its room for states that whoever keeps it for answers
+ * to come had better open it anew: answers need room for states that none has met before. */
+bool slv_constraint_is_worn(const struct slv_constraint *c);
 
-/* head[0..n_head), at most SLV_HEAD_MAX bytes of whole UTF-8, comes first, however tokens cut it; c
- * holds what follows it. Borrows c, which may be NULL, and m. SLV_E_NOMEM. */
+#define SLV_GUIDE_HEAD_MAX 255u
+
+/* head[0..n_head), at most SLV_GUIDE_HEAD_MAX bytes of whole UTF-8, comes first, however tokens cut
+ * it; c holds what follows it. Borrows c, which may be NULL, and m. SLV_E_NOMEM. */
 int slv_guide_open(const struct slv_constraint *c, struct slv_model *m, const char *head,
                    size_t n_head, struct slv_guide **ret) SLV_MUST_USE;
 void slv_guide_close(struct slv_guide *g);
 
-/* Whether anything holds the answer still: not where there is no constraint and the head is over. */
+/* Whether anything holds the answer still: not where there is no constraint and the head is over.
+ * */
 bool slv_guide_holds(const struct slv_guide *g);
 /* The tokens that may come next, a bit each, valid until the next call; those that end an answer
  * are among them where it may end. NULL: the value is complete, and nothing may follow.

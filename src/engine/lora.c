@@ -105,7 +105,8 @@ void slv_lora_run(const struct slv_lora_work *w, const float *x, size_t ldx, siz
 
 #define ASK_MAX 65536u /* bytes; more is read as it is multiplied */
 
-/* Asks memory for n bytes: the kernel goes through so little at a time that it would wait each time.
+/* Asks memory for n bytes: the kernel goes through so little at a time that it would wait each
+ * time.
  */
 static void ask(const uint8_t *p, size_t n) {
     for (size_t i = 0; i < n && n <= ASK_MAX; i += 64)

@@ -68,9 +68,9 @@ int slv_gguf_open(const char *path, struct slv_gguf **ret, struct slv_err *err) 
 int slv_gguf_parse(const void *data, size_t size, struct slv_gguf **ret,
                    struct slv_err *err) SLV_MUST_USE;
 
-/* The same of bytes that come from a source, which is needed no longer after: what stands before the
- * data is read into memory, at most SLV_GGUF_MAX_HEAD bytes of it (SLV_E_LIMIT), and tensors have
- * an offset but no data. Or as the source's reading fails. */
+/* The same of bytes that come from a source, which is needed no longer after: what stands before
+ * the data is read into memory, at most SLV_GGUF_MAX_HEAD bytes of it (SLV_E_LIMIT), and tensors
+ * have an offset but no data. Or as the source's reading fails. */
 #define SLV_GGUF_MAX_HEAD ((size_t)1 << 30)
 int slv_gguf_read(const struct slv_blocks *from, struct slv_gguf **ret,
                   struct slv_err *err) SLV_MUST_USE;

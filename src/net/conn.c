@@ -209,9 +209,9 @@ static void on_look(evutil_socket_t fd, short what, void *arg) {
     if (poll(&p, 1, 0) > 0) slv_conn_close(c);
 }
 
-/* What the client sends on has filled its buffer. Nothing more is read until the reply has ended (or
- * libevent would call on_read all the time), and its end is looked for behind that. (An event of
- * EV_CLOSED would not do: a reset is none, and wakes the loop all the time.) */
+/* What the client sends on has filled its buffer. Nothing more is read until the reply has ended
+ * (or libevent would call on_read all the time), and its end is looked for behind that. (An event
+ * of EV_CLOSED would not do: a reset is none, and wakes the loop all the time.) */
 static void stop_reading(struct slv_conn *c) {
     static const struct timeval every = {0, 50000};
     bufferevent_disable(c->bev, EV_READ);

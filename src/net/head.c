@@ -9,7 +9,7 @@ static int refuse(int status, struct slv_err *err, const char *what) {
     return status;
 }
 
-/* --- characters (RFC 9110, section 5.6.2) ------------------------------------------------------ */
+/* --- characters (RFC 9110, section 5.6.2) ----------------------------------------------------- */
 
 static bool is_token_char(unsigned char c) {
     if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return true;

@@ -159,8 +159,8 @@ void slv_httpd_close(struct slv_httpd *h) {
 
 /* --- listening -------------------------------------------------------------------------------- */
 
-/* One of those of which nothing is being answered, closed: that which has been idle longest, or else
- * the oldest whose body is coming or whose reply is going. */
+/* One of those of which nothing is being answered, closed: that which has been idle longest, or
+ * else the oldest whose body is coming or whose reply is going. */
 static bool close_one(struct slv_httpd *h) {
     struct slv_conn *slow = NULL;
     for (struct slv_conn *c = h->ends.newer; c != &h->ends; c = c->newer) {

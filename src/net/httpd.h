@@ -18,8 +18,8 @@
  *
  * It is closed, and its exchange told, as soon as the client closes its side, is silent for too
  * long while something is expected of it, or does not read what it gets. Where all connections are
- * taken, the one that has been idle longest makes room, or else the oldest of which nothing is being
- * answered.
+ * taken, the one that has been idle longest makes room, or else the oldest of which nothing is
+ * being answered.
  *
  * Memory is bounded: by the number of connections, 64 KiB of input, 64 KiB of a body and out_max of
  * output each, and bodies_max for what is longer of all bodies together. */
@@ -44,8 +44,8 @@ struct slv_httpd_opts {
     size_t body_max;          /* bytes of one body; 0: 32 MiB */
     size_t bodies_max;        /* of all at a time; 0: 256 MiB */
     size_t out_max;           /* not read by a client yet, while more is made; 0: 4 MiB */
-    /* Milliseconds. A head must be there after head_ms; of a body, all or 8 bytes a millisecond must
-     * have come every body_ms; a client must take something every write_ms. */
+    /* Milliseconds. A head must be there after head_ms; of a body, all or 8 bytes a millisecond
+     * must have come every body_ms; a client must take something every write_ms. */
     uint32_t idle_ms, head_ms, body_ms, write_ms; /* 0: 75 s, 10 s, 20 s, 60 s */
     uint32_t comment_ms;                          /* silence of an event stream; 0: 10 s */
 };

@@ -1,9 +1,9 @@
 /* adapters.c: adapters of models, loaded and unloaded while they are in use.
  *
  *     GET    /v1/adapters                 those that are loaded
- *     POST   /v1/adapters                 {"name": "math", "model": .., "scale": 1, "default": false}:
- *                                         loads math.gguf of the server's folder of adapters, or
- *                                         changes one that is loaded
+ *     POST   /v1/adapters                 {"name": "math", "model": .., "scale": 1,
+ *                                         "default": false}: loads math.gguf of the
+ *                                         server's folder, or changes one that is loaded
  *     DELETE /v1/adapters/math            [?model=..]
  *
  * Loading and unloading are for keys that may administer. A request names its adapters

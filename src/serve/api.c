@@ -143,16 +143,37 @@ static bool make_choices(struct serve_call *c, struct serve_fail *f) {
         ch->gen.want_logprobs = a->logprobs;
         ch->gen.logprobs = a->top_logprobs;
         ch->gen.ignore_end = a->ignore_end;
+        ch->gen.head = c->head;
+        ch->gen.n_head = c->n_head;
         ch->gen.constraint = c->constraint;
         ch->gen.special = c->tool_syntax != NULL;
     }
     return true;
 }
 
+/* A prompt that is to be continued may end inside what would be one token; then the answer begins
+ * with what it leaves off. */
+static bool heal(struct serve_call *c, struct serve_fail *f) {
+    struct slv_err err = {0};
+    struct slv_text head = {0};
+    size_t keep = 0;
+    if (c->api != API_COMPLETIONS || !c->constraint) return true;
+    if (slv_model_heal(c->model->m, c->prompt.v, c->prompt.n, &keep, &head, &err))
+        return serve_refuse_err(f, 0, "prompt", &err);
+    const bool cut = head.n > 0;
+    if (cut) {
+        c->head = slv_arena_strndup(&c->arena, head.p, head.n);
+        c->n_head = head.n;
+        c->prompt.n = keep;
+    }
+    slv_text_free(&head);
+    return !cut || c->head || serve_refuse(f, 503, NULL, NULL, "out of memory");
+}
+
 static bool make_call(struct serve_call *c, struct serve_fail *f) {
     if (c->api == API_EMBEDDINGS) return serve_embed_make(c, f) && make_choices(c, f);
     return serve_adapters_get(c, f) && serve_prompt_make(c, f) && serve_tools_constrain(c, f) &&
-           make_choices(c, f);
+           heal(c, f) && make_choices(c, f);
 }
 
 static void resume(struct serve_call *c) {
@@ -254,6 +275,8 @@ static const struct route {
 } routes[] = {
     {SLV_METHOD_GET, "/health", false, ROUTE_NOW, API_CHAT, health, NULL},
     {SLV_METHOD_GET, "/metrics", false, ROUTE_NOW, API_CHAT, metrics, NULL},
+    {SLV_METHOD_GET, "/console", true, ROUTE_NOW, API_CHAT, serve_console, NULL},
+    {SLV_METHOD_GET, "/v1/admin", true, ROUTE_ERRAND, API_CHAT, NULL, serve_admin_errand},
     {SLV_METHOD_GET, "/v1/models", true, ROUTE_ERRAND, API_CHAT, NULL, models_errand},
     {SLV_METHOD_GET, "/v1/adapters", false, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
     {SLV_METHOD_POST, "/v1/adapters", false, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
@@ -317,7 +340,7 @@ static bool route(struct slv_serve *s, struct slv_exchange *x, struct serve_fail
         slv_exchange_put(x);
         return true;
     }
-    if (atomic_load(&s->audit_failed))
+    if (atomic_load(&s->audit_failed) && r->errand != serve_admin_errand) /* it says why */
         return serve_refuse(f, 503, NULL, "audit_failed", "the audit log cannot be written");
     bool ok = r->kind == ROUTE_CALL ? start_call(s, x, r->api) : start_errand(s, x, r);
     return ok || serve_refuse(f, 503, NULL, NULL, "out of memory");

@@ -185,15 +185,19 @@ void serve_call_close(void *call) {
     slv_mem_free(c);
 }
 
-void serve_call_send(struct serve_call *c) {
+void serve_call_stream(struct serve_call *c) {
     static const struct slv_reply head = {.status = 200,
                                           .type = "text/event-stream; charset=utf-8",
                                           .fields = "Cache-Control: no-store\r\n"};
-    if (!c->out.len) return;
-    if (!c->begun) slv_exchange_begin(c->x, &head);
+    if (c->begun || atomic_load(&c->gone)) return;
     c->begun = true;
-    slv_exchange_send(c->x, c->out.data, c->out.len);
+    slv_exchange_begin(c->x, &head);
+    slv_buf_clear(&c->out);
+    c->format->begin(c);
+    serve_call_send(c);
 }
+
+void serve_call_send(struct serve_call *c) { slv_exchange_send(c->x, c->out.data, c->out.len); }
 
 void serve_call_fail(struct serve_call *c, const struct serve_fail *f) {
     c->failed = true;
@@ -248,6 +252,43 @@ static bool write_audit(struct serve_call *c, int status) {
     return false;
 }
 
+/* W3C trace context: "00-TRACE-PARENT-FLAGS"; a trace of its own without one. */
+static void trace_of(const struct serve_call *c, struct slv_serve_span *ret) {
+    struct slv_str t = slv_head_field(slv_exchange_head(c->x), "traceparent");
+    const char *digits = c->id + strcspn(c->id, "-_") + 1; /* 24 of them, random */
+    bool valid = t.n >= 55 && !memcmp(t.p, "00-", 3) && t.p[35] == '-' && t.p[52] == '-';
+    for (size_t i = 3; valid && i < 52; i++)
+        valid = i == 35 || strchr("0123456789abcdef", t.p[i]);
+    snprintf(ret->span, sizeof ret->span, "%.14s00", digits);
+    if (valid) {
+        snprintf(ret->trace, sizeof ret->trace, "%.32s", t.p + 3);
+        snprintf(ret->parent, sizeof ret->parent, "%.16s", t.p + 36);
+    } else {
+        snprintf(ret->trace, sizeof ret->trace, "%.24s%.8s", digits, digits + 16);
+    }
+}
+
+static void tell_span(struct serve_call *c, int status) {
+    const uint64_t now = serve_now(), wall = slv_clock_wall(&slv_clock_system);
+    const struct slv_str path = slv_exchange_head(c->x)->path;
+    if (!c->s->o.span) return;
+    struct slv_serve_span s = {.status = (uint32_t)status,
+                               .begun_ns = wall - (now - c->t0),
+                               .started_ns = c->t_start ? wall - (now - c->t_start) : 0,
+                               .first_ns = c->t_first ? wall - (now - c->t_first) : 0,
+                               .ended_ns = wall,
+                               .prompt_tokens = c->n_prompt,
+                               .output_tokens = c->n_output,
+                               .cached_tokens = c->n_cached};
+    trace_of(c, &s);
+    snprintf(s.id, sizeof s.id, "%s", c->id);
+    snprintf(s.model, sizeof s.model, "%.100s", c->model->name);
+    snprintf(s.key, sizeof s.key, "%s", c->key ? c->key->id : "");
+    snprintf(s.path, sizeof s.path, "%.*s", (int)(path.n < 63 ? path.n : 63), path.p);
+    snprintf(s.finish, sizeof s.finish, "%s", status_word(c));
+    c->s->o.span(c->s->o.span_ctx, &s);
+}
+
 static void count_call(struct serve_call *c, int status) {
     struct slv_metrics *m = c->s->metrics;
     char code[8];
@@ -275,8 +316,8 @@ static void reply_whole(struct serve_call *c) {
 }
 
 static void reply_stream_end(struct serve_call *c) {
+    serve_call_stream(c);
     slv_buf_clear(&c->out);
-    if (!c->begun) c->format->begin(c);
     c->format->end(c);
     serve_call_send(c);
     slv_exchange_end(c->x);
@@ -293,6 +334,7 @@ void serve_call_finish(struct serve_call *c) {
     if (!write_audit(c, status) && !c->fail.status)
         serve_refuse(&c->fail, 503, NULL, "audit_failed", "the audit log cannot be written");
     count_call(c, status);
+    tell_span(c, status);
     if (gone) {
         /* nobody to tell */
     } else if (c->fail.status) {

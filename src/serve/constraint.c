@@ -1,6 +1,8 @@
 /* constraint.c: what answers are held to, compiled once for all requests of a model that say the
- * same. The texts are compared in full. The least recently used ones that nobody uses go first. */
+ * same. The texts are compared in full. The least recently used ones that nobody uses go first, and
+ * one whose room for states is half used up is compiled anew for who comes next. */
 #include "base/mem.h"
+#include "engine/guide.h"
 #include "serve/serve_int.h"
 
 #include <string.h>
@@ -12,7 +14,7 @@ struct serve_constraint {
     struct serve_model *m;
     struct slv_constraint *c;
     uint32_t users;
-    bool grammar;
+    bool grammar, worn; /* worn: for nobody any more */
     size_t n;
     char text[];
 };
@@ -27,7 +29,7 @@ static void trim(struct serve_model *m) {
     size_t n = 0;
     for (struct serve_constraint **at = &m->constraints; *at;) {
         struct serve_constraint *k = *at;
-        if (n++ < KEPT || k->users) {
+        if ((!k->worn && n++ < KEPT) || k->users) {
             at = &k->next;
             continue;
         }
@@ -40,7 +42,10 @@ static struct serve_constraint *find(struct serve_model *m, bool grammar, const 
                                      size_t n) {
     for (struct serve_constraint **at = &m->constraints; *at; at = &(*at)->next) {
         struct serve_constraint *k = *at;
-        if (k->n != n || k->grammar != grammar || memcmp(k->text, text, n) != 0) continue;
+        if (k->worn || k->n != n || k->grammar != grammar || memcmp(k->text, text, n) != 0)
+            continue;
+        k->worn = slv_constraint_is_worn(k->c);
+        if (k->worn) continue;
         *at = k->next;
         k->next = m->constraints;
         m->constraints = k;

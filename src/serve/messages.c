@@ -107,14 +107,10 @@ static const struct serve_item_events stream_events = {on_open, on_delta, on_clo
 
 static void piece(struct serve_choice *ch, const struct slv_piece *p) {
     (void)p;
-    if (!ch->call->begun) begin(ch->call);
     serve_items_next(ch, false, &stream_events);
 }
 
-static void choice_end(struct serve_choice *ch) {
-    if (!ch->call->begun) begin(ch->call);
-    serve_items_next(ch, true, &stream_events);
-}
+static void choice_end(struct serve_choice *ch) { serve_items_next(ch, true, &stream_events); }
 
 static void stream_end(struct serve_call *c) {
     const struct serve_choice *ch = &c->choice[0];

@@ -138,13 +138,11 @@ static void chat_part(struct serve_choice *ch, const struct serve_part *p) {
 
 static void chat_piece(struct serve_choice *ch, const struct slv_piece *p) {
     (void)p;
-    if (!ch->call->begun) chat_begin(ch->call);
     serve_parts_next(ch, false, chat_part);
 }
 
 static void chat_choice_end(struct serve_choice *ch) {
     struct slv_json j;
-    if (!ch->call->begun) chat_begin(ch->call);
     serve_parts_next(ch, true, chat_part);
     chunk_begin(ch, &j);
     chunk_end(ch, &j, serve_finish_word(ch));
@@ -289,14 +287,10 @@ static void text_begin(struct serve_call *c) {
 }
 
 static void text_piece(struct serve_choice *ch, const struct slv_piece *p) {
-    if (!ch->call->begun) text_begin(ch->call);
     if (p->n || ch->logprobs.len) text_chunk(ch, p->text, p->n, NULL);
 }
 
-static void text_choice_end(struct serve_choice *ch) {
-    if (!ch->call->begun) text_begin(ch->call);
-    text_chunk(ch, "", 0, ch->finish);
-}
+static void text_choice_end(struct serve_choice *ch) { text_chunk(ch, "", 0, ch->finish); }
 
 static void text_end(struct serve_call *c) {
     struct slv_json j;

@@ -21,6 +21,7 @@
 #include "base/thread.h"
 #include "serve/serve_int.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -59,6 +60,7 @@ static void choice_ended(struct serve_choice *ch) {
     struct serve_call *c = ch->call;
     ch->done = true;
     if (c->format && c->ask.stream && !ch->err.code && !atomic_load(&c->gone)) {
+        serve_call_stream(c);
         slv_buf_clear(&c->out);
         c->format->choice_end(ch);
         serve_call_send(c);
@@ -238,6 +240,7 @@ static void started(struct serve_sched *q, struct serve_choice *ch) {
     if (c->user->served < q->served) c->user->served = q->served;
     q->served = c->user->served;
     c->user->served += (double)c->prompt.n / 8.0; /* read in a fraction of the time of writing */
+    if (c->ask.stream) serve_call_stream(c);
     if (c->t_start) return;
     c->t_start = serve_now();
     slv_metrics_observe(q->s->metrics, M_QUEUE_WAIT, c->model->name, NULL,
@@ -478,6 +481,35 @@ void serve_sched_load(struct serve_sched *q, struct serve_load *ret) {
     pthread_mutex_lock(&q->lock);
     *ret = (struct serve_load){q->n_waiting, q->n_active};
     pthread_mutex_unlock(&q->lock);
+}
+
+/* The lock is held. */
+static void list_one(const struct serve_choice *ch, bool active, struct serve_session *ret) {
+    const struct serve_call *c = ch->call;
+    *ret = (struct serve_session){.model = c->model->name,
+                                  .index = ch->index,
+                                  .is_active = active,
+                                  .n_prompt = c->n_prompt,
+                                  .n_tokens = atomic_load(&ch->n_tokens),
+                                  .t0 = c->t0,
+                                  .t_start = active ? c->t_start : 0};
+    memcpy(ret->id, c->id, sizeof ret->id);
+    if (c->key) snprintf(ret->key, sizeof ret->key, "%s", c->key->name);
+}
+
+size_t serve_sched_list(struct serve_sched *q, struct serve_session *ret, size_t max) {
+    size_t n = 0;
+    pthread_mutex_lock(&q->lock);
+    for (uint32_t i = 0; i < q->n_active && n < max; i++)
+        list_one(q->active[i], true, &ret[n++]);
+    for (size_t i = 0; i < q->s->o.n_models; i++)
+        for (const struct serve_choice *ch = q->s->model[i].waiting; ch && n < max; ch = ch->next)
+            list_one(ch, false, &ret[n++]);
+    for (const struct serve_choice *ch = q->embeds ? q->embeds->choice : NULL; ch && n < max;
+         ch = ch->next)
+        list_one(ch, false, &ret[n++]);
+    pthread_mutex_unlock(&q->lock);
+    return n;
 }
 
 int serve_sched_open(struct slv_serve *s, struct serve_sched **ret, struct slv_err *err) {

@@ -23,6 +23,17 @@ struct slv_tls;
 typedef int (*slv_serve_open_fn)(void *ctx, const char *model, const struct slv_model_opts *opts,
                                  struct slv_model **ret, struct slv_err *err);
 
+/* A request that has ended, for traces: times in nanoseconds since 1970, 0: not reached. No text of
+ * its prompt or answer. */
+struct slv_serve_span {
+    char trace[33], span[17], parent[17]; /* hex; parent "" without a traceparent */
+    char id[40], model[101], key[17], path[64], finish[24];
+    uint32_t status;
+    uint64_t begun_ns, started_ns, first_ns, ended_ns;
+    uint64_t prompt_tokens, output_tokens, cached_tokens;
+};
+typedef void (*slv_serve_span_fn)(void *ctx, const struct slv_serve_span *s);
+
 #define SLV_SERVE_MODELS_MAX 256
 
 /* A model that clients may ask for. */
@@ -42,6 +53,8 @@ struct slv_serve_opts {
     struct slv_apikeys *keys; /* NULL: whoever reaches the server may use it */
     struct slv_audit *audit;  /* NULL: none */
     struct slv_tls *tls;      /* NULL: plain HTTP */
+    slv_serve_span_fn span;   /* told of each request that has ended, by any thread; may be NULL */
+    void *span_ctx;
 
     uint64_t memory;     /* bytes of all models with their caches; 0: four fifths of what is free */
     uint32_t ctx;        /* most positions of one request; 0: the model's, at most 8192 */

@@ -218,7 +218,7 @@ struct serve_choice {
     struct slv_generate_opts gen;
     struct slv_buf text;     /* all of it */
     struct slv_buf logprobs; /* JSON: the elements, with commas */
-    size_t n_tokens;
+    atomic_size_t n_tokens;
     uint64_t t_piece; /* ns, of the last one */
     bool waits, done;
     const char *finish; /* OpenAI's word */
@@ -253,6 +253,8 @@ struct serve_call {
     struct serve_model *model;
     struct slv_buf prompt_text; /* as the model reads it, for the audit log */
     struct slv_tokens prompt;
+    const char *head; /* with which the answer begins, unsaid: what the prompt left off */
+    size_t n_head;
     uint64_t n_cached, n_prompt, n_output;
     uint32_t n_read; /* choices that have read the prompt */
     struct slv_constraint *constraint;
@@ -308,6 +310,7 @@ struct slv_serve {
     struct serve_user *users;
     struct serve_sched *sched;
     struct serve_workers *workers;
+    struct serve_console *console;
     atomic_bool stopping, reload;
     atomic_bool audit_failed;
     uint64_t started; /* ns */
@@ -370,6 +373,18 @@ struct serve_load {
     uint32_t waiting, active;
 };
 void serve_sched_load(struct serve_sched *q, struct serve_load *ret);
+/* An answer that is made, or waits; never what is in it. */
+struct serve_session {
+    char id[SERVE_ID];
+    char key[SLV_APIKEY_NAME_MAX + 1]; /* its name; "" without keys */
+    const char *model;
+    uint32_t index; /* among the answers of its request */
+    bool is_active;
+    uint64_t n_prompt, n_tokens;
+    uint64_t t0, t_start; /* ns: the request's arrival, and its place in a batch or 0 */
+};
+/* At most max of them, those that are made first. */
+size_t serve_sched_list(struct serve_sched *q, struct serve_session *ret, size_t max);
 
 /* call.c */
 struct serve_call *serve_call_open(struct slv_serve *s, struct slv_exchange *x, enum serve_api api);
@@ -382,6 +397,9 @@ void serve_call_resume(void *call);
 void serve_call_begin(void *call);
 /* The scheduler has ended all choices: a worker ends the reply. */
 void serve_call_finish(struct serve_call *c);
+/* Begins the stream of a call that wants one, unless it has begun: from then on a client that waits
+ * sees that it lives. */
+void serve_call_stream(struct serve_call *c);
 /* Sends what is in call->out. */
 void serve_call_send(struct serve_call *c);
 void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_api api,
@@ -427,6 +445,15 @@ struct serve_item_events {
 };
 void serve_items_next(struct serve_choice *ch, bool ended, const struct serve_item_events *e);
 void serve_items_fini(struct serve_item *it);
+
+/* console.c: the page, and what only an admin may see. */
+int serve_console_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
+void serve_console_close(struct slv_serve *s);
+/* /console and the files below it. */
+void serve_console(struct slv_serve *s, struct slv_exchange *x);
+/* GET of /v1/admin/... */
+void serve_admin_errand(struct slv_serve *s, struct slv_exchange *x, const struct slv_apikey *key,
+                        struct serve_fail *f);
 
 /* api.c */
 void serve_handle(struct slv_exchange *x, void *server);

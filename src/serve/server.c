@@ -52,6 +52,7 @@ int slv_serve_open(const struct slv_serve_opts *o, struct slv_serve **ret, struc
     int rc = slv_metrics_open(serve_metrics, M_COUNT, &s->metrics);
     if (rc) slv_err_set(err, rc, "out of memory");
     if (!rc) rc = serve_auth_open(s, err);
+    if (!rc) rc = serve_console_open(s, err);
     if (!rc && serve_workers_open(WORKERS, &s->workers))
         rc = slv_err_set(err, SLV_E_NOMEM, "no threads for requests");
     if (!rc) rc = open_httpd(s, err);
@@ -76,6 +77,7 @@ void slv_serve_close(struct slv_serve *s) {
     slv_httpd_close(s->httpd);
     serve_auth_close(s);
     slv_metrics_close(s->metrics);
+    serve_console_close(s);
     slv_mem_free(s);
 }
 

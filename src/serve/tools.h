@@ -23,7 +23,8 @@
 enum serve_part_kind { PART_TEXT, PART_CALL, PART_ARGUMENTS, PART_CALL_END };
 
 struct serve_part {
-    /* Calls and results in the words of a template that knows of none: Hermes' tags, which many models
+    /* Calls and results in the words of a template that knows of none: Hermes' tags, which many
+     * models
  * were trained on. */
 #define SERVE_CALL_BEGIN "<tool_call>\n"
 #define SERVE_CALL_END "\n</tool_call>"
@@ -44,8 +45,8 @@ typedef void (*serve_part_fn)(struct serve_choice *ch, const struct serve_part *
  * because it might become a call is text. */
 void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn);
 
-/* Why a choice that is told to its end has ended, in OpenAI's words: "tool_calls" where it has calls,
- * all of them whole. */
+/* Why a choice that is told to its end has ended, in OpenAI's words: "tool_calls" where it has
+ * calls, all of them whole. */
 const char *serve_finish_word(const struct serve_choice *ch);
 
 /* Reads the request's tools, and gives them to the template or to the system message: before the

@@ -263,6 +263,8 @@ int slv_audit_append(struct slv_audit *a, const struct slv_audit_record *r, uint
     return rc;
 }
 
+const char *slv_audit_path(const struct slv_audit *a) { return a->log; }
+
 int slv_audit_sign(struct slv_audit *a, struct slv_err *err) {
     pthread_mutex_lock(&a->lock);
     int rc = put_line(a, NULL, "asked", err);

@@ -74,6 +74,9 @@ int slv_audit_append(struct slv_audit *a, const struct slv_audit_record *r, uint
 /* Signs and syncs what there is now, as at any time it may. Threads: any. */
 int slv_audit_sign(struct slv_audit *a, struct slv_err *err) SLV_MUST_USE;
 
+/* Where it is, as it was opened. */
+const char *slv_audit_path(const struct slv_audit *a);
+
 /* Signs, syncs and closes, also after an error, which is then returned once more. NULL is no error.
  * No other thread may use the log any more. */
 int slv_audit_close(struct slv_audit *a, struct slv_err *err);

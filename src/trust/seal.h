@@ -26,13 +26,13 @@
  * What it does not say is who sealed it: anybody can seal for a public key. That is for a signature
  * (sign.h) of the sealed file.
  *
- * What is made of a sealed model (packed weights, sessions) goes into files of the same form with one
- * slot, which is for whoever can open the model: from the model's file key a third key is derived,
- * from that one for each use, and the slot holds the new file's key in a secretbox of it (nonce, 24,
- * and box, 48, then zeros) under an id derived likewise. Not for the device's public key, as a model
- * is: anybody can seal for that, so who may write to the disk could pass off weights of his own as
- * this model's. So what opens was written by somebody who could read the model, for this model and
- * this use; that it is the newest such file nothing says.
+ * What is made of a sealed model (packed weights, sessions) goes into files of the same form with
+ * one slot, which is for whoever can open the model: from the model's file key a third key is
+ * derived, from that one for each use, and the slot holds the new file's key in a secretbox of it
+ * (nonce, 24, and box, 48, then zeros) under an id derived likewise. Not for the device's public
+ * key, as a model is: anybody can seal for that, so who may write to the disk could pass off
+ * weights of his own as this model's. So what opens was written by somebody who could read the
+ * model, for this model and this use; that it is the newest such file nothing says.
  *
  * ChaCha20-Poly1305 and not AES-GCM: small ARM boards have no AES instructions, without which AES
  * is slow and leaks through the cache; one algorithm then reads every file everywhere. OpenSSL's
@@ -90,8 +90,9 @@ void slv_sealed_take_blocks(struct slv_sealed *f, struct slv_blocks *ret);
 bool slv_sealed_is(const char *path);
 bool slv_sealed_is_blocks(const struct slv_blocks *b);
 
-/* Where its blocks begin and how many bytes each takes in it: for who reads the file itself in pieces
- * of that size (signed.h). Nothing of it has been checked. SLV_E_TRUST: it cannot be so; SLV_E_IO. */
+/* Where its blocks begin and how many bytes each takes in it: for who reads the file itself in
+ * pieces of that size (signed.h). Nothing of it has been checked. SLV_E_TRUST: it cannot be so;
+ * SLV_E_IO. */
 int slv_sealed_pieces(const struct slv_blocks *b, size_t *ret_first, size_t *ret_piece,
                       struct slv_err *err) SLV_MUST_USE;
 

@@ -1,7 +1,7 @@
-/* seal_write.c: a sealed file from its first byte to its last (seal.h). The header comes at the end,
- * when the size is known: until then there are zeros in its place, and the file has its temporary
- * name. A block is sealed when a byte after it comes, or none does: whether it is the last is part
- * of it. */
+/* seal_write.c: a sealed file from its first byte to its last (seal.h). The header comes at the
+ * end, when the size is known: until then there are zeros in its place, and the file has its
+ * temporary name. A block is sealed when a byte after it comes, or none does: whether it is the
+ * last is part of it. */
 #include "base/file.h"
 #include "base/mem.h"
 #include "trust/seal_int.h"

@@ -17,8 +17,9 @@ int slv_trust_init(struct slv_err *err) SLV_MUST_USE;
 void *slv_secret_alloc(size_t size) SLV_MUST_USE;
 void slv_secret_free(void *p, size_t size);
 
-/* From here on this process leaves no core dump, and no other of its user can look into it. For good:
- * for whoever is about to decrypt what is to stay secret. What the system does not allow is let be. */
+/* From here on this process leaves no core dump, and no other of its user can look into it. For
+ * good: for whoever is about to decrypt what is to stay secret. What the system does not allow is
+ * let be. */
 void slv_secret_no_dumps(void);
 
 /* A file in such memory. */

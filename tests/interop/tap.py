@@ -23,14 +23,19 @@ def attempt(test):
 
 def run(tests, at_once=1):
     """Exit status: whether any of them failed. Results come in the order of the tests."""
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        return run_here(tests, pool.map)
+
+
+def run_here(tests, each=map):
+    """The same on the caller's thread."""
     print("1..%d" % len(tests))
     failed = 0
-    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        for i, (test, why) in enumerate(zip(tests, pool.map(attempt, tests)), 1):
-            skipped = isinstance(why, Skipped)
-            print("%s %d - %s%s" % ("not ok" if why and not skipped else "ok", i, test.__name__,
-                                    " # SKIP " + why if skipped else ""), flush=True)
-            if why and not skipped:
-                failed += 1
-                print("\n".join("# " + line[:600] for line in why.splitlines()), flush=True)
+    for i, (test, why) in enumerate(zip(tests, each(attempt, tests)), 1):
+        skipped = isinstance(why, Skipped)
+        print("%s %d - %s%s" % ("not ok" if why and not skipped else "ok", i, test.__name__,
+                                " # SKIP " + why if skipped else ""), flush=True)
+        if why and not skipped:
+            failed += 1
+            print("\n".join("# " + line[:600] for line in why.splitlines()), flush=True)
     return 1 if failed else 0

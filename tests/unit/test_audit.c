@@ -14,6 +14,7 @@
 #include "scratch.h"
 #include "trust/audit.h"
 #include "trust/audit_check.h"
+#include "trust/audit_tail.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -281,6 +282,72 @@ static void segments_are_one_log(void **state) {
     assert_int_equal(check(), SLV_E_TRUST);
     scratch_write(middle, text, strlen(text));
     assert_int_equal(check(), 0);
+    free(text);
+}
+
+/* Lines as they came: a number each, and whether they went up by one. */
+struct tail {
+    uint64_t first, n;
+    bool in_order;
+};
+
+static int on_line(void *ctx, const char *s, size_t n, struct slv_err *e) {
+    struct tail *t = ctx;
+    struct slv_audit_line l;
+    (void)e;
+    if (!slv_audit_line_read(s, n, &l)) return SLV_E_FORMAT;
+    if (!t->n) t->first = l.seq;
+    else if (l.seq != t->first + t->n) t->in_order = false;
+    t->n++;
+    return 0;
+}
+
+static struct tail tail(uint64_t n, int want) {
+    struct tail t = {.in_order = true};
+    assert_int_equal(slv_audit_tail(path, n, on_line, &t, &err), want);
+    return t;
+}
+
+static void the_end_of_a_log_goes_back_over_segments(void **state) {
+    (void)state;
+    char old[220];
+    write_log(40, 8, 3000);
+    assert_int_equal(check(), 0);
+    const uint64_t all = found.records;
+    for (uint64_t n = 1; n <= all + 3; n++) {
+        const uint64_t want = n < all ? n : all;
+        struct tail t = tail(n, 0);
+        assert_true(t.in_order && t.n == want && t.first == all - want);
+    }
+    size_t size;
+    char *text = scratch_read(path, &size);
+    char *torn = malloc(size + 20);
+    assert_non_null(torn);
+    memcpy(torn, text, size);
+    memcpy(torn + size, "{\"seq\":9,\"ti", 13);
+    scratch_write(path, torn, size + 13); /* a record that is being written is none yet */
+    assert_true(tail(5, 0).in_order);
+    assert_int_equal(tail(5, 0).n, 5);
+    scratch_write(path, text, size);
+    snprintf(old, sizeof old, "%s.000001", path);
+    assert_int_equal(unlink(old), 0); /* put away */
+    struct tail t = tail(UINT64_MAX, 0);
+    assert_true(t.in_order && t.n < all && t.first + t.n == all);
+    scratch_write(path, "hello\n", 6);
+    tail(5, SLV_E_FORMAT);
+    unlink(path);
+    tail(5, SLV_E_NOENT);
+    scratch_write(path, text, size);
+    for (uint64_t n = 1, done = 0; !done; n++) {
+        struct tail got = {.in_order = true};
+        const uint64_t before = slv_mem_count();
+        slv_mem_fail_at(n);
+        int rc = slv_audit_tail(path, 30, on_line, &got, &err);
+        slv_mem_fail_at(0);
+        done = slv_mem_count() - before < n;
+        assert_true(rc == 0 || rc == SLV_E_NOMEM || rc == SLV_E_FORMAT);
+    }
+    free(torn);
     free(text);
 }
 
@@ -692,6 +759,7 @@ int main(void) {
         T(prompts_can_be_found_again_with_the_key_only),
         T(a_log_goes_on_where_it_ended),
         T(segments_are_one_log),
+        T(the_end_of_a_log_goes_back_over_segments),
         T(signatures_come_in_time),
         T(many_threads_write_one_log),
         T(no_byte_can_change),

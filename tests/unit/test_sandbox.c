@@ -171,7 +171,8 @@ static void test_acts(void **state) {
     }
 }
 
-/* Without a sandbox all of it works here, but what needs rights: so the rows above mean something. */
+/* Without a sandbox all of it works here, but what needs rights: so the rows above mean something.
+ * */
 static void test_without(void **state) {
     (void)state;
     assert_int_equal(read_outside(), 0);

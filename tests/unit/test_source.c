@@ -1,6 +1,6 @@
 /* test_source.c: models whose bytes come from elsewhere: what a user would lose: the same answers
- * from a sealed model as from the plain one, an error in place of an answer where a byte of it could
- * not be had or was not what was sealed, and files of it that others cannot read.
+ * from a sealed model as from the plain one, an error in place of an answer where a byte of it
+ * could not be had or was not what was sealed, and files of it that others cannot read.
  *
  * The source is memory that can fail at its n-th reading; the keeper's files are those of others
  * with every bit turned over, so that a plain byte in one would be seen. */

@@ -281,6 +281,8 @@ void slv_langs_close(struct slv_langs *p) {
     slv_mem_free(p);
 }
 
+size_t slv_langs_nodes(const struct slv_langs *p) { return p->n; }
+
 int slv_langs_status(const struct slv_langs *p) { return p->status; }
 
 /* --- sets of code points ---------------------------------------------------------------------- */

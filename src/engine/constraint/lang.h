@@ -41,6 +41,8 @@ int slv_langs_open(struct slv_langs **ret) SLV_MUST_USE;
 void slv_langs_close(struct slv_langs *p);
 /* 0, or why SLV_LANG_FAIL was returned: SLV_E_LIMIT or SLV_E_NOMEM. Sticky. */
 int slv_langs_status(const struct slv_langs *p);
+/* Nodes it has, of SLV_LANG_MAX_NODES. States that are looked at for the first time make more. */
+size_t slv_langs_nodes(const struct slv_langs *p);
 
 /* One code point of the ranges, which may overlap and stand in any order. */
 slv_lang slv_lang_set(struct slv_langs *p, const struct slv_range *r, size_t n);

@@ -473,7 +473,8 @@ static int string_mask(struct slv_masks *z, struct slv_matcher *m, const struct 
 
 #define FEW_LETTERS 8u
 
-/* Whether few letters go on with the terminal: walking it costs less than looking for its tokens. */
+/* Whether few letters go on with the terminal: walking it costs less than looking for its tokens.
+ * */
 static bool is_narrow(struct slv_masks *z, slv_lang lang) {
     const slv_lang *to = slv_lang_ascii(z->p, lang);
     unsigned n = 0;
