@@ -121,7 +121,8 @@ def nothing_is_smuggled():
             ("GET /" + "a" * 4096 + " HTTP/1.1\r\n" + HOST + "\r\n", 414), (get + "a: b\r\n" * 65 + "\r\n", 431),
             (get + "a: " + "b" * 16384 + "\r\n\r\n", 431), (get + "a: " + "b" * 3_000_000, 431),
             ("a" * 20000, 431), (get + "Expect: the-best\r\n\r\n", 417),
-            (start + "Content-Length: 33554433\r\n\r\n", 413), (start + "Content-Length: 99999999999999999999\r\n\r\n", 413)):
+            (start + "Content-Length: 33554433\r\n\r\n", 413),
+            (start + "Content-Length: 99999999999999999999\r\n\r\n", 413)):
         refused(data, *status)
     calm()
 
