@@ -25,6 +25,7 @@
 #define SLOTS_DEFAULT 16u
 #define N_BATCH 256u
 #define N_BESIDE 64u
+#define BLOCK 64u /* positions of a page */
 #define BLOCK 64u /* of a prefix cache, in positions */
 
 /* --- what there is ---------------------------------------------------------------------------- */
