@@ -63,6 +63,40 @@ struct needs {
     uint32_t ctx;
 };
 
+/* What one request of n positions reserves of the cache: besides its own a block (selvage.h). */
+static int request_bytes(struct slv_model *m, struct slv_session_opts so, uint32_t n, uint64_t *ret,
+                         struct slv_err *err) {
+    struct slv_memory own = {0}, beside = {0};
+    so.n_ctx = n;
+    so.n_batch = n < N_BATCH ? n : N_BATCH;
+    int rc = slv_model_memory(m, &so, &own, err);
+    so.n_ctx = so.n_batch = n < BLOCK ? n : BLOCK;
+    if (!rc) rc = slv_model_memory(m, &so, &beside, err);
+    *ret = own.kv + beside.kv;
+    return rc;
+}
+
+/* A cache that was given: no request may have more positions than it holds. */
+static int fit_cache(struct slv_serve *s, struct slv_model *m, const struct slv_session_opts *so,
+                     struct needs *n, struct slv_err *err) {
+    uint32_t most = n->ctx / BLOCK; /* in blocks */
+    uint64_t bytes = 0;
+    n->kv_least = n->kv_most = s->o.kv_bytes;
+    for (uint32_t low = 0, high = most; low < high;) {
+        uint32_t mid = low + (high - low + 1) / 2;
+        int rc = request_bytes(m, *so, mid * BLOCK, &bytes, err);
+        if (rc) return rc;
+        if (bytes <= s->o.kv_bytes) low = mid;
+        else high = mid - 1;
+        most = low;
+    }
+    if (!most)
+        return slv_err_set(err, SLV_E_FIT, "--kv-memory: %.1f MiB hold no request of %u positions",
+                           (double)s->o.kv_bytes / 0x1p20, BLOCK);
+    n->ctx = most * BLOCK;
+    return 0;
+}
+
 static int measure(struct slv_serve *s, struct slv_model *m, const struct slv_model_info *info,
                    struct needs *ret, struct slv_err *err) {
     struct slv_memory mem = {0};
@@ -74,17 +108,16 @@ static int measure(struct slv_serve *s, struct slv_model *m, const struct slv_mo
         *ret = (struct needs){.fixed = mem.total, .ctx = ctx};
         return rc;
     }
-    struct slv_session_opts so = {.n_ctx = ctx,
-                                  .n_batch = ctx < N_BATCH ? ctx : N_BATCH,
-                                  .n_logits = s->o.slots,
-                                  .threads = s->o.threads,
-                                  .kv = s->o.kv};
+    const struct slv_session_opts so = {.n_ctx = ctx,
+                                        .n_batch = ctx < N_BATCH ? ctx : N_BATCH,
+                                        .n_logits = s->o.slots,
+                                        .threads = s->o.threads,
+                                        .kv = s->o.kv};
     int rc = slv_model_memory(m, &so, &mem, err);
-    uint64_t kv = mem.kv, fixed = mem.weights + mem.arena;
-    so.n_ctx = so.n_batch = ctx < BLOCK ? ctx : BLOCK; /* which each reserves besides: selvage.h */
-    if (!rc) rc = slv_model_memory(m, &so, &mem, err);
-    kv += mem.kv;
-    *ret = (struct needs){fixed, kv, kv * s->o.slots, ctx};
+    uint64_t kv = 0;
+    if (!rc) rc = request_bytes(m, so, ctx, &kv, err);
+    *ret = (struct needs){mem.weights + mem.arena, kv, kv * s->o.slots, ctx};
+    if (!rc && s->o.kv_bytes && s->o.kv_bytes < kv) return fit_cache(s, m, &so, ret, err);
     if (s->o.kv_bytes) ret->kv_least = ret->kv_most = s->o.kv_bytes;
     return rc;
 }

@@ -572,6 +572,17 @@ def a_full_queue_says_so_and_priority_goes_first():
         assert s.chat(n=3).status == 429  # more than can ever wait: not half of them
 
 
+@test
+def a_small_cache_takes_shorter_requests():
+    """And not every request that does not say how long its answer may be is refused."""
+    with Server(SELVAGE, "--kv-memory", "8M") as s:
+        context = s.ask("GET", "/v1/models").json()["data"][0]["context"]
+        assert 64 <= context < 1024, context
+        r = s.ask("POST", "/v1/completions", {"prompt": "a", "ignore_eos": True})
+        assert r.status == 200 and r.json()["usage"]["total_tokens"] <= context, r.body
+        assert s.chat("a " * 2 * context).status == 413
+
+
 def vanish(s, how):
     """Clients that go: how long until nobody computes for them."""
     long_text = "one two three four five six seven eight nine ten " * (150 if how != "tls" else 60)
