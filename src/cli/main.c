@@ -3,7 +3,7 @@
  * Everything a command fails with is printed here, once, as `selvage: WHAT: WHY`, and becomes an
  * exit status here. Results go to stdout, all else to stderr. */
 #include "cli/cmd.h"
-#include "cli/config.h"
+#include "cli/conffile.h"
 #include "cli/out.h"
 #include "cli/sig.h"
 #include "base/log.h"

@@ -1,6 +1,6 @@
-/* config.c: see config.h. A value becomes the words that would have stood on the command line, so
+/* conffile.c: see conffile.h. A value becomes the words that would have stood on the command line, so
  * that it is read and checked by the same code. */
-#include "cli/config.h"
+#include "cli/conffile.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"

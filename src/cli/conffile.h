@@ -1,4 +1,4 @@
-/* config.h: options from a file, for those that are not on the command line.
+/* conffile.h: options from a file, for those that are not on the command line.
  *
  *     serve:                          one section for each command, "key add" included
  *       models: [smollm2:135m-instruct]
@@ -10,8 +10,8 @@
  * option, a value that the option does not take, a key that stands twice, is an error with the
  * file, line and key. An option on the command line takes the place of the file's, and arguments
  * that of `arguments` (which may be written `models`). Threads: one. */
-#ifndef SLV_CLI_CONFIG_H
-#define SLV_CLI_CONFIG_H
+#ifndef SLV_CLI_CONFFILE_H
+#define SLV_CLI_CONFFILE_H
 
 #include "base/arena.h"
 #include "cli/cmd.h"
