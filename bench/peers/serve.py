@@ -141,7 +141,7 @@ def measure_streams(server, round_no, n=16, out=128):
             "between_p50": statistics.median(between), "between_p99": quantile(between, 0.99)}
 
 
-def measure_prefix(server, n_words=1530):
+def measure_prefix(server, n_words=1990):
     """First token behind a known prefix, and a decode step there, seconds."""
     base = " ".join(WORDS[(k * k + 3 * k) % len(WORDS)] for k in range(n_words)) + "\n"
     r = {}
@@ -232,19 +232,28 @@ def main():
                 rows[name].append(measure_streams(s, k))
         for name, r in rows.items():
             out[name] = {key: statistics.median(x[key] for x in r) for key in r[0]}
+        print(json.dumps(out), file=sys.stderr, flush=True)
     for name, s in servers.items():
-        row = out.setdefault(name, {})
-        if "prefix" in what:
-            row["prefix"] = measure_prefix(s)
         if "same" in what:
-            row["texts"] = measure_same(s)
+            out.setdefault(name, {})["texts"] = measure_same(s)
     if "idle" in what:
         out["selvage"]["idle_bytes"] = measure_idle(servers["selvage"])
         out["selvage"]["health"] = measure_health(servers["selvage"])
     for s in servers.values():
         s.stop()
+    if "prefix" in what:  # one request at a time, so that the peer has room for it
+        alone = [a.peer, "-m", a.model, "--port", "PORT", "-np", "1", "-c", "4096", "-t", "2",
+                 "--no-webui"] if a.peer else None
+        for name, command in (("selvage", ours), ("llama-server", alone)):
+            if command:
+                s = Server(name, command)
+                out.setdefault(name, {})["prefix"] = measure_prefix(s)
+                s.stop()
+        print(json.dumps(out), file=sys.stderr, flush=True)
     if "memory" in what:
-        for name, command in (("selvage", ours + ["--kv-memory", "400M"]), ("selvage q8", ours + ["--kv", "q8", "--kv-memory", "200M"]), ("llama-server", theirs)):
+        for name, command in (("selvage", [*ours, "--kv-memory", "400M"]),
+                              ("selvage q8", [*ours, "--kv", "q8", "--kv-memory", "210M"]),
+                              ("llama-server", theirs)):
             if not command:
                 continue
             s = Server(name.replace(" ", "-"), command)

@@ -15,8 +15,8 @@ void slv_log_setup(enum slv_log_level level, bool json);
 /* Sends whole lines, newline included, somewhere else; NULL restores stderr. */
 void slv_log_sink(void (*sink)(const char *line, size_t n, void *ctx), void *ctx);
 
-/* Shows what is logged to one more: the words alone, without "selvage: " and line feed. tee is called
- * by the thread that logs, and must not log; NULL ends it. As slv_log_setup. */
+/* Shows what is logged to one more: the words alone, without "selvage: " and line feed. tee is
+ * called by the thread that logs, and must not log; NULL ends it. As slv_log_setup. */
 void slv_log_tee(void (*tee)(enum slv_log_level level, const char *msg, void *ctx), void *ctx);
 
 void slv_log(enum slv_log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -1,5 +1,5 @@
-/* conffile.c: see conffile.h. A value becomes the words that would have stood on the command line, so
- * that it is read and checked by the same code. */
+/* conffile.c: see conffile.h. A value becomes the words that would have stood on the command line,
+ * so that it is read and checked by the same code. */
 #include "cli/conffile.h"
 #include "base/file.h"
 #include "base/json.h"

@@ -103,6 +103,19 @@ unsigned char *slv_pool_take(struct slv_pool *p, enum slv_page_class cls) {
     return c->base + i * c->page_bytes;
 }
 
+bool slv_pool_warm(struct slv_pool *p, enum slv_page_class cls, uint32_t n) {
+    struct slv_pool_class *c = &p->cls[cls];
+    if (c->n_touched >= n || !c->n_untouched || p->resident + c->page_bytes > p->budget)
+        return false;
+    uint32_t k = c->list[c->n - c->n_untouched--];
+    volatile unsigned char *page = c->base + k * c->page_bytes;
+    for (size_t i = 0; i < c->page_bytes; i += 4096)
+        page[i] = 0;
+    p->resident += c->page_bytes;
+    c->list[c->n_touched++] = k;
+    return true;
+}
+
 void slv_pool_hold(struct slv_pool *p, enum slv_page_class cls, const unsigned char *page) {
     p->cls[cls].refs[index_of(&p->cls[cls], page)]++;
 }

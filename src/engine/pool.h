@@ -65,6 +65,10 @@ void slv_pool_unreserve(struct slv_pool *p, size_t bytes);
  * less than it reserved. No heap allocation. */
 unsigned char *slv_pool_take(struct slv_pool *p, enum slv_page_class c) SLV_MUST_USE;
 
+/* Has the system give memory for one more free page, if fewer than n have some and the budget has
+ * room: so that who takes it need not wait for that. False: nothing was to be done. */
+bool slv_pool_warm(struct slv_pool *p, enum slv_page_class c, uint32_t n);
+
 /* One more holder, one less, how many there are. */
 void slv_pool_hold(struct slv_pool *p, enum slv_page_class c, const unsigned char *page);
 void slv_pool_drop(struct slv_pool *p, enum slv_page_class c, const unsigned char *page);

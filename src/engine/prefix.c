@@ -9,6 +9,7 @@
 #define BLOCK SLV_KV_BLOCK
 #define FULL SLV_PAGE_FULL
 #define WINDOWED SLV_PAGE_WINDOWED
+#define WARM 4u /* free pages that have memory */
 
 /* --- the cache -------------------------------------------------------------------------------- */
 
@@ -96,6 +97,14 @@ static void name_space(uint64_t space, const struct slv_adapter_set *adapters, i
         v[6 + 3 * i] = slv_f32_bits(use->scale);
     }
     memcpy(ret, v, sizeof v);
+}
+
+void slv_prefix_warm(struct slv_prefix_cache *c) {
+    slv_pool_lock(c->pool);
+    for (int k = 0; k < SLV_PAGE_CLASSES; k++)
+        while (c->pool->cls[k].page_bytes && slv_pool_warm(c->pool, (enum slv_page_class)k, WARM)) {
+        }
+    slv_pool_unlock(c->pool);
 }
 
 void slv_prefix_join(struct slv_prefix_user *u, struct slv_prefix_cache *c, uint32_t n_ctx,

@@ -5,12 +5,12 @@
  *     GET /v1/admin/audit?last=N      the last records of the audit log, as they stand
  *     GET /v1/admin/log?last=N        the last messages of the log
  *
- * With keys, /v1/admin wants one that may administer; without, a peer of this machine. No prompt and
- * no answer is in any of it.
+ * With keys, /v1/admin wants one that may administer; without, a peer of this machine. No prompt
+ * and no answer is in any of it.
  *
  * The page is data of the program, and may load nothing but itself: its policy (Content Security
- * Policy Level 3) allows no script, style or connection of elsewhere, and none written into the page,
- * so that an answer that a model made up cannot act.
+ * Policy Level 3) allows no script, style or connection of elsewhere, and none written into the
+ * page, so that an answer that a model made up cannot act.
  *
  * Messages are kept in a ring of LOG_ROWS, the oldest overwritten; a longer one is cut. */
 #include "base/clock.h"

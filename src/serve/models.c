@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "engine/prefix.h"
 #include "serve/serve_int.h"
 
 #include <stdio.h>
@@ -24,7 +25,7 @@
 #define CTX_DEFAULT 8192u
 #define SLOTS_DEFAULT 16u
 #define N_BATCH 256u
-#define N_BESIDE 64u
+#define N_BESIDE 80u
 #define BLOCK 64u /* positions of a page */
 #define BLOCK 64u /* of a prefix cache, in positions */
 
@@ -203,7 +204,9 @@ static int open_batch(struct serve_model *m, const struct needs *n, struct slv_e
                                       .n_beside = N_BESIDE,
                                       .threads = s->o.threads};
     int rc = slv_prefix_cache_open(m->m, &po, &m->prefix, err);
-    return rc ? rc : slv_batch_open(m->m, &bo, &m->batch, err);
+    if (!rc) rc = slv_batch_open(m->m, &bo, &m->batch, err);
+    if (!rc) slv_prefix_warm(m->prefix);
+    return rc;
 }
 
 static int open_model(struct serve_model *m, struct slv_err *err) {

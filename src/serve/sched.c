@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "engine/prefix.h"
 #include "serve/serve_int.h"
 
 #include <stdio.h>
@@ -111,8 +112,12 @@ static void on_done(struct slv_session *s, int rc, enum slv_finish finish, const
     if (rc && rc != SLV_E_CANCELLED) slv_log(SLV_LOG_WARN, "%s: %s", c->id, msg);
     if (rc) slv_err_set(&ch->err, rc, "%s", msg);
     if (!rc && !ch->finish) ch->finish = finish_word(ch);
+    struct serve_model *m = c->model;
     release(c->s->sched, ch);
+    bool held = serve_model_hold(m); /* the call may be gone before that is done */
     choice_ended(ch);
+    if (held && !m->n_active) slv_prefix_warm(m->prefix);
+    if (held) serve_model_put(m);
 }
 
 /* --- pieces ----------------------------------------------------------------------------------- */

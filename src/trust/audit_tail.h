@@ -12,8 +12,8 @@
 typedef int (*slv_audit_tail_fn)(void *ctx, const char *line, size_t n, struct slv_err *err);
 
 /* Calls fn for the last n lines of a log, oldest first, from as many of its segments as that takes;
- * those that were put away are passed over. The log may be written meanwhile: a piece of a record at
- * its end is no line. SLV_E_NOENT, SLV_E_IO, SLV_E_FORMAT: it is no audit log; SLV_E_NOMEM. */
+ * those that were put away are passed over. The log may be written meanwhile: a piece of a record
+ * at its end is no line. SLV_E_NOENT, SLV_E_IO, SLV_E_FORMAT: it is no audit log; SLV_E_NOMEM. */
 int slv_audit_tail(const char *log, uint64_t n, slv_audit_tail_fn fn, void *ctx,
                    struct slv_err *err) SLV_MUST_USE;
 

@@ -1,6 +1,6 @@
 /* fuzz_ask.c: any bytes as the JSON of a request to one of the server's interfaces (the first byte
- * says which): refused with a status and one printable line that fits in a reply, or understood, and
- * then each number is in its range and each list has its limit. */
+ * says which): refused with a status and one printable line that fits in a reply, or understood,
+ * and then each number is in its range and each list has its limit. */
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "net/httpd_int.h"
