@@ -237,7 +237,7 @@ def main():
         if "same" in what:
             out.setdefault(name, {})["texts"] = measure_same(s)
     if "idle" in what:
-        out["selvage"]["idle_bytes"] = measure_idle(servers["selvage"])
+        out.setdefault("selvage", {})["idle_bytes"] = measure_idle(servers["selvage"])
         out["selvage"]["health"] = measure_health(servers["selvage"])
     for s in servers.values():
         s.stop()

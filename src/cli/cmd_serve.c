@@ -188,19 +188,19 @@ static int check_model(void *ctx, const char *path, struct slv_err *err) {
     return slv_cli_model_open(&quiet, path, &look, &v->o->model, &m, err);
 }
 
-/* "": the default model. */
 static int open_model(void *ctx, const char *path, const struct slv_model_opts *opts,
                       struct slv_model **ret, struct slv_err *err) {
     struct serving *v = ctx;
     const struct slv_cli quiet = {.quiet = true};
-    if (opts->inspect && v->checker && *path) {
+    if (opts->inspect && v->checker) {
         int rc = slv_checker_ask(v->checker, path, err);
         if (rc) return rc;
     }
-    return slv_cli_model_open(&quiet, *path ? path : NULL, opts, &v->o->model, ret, err);
+    return slv_cli_model_open(&quiet, path, opts, &v->o->model, ret, err);
 }
 
-/* Every name stands for something, before anything is listened at. */
+/* Every name stands for something, before anything is listened at. A path that is "" is the default
+ * model's. */
 static int check_models(struct serving *v, struct slv_err *err) {
     int rc = 0;
     for (size_t i = 0; !rc && i < v->n; i++) {
@@ -208,6 +208,10 @@ static int check_models(struct serving *v, struct slv_err *err) {
         slv_buf_init(&path, 65536);
         rc = slv_cli_model_path(*v->model[i].path ? v->model[i].path : NULL, &path, err);
         if (!rc) slv_confine_add_model(&v->confine, path.data);
+        if (!rc && !*v->model[i].path) {
+            v->model[i].path = slv_arena_strndup(&v->confine.arena, path.data, path.len);
+            if (!v->model[i].path) rc = slv_err_set(err, SLV_E_NOMEM, "out of memory");
+        }
         slv_buf_fini(&path);
     }
     return rc;

@@ -42,6 +42,7 @@ static void sweep(struct serve_model *m) {
         *at = a->next;
         slv_adapter_close(a->a);
         serve_model_give(m, a->info.bytes);
+        serve_model_pin(m, false);
         slv_mem_free(a);
     }
 }
@@ -137,7 +138,13 @@ static struct slv_adapter *open_file(struct slv_serve *s, const struct wish *w,
     }
     slv_buf_init(&path, 65536);
     slv_buf_addf(&path, "%s/%s.gguf", s->o.adapters, w->name);
-    if (slv_adapter_open(w->m->m, path.data, &a, &err)) serve_refuse_err(f, 0, "name", &err);
+    if (slv_adapter_open(w->m->m, path.data, &a, &err)) {
+        /* whoever asks knows the name, and need not know the folder */
+        if (!strncmp(err.msg, path.data, path.len))
+            memmove(err.msg, err.msg + path.len, strlen(err.msg + path.len) + 1);
+        slv_err_prefix(&err, err.code, "%s", w->name);
+        serve_refuse_err(f, 0, "name", &err);
+    }
     slv_buf_fini(&path);
     return a;
 }
@@ -156,6 +163,7 @@ static bool load(struct slv_serve *s, const struct wish *w, struct serve_fail *f
     *a = (struct serve_adapter){
         .a = file, .info = info, .scale = w->has_scale ? w->scale : 1.0f, .standing = w->standing};
     snprintf(a->name, sizeof a->name, "%s", w->name);
+    serve_model_pin(w->m, true);
     pthread_mutex_lock(&w->m->adapters_lock);
     struct serve_adapter *other =
         find(w->m, w->name); /* somebody was quicker: the last one counts */

@@ -33,10 +33,11 @@ static void health(struct slv_serve *s, struct slv_exchange *x) {
     slv_json_init(&j, &b);
     slv_json_object(&j, NULL);
     slv_json_str(&j, "status",
-                 is_ready   ? "ok"
-                 : stopping ? "stopping"
-                 : !audit   ? "audit"
-                            : "loading");
+                 is_ready                  ? "ok"
+                 : stopping                ? "stopping"
+                 : !audit                  ? "audit"
+                 : failed == s->o.n_models ? "failed"
+                                           : "loading");
     slv_json_bool(&j, "live", true);
     slv_json_bool(&j, "ready", is_ready);
     slv_json_uint(&j, "models_ready", ready);
@@ -48,10 +49,25 @@ static void health(struct slv_serve *s, struct slv_exchange *x) {
     serve_json_reply(x, is_ready || slv_str_is(q, "live") ? 200 : 503, &b);
 }
 
+/* Who may read how much is asked of which model: this machine, or a key. */
+static bool may_measure(struct slv_serve *s, struct slv_exchange *x, struct serve_fail *f) {
+    const struct slv_apikey *key = NULL;
+    struct serve_user *user;
+    if (!s->o.keys || slv_exchange_peer(x)->is_local) return true;
+    bool ok = serve_auth(s, x, &key, &user, f);
+    slv_apikey_put(key);
+    return ok;
+}
+
 static void metrics(struct slv_serve *s, struct slv_exchange *x) {
     static const struct slv_reply r = {.status = 200, .type = "text/plain; version=0.0.4"};
     struct slv_buf b;
     struct serve_load load;
+    struct serve_fail f = {0};
+    if (!may_measure(s, x, &f)) {
+        serve_reply_fail(s, x, API_CHAT, &f);
+        return;
+    }
     serve_sched_load(s->sched, &load);
     serve_models_measure(s);
     serve_machine_measure(s);
@@ -71,10 +87,10 @@ static void model_json(struct serve_model *m, struct slv_json *j) {
     slv_json_object(j, NULL);
     slv_json_str(j, "id", m->name);
     slv_json_str(j, "object", "model");
-    slv_json_uint(j, "created", m->s->o.n_models ? m->created : 0);
     slv_json_str(j, "owned_by", "selvage");
     slv_json_str(j, "status", serve_model_state_name(m));
     pthread_mutex_lock(&m->s->models_lock);
+    slv_json_uint(j, "created", m->created);
     if (m->state == MODEL_READY) {
         slv_json_uint(j, "context", m->ctx);
         slv_json_uint(j, "memory", m->bytes);
@@ -103,7 +119,7 @@ static void list_models(struct slv_serve *s, struct slv_exchange *x, const struc
     serve_json_reply(x, 200, &b);
 }
 
-static bool show_model(struct slv_serve *s, struct slv_exchange *x, const struct slv_apikey *key,
+static void show_model(struct slv_serve *s, struct slv_exchange *x, const struct slv_apikey *key,
                        struct slv_str name, struct serve_fail *f) {
     for (size_t i = 0; i < s->o.n_models; i++) {
         struct slv_buf b;
@@ -113,10 +129,10 @@ static bool show_model(struct slv_serve *s, struct slv_exchange *x, const struct
         slv_json_init(&j, &b);
         model_json(&s->model[i], &j);
         serve_json_reply(x, 200, &b);
-        return true;
+        return;
     }
-    return serve_refuse(f, 404, "model", "model_not_found", "there is no model \"%.*s\"",
-                        (int)name.n, name.p);
+    serve_refuse(f, 404, "model", "model_not_found", "there is no model \"%.*s\"", (int)name.n,
+                 name.p);
 }
 
 /* --- calls ------------------------------------------------------------------------------------ */
@@ -258,7 +274,7 @@ static void models_errand(struct slv_serve *s, struct slv_exchange *x, const str
     struct slv_str p = slv_exchange_head(x)->path;
     const size_t n = strlen("/v1/models");
     if (p.n <= n + 1) list_models(s, x, key);
-    else if (!show_model(s, x, key, (struct slv_str){p.p + n + 1, p.n - n - 1}, f)) return;
+    else show_model(s, x, key, (struct slv_str){p.p + n + 1, p.n - n - 1}, f);
 }
 
 enum route_kind { ROUTE_NOW, ROUTE_CALL, ROUTE_ERRAND };

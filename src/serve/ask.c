@@ -139,11 +139,9 @@ static bool read_stream_options(struct serve_call *c, const char *name, const js
 static bool take_schema(struct serve_call *c, const char *name, const json_t *v,
                         struct serve_fail *f) {
     const json_t *schema = json_object_get(v, "schema");
-    const json_t *title = json_object_get(v, "name");
     if (!json_is_object(schema) && !json_is_boolean(schema))
         return serve_refuse(f, 400, name, NULL, "%s: \"schema\": a JSON Schema is wanted", name);
     c->ask.schema = schema;
-    c->ask.schema_name = json_string_value(title);
     return true;
 }
 

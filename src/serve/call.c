@@ -200,7 +200,6 @@ void serve_call_stream(struct serve_call *c) {
 void serve_call_send(struct serve_call *c) { slv_exchange_send(c->x, c->out.data, c->out.len); }
 
 void serve_call_fail(struct serve_call *c, const struct serve_fail *f) {
-    c->failed = true;
     if (c->begun) {
         slv_buf_clear(&c->out);
         c->format->error(c, f);

@@ -39,8 +39,16 @@ bool serve_embed_make(struct serve_call *c, struct serve_fail *f) {
 static bool open_embedder(struct serve_call *c, struct serve_fail *f) {
     struct slv_err err = {0};
     const struct slv_embedder_opts o = {.threads = c->s->o.threads};
+    struct slv_memory mem = {0};
     if (c->model->embedder) return true;
-    int rc = slv_embedder_open(c->model->m, &o, &c->model->embedder, &err);
+    /* an encoder's was counted when it was opened */
+    int rc = c->model->info.encoder ? 0 : slv_embedder_memory(c->model->m, &o, &mem, &err);
+    const uint64_t bytes = mem.kv + mem.arena;
+    if (!rc && !serve_model_take(c->model, bytes))
+        return serve_refuse(f, 503, "model", "out_of_memory", "no memory for embeddings of %s",
+                            c->model->name);
+    if (!rc) rc = slv_embedder_open(c->model->m, &o, &c->model->embedder, &err);
+    if (rc) serve_model_give(c->model, bytes);
     return !rc || serve_refuse_err(f, 0, "model", &err);
 }
 

@@ -128,7 +128,7 @@ static struct serve_model *find_idle(struct slv_serve *s) {
     struct serve_model *idle = NULL;
     for (size_t i = 0; i < s->o.n_models; i++) {
         struct serve_model *m = &s->model[i];
-        if (m->state == MODEL_READY && !m->users && !m->adapters &&
+        if (m->state == MODEL_READY && !m->users && !m->n_pins &&
             (!idle || m->last_used < idle->last_used))
             idle = m;
     }
@@ -148,6 +148,16 @@ static void close_parts(struct serve_model *m) {
     m->m = NULL;
 }
 
+/* Bytes that no waiting will free. The lock is held. */
+static uint64_t pinned_bytes(const struct slv_serve *s) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < s->o.n_models; i++)
+        if (s->model[i].n_pins) n += s->model[i].bytes;
+    return n;
+}
+
+static void want(struct serve_model *m);
+
 /* The lock is held, and given up meanwhile. */
 static void unload(struct serve_model *m) {
     m->state = MODEL_CLOSING;
@@ -158,19 +168,24 @@ static void unload(struct serve_model *m) {
     m->s->models_bytes -= m->bytes;
     m->bytes = 0;
     m->state = MODEL_UNLOADED;
+    if (m->pending) want(m); /* somebody asked for it meanwhile */
 }
 
-/* Takes `least` bytes off the budget, closing others; waits for them to be unused. */
+/* Takes `least` bytes off the budget, closing others; waits for them to be unused. One that nobody
+ * has asked for yet closes none. SLV_E_FIT: there will not be so many. */
 static int take_budget(struct serve_model *m, uint64_t least, struct slv_err *err) {
     struct slv_serve *s = m->s;
     int rc = 0;
-    if (least > s->o.memory)
-        return slv_err_set(err, SLV_E_FIT, "%s: needs %.0f MiB, %.0f are allowed", m->name,
-                           (double)least / 0x1p20, (double)s->o.memory / 0x1p20);
+    if (least > s->o.memory) m->early = false; /* there will never be room */
     pthread_mutex_lock(&s->models_lock);
     while (!rc && s->models_bytes + least > s->o.memory) {
-        struct serve_model *idle = find_idle(s);
-        if (idle) unload(idle);
+        struct serve_model *idle = m->early ? NULL : find_idle(s);
+        uint64_t kept = m->early ? s->models_bytes : pinned_bytes(s);
+        if (kept + least > s->o.memory)
+            rc = slv_err_set(err, SLV_E_FIT, "needs %.0f MiB, %.0f of %.0f are to be had",
+                             (double)least / 0x1p20, (double)(s->o.memory - kept) / 0x1p20,
+                             (double)s->o.memory / 0x1p20);
+        else if (idle) unload(idle);
         else if (s->models_stop) rc = slv_err_set(err, SLV_E_BUSY, "the server is stopping");
         else pthread_cond_wait(&s->models_cond, &s->models_lock);
     }
@@ -257,8 +272,10 @@ static void load(struct serve_model *m) {
     struct slv_err err = {0};
     const uint64_t t = serve_now();
     int rc = open_model(m, &err);
+    bool later = rc == SLV_E_FIT && m->early; /* there is room for others only */
     if (rc) {
-        slv_log(SLV_LOG_ERROR, "%s: %s", m->name, err.msg);
+        slv_log(later ? SLV_LOG_INFO : SLV_LOG_ERROR, "%s: %s%s", m->name, err.msg,
+                later ? ": opened when it is asked for" : "");
         close_parts(m);
     } else {
         slv_log(SLV_LOG_INFO, "%s: ready in %.0f ms, %.0f MiB of memory, %u positions a request",
@@ -272,10 +289,11 @@ static void load(struct serve_model *m) {
         m->failed_at = serve_now();
         m->why = err;
     }
-    m->state = rc ? MODEL_FAILED : MODEL_READY;
+    m->state = later ? MODEL_UNLOADED : rc ? MODEL_FAILED : MODEL_READY;
+    if (later && m->pending) want(m);
     m->last_used = serve_now();
     m->created = slv_clock_wall(&slv_clock_system) / 1000000000u;
-    wake_pending(m);
+    if (m->state != MODEL_WANTED) wake_pending(m);
     pthread_mutex_unlock(&s->models_lock);
 }
 
@@ -292,6 +310,7 @@ static void *run_loader(void *arg) {
             pthread_cond_wait(&s->models_cond, &s->models_lock);
             continue;
         }
+        next->early = !next->asked;
         pthread_mutex_unlock(&s->models_lock);
         load(next);
         pthread_mutex_lock(&s->models_lock);
@@ -323,6 +342,7 @@ bool serve_model_get(struct serve_model *m, struct serve_call *c, bool *ret_read
         c->model = m;
         *ret_ready = true;
     } else if (ok) {
+        m->asked = true;
         if (m->state != MODEL_WANTED && m->state != MODEL_CLOSING) want(m);
         c->next_pending = m->pending;
         m->pending = c;
@@ -343,6 +363,14 @@ void serve_model_put(struct serve_model *m) {
     pthread_mutex_lock(&m->s->models_lock);
     m->last_used = serve_now();
     if (!--m->users) pthread_cond_broadcast(&m->s->models_cond); /* who waits for the memory */
+    pthread_mutex_unlock(&m->s->models_lock);
+}
+
+void serve_model_pin(struct serve_model *m, bool on) {
+    pthread_mutex_lock(&m->s->models_lock);
+    if (on) m->n_pins++;
+    else m->n_pins--;
+    pthread_cond_broadcast(&m->s->models_cond);
     pthread_mutex_unlock(&m->s->models_lock);
 }
 

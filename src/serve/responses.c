@@ -1,4 +1,5 @@
 /* responses.c: replies of /v1/responses, whole and as numbered events. */
+#include "base/mem.h"
 #include "serve/tools.h"
 
 #include <stdio.h>
@@ -61,6 +62,25 @@ static bool is_cut(const struct serve_choice *ch) {
     return ch->finish && strcmp(ch->finish, "stop") != 0;
 }
 
+/* What was asked for, as it was. */
+static void tools_json(const struct serve_call *c, struct slv_json *j) {
+    static const char *const words[] = {
+        [TOOLS_AUTO] = "auto", [TOOLS_NONE] = "none", [TOOLS_REQUIRED] = "required"};
+    if (c->ask.tool_choice == TOOLS_NAMED) {
+        slv_json_object(j, "tool_choice");
+        slv_json_str(j, "type", "function");
+        slv_json_str(j, "name", c->ask.tool_name);
+        slv_json_object_end(j);
+    } else {
+        slv_json_str(j, "tool_choice", words[c->ask.tool_choice]);
+    }
+    slv_json_array(j, "tools");
+    char *s = json_array_size(c->ask.tools) ? json_dumps(c->ask.tools, JSON_COMPACT) : NULL;
+    if (s) slv_buf_add(j->out, s + 1, strlen(s) - 2); /* without the brackets */
+    slv_mem_free(s);
+    slv_json_array_end(j);
+}
+
 static void response(struct serve_call *c, struct slv_json *j, const char *key, bool ended) {
     const struct serve_choice *ch = &c->choice[0];
     const bool cut = ended && is_cut(ch);
@@ -84,9 +104,7 @@ static void response(struct serve_call *c, struct slv_json *j, const char *key, 
     slv_json_bool(j, "parallel_tool_calls", c->ask.parallel_tools);
     slv_json_float(j, "temperature", c->ask.sampling.temperature);
     slv_json_float(j, "top_p", c->ask.sampling.top_p);
-    slv_json_str(j, "tool_choice", c->ask.tool_choice == TOOLS_NONE ? "none" : "auto");
-    slv_json_array(j, "tools");
-    slv_json_array_end(j);
+    tools_json(c, j);
     if (ended) usage(c, j);
     slv_json_object_end(j);
 }

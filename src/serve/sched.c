@@ -59,7 +59,6 @@ static void hand_back(struct serve_call *c) {
 /* The choice is in no list any more. */
 static void choice_ended(struct serve_choice *ch) {
     struct serve_call *c = ch->call;
-    ch->done = true;
     if (c->format && c->ask.stream && !ch->err.code && !atomic_load(&c->gone)) {
         serve_call_stream(c);
         slv_buf_clear(&c->out);
@@ -211,7 +210,6 @@ static void unlink_waiting(struct serve_sched *q, struct serve_choice *ch) {
         at = &(*at)->next;
     *at = ch->next;
     ch->next = NULL;
-    ch->waits = false;
     q->n_waiting--;
 }
 
@@ -345,11 +343,12 @@ static void step_embeds(struct serve_sched *q) {
     pthread_mutex_lock(&q->lock);
     struct serve_call *c = q->embeds;
     if (c) q->embeds = c->choice->next ? c->choice->next->call : NULL;
+    const bool stop = q->stop;
     pthread_mutex_unlock(&q->lock);
     if (!c) return;
     c->choice->next = NULL;
     bool late = c->deadline && serve_now() >= c->deadline;
-    bool go_on = !q->stop && !atomic_load(&c->gone);
+    bool go_on = !stop && !atomic_load(&c->gone);
     if (late) go_on = serve_refuse(&c->fail, 408, NULL, "timeout", "the time is over");
     if (go_on) go_on = serve_embed_step(c, &c->fail);
     if (go_on && c->n_embedded < c->n_texts) {
@@ -429,7 +428,6 @@ static void append_waiting(struct serve_sched *q, struct serve_choice *ch) {
     while (*at)
         at = &(*at)->next;
     *at = ch;
-    ch->waits = true;
     q->n_waiting++;
 }
 

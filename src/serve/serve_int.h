@@ -109,6 +109,9 @@ struct serve_model {
     const char *name, *path;
     enum serve_model_state state;
     uint32_t users;     /* calls that need it */
+    uint32_t n_pins;    /* adapters it has: it is not unloaded */
+    bool asked;         /* for by a client, and not only to be there early */
+    bool early;         /* the loader's: it is opened before it was asked for */
     uint64_t last_used; /* ns */
     uint64_t failed_at;
     struct slv_err why; /* of FAILED */
@@ -163,7 +166,7 @@ struct serve_ask {
     json_t *doc;
     const char *model;
     const json_t *messages, *prompt, *system, *tools, *schema, *template_args, *input;
-    const char *schema_name, *grammar;
+    const char *grammar;
     bool json_object;
     enum serve_tool_choice tool_choice;
     const char *tool_name;
@@ -219,8 +222,7 @@ struct serve_choice {
     struct slv_buf text;     /* all of it */
     struct slv_buf logprobs; /* JSON: the elements, with commas */
     atomic_size_t n_tokens;
-    uint64_t t_piece; /* ns, of the last one */
-    bool waits, done;
+    uint64_t t_piece;   /* ns, of the last one */
     const char *finish; /* OpenAI's word */
     enum slv_finish how;
     struct slv_err err; /* code 0: it has an answer */
@@ -266,8 +268,7 @@ struct serve_call {
     struct serve_choice *choice;                 /* [n] */
     uint32_t n_choices, n_left;
     atomic_bool gone;
-    bool begun; /* the stream */
-    bool failed;
+    bool begun;         /* the stream */
     uint64_t seq;       /* by arrival */
     struct slv_buf out; /* scratch of the formatter */
     float *vectors;     /* of embeddings */
@@ -419,6 +420,8 @@ void serve_adapters_close(struct serve_model *m);
 /* GET, POST and DELETE of /v1/adapters. */
 void serve_adapters_errand(struct slv_serve *s, struct slv_exchange *x,
                            const struct slv_apikey *key, struct serve_fail *f);
+/* It has one more adapter, or one less. */
+void serve_model_pin(struct serve_model *m, bool on);
 /* Memory for something of a model's, within the budget; freed when it is unloaded. */
 bool serve_model_take(struct serve_model *m, uint64_t bytes);
 void serve_model_give(struct serve_model *m, uint64_t bytes);
