@@ -92,8 +92,14 @@ void slv_exchange_put(struct slv_exchange *x) {
     slv_exchange_drop_body(x);
     slv_buf_fini(&x->out);
     pthread_mutex_destroy(&x->lock);
+    slv_mem_free(x->fields);
     slv_mem_free(x->head_bytes);
     slv_mem_free(x);
+}
+
+void slv_exchange_add_fields(struct slv_exchange *x, const char *fields) {
+    slv_mem_free(x->fields);
+    x->fields = slv_mem_strndup(fields, strlen(fields));
 }
 
 void slv_exchange_own(struct slv_exchange *x, void *owner, void (*gone)(void *owner),
@@ -145,6 +151,9 @@ static bool begin(struct slv_exchange *x, const struct slv_reply *r, bool has_le
     x->close = r->close || !x->head.keep_alive || (!has_length && x->head.minor == 0);
     x->chunked = !has_length && !x->close;
     slv_reply_write(&x->out, r, !x->close, has_length, n);
+    if (!x->fields) return true;
+    x->out.len -= 2; /* before the empty line */
+    slv_buf_addf(&x->out, "%s\r\n", x->fields);
     return true;
 }
 

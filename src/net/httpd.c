@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -389,9 +390,19 @@ static void ask_for_short_turns(void) {
     }
 }
 
+/* Whoever has left while a reply was written is an error of that connection, and no signal,
+ * whatever the program thinks of SIGPIPE. */
+static void block_pipe(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
 int slv_httpd_run(struct slv_httpd *h, uint32_t drain_ms, struct slv_err *err) {
     const struct timeval tv = {drain_ms / 1000, (drain_ms % 1000) * 1000};
     ask_for_short_turns();
+    block_pipe();
     while (!h->stopping) {
         if (event_base_loop(h->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY) < 0)
             return slv_err_set(err, SLV_E_IO, "event loop: %s", strerror(errno));

@@ -64,8 +64,8 @@ int slv_httpd_listen(struct slv_httpd *h, const char *address, uint16_t *ret_por
 /* Whether an address is one that only this machine reaches. */
 bool slv_httpd_is_local(const char *address);
 
-/* Serves until slv_httpd_stop and, after that, until all exchanges are answered or drain_ms have
- * passed: those that are left lose their clients. */
+/* Blocks SIGPIPE in its thread. Serves until slv_httpd_stop and, after that, until all exchanges
+ * are answered or drain_ms have passed: those that are left lose their clients. */
 int slv_httpd_run(struct slv_httpd *h, uint32_t drain_ms, struct slv_err *err) SLV_MUST_USE;
 
 /* New connections are refused, idle ones closed. From any thread or a signal handler. */
@@ -102,6 +102,10 @@ void slv_exchange_drop_body(struct slv_exchange *x);
 void slv_exchange_own(struct slv_exchange *x, void *owner, void (*gone)(void *owner),
                       void (*close)(void *owner));
 void *slv_exchange_owner(const struct slv_exchange *x);
+
+/* From `handle` only, before a reply: its head has these too, each ending in CRLF. Copied; what
+ * there is no memory for is left out. */
+void slv_exchange_add_fields(struct slv_exchange *x, const char *fields);
 
 void slv_exchange_hold(struct slv_exchange *x);
 void slv_exchange_put(struct slv_exchange *x);

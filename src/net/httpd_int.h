@@ -42,6 +42,7 @@ struct slv_exchange {
     atomic_uint refs;
     struct slv_conn *conn; /* loop's thread; NULL: it is gone */
     char *head_bytes;
+    char *fields; /* of any reply's head, besides its own; or NULL */
     struct slv_head head;
     struct slv_peer peer;
     struct slv_buf body;

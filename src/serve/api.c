@@ -348,6 +348,13 @@ static bool route(struct slv_serve *s, struct slv_exchange *x, struct serve_fail
     if (!is_path)
         return serve_refuse(f, 404, NULL, "not_found", "there is nothing at %.*s", (int)h->path.n,
                             h->path.p);
+    if (!r && h->method == SLV_METHOD_OPTIONS &&
+        slv_head_field(h, "access-control-request-method").p) { /* a browser, before it asks */
+        static const struct slv_reply yes = {.status = 200, .type = "text/plain"};
+        slv_exchange_reply(x, &yes, "", 0);
+        slv_exchange_put(x);
+        return true;
+    }
     if (!r)
         return serve_refuse(f, 405, NULL, "wrong_method", "%.*s does not take %.*s", (int)h->path.n,
                             h->path.p, (int)h->method_text.n, h->method_text.p);

@@ -157,7 +157,19 @@ static bool host_allowed(const struct slv_serve *s, struct slv_str h) {
     return s->o.keys && !s->o.n_hosts;
 }
 
-bool serve_auth_origin(struct slv_serve *s, const struct slv_exchange *x, struct serve_fail *f) {
+/* Browsers show a page the reply only where this says so (the Fetch standard's CORS protocol). */
+static void let_in(struct slv_exchange *x, const char *origin) {
+    char fields[600];
+    snprintf(fields, sizeof fields,
+             "Access-Control-Allow-Origin: %.300s\r\nVary: Origin\r\n"
+             "Access-Control-Allow-Methods: GET, POST, DELETE\r\n"
+             "Access-Control-Allow-Headers: authorization, content-type, x-api-key\r\n"
+             "Access-Control-Expose-Headers: retry-after\r\n",
+             origin);
+    slv_exchange_add_fields(x, fields);
+}
+
+bool serve_auth_origin(struct slv_serve *s, struct slv_exchange *x, struct serve_fail *f) {
     const struct slv_head *h = slv_exchange_head(x);
     struct slv_str origin = slv_head_field(h, "origin");
     if (!host_allowed(s, h->host))
@@ -165,7 +177,10 @@ bool serve_auth_origin(struct slv_serve *s, const struct slv_exchange *x, struct
                             "this server is not called that: --host NAME allows a name");
     if (!origin.p) return true;
     for (size_t i = 0; i < s->o.n_origins; i++)
-        if (same(origin, s->o.origins[i])) return true;
+        if (same(origin, s->o.origins[i])) {
+            let_in(x, s->o.origins[i]);
+            return true;
+        }
     const char *own = slv_exchange_peer(x)->tls ? "https://" : "http://";
     size_t n = strlen(own);
     if (origin.n == n + h->host.n && !strncasecmp(origin.p, own, n) &&

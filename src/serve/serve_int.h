@@ -356,7 +356,7 @@ bool serve_auth(struct slv_serve *s, struct slv_exchange *x, const struct slv_ap
 /* Takes tokens off the key's minute; whether there were so many. */
 bool serve_auth_tokens(struct serve_call *c, uint64_t n, bool must, struct serve_fail *f);
 /* Whether the request may come from where it says it comes from: Host and Origin. */
-bool serve_auth_origin(struct slv_serve *s, const struct slv_exchange *x,
+bool serve_auth_origin(struct slv_serve *s, struct slv_exchange *x,
                        struct serve_fail *f) SLV_MUST_USE;
 
 /* sched.c */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Several models within one budget: what fits is there early, what does not comes when it is asked for and
-in the place of another, nobody who asks waits for ever, and the budget is kept. A model with adapters stays.
+in the place of another, nobody who asks waits for ever, and the budget is kept. A model with adapters stays. And pages of an origin that was named.
 
 usage: test_models.py SELVAGE MODEL ADAPTER      prints TAP
 """
@@ -96,8 +96,26 @@ def what_never_fits_is_said():
         assert r.status == 503 and "MiB" in r.error()["message"] and MODEL not in r.error()["message"], r.body
 
 
+def a_page_that_was_named_may_ask():
+    """And reads what it gets, also in a stream and where it is refused; others may not."""
+    page = {"Origin": "http://app.example"}
+    with Server(PROGRAM, *SMALL, "--origin", "http://app.example", models=["a=" + MODEL], env=HOME) as server:
+        before = {**page, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        r = server.ask("OPTIONS", "/v1/chat/completions", headers=before)
+        assert r.status == 200 and "POST" in r.headers["Access-Control-Allow-Methods"], r.headers
+        assert "content-type" in r.headers["Access-Control-Allow-Headers"], r.headers
+        for body, status in (({"prompt": "Hi", "max_tokens": 2}, 200), ({"prompt": "Hi", "max_tokens": 2, "stream": True},
+                             200), ({"prompt": "Hi", "no": 1}, 400)):
+            r = server.ask("POST", "/v1/completions", body, page)
+            assert r.status == status and r.headers["Access-Control-Allow-Origin"] == "http://app.example", r.headers
+        r = server.ask("POST", "/v1/completions", {"prompt": "Hi"}, {"Origin": "http://app.example.evil"})
+        assert r.status == 403 and "Access-Control-Allow-Origin" not in r.headers, r.headers
+        assert "Access-Control-Allow-Origin" not in server.ask("GET", "/v1/models").headers
+        assert server.ask("OPTIONS", "/nothing", headers=before).status == 404
+
+
 ONE = one_takes()
 
 if __name__ == "__main__":
     sys.exit(tap.run([what_fits_is_there_early, whoever_asks_is_answered, a_model_with_adapters_stays,
-                      what_never_fits_is_said]))
+                      what_never_fits_is_said, a_page_that_was_named_may_ask]))

@@ -402,6 +402,7 @@ def pages_of_others_do_not_get_in():
     assert s.ask("GET", "/v1/models", headers={"Host": "evil.example:%d" % s.port}).status == 421
     assert s.chat(headers={"Origin": "http://evil.example"}).status == 403
     assert s.chat(headers={"Origin": "null"}).status == 403
+    assert s.ask("OPTIONS", "/v1/models", headers={"Origin": "http://evil.example"}).status == 403
     assert s.ask("GET", "/health", headers={"Host": "evil.example"}).status == 421
     raw = s.raw()
     raw.sendall(b"GET http://evil.example/v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
