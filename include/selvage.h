@@ -240,6 +240,12 @@ struct slv_session_opts {
     /* Beginnings are shared only with sessions of the same space: one for each owner whose texts
      * others must not learn of, not even by how long an answer takes. Any number. */
     uint64_t space;
+    /* Positions for which memory of the prefix cache is reserved at first, 0: all. The rest is
+     * reserved as it is needed: so there may be more sessions than would fit if each used all of
+     * its context. Where there is none left, feeding fails with SLV_E_FIT; in a batch somebody
+     * waits (slv_batch_step). */
+    uint32_t n_first;
+    int32_t priority; /* in a batch: those of lower priority are the first to wait for memory */
 };
 #define SLV_DRAFT_AUTO UINT32_MAX
 
@@ -631,6 +637,18 @@ SLV_API void slv_prefix_cache_stats(struct slv_prefix_cache *c, struct slv_prefi
  * Threads: one at a time for a batch and its sessions. */
 struct slv_batch;
 
+/* Where a batch puts the keys and values of sessions that wait for memory: pages of bytes, by
+ * numbers that the spill gives out, never UINT64_MAX. It is asked to keep what it has confidential,
+ * and to notice what is not as it was. No function may be called in the wrong thread: all are
+ * called by who makes the batch's steps. */
+struct slv_spill {
+    int (*put)(void *ctx, const void *page, size_t n, uint64_t *ret_at); /* may fail at any time */
+    /* As it was put; or an error, and page is as it was. */
+    int (*get)(void *ctx, uint64_t at, void *page, size_t n);
+    void (*drop)(void *ctx, uint64_t at);
+    void *ctx;
+};
+
 struct slv_batch_opts {
     uint32_t n_sessions; /* that take part at the same time; 0: 8 */
     uint32_t n_batch;    /* tokens in one step; 0: 256 */
@@ -638,7 +656,8 @@ struct slv_batch_opts {
     uint32_t threads;    /* 0: SLV_THREADS, or as many as there are cores */
     /* As of a session. */
     uint32_t threads_few;
-    uint64_t memory; /* most bytes, weights and sessions included; 0: no limit */
+    uint64_t memory;               /* most bytes, weights and sessions included; 0: no limit */
+    const struct slv_spill *spill; /* borrowed. NULL: what waits is computed again */
 };
 
 /* opts may be NULL. SLV_E_FIT: more than opts->memory before there is any session. */
@@ -667,9 +686,29 @@ SLV_API bool slv_batch_leave(struct slv_batch *b, struct slv_session *s);
 
 /* One step for all that have joined, with calls of their functions; *ret_active: how many there are
  * then. SLV_E_CANCELLED: slv_batch_cancel was called, and the step can be made again. An error of
- * one session is told to its slv_done_fn, and is none of the step. */
+ * one session is told to its slv_done_fn, and is none of the step.
+ *
+ * Where sessions share a prefix cache, and one has need of memory that is not there, the one of
+ * lowest priority, and of these the last to have joined, waits: it gives up its keys and values,
+ * into o.spill or else to be computed again, and goes on later where it was, with the same words.
+ * If it ends meanwhile it has fewer tokens than it was fed, or none. A session that is alone and
+ * still has no memory ends with SLV_E_FIT. */
 SLV_API int slv_batch_step(struct slv_batch *b, uint32_t *ret_active,
                            struct slv_err *err) SLV_MUST_USE;
+
+/* Has a session of lower priority than that wait, if there is one and none is on its way already.
+ * False: no memory is to be had so. */
+SLV_API bool slv_batch_yield(struct slv_batch *b, int32_t priority);
+
+struct slv_batch_stats {
+    uint32_t active;  /* sessions that have joined */
+    uint32_t waiting; /* those of them that wait for memory */
+    int32_t priority; /* the highest of these */
+    uint64_t waits;   /* how often one had to, since the batch was opened */
+    uint64_t spilled; /* bytes put into the spill */
+    uint64_t reread;  /* tokens that were computed again */
+};
+SLV_API void slv_batch_stats(const struct slv_batch *b, struct slv_batch_stats *ret);
 
 /* The running step, or else the next one, is given up. From any thread or a signal handler. */
 SLV_API void slv_batch_cancel(struct slv_batch *b);

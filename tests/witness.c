@@ -113,6 +113,15 @@ void witness(struct slv_model *m, const struct how *how, bool plain, struct seen
     slv_session_close(s);
 }
 
+/* NULL: there is no memory for it, which may be. */
+static struct slv_session *open_if_fits(struct slv_model *m, const struct how *how,
+                                        const struct slv_session_opts *so, bool may_not) {
+    struct slv_session *s = NULL;
+    if (may_not && so->n_first && slv_session_open(m, so, &s, NULL) == SLV_E_FIT) return NULL;
+    slv_session_close(s);
+    return witness_open(m, how, so);
+}
+
 /* --- many at once ----------------------------------------------------------------------------- */
 
 /* One generation among others. */
@@ -153,18 +162,21 @@ static void on_done(struct slv_session *s, int rc, enum slv_finish finish, const
     p->s = NULL;
 }
 
-static void join(struct member *p, struct slv_model *m, struct slv_batch *b, const struct how *how,
+/* False: there is no memory for it while others are there. */
+static bool join(struct member *p, struct slv_model *m, struct slv_batch *b, const struct how *how,
                  struct seen *to) {
     struct slv_session_opts so = how->so;
     struct slv_err e = {0};
     so.batch = b;
     *p = (struct member){.b = b, .how = how, .to = to};
-    p->s = witness_open(m, how, &so);
+    p->s = open_if_fits(m, how, &so, b->n_active > 0);
+    if (!p->s) return false;
     if (p->s->spec && how->clock) p->s->spec->clock = how->clock;
     p->w = (struct witness){to, p->s, how, 0};
     assert_int_equal(
         slv_batch_join(b, p->s, how->prompt, how->n_prompt, &how->g, on_piece, on_done, &p->w, &e),
         0);
+    return true;
 }
 
 /* Somebody who comes, and goes without a word. */
@@ -183,15 +195,16 @@ static void passer_by(struct slv_model *m, struct slv_batch *b, const struct how
     g.ignore_end = true;
     g.max_tokens = 0;
     g.n_stop = 0;
-    *s = witness_open(m, how, &so);
-    if (slv_batch_join(b, *s, how->prompt, how->n_prompt, &g, NULL, NULL, NULL, NULL))
+    *s = open_if_fits(m, how, &so, true);
+    if (*s && slv_batch_join(b, *s, how->prompt, how->n_prompt, &g, NULL, NULL, NULL, NULL))
         passer_by(m, b, how, s); /* full */
 }
 
 #define MEMBERS 32
 
 void witness_batch(struct slv_model *m, const struct how *how, size_t n,
-                   const struct slv_batch_opts *bo, struct seen *ret) {
+                   const struct slv_batch_opts *bo, struct seen *ret,
+                   struct slv_batch_stats *ret_stats) {
     struct slv_batch *b;
     struct slv_session *other = NULL;
     struct slv_err e = {0};
@@ -203,7 +216,7 @@ void witness_batch(struct slv_model *m, const struct how *how, size_t n,
     assert_int_equal(slv_batch_open(m, bo, &b, &e), 0);
     while (next < n || active > (other ? 1u : 0u)) {
         if (next < n && active < b->o.n_sessions && (!active || !rnd(3)))
-            join(&member[next], m, b, &how[next], &ret[next]), next++;
+            next += join(&member[next], m, b, &how[next], &ret[next]);
         else if (!rnd(8)) passer_by(m, b, &how[0], &other);
         if (!rnd(10)) slv_batch_cancel(b);
         int rc = slv_batch_step(b, &active, &e);
@@ -215,6 +228,7 @@ void witness_batch(struct slv_model *m, const struct how *how, size_t n,
     slv_session_close(other);
     for (size_t i = 0; i < n; i++)
         assert_true(member[i].over);
+    if (ret_stats) slv_batch_stats(b, ret_stats);
     slv_batch_close(b);
 }
 

@@ -71,9 +71,10 @@ void witness(struct slv_model *m, const struct how *how, bool plain, struct seen
              struct slv_generate_stats *stats);
 
 /* The same for n generations in one batch: each joins at some time, as soon as there is room, and
- * some others besides that leave again. */
+ * some others besides that leave again. ret_stats: of the batch at its end; may be NULL. */
 void witness_batch(struct slv_model *m, const struct how *how, size_t n,
-                   const struct slv_batch_opts *bo, struct seen *ret);
+                   const struct slv_batch_opts *bo, struct seen *ret,
+                   struct slv_batch_stats *ret_stats);
 
 void same_seen(const struct seen *a, const struct seen *b);
 

@@ -2,6 +2,7 @@
 #include "engine/batch.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "engine/park.h"
 
 #include <string.h>
 
@@ -78,6 +79,7 @@ int slv_batch_open(struct slv_model *m, const struct slv_batch_opts *opts, struc
 
 static void empty(struct slv_batch *b, struct slv_batch_slot *t) {
     slv_generation_close(t->g);
+    slv_park_end(b, t);
     slv_session_give(t->s);
     t->s->joined = false;
     *t = (struct slv_batch_slot){0};
@@ -141,8 +143,14 @@ int slv_batch_join(struct slv_batch *b, struct slv_session *s, const int32_t *id
     struct slv_batch_slot *t = b->slot;
     while (t->s)
         t++;
-    *t = (struct slv_batch_slot){
-        .s = s, .opts = *opts, .piece = piece, .done = done, .ctx = ctx, .ids = ids, .n_ids = n};
+    *t = (struct slv_batch_slot){.s = s,
+                                 .joined = b->n_joined++,
+                                 .opts = *opts,
+                                 .piece = piece,
+                                 .done = done,
+                                 .ctx = ctx,
+                                 .ids = ids,
+                                 .n_ids = n};
     s->joined = true;
     b->n_active++;
     return 0;
@@ -157,8 +165,9 @@ bool slv_batch_leave(struct slv_batch *b, struct slv_session *s) {
     return false;
 }
 
-/* It has ended; whoever asked may join again, or close the session, when told. */
-static void end(struct slv_batch *b, struct slv_batch_slot *t, int rc, const struct slv_err *err) {
+/* Whoever asked may join again, or close the session, when told. */
+void slv_batch_end(struct slv_batch *b, struct slv_batch_slot *t, int rc,
+                   const struct slv_err *err) {
     struct slv_session *s = t->s;
     slv_done_fn done = t->done;
     void *ctx = t->ctx;
@@ -168,6 +177,18 @@ static void end(struct slv_batch *b, struct slv_batch_slot *t, int rc, const str
 }
 
 /* --- a step ----------------------------------------------------------------------------------- */
+
+struct slv_reading slv_batch_reading(const struct slv_batch_slot *t) {
+    const uint32_t pos = t->s->kv.n_pos;
+    if (pos < t->n_back) return (struct slv_reading){t->s->history + pos, t->n_back - pos, true};
+    if (t->g) return (struct slv_reading){0};
+    return (struct slv_reading){t->ids + t->n_read, t->n_ids - t->n_read, false};
+}
+
+/* Whether it takes part in the step being made. */
+static bool is_in(const struct slv_batch_slot *t) {
+    return t->s && t->place == SLV_PLACE_IN && !t->starved;
+}
 
 /* What the step holds so far. */
 struct making {
@@ -197,7 +218,8 @@ static void put_answers(struct slv_batch *b, struct making *m) {
     for (uint32_t i = 0; i < n; i++) {
         struct slv_batch_slot *t = &b->slot[(first + i) % n];
         t->n_fed = 0;
-        if (!t->g) continue;
+        t->was_reading = false;
+        if (!is_in(t) || slv_batch_reading(t).n) continue;
         bool fits =
             m->n + t->feed.n <= b->o.n_batch && m->rows + t->feed.n - t->feed.from <= b->n_logits;
         if (fits) put(b, t, t->feed.ids, t->feed.n, t->feed.from, m);
@@ -207,13 +229,13 @@ static void put_answers(struct slv_batch *b, struct making *m) {
     if (!waits) b->first_answer = 0;
 }
 
-/* Tokens of the slot's prompt that may go into the step, up to `most`. */
-static uint32_t piece_of(const struct slv_batch *b, const struct slv_batch_slot *t, uint32_t most,
-                         const struct making *m) {
-    size_t left = t->n_ids - t->n_read;
+/* Tokens of what the slot reads that may go into the step, up to `most`. */
+static uint32_t piece_of(const struct slv_batch *b, const struct slv_batch_slot *t,
+                         const struct slv_reading *r, uint32_t most, const struct making *m) {
     if (most > t->s->o.n_batch) most = t->s->o.n_batch;
-    if (left > most) return most;
-    return (uint32_t)left - (m->rows == b->n_logits ? 1 : 0); /* there is no row for its logits */
+    if (r->n > most) return most;
+    bool no_row = !r->again && m->rows == b->n_logits; /* for the logits after the last of them */
+    return (uint32_t)r->n - (no_row ? 1 : 0);
 }
 
 /* Whether another prompt is about to put the block into the tree that this one wants next: it is
@@ -223,11 +245,12 @@ static bool is_read_by_other(const struct slv_batch *b, const struct slv_batch_s
     if (!u->at) return false;
     const size_t from = (size_t)u->at->depth * SLV_KV_BLOCK, end = from + SLV_KV_BLOCK;
     const uint32_t pos = t->s->kv.n_pos;
-    if (pos + t->n_ids - t->n_read < end) return false;
+    if (pos + slv_batch_reading(t).n < end) return false;
     for (const struct slv_batch_slot *o = b->slot; o < b->slot + b->o.n_sessions; o++) {
-        if (o == t || !o->s || o->g || o->s->prefix.at != u->at) continue;
+        if (o == t || !is_in(o) || o->s->prefix.at != u->at) continue;
         uint32_t at = o->s->kv.n_pos;
-        if (at < pos || (at == pos && o > t) || at + o->n_ids - o->n_read < end) continue;
+        const struct slv_reading r = slv_batch_reading(o);
+        if (!r.n || at < pos || (at == pos && o > t) || at + r.n < end) continue;
         if (!memcmp(o->s->history + from, t->s->history + from, SLV_KV_BLOCK * sizeof(int32_t)))
             return true;
     }
@@ -239,12 +262,14 @@ static uint32_t look_at_prompts(struct slv_batch *b) {
     uint32_t waiting = 0;
     for (uint32_t i = 0; i < b->o.n_sessions; i++) {
         struct slv_batch_slot *t = &b->slot[i];
-        if (t->s && !t->g)
-            t->n_read += slv_session_take(t->s, t->ids + t->n_read, t->n_ids - t->n_read);
+        if (!is_in(t)) continue;
+        const struct slv_reading r = slv_batch_reading(t);
+        const uint32_t known = r.n ? slv_session_take(t->s, r.ids, r.n) : 0;
+        if (!r.again) t->n_read += known;
     }
     for (uint32_t i = 0; i < b->o.n_sessions; i++) {
         struct slv_batch_slot *t = &b->slot[i];
-        t->is_reading = t->s && !t->g && !is_read_by_other(b, t);
+        t->is_reading = is_in(t) && slv_batch_reading(t).n && !is_read_by_other(b, t);
         waiting += t->is_reading;
     }
     return waiting;
@@ -260,9 +285,11 @@ static void put_prompts(struct slv_batch *b, struct making *m) {
         if (!t->is_reading) continue;
         uint32_t share = room / waiting > SLV_PANEL ? room / waiting : SLV_PANEL;
         waiting--;
-        uint32_t k = piece_of(b, t, share < room ? share : room, m);
+        const struct slv_reading r = slv_batch_reading(t);
+        uint32_t k = piece_of(b, t, &r, share < room ? share : room, m);
         if (!k) continue;
-        put(b, t, t->ids + t->n_read, k, t->n_read + k == t->n_ids ? k - 1 : k, m);
+        put(b, t, r.ids, k, !r.again && k == r.n ? k - 1 : k, m);
+        t->was_reading = true;
         room -= k;
         b->first_prompt = (first + i + 1) % n;
     }
@@ -280,13 +307,15 @@ static int begin(struct slv_batch_slot *t, struct slv_batch *b, struct slv_err *
 /* What the step has brought to a slot. */
 static int take(struct slv_batch *b, struct slv_batch_slot *t, struct slv_err *err) {
     int rc = 0;
-    if (t->g) {
-        rc = slv_generation_fed(t->g, t->row, SLV_STEP_SHARED, err);
-    } else {
-        slv_session_keep(t->s, t->ids + t->n_read, t->n_fed);
-        t->n_read += t->n_fed;
-        if (t->n_read < t->n_ids) return 0;
+    if (t->was_reading) {
+        const struct slv_reading r = slv_batch_reading(t);
+        slv_session_keep(t->s, r.ids, t->n_fed);
+        if (r.again) b->stats.reread += t->n_fed;
+        else t->n_read += t->n_fed;
+        if (r.again || t->n_read < t->n_ids) return 0;
         rc = begin(t, b, err);
+    } else {
+        rc = slv_generation_fed(t->g, t->row, SLV_STEP_SHARED, err);
     }
     return rc ? rc : slv_generation_go(t->g, b->n_active == 1, &t->feed, err);
 }
@@ -297,7 +326,7 @@ static void end_cancelled(struct slv_batch *b) {
     for (uint32_t i = 0; i < b->o.n_sessions; i++) {
         struct slv_batch_slot *t = &b->slot[i];
         if (t->s && slv_session_take_cancel(t->s))
-            end(b, t, slv_err_set(&e, SLV_E_CANCELLED, "interrupted"), &e);
+            slv_batch_end(b, t, slv_err_set(&e, SLV_E_CANCELLED, "interrupted"), &e);
     }
 }
 
@@ -313,6 +342,7 @@ int slv_batch_step(struct slv_batch *b, uint32_t *ret_active, struct slv_err *er
     struct making m = {0};
     struct slv_err e = {0};
     end_cancelled(b);
+    slv_park_before(b);
     put_answers(b, &m);
     put_prompts(b, &m);
     if (m.rc) return step_failed(b, m.rc, err);
@@ -326,8 +356,9 @@ int slv_batch_step(struct slv_batch *b, uint32_t *ret_active, struct slv_err *er
         if (!t->n_fed) continue; /* who joins while this goes on has not been fed either */
         int rc = take(b, t, &e);
         t->n_fed = 0;
-        if (rc || (t->g && !t->feed.n)) end(b, t, rc, &e);
+        if (rc || (t->g && !t->feed.n)) slv_batch_end(b, t, rc, &e);
     }
+    slv_park_after(b);
     if (ret_active) *ret_active = b->n_active;
     return 0;
 }

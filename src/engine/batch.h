@@ -6,7 +6,7 @@
  * each; where prompts are read beside answers they get no more than o.n_beside tokens, so that the
  * answers keep coming. Of prompts that begin alike one is read, and the others take it block by
  * block where they share a prefix cache. What a session gets does not depend on the others
- * (step.h).
+ * (step.h). Who has no memory for the next step waits (park.h).
  *
  * Threads: one at a time; slv_session_cancel from any.
  */
@@ -15,8 +15,16 @@
 
 #include "engine/generate.h"
 
+/* Where the keys and values of a slot's session are: park.h. */
+enum slv_place { SLV_PLACE_IN, SLV_PLACE_LEAVING, SLV_PLACE_OUT, SLV_PLACE_COMING };
+
 struct slv_batch_slot {
     struct slv_session *s; /* NULL: free */
+    uint64_t joined;       /* the batch's count */
+    enum slv_place place;
+    bool starved;    /* has no memory for the step being made */
+    uint32_t n_back; /* positions that were given up: until it has so many again it reads */
+    struct slv_parked *parked; /* where they are; NULL: nowhere */
     struct slv_generate_opts opts;
     slv_piece_fn piece;
     slv_done_fn done;
@@ -24,6 +32,7 @@ struct slv_batch_slot {
     const int32_t *ids; /* the prompt; n_read of them are in the session */
     size_t n_ids, n_read;
     bool is_reading;          /* in the step being made, as nobody else is about to read the same */
+    bool was_reading;         /* what was fed in the step being made was read */
     struct slv_generation *g; /* once it is read */
     struct slv_feed feed;     /* of the generation's next step */
     uint32_t n_fed, row;      /* tokens and first row of logits in the step being made */
@@ -40,9 +49,23 @@ struct slv_batch {
     uint32_t first_answer, first_prompt; /* who is asked first, in turn */
     uint64_t used;                       /* bytes, sessions' too */
     uint64_t adapters;                   /* of them, the model's adapters */
+    uint64_t n_joined;                   /* since it was opened */
+    struct slv_batch_stats stats;        /* waits, spilled, reread */
     _Atomic bool cancelled;
     struct slv_batch_slot *slot; /* [o.n_sessions] */
 };
+
+/* What a slot's session has to read before it can go on answering. */
+struct slv_reading {
+    const int32_t *ids;
+    size_t n;   /* 0: nothing */
+    bool again; /* it had read it before */
+};
+struct slv_reading slv_batch_reading(const struct slv_batch_slot *t);
+
+/* The session leaves its slot, and is told how it ended. */
+void slv_batch_end(struct slv_batch *b, struct slv_batch_slot *t, int rc,
+                   const struct slv_err *err);
 
 /* A session that was opened for the batch gets what it shares, and gives it back. */
 void slv_batch_lend(struct slv_batch *b, struct slv_session *s);

@@ -96,17 +96,10 @@ bool slv_kv_page_bytes(const struct slv_hparams *h, enum slv_kv_type type,
     return true;
 }
 
-/* The pool: its own, just as large as it needs, or a share of one. */
-static int get_pool(struct slv_kv *kv, struct slv_pool *pool) {
+/* A pool of its own, just as large as it needs. */
+static int open_pool(struct slv_kv *kv) {
     size_t page_bytes[SLV_PAGE_CLASSES];
     uint32_t n[SLV_PAGE_CLASSES];
-    if (pool) {
-        slv_pool_lock(pool);
-        kv->shares = slv_pool_reserve(pool, kv->bytes);
-        slv_pool_unlock(pool);
-        kv->pool = kv->shares ? pool : NULL;
-        return kv->shares ? 0 : SLV_E_FIT;
-    }
     for (int c = 0; c < SLV_PAGE_CLASSES; c++) {
         page_bytes[c] = kv->table[c].page_bytes;
         n[c] = kv->table[c].most;
@@ -130,21 +123,57 @@ static int open_tables(struct slv_kv *kv, const struct slv_hparams *h, uint32_t 
 
 int slv_kv_borrow(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type type,
                   uint32_t n_ctx, uint32_t n_batch, struct slv_pool *pool) {
-    if (!lay_out(kv, h, type, n_ctx, n_batch, 0)) return SLV_E_NOMEM;
+    if (!lay_out(kv, h, type, n_ctx, n_batch, 1)) return SLV_E_NOMEM;
     kv->bytes = 0;
-    int rc = get_pool(kv, pool);
-    if (!rc) rc = open_tables(kv, h, n_ctx);
+    kv->pool = pool;
+    kv->shares = true;
+    int rc = open_tables(kv, h, n_ctx);
     if (rc) slv_kv_fini(kv);
     return rc;
 }
 
 int slv_kv_init(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type type,
                 uint32_t n_ctx, uint32_t n_batch, struct slv_pool *pool) {
-    if (!lay_out(kv, h, type, n_ctx, n_batch, pool ? 1 : 0)) return SLV_E_NOMEM;
-    int rc = get_pool(kv, pool);
-    if (!rc) rc = open_tables(kv, h, n_ctx);
+    int rc;
+    if (pool) {
+        rc = slv_kv_borrow(kv, h, type, n_ctx, n_batch, pool);
+        if (!rc) rc = slv_kv_reserve(kv, n_ctx);
+    } else {
+        if (!lay_out(kv, h, type, n_ctx, n_batch, 0)) return SLV_E_NOMEM;
+        kv->n_room = n_ctx;
+        rc = open_pool(kv);
+        if (!rc) rc = open_tables(kv, h, n_ctx);
+    }
     if (rc) slv_kv_fini(kv);
     return rc;
+}
+
+/* Of a shared pool's bytes, those that so many positions may want, with a page of each class
+ * besides for copies. */
+static size_t bytes_of(const struct slv_kv *kv, uint32_t n) {
+    size_t bytes = 0;
+    for (int c = 0; c < SLV_PAGE_CLASSES && n; c++) {
+        const struct slv_kv_table *t = &kv->table[c];
+        if (!t->page_bytes) continue;
+        uint32_t pages = blocks_of(n) < t->most ? blocks_of(n) : t->most;
+        bytes += ((size_t)pages + 1) * t->page_bytes; /* at most what lay_out has checked */
+    }
+    return bytes;
+}
+
+int slv_kv_reserve(struct slv_kv *kv, uint32_t n) {
+    if (!kv->shares) return 0;
+    const size_t bytes = bytes_of(kv, n);
+    bool ok = true;
+    slv_pool_lock(kv->pool);
+    if (bytes > kv->bytes) ok = slv_pool_reserve(kv->pool, bytes - kv->bytes);
+    else slv_pool_unreserve(kv->pool, kv->bytes - bytes);
+    slv_pool_unlock(kv->pool);
+    if (!ok) return SLV_E_FIT;
+    kv->bytes = bytes;
+    uint64_t room = (uint64_t)blocks_of(n) * BLOCK;
+    kv->n_room = room < kv->n_ctx ? (uint32_t)room : kv->n_ctx;
+    return 0;
 }
 
 void slv_kv_cut(struct slv_kv *kv, enum slv_page_class c, uint32_t first, uint32_t end) {
@@ -211,17 +240,27 @@ int slv_kv_ready(struct slv_kv *kv, uint32_t n) {
     return 0;
 }
 
-int slv_kv_fill(struct slv_kv *kv, uint32_t block,
-                const unsigned char *const page[SLV_PAGE_CLASSES]) {
+int slv_kv_open_block(struct slv_kv *kv, uint32_t block, const bool of[SLV_PAGE_CLASSES]) {
     int rc = 0;
     slv_pool_lock(kv->pool);
-    for (int c = 0; c < SLV_PAGE_CLASSES && !rc; c++) {
-        struct slv_kv_table *t = &kv->table[c];
-        if (!t->page_bytes || !page[c]) continue;
-        rc = ready_block(kv, (enum slv_page_class)c, block);
-        if (!rc) memcpy(t->page[block], page[c], t->page_bytes);
+    for (int i = 0; i < SLV_PAGE_CLASSES && !rc; i++) {
+        const enum slv_page_class c = (enum slv_page_class)i;
+        if (!kv->table[c].page_bytes) continue;
+        if (!of[c] || kv->table[c].end < block) slv_kv_cut(kv, c, of[c] ? block : 0, block);
+        if (of[c]) rc = ready_block(kv, c, block);
     }
     slv_pool_unlock(kv->pool);
+    return rc;
+}
+
+int slv_kv_fill(struct slv_kv *kv, uint32_t block,
+                const unsigned char *const page[SLV_PAGE_CLASSES]) {
+    const bool of[SLV_PAGE_CLASSES] = {page[SLV_PAGE_FULL] != NULL,
+                                       page[SLV_PAGE_WINDOWED] != NULL};
+    int rc = slv_kv_open_block(kv, block, of);
+    for (int c = 0; c < SLV_PAGE_CLASSES && !rc; c++)
+        if (kv->table[c].page_bytes && of[c])
+            memcpy(kv->table[c].page[block], page[c], kv->table[c].page_bytes);
     return rc;
 }
 

@@ -49,6 +49,7 @@ struct slv_kv {
     struct slv_kv_table table[SLV_PAGE_CLASSES];
     uint32_t ready_from, ready_end; /* positions whose pages are there and nobody else's */
     size_t bytes;                   /* of all pages it may hold */
+    uint32_t n_room;                /* positions that these are enough for */
     struct slv_pool *pool;
     bool shares; /* the pool, in which `bytes` are reserved */
 };
@@ -72,16 +73,28 @@ bool slv_kv_page_bytes(const struct slv_hparams *h, enum slv_kv_type type,
  * Memory is touched as positions are used. */
 int slv_kv_init(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type type,
                 uint32_t n_ctx, uint32_t n_batch, struct slv_pool *pool) SLV_MUST_USE;
-/* The same in a pool that is shared, without a reservation: whoever lends the pool sees to it that
- * pages are there when they are wanted. SLV_E_NOMEM. */
+/* The same in a pool that is shared, without a reservation: that is made later (slv_kv_reserve), or
+ * whoever lends the pool sees to it that pages are there when they are wanted. SLV_E_NOMEM. */
 int slv_kv_borrow(struct slv_kv *kv, const struct slv_hparams *h, enum slv_kv_type type,
                   uint32_t n_ctx, uint32_t n_batch, struct slv_pool *pool) SLV_MUST_USE;
 void slv_kv_fini(struct slv_kv *kv);
 
+/* Makes what is reserved in a shared pool enough for the first n positions, n_pos <= n <= n_ctx, no
+ * more and no less; 0: nothing, of a cache that has no pages. SLV_E_FIT: the pool has not so much
+ * to give, and nothing changed. */
+int slv_kv_reserve(struct slv_kv *kv, uint32_t n) SLV_MUST_USE;
+
 /* Before a step: pages for the positions [n_pos, n_pos + n) that nobody else holds, n at most
- * n_batch and n_pos + n at most n_ctx. What lies before the window may be given back for them.
+ * n_batch and n_pos + n at most n_room. What lies before the window may be given back for them.
  * SLV_E_NOMEM does not happen to a cache whose pool keeps its word. No heap allocation. */
 int slv_kv_ready(struct slv_kv *kv, uint32_t n) SLV_MUST_USE;
+
+/* Pages of those classes for the block that n_pos is in, that are the cache's alone: whoever fills
+ * them moves n_pos over it. Of the other classes it has none then, as what it had would be in part
+ * of other tokens; and pages that end before it, with some missing between, go. SLV_E_NOMEM as
+ * above. */
+int slv_kv_open_block(struct slv_kv *kv, uint32_t block,
+                      const bool of[SLV_PAGE_CLASSES]) SLV_MUST_USE;
 
 /* Puts bytes of pages, as they lie in memory, into a block behind those that have pages: whoever
  * knows what its tokens are moves n_pos over it. NULL: none of that class. SLV_E_NOMEM as above. */

@@ -50,18 +50,27 @@ static int open_parts(struct slv_session *s) {
     return rc ? rc : slv_runner_few(s->runner, s->o.threads_few);
 }
 
+/* Its share of a prefix cache: what it wants at first, of one that could hold all it may want. */
+static int open_share(struct slv_session *s, enum slv_kv_type type, struct slv_err *err) {
+    const struct slv_session_opts *o = &s->o;
+    struct slv_pool *pool = o->prefix->pool;
+    const uint32_t first = o->n_first && o->n_first < o->n_ctx ? o->n_first : o->n_ctx;
+    const size_t all = slv_kv_shared_bytes(&s->m->h, type, o->n_ctx, o->n_batch);
+    int rc = slv_kv_borrow(&s->kv, &s->m->h, type, o->n_ctx, o->n_batch, pool);
+    if (!rc) rc = all > pool->budget ? SLV_E_FIT : slv_kv_reserve(&s->kv, first);
+    if (rc != SLV_E_FIT) return rc;
+    return slv_err_set(err, rc,
+                       "a session of %u positions needs %.1f MiB of a prefix cache of %.1f, which "
+                       "has %.1f to give",
+                       o->n_ctx, (double)all / 0x1p20, (double)pool->budget / 0x1p20,
+                       (double)(pool->budget - pool->reserved) / 0x1p20);
+}
+
 static int open_kv(struct slv_session *s, struct slv_err *err) {
     const struct slv_session_opts *o = &s->o;
-    struct slv_pool *pool = o->prefix ? o->prefix->pool : NULL;
     enum slv_kv_type type = slv_kv_type_of(o->kv);
-    int rc = slv_kv_init(&s->kv, &s->m->h, type, o->n_ctx, o->n_batch, pool);
-    if (rc != SLV_E_FIT) return rc;
-    return slv_err_set(
-        err, rc,
-        "a session of %u positions needs %.1f MiB of a prefix cache of %.1f, which "
-        "has %.1f to give",
-        o->n_ctx, (double)slv_kv_shared_bytes(&s->m->h, type, o->n_ctx, o->n_batch) / 0x1p20,
-        (double)pool->budget / 0x1p20, (double)(pool->budget - pool->reserved) / 0x1p20);
+    if (o->prefix) return open_share(s, type, err);
+    return slv_kv_init(&s->kv, &s->m->h, type, o->n_ctx, o->n_batch, NULL);
 }
 
 int slv_session_open(struct slv_model *m, const struct slv_session_opts *opts,
@@ -234,9 +243,22 @@ int slv_session_check_feed(const struct slv_session *s, const int32_t *ids, size
     return 0;
 }
 
+int slv_session_room(struct slv_session *s, uint32_t n) {
+    return n <= s->kv.n_room ? 0 : slv_kv_reserve(&s->kv, n);
+}
+
+void slv_session_drop(struct slv_session *s) {
+    slv_session_give(s);
+    bool empty = slv_kv_rewind(&s->kv, 0) && !slv_kv_reserve(&s->kv, 0); /* none is too many */
+    (void)empty;
+    slv_prefix_back(&s->prefix, 0);
+    s->has_logits = false;
+}
+
 int slv_session_put(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from,
                     struct slv_step_token *tok) {
-    int rc = slv_kv_ready(&s->kv, n);
+    int rc = slv_session_room(s, s->kv.n_pos + n);
+    if (!rc) rc = slv_kv_ready(&s->kv, n);
     if (rc) return rc;
     for (uint32_t i = 0; i < n; i++)
         tok[i] = (struct slv_step_token){.kv = &s->kv,
@@ -256,15 +278,18 @@ int slv_session_step(struct slv_session *s, const int32_t *ids, uint32_t n, uint
 }
 
 void slv_session_keep(struct slv_session *s, const int32_t *ids, uint32_t n) {
-    memcpy(s->history + s->kv.n_pos, ids, n * sizeof *ids);
+    int32_t *to = s->history + s->kv.n_pos;
+    if (to != ids) memcpy(to, ids, n * sizeof *ids);
     s->kv.n_pos += n;
     slv_prefix_grow(&s->prefix, &s->kv, s->history);
 }
 
 uint32_t slv_session_take(struct slv_session *s, const int32_t *ids, size_t n) {
     if (!s->prefix.cache) return 0;
-    memcpy(s->history + s->kv.n_pos, ids, n * sizeof *ids);
+    int32_t *to = s->history + s->kv.n_pos;
+    if (to != ids) memcpy(to, ids, n * sizeof *ids);
     uint32_t end = s->kv.n_pos + (uint32_t)n;
+    if (end > s->kv.n_room && slv_kv_reserve(&s->kv, end)) end = s->kv.n_room;
     uint32_t k = slv_prefix_take(&s->prefix, &s->kv, s->history, end);
     if (k) s->has_logits = false;
     s->reused += k;

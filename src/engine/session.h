@@ -40,8 +40,17 @@ struct slv_session {
 int slv_session_step(struct slv_session *s, const int32_t *ids, uint32_t n,
                      uint32_t from) SLV_MUST_USE;
 
-/* The same n tokens into tok[0..n), for a step that may have others besides. SLV_E_NOMEM: there are
- * no pages for them, which would be a fault of the pool. */
+/* Reserves memory for the first n positions, n_pos <= n <= n_ctx, if it has less; SLV_E_FIT: there
+ * is not so much at the moment. */
+int slv_session_room(struct slv_session *s, uint32_t n) SLV_MUST_USE;
+
+/* Gives up all keys and values, with their memory, and has no positions; the history's tokens stay
+ * where they are. Of a session in its batch too. */
+void slv_session_drop(struct slv_session *s);
+
+/* The same n tokens into tok[0..n), for a step that may have others besides. SLV_E_FIT: there is no
+ * memory for them at the moment. SLV_E_NOMEM: there are no pages, which would be a fault of the
+ * pool. */
 int slv_session_put(struct slv_session *s, const int32_t *ids, uint32_t n, uint32_t from,
                     struct slv_step_token *tok) SLV_MUST_USE;
 
@@ -49,10 +58,11 @@ int slv_session_put(struct slv_session *s, const int32_t *ids, uint32_t n, uint3
 int slv_session_check_feed(const struct slv_session *s, const int32_t *ids, size_t n,
                            struct slv_err *err) SLV_MUST_USE;
 
-/* The next n of the last step's tokens belong to the conversation. */
+/* The next n of the last step's tokens belong to the conversation; ids may be the history's own. */
 void slv_session_keep(struct slv_session *s, const int32_t *ids, uint32_t n);
 
-/* Takes what the prefix cache knows of ids[0..n), which are to be fed, but the last; how many. */
+/* Takes what the prefix cache knows of ids[0..n), which are to be fed, but the last, as far as there
+ * is memory; how many. ids may be the history's own. */
 uint32_t slv_session_take(struct slv_session *s, const int32_t *ids, size_t n);
 
 /* Lets others have what it holds. */

@@ -311,7 +311,9 @@ static bool pages_are_whole(const struct loading *l) {
 
 /* Everything has been checked: block after block, as if it had been read. */
 static int put_blocks(struct slv_session *s, const struct loading *l) {
-    int rc = slv_session_rewind(s, 0);
+    int rc = slv_session_room(s, (uint32_t)l->h.n_tok);
+    if (rc) return rc;
+    rc = slv_session_rewind(s, 0);
     for (uint32_t b = 0; b < blocks_of(l->h.n_tok) && !rc; b++) {
         const unsigned char *page[SLV_PAGE_CLASSES] = {NULL};
         int32_t ids[BLOCK];

@@ -343,7 +343,7 @@ static void compare(struct slv_model *m, struct slv_adapter_use sets[SETS][2],
         witness(m, &how[i], true, &alone[i], &stats);
         how[i].so.prefix = c;
     }
-    witness_batch(m, how, TOGETHER, &o, together);
+    witness_batch(m, how, TOGETHER, &o, together, NULL);
     for (size_t i = 0; i < TOGETHER; i++)
         same_seen(&alone[i], &together[i]);
     slv_prefix_cache_close(c);

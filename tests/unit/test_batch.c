@@ -42,7 +42,7 @@ static void compare(struct slv_model *m, const struct slv_batch_opts *bo) {
     }
     o.threads = threads[rnd(3)];
     o.threads_few = o.n_beside % 3;
-    witness_batch(m, how, TOGETHER, &o, together);
+    witness_batch(m, how, TOGETHER, &o, together, NULL);
     for (size_t i = 0; i < TOGETHER; i++)
         same_seen(&alone[i], &together[i]);
 }

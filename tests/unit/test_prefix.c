@@ -355,7 +355,7 @@ static void answers_are_those_without(void **state) {
             if (k)
                 for (size_t j = 0; j < TOGETHER; j++)
                     witness(m, &how[j], rnd(2), &shared[j], &stats);
-            else witness_batch(m, how, TOGETHER, &o, shared);
+            else witness_batch(m, how, TOGETHER, &o, shared, NULL);
             for (size_t j = 0; j < TOGETHER; j++)
                 same_seen(&alone[j], &shared[j]);
             all += reused(c);
