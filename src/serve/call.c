@@ -91,23 +91,36 @@ static void error_json(struct slv_buf *out, enum serve_api api, const struct ser
     slv_json_object_end(&j);
 }
 
+/* What a refusal's head says besides. */
+static void refusal_fields(const struct serve_fail *f, struct slv_buf *out) {
+    const char *before = "Allow: ";
+    if (f->retry_s) slv_buf_addf(out, "Retry-After: %u\r\n", (unsigned)f->retry_s);
+    if (f->status == 401) slv_buf_adds(out, "WWW-Authenticate: Bearer\r\n");
+    for (int m = 0; m < SLV_METHOD_COUNT; m++) {
+        if (!(f->methods & 1u << m)) continue;
+        slv_buf_addf(out, "%s%s", before, slv_method_name((enum slv_method)m));
+        before = ", ";
+    }
+    if (f->methods) slv_buf_adds(out, "\r\n");
+    slv_buf_addc(out, '\0');
+}
+
 void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_api api,
                       const struct serve_fail *f) {
-    struct slv_buf body;
-    char fields[200], status[8];
-    struct slv_reply r = {.status = f->status, .type = "application/json", .fields = fields};
-    int n = 0;
-    fields[0] = '\0';
-    if (f->retry_s)
-        n += snprintf(fields, sizeof fields, "Retry-After: %u\r\n", (unsigned)f->retry_s);
-    if (f->status == 401)
-        snprintf(fields + n, sizeof fields - (size_t)n, "WWW-Authenticate: Bearer\r\n");
+    struct slv_buf body, fields;
+    char status[8];
+    slv_buf_init(&fields, 512);
+    refusal_fields(f, &fields);
+    const struct slv_reply r = {.status = f->status,
+                                .type = "application/json",
+                                .fields = fields.status ? "" : fields.data};
     const struct slv_head *h = slv_exchange_head(x);
     if (slv_head_field(h, "anthropic-version").p) api = API_MESSAGES; /* whatever it asked for */
     slv_buf_init(&body, 8192);
     error_json(&body, api, f);
     slv_exchange_reply(x, &r, body.data, body.len);
     slv_buf_fini(&body);
+    slv_buf_fini(&fields);
     snprintf(status, sizeof status, "%d", f->status);
     slv_metrics_add(s->metrics, M_REFUSED, f->code ? f->code : f->type, NULL, 1.0);
     /* (what a client did wrong may be told in its own words, which no log is to keep) */

@@ -36,6 +36,7 @@ struct serve_fail {
     const char *type, *code;
     char param[64];
     uint32_t retry_s; /* Retry-After; 0: none */
+    uint32_t methods; /* Allow: 1 << each of enum slv_method; 0: none */
     struct slv_err err;
 };
 
@@ -459,6 +460,9 @@ void serve_admin_errand(struct slv_serve *s, struct slv_exchange *x, const struc
                         struct serve_fail *f);
 
 /* api.c */
+/* What stands in a path behind `root` and a slash, decoded: what a client may name. */
+bool serve_path_name(const struct slv_exchange *x, const char *root,
+                     char ret[SLV_HEAD_TARGET_MAX + 1], struct serve_fail *f) SLV_MUST_USE;
 void serve_handle(struct slv_exchange *x, void *server);
 void serve_json_reply(struct slv_exchange *x, int status, struct slv_buf *body);
 
