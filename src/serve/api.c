@@ -215,6 +215,21 @@ static void resume(struct serve_call *c) {
 
 void serve_call_resume(void *call) { resume(call); }
 
+void serve_call_late(void *call) {
+    struct serve_call *c = call;
+    struct serve_fail f = {0};
+    if (!c->format) {
+        serve_refuse(&c->fail, 408, NULL, "timeout", "the time is over");
+    } else if (!make_choices(c, &f)) {
+        c->fail = f;
+    }
+    for (uint32_t i = 0; !c->fail.status && i < c->n_choices; i++) {
+        c->choice[i].finish = "timeout";
+        serve_call_choice_end(&c->choice[i]);
+    }
+    serve_call_finish(c);
+}
+
 /* A seed that nobody chose. */
 static uint64_t any_seed(const struct serve_call *c) {
     return slv_clock_wall(&slv_clock_system) ^ (c->seq << 40);

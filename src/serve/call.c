@@ -212,6 +212,15 @@ void serve_call_stream(struct serve_call *c) {
 
 void serve_call_send(struct serve_call *c) { slv_exchange_send(c->x, c->out.data, c->out.len); }
 
+void serve_call_choice_end(struct serve_choice *ch) {
+    struct serve_call *c = ch->call;
+    if (!c->format || !c->ask.stream || atomic_load(&c->gone)) return;
+    serve_call_stream(c);
+    slv_buf_clear(&c->out);
+    c->format->choice_end(ch);
+    serve_call_send(c);
+}
+
 void serve_call_fail(struct serve_call *c, const struct serve_fail *f) {
     if (c->begun) {
         slv_buf_clear(&c->out);

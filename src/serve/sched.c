@@ -59,12 +59,7 @@ static void hand_back(struct serve_call *c) {
 /* The choice is in no list any more. */
 static void choice_ended(struct serve_choice *ch) {
     struct serve_call *c = ch->call;
-    if (c->format && c->ask.stream && !ch->err.code && !atomic_load(&c->gone)) {
-        serve_call_stream(c);
-        slv_buf_clear(&c->out);
-        c->format->choice_end(ch);
-        serve_call_send(c);
-    }
+    if (!ch->err.code) serve_call_choice_end(ch);
     if (!--c->n_left) hand_back(c);
 }
 

@@ -308,6 +308,9 @@ struct slv_serve {
     bool models_stop;
     pthread_t loader;
     bool has_loader;
+    pthread_t watch;             /* of calls that wait for a model: pending.c */
+    pthread_cond_t pending_cond; /* one more waits, or the end */
+    bool has_watch, watch_stop;
     pthread_mutex_t auth_lock;
     struct serve_user *users;
     struct serve_sched *sched;
@@ -344,6 +347,16 @@ bool serve_model_hold(struct serve_model *m) SLV_MUST_USE;
 /* Sets the gauges. */
 void serve_models_measure(struct slv_serve *s);
 const char *serve_model_state_name(struct serve_model *m);
+
+/* pending.c: calls that wait for a model that is on its way. Under s->models_lock: one more; and all
+ * of them go on, with the model if it is there, or as `refuse` says. */
+void serve_pending_add(struct serve_model *m, struct serve_call *c);
+void serve_pending_wake(struct serve_model *m,
+                        bool (*refuse)(const struct serve_model *m, struct serve_fail *f));
+void serve_pending_init(struct slv_serve *s);
+/* The thread that looks after their deadlines. */
+int serve_pending_start(struct slv_serve *s) SLV_MUST_USE;
+void serve_pending_stop(struct slv_serve *s);
 
 /* machine.c: sets the gauges of the machine and the process. */
 void serve_machine_measure(struct slv_serve *s);
@@ -395,6 +408,8 @@ void serve_call_close(void *call);
 void serve_call_fail(struct serve_call *c, const struct serve_fail *f);
 /* Its model is there, or c->fail says why not: on a worker. */
 void serve_call_resume(void *call);
+/* Its time is over before its model is there: on a worker. */
+void serve_call_late(void *call);
 /* Its body has come: on a worker. */
 void serve_call_begin(void *call);
 /* The scheduler has ended all choices: a worker ends the reply. */
@@ -402,6 +417,8 @@ void serve_call_finish(struct serve_call *c);
 /* Begins the stream of a call that wants one, unless it has begun: from then on a client that waits
  * sees that it lives. */
 void serve_call_stream(struct serve_call *c);
+/* A choice has its `finish`: what a stream says of it. */
+void serve_call_choice_end(struct serve_choice *ch);
 /* Sends what is in call->out. */
 void serve_call_send(struct serve_call *c);
 void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_api api,
