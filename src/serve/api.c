@@ -148,9 +148,10 @@ static void show_model(struct slv_serve *s, struct slv_exchange *x, const struct
 
 static bool make_choices(struct serve_call *c, struct serve_fail *f) {
     const struct serve_ask *a = &c->ask;
-    c->n_choices = c->n_left = c->api == API_EMBEDDINGS ? 1 : a->n;
-    c->choice = slv_arena_calloc(&c->arena, c->n_choices, sizeof *c->choice);
+    const uint32_t n = c->api == API_EMBEDDINGS ? 1 : a->n;
+    c->choice = slv_arena_calloc(&c->arena, n, sizeof *c->choice);
     if (!c->choice) return serve_refuse(f, 503, NULL, NULL, "out of memory");
+    c->n_choices = c->n_left = n;
     for (uint32_t i = 0; i < c->n_choices; i++) {
         struct serve_choice *ch = &c->choice[i];
         *ch = (struct serve_choice){.call = c, .index = i};
@@ -203,14 +204,11 @@ static bool make_call(struct serve_call *c, struct serve_fail *f) {
 
 static void resume(struct serve_call *c) {
     struct serve_fail f = c->fail;
-    if (!f.status && c->api >= API_TOKENIZE && serve_tokens_reply(c, &f)) {
-        slv_exchange_put(c->x);
-        return;
-    }
-    bool ok = !f.status && make_call(c, &f) && serve_sched_submit(c->s->sched, c, &f);
-    if (ok) return;
-    serve_call_fail(c, &f);
-    slv_exchange_put(c->x);
+    const bool tokens = c->api >= API_TOKENIZE;
+    bool ok = !f.status && (tokens ? serve_tokens_make(c, &f)
+                                   : make_call(c, &f) && serve_sched_submit(c->s->sched, c, &f));
+    if (!ok) serve_call_refuse(c, &f);
+    else if (tokens) serve_call_answer(c);
 }
 
 void serve_call_resume(void *call) { resume(call); }
@@ -243,8 +241,26 @@ static void set_limits(struct serve_call *c) {
     if (!c->ask.has_seed) c->ask.sampling.seed = any_seed(c);
 }
 
+/* Which model a request means that has gone no further than its fields; NULL: none that there is. */
+static struct serve_model *named(const struct serve_call *c) {
+    const json_t *v = json_object_get(c->ask.doc, "model");
+    if (!json_is_object(c->ask.doc) || (v && !json_is_string(v) && !json_is_null(v))) return NULL;
+    return serve_models_find(c->s, json_string_value(v));
+}
+
+/* Who asks and for which model; whatever is wrong then, it can be recorded. Without a valid key
+ * nobody asks, and the body is not looked at. */
+static bool introduce(struct serve_call *c, struct serve_fail *f) {
+    struct serve_fail other = {0};
+    bool ok = serve_auth(c->s, c->x, &c->key, &c->user, f);
+    const bool read = ok || (c->key && c->s->o.audit);
+    if (read && !serve_ask_read(c, ok ? f : &other)) ok = false;
+    c->named = named(c);
+    return ok;
+}
+
 static bool begin(struct serve_call *c, bool *ret_ready, struct serve_fail *f) {
-    if (!serve_auth(c->s, c->x, &c->key, &c->user, f) || !serve_ask_read(c, f)) return false;
+    if (!introduce(c, f)) return false;
     set_limits(c);
     if (c->key && !c->ask.priority) c->ask.priority = c->key->priority;
     struct serve_model *m = serve_models_find(c->s, c->ask.model);
@@ -262,8 +278,7 @@ void serve_call_begin(void *call) {
     struct serve_fail f = {0};
     bool ready = false;
     if (!begin(c, &ready, &f)) {
-        serve_call_fail(c, &f);
-        slv_exchange_put(c->x);
+        serve_call_refuse(c, &f);
     } else if (ready) {
         resume(c);
     }

@@ -221,7 +221,7 @@ void serve_call_choice_end(struct serve_choice *ch) {
     serve_call_send(c);
 }
 
-void serve_call_fail(struct serve_call *c, const struct serve_fail *f) {
+static void fail(struct serve_call *c, const struct serve_fail *f) {
     if (c->begun) {
         slv_buf_clear(&c->out);
         c->format->error(c, f);
@@ -247,19 +247,19 @@ static const char *status_word(const struct serve_call *c) {
     return c->choice[0].finish ? c->choice[0].finish : "cancelled";
 }
 
-/* One record. After an error no more are taken, and the server answers no more: an answer that
- * leaves no trace is none that was allowed. */
-static bool write_audit(struct serve_call *c, int status) {
+/* One record, where the request named a model that there is. After an error no more are taken, and
+ * the server answers no more: an answer that leaves no trace is none that was allowed. */
+static bool write_audit(struct serve_call *c, int status, const char *finish) {
     struct slv_err err = {0};
-    if (!c->s->o.audit) return true;
+    if (!c->s->o.audit || !c->named) return true;
     const struct serve_choice *ch = c->n_choices ? &c->choice[0] : NULL;
     const struct slv_audit_record r = {.id = c->id,
                                        .who = c->key ? c->key->id : "",
-                                       .model = c->model->name,
+                                       .model = c->named->name,
                                        .prompt_tokens = c->n_prompt,
                                        .output_tokens = c->n_output,
                                        .ms = (serve_now() - c->t0) / 1000000u,
-                                       .finish = status_word(c),
+                                       .finish = finish,
                                        .status = (uint32_t)status,
                                        .prompt = c->prompt_text.data,
                                        .prompt_n = c->prompt_text.len,
@@ -271,6 +271,29 @@ static bool write_audit(struct serve_call *c, int status) {
         slv_log(SLV_LOG_ERROR, "audit log: %s: no more requests are answered", err.msg);
     slv_metrics_set(c->s->metrics, M_AUDIT_FAILED, NULL, NULL, 1.0);
     return false;
+}
+
+static void refuse_unrecorded(struct serve_call *c) {
+    c->fail = (struct serve_fail){0};
+    serve_refuse(&c->fail, 503, NULL, "audit_failed", "the audit log cannot be written");
+}
+
+void serve_call_refuse(struct serve_call *c, const struct serve_fail *f) {
+    c->fail = *f;
+    if (!write_audit(c, f->status, "refused")) refuse_unrecorded(c);
+    fail(c, &c->fail);
+    slv_exchange_put(c->x);
+}
+
+void serve_call_answer(struct serve_call *c) {
+    static const struct slv_reply head = {.status = 200, .type = "application/json"};
+    if (write_audit(c, 200, "stop")) {
+        slv_exchange_reply(c->x, &head, c->out.data, c->out.len);
+    } else {
+        refuse_unrecorded(c);
+        fail(c, &c->fail);
+    }
+    slv_exchange_put(c->x);
 }
 
 /* W3C trace context: "00-TRACE-PARENT-FLAGS"; a trace of its own without one. */
@@ -352,19 +375,18 @@ void serve_call_finish(struct serve_call *c) {
     }
     serve_auth_tokens(c, c->api == API_EMBEDDINGS ? c->n_prompt : c->n_output, false, NULL);
     int status = gone ? 499 : c->fail.status ? c->fail.status : 200;
-    if (!write_audit(c, status) && !c->fail.status)
-        serve_refuse(&c->fail, 503, NULL, "audit_failed", "the audit log cannot be written");
+    if (!write_audit(c, status, status_word(c)) && !c->fail.status) refuse_unrecorded(c);
     count_call(c, status);
     tell_span(c, status);
     if (gone) {
         /* nobody to tell */
     } else if (c->fail.status) {
-        serve_call_fail(c, &c->fail);
+        fail(c, &c->fail);
     } else if (c->ask.stream) {
         reply_stream_end(c);
     } else {
         reply_whole(c);
-        if (c->fail.status) serve_call_fail(c, &c->fail);
+        if (c->fail.status) fail(c, &c->fail);
     }
     slv_exchange_put(c->x);
 }

@@ -253,8 +253,9 @@ struct serve_call {
     struct serve_ask ask;
     const struct slv_apikey *key; /* NULL without keys */
     struct serve_user *user;
-    struct serve_model *model;
-    struct slv_buf prompt_text; /* as the model reads it, for the audit log */
+    struct serve_model *model;       /* that it uses, until it is closed */
+    const struct serve_model *named; /* by the request, whether it gets it or not; or NULL */
+    struct slv_buf prompt_text;      /* as the model reads it, for the audit log */
     struct slv_tokens prompt;
     const char *head; /* with which the answer begins, unsaid: what the prompt left off */
     size_t n_head;
@@ -364,7 +365,8 @@ void serve_machine_measure(struct slv_serve *s);
 /* auth.c */
 int serve_auth_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
 void serve_auth_close(struct slv_serve *s);
-/* Who asks, with call->key and ->user; charges one request. */
+/* Who asks, with call->key and ->user; charges one request. Of a key that may not ask now, *ret_key
+ * is set all the same. */
 bool serve_auth(struct slv_serve *s, struct slv_exchange *x, const struct slv_apikey **ret_key,
                 struct serve_user **ret_user, struct serve_fail *f) SLV_MUST_USE;
 /* Takes tokens off the key's minute; whether there were so many. */
@@ -404,8 +406,10 @@ size_t serve_sched_list(struct serve_sched *q, struct serve_session *ret, size_t
 /* call.c */
 struct serve_call *serve_call_open(struct slv_serve *s, struct slv_exchange *x, enum serve_api api);
 void serve_call_close(void *call);
-/* The reply is an error; the call has ended. */
-void serve_call_fail(struct serve_call *c, const struct serve_fail *f);
+/* The call ends before anything was computed: the reply is an error. */
+void serve_call_refuse(struct serve_call *c, const struct serve_fail *f);
+/* It ends with what is in call->out, likewise. */
+void serve_call_answer(struct serve_call *c);
 /* Its model is there, or c->fail says why not: on a worker. */
 void serve_call_resume(void *call);
 /* Its time is over before its model is there: on a worker. */
@@ -444,8 +448,8 @@ void serve_model_pin(struct serve_model *m, bool on);
 bool serve_model_take(struct serve_model *m, uint64_t bytes);
 void serve_model_give(struct serve_model *m, uint64_t bytes);
 
-/* tokens.c: the reply to a request that wants no answer of the model's. */
-bool serve_tokens_reply(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+/* tokens.c: the reply to a request that wants no answer of the model's, into call->out. */
+bool serve_tokens_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 
 /* constraint.c: what answers are held to, compiled once for all that ask for it. */
 bool serve_constraint_get(struct serve_call *c, const char *param, bool grammar, const char *text,

@@ -34,9 +34,11 @@ class Reply:
 
 
 class Server:
-    """With `args` besides the model and a port that the system picks."""
+    """With `args` besides the model and a port that the system picks. full_disks: writing past a limit of
+    the process is an error, and does not end it."""
 
-    def __init__(self, selvage, *args, models=None, listen=("127.0.0.1:0",), wait=True, env=None, tls=None):
+    def __init__(self, selvage, *args, models=None, listen=("127.0.0.1:0",), wait=True, env=None, tls=None,
+                 full_disks=False):
         self.selvage, self.tls = selvage, tls
         self.log = tempfile.TemporaryFile()
         aliases = models if models is not None else [NAME + "=" + MODEL]
@@ -48,7 +50,8 @@ class Server:
         for m in aliases:
             command += ["--alias", m]
         self.process = subprocess.Popen(command + list(map(str, args)), stdout=subprocess.PIPE, stderr=self.log,
-                                        env={**os.environ, **(env or {})})
+                                        env={**os.environ, **(env or {})},
+                                        restore_signals=not full_disks)
         line = self.process.stdout.readline()
         assert line, self.stderr()
         self.urls = json.loads(line)["listening"]
