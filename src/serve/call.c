@@ -72,11 +72,6 @@ bool serve_refuse_err(struct serve_fail *f, int status, const char *param,
     return serve_refuse(f, status, param, code, "%s", err->msg);
 }
 
-static void str_or_null(struct slv_json *j, const char *key, const char *s) {
-    if (s && *s) slv_json_str(j, key, s);
-    else slv_json_null(j, key);
-}
-
 static void error_json(struct slv_buf *out, enum serve_api api, const struct serve_fail *f) {
     struct slv_json j;
     slv_json_init(&j, out);
@@ -85,8 +80,8 @@ static void error_json(struct slv_buf *out, enum serve_api api, const struct ser
     slv_json_object(&j, "error");
     slv_json_str(&j, "message", f->err.msg);
     slv_json_str(&j, "type", f->type);
-    str_or_null(&j, "param", f->param);
-    str_or_null(&j, "code", f->code);
+    slv_json_str_or_null(&j, "param", *f->param ? f->param : NULL);
+    slv_json_str_or_null(&j, "code", f->code);
     slv_json_object_end(&j);
     slv_json_object_end(&j);
 }

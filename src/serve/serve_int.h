@@ -289,6 +289,19 @@ struct serve_format {
     void (*choice_end)(struct serve_choice *ch);                       /* of a stream */
     void (*end)(struct serve_call *c); /* of a stream; or the whole reply */
     void (*error)(struct serve_call *c, const struct serve_fail *f); /* within a stream */
+    const struct serve_item_format *items; /* NULL: it tells of pieces as they come */
+};
+/* Of one that tells an answer as a row of items (items.c). */
+struct serve_item_format {
+    bool numbered; /* its events */
+    bool keeps;    /* the last event of a stream has all items */
+    /* Of a stream: an item opens, gets more, closes. */
+    void (*open)(struct serve_choice *ch);
+    void (*delta)(struct serve_choice *ch, const char *p, size_t n);
+    void (*close)(struct serve_choice *ch);
+    void (*json)(const struct serve_choice *ch, struct slv_json *j); /* an item that is whole */
+    void (*stream_end)(struct serve_call *c);
+    void (*whole)(struct serve_call *c, struct slv_json *j); /* the reply, all items done */
 };
 extern const struct serve_format serve_format_chat, serve_format_completions,
     serve_format_responses, serve_format_messages;
@@ -462,14 +475,14 @@ bool serve_embed_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 bool serve_embed_step(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 void serve_embed_write(struct serve_call *c);
 
-/* items.c: parts of an answer as items. Each function may be NULL. */
-struct serve_item_events {
-    void (*open)(struct serve_choice *ch);
-    void (*delta)(struct serve_choice *ch, const char *p, size_t n);
-    void (*close)(struct serve_choice *ch);
-};
-void serve_items_next(struct serve_choice *ch, bool ended, const struct serve_item_events *e);
+/* items.c: functions of a serve_format that has `items`. */
+void serve_items_piece(struct serve_choice *ch, const struct slv_piece *p);
+void serve_items_choice_end(struct serve_choice *ch);
+void serve_items_end(struct serve_call *c);
 void serve_items_fini(struct serve_item *it);
+/* A named event: its object is open in *j, and has its type, and number, until _end. */
+void serve_event(struct serve_call *c, struct slv_json *j, const char *type);
+void serve_event_end(struct serve_call *c, struct slv_json *j);
 
 /* console.c: the page, and what only an admin may see. */
 int serve_console_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
