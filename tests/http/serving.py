@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 MODEL = os.environ.get("SLV_TEST_MODEL", "")
@@ -38,8 +39,8 @@ class Server:
     the process is an error, and does not end it."""
 
     def __init__(self, selvage, *args, models=None, listen=("127.0.0.1:0",), wait=True, env=None, tls=None,
-                 full_disks=False):
-        self.selvage, self.tls = selvage, tls
+                 host="127.0.0.1", full_disks=False):
+        self.selvage, self.tls, self.host = selvage, tls, host
         self.log = tempfile.TemporaryFile()
         aliases = models if models is not None else [NAME + "=" + MODEL]
         command = [selvage, "serve", "--json"]
@@ -78,8 +79,9 @@ class Server:
 
     def connection(self, timeout=120):
         if self.tls:
-            return http.client.HTTPSConnection("localhost", self.port, timeout=timeout * SLOW, context=self.tls)
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLOW)
+            name = "localhost" if self.host == "127.0.0.1" else self.host  # which certificates are for
+            return http.client.HTTPSConnection(name, self.port, timeout=timeout * SLOW, context=self.tls)
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout * SLOW)
 
     def ask(self, method, path, body=None, headers=None, timeout=120):
         c = self.connection(timeout)
@@ -121,7 +123,7 @@ class Server:
         return time.monotonic() - start
 
     def raw(self, timeout=30):
-        s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout * SLOW)
+        s = socket.create_connection((self.host, self.port), timeout=timeout * SLOW)
         return self.tls.wrap_socket(s, server_hostname="localhost") if self.tls else s
 
     def memory(self):
@@ -159,6 +161,44 @@ class Server:
         elif self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+class Stream:
+    """A streamed answer, read as it comes by a thread of its own. times: when each event came."""
+
+    def __init__(self, server, path, body, headers=None):
+        self.times, self.data, self.most = [], [], body.get("max_tokens", 0)
+        self.connection = server.connection()
+        self.connection.request("POST", path, json.dumps({**body, "stream": True}), headers or {})
+        self.reply = self.connection.getresponse()
+        assert self.reply.status == 200, self.reply.read()
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        try:
+            for line in self.reply:
+                if line.startswith(b"data: "):
+                    self.times.append(time.monotonic())
+                    self.data.append(line[6:].decode().rstrip())
+        except (OSError, ValueError, AttributeError, http.client.HTTPException):
+            pass  # it was closed, from here
+
+    def lives(self, events):
+        """It goes on, for so many events more."""
+        return self.thread.is_alive() and len(self.times) + events < self.most
+
+    def longest_pause(self, start, end):
+        """Seconds between two events, or an event and an end of the spell."""
+        at = [start] + [t for t in list(self.times) if start < t < end] + [end]
+        return max(b - a for a, b in zip(at, at[1:]))
+
+    def close(self):
+        """Leaves, whether it has ended or not."""
+        if self.connection.sock:
+            self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.connection.close()
 
 
 def raw_request(path="/v1/chat/completions", body=b"", method="POST", headers=()):
