@@ -12,23 +12,15 @@ import signal
 import statistics
 import struct
 import sys
-import tempfile
 import time
 
-if not os.environ.get("SLV_TEST_MODEL"):
-    print("1..0 # SKIP SLV_TEST_MODEL is not set")
-    sys.exit(0)
+import serving
+from serving import NAME, SLOW, Home, Stream, tap
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-for sibling in ("interop", "tools"):
-    sys.path.insert(0, os.path.join(HERE, "..", sibling))
-import gguf_writer as g  # noqa: E402
-import tap  # noqa: E402
-from serving import MODEL, NAME, SLOW, Server, Stream  # noqa: E402
+import gguf_writer as g
 
-PROGRAM = os.path.abspath(sys.argv[1])
-FOLDER = tempfile.TemporaryDirectory(prefix="selvage-adapters-")
-HOME = {"SELVAGE_HOME": FOLDER.name + "/store"}
+serving.skip_unless("SLV_TEST_MODEL")
+HOME = Home("adapters")
 ROUNDS = 7
 SPELL = 0.8  # seconds
 PAUSE = 0.05
@@ -55,7 +47,7 @@ def write_adapter(path):
 
 def begin(server, seed):
     return Stream(server, "/v1/completions", {"model": NAME, "prompt": "Once", "max_tokens": 1900, "ignore_eos": True,
-                                              "seed": seed, "stream": True})
+                                              "seed": seed})
 
 
 def load_and_unload(server, end):
@@ -72,8 +64,8 @@ def load_and_unload(server, end):
 
 
 def streams_do_not_pause_for_adapters():
-    write_adapter(FOLDER.name + "/large.gguf")
-    with Server(PROGRAM, "--ctx", "2048", "--slots", "4", "--adapters", FOLDER.name, env=HOME) as server:
+    write_adapter(HOME.path("large.gguf"))
+    with HOME.serve("--ctx", "2048", "--slots", "4", "--adapters", HOME.root) as server:
         load_and_unload(server, 0.0)
         streams, seed, loads, pauses = [], 0, [], {"quiet": [], "loading": []}
         spell = SPELL * SLOW
@@ -106,8 +98,7 @@ def streams_do_not_pause_for_adapters():
 
 def a_pause_would_be_seen():
     """The same measure, where the server is made to stand still: what finds nothing finds nothing wrong."""
-    with Server(PROGRAM, "--ctx", "2048", env=HOME) as server:
-        s = begin(server, 1)
+    with HOME.serve("--ctx", "2048") as server, begin(server, 1) as s:
         server.until(lambda: len(s.times) > 20)
         start = time.monotonic()
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -116,7 +107,6 @@ def a_pause_would_be_seen():
         n = len(s.times)
         server.until(lambda: len(s.times) > n + 5)
         assert s.longest_pause(start, time.monotonic()) >= 0.25, s.times[-20:]
-        s.close()
 
 
 if __name__ == "__main__":

@@ -4,26 +4,17 @@ in the place of another, nobody who asks waits for ever, and the budget is kept.
 
 usage: test_models.py SELVAGE MODEL ADAPTER      prints TAP
 """
-import http.client
-import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-for sibling in ("interop", "http"):
-    sys.path.insert(0, os.path.join(HERE, "..", sibling))
-import tap  # noqa: E402
-from serving import SLOW, Server  # noqa: E402
+from serving import SLOW, Home, tap
 
-PROGRAM, MODEL, ADAPTER = (os.path.abspath(a) for a in sys.argv[1:4])
-FOLDER = tempfile.TemporaryDirectory(prefix="selvage-models-")
-HOME = {"SELVAGE_HOME": FOLDER.name + "/store"}
+MODEL, ADAPTER = (os.path.abspath(a) for a in sys.argv[2:4])
+HOME = Home("models")
 NAMES = ("a", "b", "c")
 # a cache of a size of its own, or the first model would take all that the others leave
 SMALL = ("--slots", "2", "--ctx", "128", "--kv-memory", "2M")
@@ -33,27 +24,23 @@ def ask(server, name, **how):
     return server.ask("POST", "/v1/completions", {"model": name, "prompt": "Hi", "max_tokens": 2, **how}, timeout=60)
 
 
-def states(server):
-    return {m["id"]: m["status"] for m in server.ask("GET", "/v1/models").json()["data"]}
-
-
 def one_takes():
     """Bytes that one model takes."""
-    with Server(PROGRAM, *SMALL, models=["a=" + MODEL], env=HOME) as server:
+    with HOME.serve(*SMALL, models=["a=" + MODEL]) as server:
         return int(server.metrics()["selvage_memory_planned_bytes"])
 
 
 def room_for(n, *args):
     budget = int(ONE * (n + 0.4))
-    return Server(PROGRAM, *SMALL, "--memory", str(budget), *args, models=[f"{n}={MODEL}" for n in NAMES], env=HOME)
+    return HOME.serve(*SMALL, "--memory", str(budget), *args, models=[f"{n}={MODEL}" for n in NAMES])
 
 
 def what_fits_is_there_early():
     with room_for(2) as server:
-        server.until(lambda: sorted(states(server).values()) == ["ready", "ready", "unloaded"])
+        server.until(lambda: sorted(server.states().values()) == ["ready", "ready", "unloaded"])
         server.until(lambda: "opened when it is asked for" in server.stderr())
         assert ask(server, "c").status == 200
-        assert states(server)["c"] == "ready" and list(states(server).values()).count("ready") == 2, states(server)
+        assert server.states()["c"] == "ready" and list(server.states().values()).count("ready") == 2, server.states()
 
 
 def whoever_asks_is_answered():
@@ -76,11 +63,11 @@ def whoever_asks_is_answered():
             t.join()
         assert statuses == [200] * 72, statuses
         assert most <= 1, most
-        assert list(states(server).values()).count("ready") == 1, states(server)
+        assert list(server.states().values()).count("ready") == 1, server.states()
 
 
 def a_model_with_adapters_stays():
-    folder = os.path.join(FOLDER.name, "adapters")
+    folder = HOME.path("adapters")
     os.makedirs(folder, exist_ok=True)
     shutil.copy(ADAPTER, os.path.join(folder, "one.gguf"))
     with room_for(1, "--lazy", "--adapters", folder) as server:
@@ -95,7 +82,7 @@ def a_model_with_adapters_stays():
 
 
 def what_never_fits_is_said():
-    with Server(PROGRAM, *SMALL, "--memory", str(ONE // 2), models=["a=" + MODEL], env=HOME, wait=False) as server:
+    with HOME.serve(*SMALL, "--memory", str(ONE // 2), models=["a=" + MODEL], wait=False) as server:
         server.until(lambda: server.ask("GET", "/health").json()["status"] == "failed")
         r = ask(server, "a")
         assert r.status == 503 and "MiB" in r.error()["message"] and MODEL not in r.error()["message"], r.body
@@ -104,7 +91,7 @@ def what_never_fits_is_said():
 def a_page_that_was_named_may_ask():
     """And reads what it gets, also in a stream and where it is refused; others may not."""
     page = {"Origin": "http://app.example"}
-    with Server(PROGRAM, *SMALL, "--origin", "http://app.example", models=["a=" + MODEL], env=HOME) as server:
+    with HOME.serve(*SMALL, "--origin", "http://app.example", models=["a=" + MODEL]) as server:
         before = {**page, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
         r = server.ask("OPTIONS", "/v1/chat/completions", headers=before)
         assert r.status == 200 and "POST" in r.headers["Access-Control-Allow-Methods"], r.headers
@@ -123,8 +110,7 @@ def names_in_a_path_are_decoded():
     """A model whose name has a slash could not be asked for by clients that encode it; and a path that is
     not what it seems must not reach another route, or another model."""
     names = ["hf:a/b", "50%", "h\u00e9"]
-    with Server(PROGRAM, *SMALL, "--lazy", "--adapters", FOLDER.name, models=[f"{n}={MODEL}" for n in names],
-                env=HOME) as server:
+    with HOME.serve(*SMALL, "--lazy", "--adapters", HOME.path("adapters"), models=[f"{n}={MODEL}" for n in names]) as server:
         for path, name in (("hf%3Aa%2Fb", names[0]), ("hf:a/b", names[0]), ("hf%3aa%2fb", names[0]),
                            ("%68f:a/b", names[0]), ("50%25", names[1]), ("h%C3%A9", names[2])):
             r = server.ask("GET", "/v1/models/" + path)
@@ -147,7 +133,7 @@ def a_method_that_a_path_does_not_take():
     allowed = {"/health": "GET, HEAD", "/v1/models": "GET, HEAD", "/v1/models/a": "GET, HEAD", "/console": "GET, HEAD",
                "/v1/chat/completions": "POST", "/tokenize": "POST", "/v1/adapters": "GET, HEAD, POST",
                "/v1/adapters/a": "DELETE", "/v1/admin/log": "GET, HEAD"}
-    with Server(PROGRAM, *SMALL, "--lazy", models=["a=" + MODEL], env=HOME) as server:
+    with HOME.serve(*SMALL, "--lazy", models=["a=" + MODEL]) as server:
         for path, methods in allowed.items():
             for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW"):
                 r = server.ask(method, path, {} if method == "POST" else None)
@@ -173,13 +159,13 @@ def ask_slowly(server, statuses, **body):
 
 def time_goes_on_while_a_model_is_opened():
     """Who sets a limit would else wait for as long as a large file takes; and the file is opened all the same."""
-    with Server(PROGRAM, *SMALL, "--lazy", models=["a=" + MODEL], env=HOME, wait=False) as server:
+    with HOME.serve(*SMALL, "--lazy", models=["a=" + MODEL], wait=False) as server:
         pid = checker_of(server)
         os.kill(pid, signal.SIGSTOP)
         try:
             patient, statuses = None, []
             patient = ask_slowly(server, statuses)
-            server.until(lambda: states(server)["a"] == "loading")
+            server.until(lambda: server.states()["a"] == "loading")
             start = time.monotonic()
             r = ask(server, "a", timeout_ms=300)
             took = time.monotonic() - start
@@ -197,17 +183,17 @@ def time_goes_on_while_a_model_is_opened():
                     assert r.status == 200 and word in r.body, (path, stream, r.body)
             r = server.ask("POST", "/v1/embeddings", {"model": "a", "input": "a", "timeout_ms": 20})
             assert r.status == 408 and r.error()["code"] == "timeout", r.body
-            assert states(server)["a"] == "loading" and not statuses
+            assert server.states()["a"] == "loading" and not statuses
         finally:
             os.kill(pid, signal.SIGCONT)
         patient.join()
-        assert statuses == [200] and states(server)["a"] == "ready", (statuses, states(server))
+        assert statuses == [200] and server.states()["a"] == "ready", (statuses, server.states())
         assert ask(server, "a", timeout_ms=60000).json()["choices"][0]["text"]
         assert server.metrics()['selvage_model_loads_total{model="a"}'] == 1
 
 
 def the_servers_own_limit_counts_there_too():
-    with Server(PROGRAM, *SMALL, "--lazy", "--timeout-ms", "200", models=["a=" + MODEL], env=HOME, wait=False) as server:
+    with HOME.serve(*SMALL, "--lazy", "--timeout-ms", "200", models=["a=" + MODEL], wait=False) as server:
         pid = checker_of(server)
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -217,7 +203,7 @@ def the_servers_own_limit_counts_there_too():
             assert r.status == 408, r.body
         finally:
             os.kill(pid, signal.SIGCONT)
-        server.until(lambda: states(server)["a"] == "ready")
+        server.until(lambda: server.states()["a"] == "ready")
         assert server.ask("POST", "/tokenize", {"model": "a", "content": "a"}).status == 200
 
 

@@ -14,7 +14,6 @@ import ssl
 import struct
 import subprocess
 import sys
-import tempfile
 
 INSIDE = "SLV_TEST_NETWORK"
 UNSHARE = ["unshare", "--map-root-user", "--net"]
@@ -25,15 +24,12 @@ if not os.environ.get(INSIDE):
     os.environ[INSIDE] = "1"
     os.execvp(UNSHARE[0], [*UNSHARE, sys.executable, *sys.argv])
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "interop"))
-import serving  # noqa: E402
-import tap  # noqa: E402
-from serving import Server  # noqa: E402
+import serving
+from serving import Home, bearer, tap
 
-PROGRAM, MODEL = (os.path.abspath(a) for a in sys.argv[1:3])
-FOLDER = tempfile.TemporaryDirectory(prefix="selvage-peers-")
-HOME = {"SELVAGE_HOME": FOLDER.name + "/store"}
+MODEL = os.path.abspath(sys.argv[2])
+HOME = Home("peers")
+CERTIFICATE = ["--tls-cert", HOME.path("server.crt"), "--tls-key", HOME.path("server.key")]
 FAR, NEAR = "10.77.0.1", "127.0.0.1"
 ASK = ("POST", "/v1/completions", {"prompt": "Hi", "max_tokens": 2})
 KEYED = [ASK, ("POST", "/tokenize", {"content": "a"}), ("GET", "/v1/models", None), ("GET", "/v1/models/m", None),
@@ -50,15 +46,14 @@ def give_addresses():
 
 
 def serve(*args, tls):
-    s = Server(PROGRAM, "--tls-cert", FOLDER.name + "/server.crt", "--tls-key", FOLDER.name + "/server.key", *args,
-               listen=(FAR + ":0", NEAR + ":0"), host=FAR, models=["m=" + MODEL], env=HOME, tls=tls)
+    s = HOME.serve(*CERTIFICATE, *args, listen=(FAR + ":0", NEAR + ":0"), host=FAR, models=["m=" + MODEL], tls=tls)
     near = next(u for u in s.urls if NEAR in u)
     return s, int(near.rsplit(":", 1)[1])
 
 
 def client(name=None):
     """Certificates are for a name, which nobody looks up here."""
-    ctx = serving.client_tls(FOLDER.name, "ours", name)
+    ctx = serving.client_tls(HOME.root, "ours", name)
     ctx.check_hostname = False
     return ctx
 
@@ -72,16 +67,13 @@ def from_near(s, port, *how, **more):
 
 
 def without_a_key_a_peer_gets_nothing():
-    file = FOLDER.name + "/keys.json"
-    p = subprocess.run([PROGRAM, "key", "add", "user", "--file", file], env={**os.environ, **HOME}, capture_output=True,
-                       text=True, check=True)
-    key = {"Authorization": "Bearer " + p.stdout.strip()}
-    s, near = serve("--keys", file, tls=client())
+    key = bearer(HOME.add_key("user"))
+    s, near = serve("--keys", HOME.path("keys.json"), tls=client())
     with s:
         for how in KEYED + [("GET", "/metrics", None)]:
             r = s.ask(*how)
             assert r.status == 401 and r.error()["code"] == "no_api_key", (how, r.status, r.body)
-            r = s.ask(*how, headers={"Authorization": "Bearer slv_" + "A" * 43})
+            r = s.ask(*how, headers=bearer("slv_" + "A" * 43))
             assert r.status == 401 and r.error()["code"] == "invalid_api_key", (how, r.status, r.body)
         assert s.ask(*ASK, headers=key).status == 200 and s.ask("GET", "/metrics", headers=key).status == 200
         assert s.ask("GET", "/health").status == 200 and s.ask("GET", "/console").status == 200
@@ -92,7 +84,7 @@ def without_a_key_a_peer_gets_nothing():
 
 
 def without_keys_a_peer_with_a_certificate_does_not_administer():
-    s, near = serve("--client-ca", FOLDER.name + "/ours.crt", tls=client("friend"))
+    s, near = serve("--client-ca", HOME.path("ours.crt"), tls=client("friend"))
     with s:
         assert s.ask(*ASK).status == 200
         for what in ("sessions", "audit", "log"):
@@ -111,19 +103,17 @@ def without_keys_a_peer_with_a_certificate_does_not_administer():
 
 
 def an_address_that_is_not_local_is_refused_without_either():
-    for args in ([], ["--keys", FOLDER.name + "/keys.json"],
-                 ["--tls-cert", FOLDER.name + "/server.crt", "--tls-key", FOLDER.name + "/server.key"]):
-        p = subprocess.run([PROGRAM, "serve", "--alias", "m=" + MODEL, "--listen", FAR + ":0", *args], text=True,
-                           env={**os.environ, **HOME}, capture_output=True, timeout=60, check=False)
-        assert p.returncode == 2 and "--tls-cert and --keys" in p.stderr, (args, p)
+    for args in ([], ["--keys", HOME.path("keys.json")], CERTIFICATE):
+        said = HOME.run("serve", "--alias", "m=" + MODEL, "--listen", FAR + ":0", *args, status=2)
+        assert "--tls-cert and --keys" in said, (args, said)
 
 
 if __name__ == "__main__":
     give_addresses()
     for ca in ("ours", "theirs"):
-        serving.authority(FOLDER.name, ca)
-    serving.certificate(FOLDER.name, "ours", "server")
-    serving.certificate(FOLDER.name, "ours", "friend")
-    serving.certificate(FOLDER.name, "theirs", "stranger")
+        serving.authority(HOME.root, ca)
+    serving.certificate(HOME.root, "ours", "server")
+    serving.certificate(HOME.root, "ours", "friend")
+    serving.certificate(HOME.root, "theirs", "stranger")
     sys.exit(tap.run([without_a_key_a_peer_gets_nothing, without_keys_a_peer_with_a_certificate_does_not_administer,
                       an_address_that_is_not_local_is_refused_without_either]))

@@ -7,52 +7,33 @@ usage: test_records.py SELVAGE MODEL      prints TAP
 import json
 import os
 import resource
-import subprocess
 import sys
-import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "interop"))
-import tap  # noqa: E402
-from serving import Server  # noqa: E402
+from serving import Home, bearer, tap
 
-PROGRAM, MODEL = (os.path.abspath(a) for a in sys.argv[1:3])
-FOLDER = tempfile.TemporaryDirectory(prefix="selvage-records-")
-HOME = {"SELVAGE_HOME": FOLDER.name + "/store"}
-KEYS = FOLDER.name + "/keys.json"
+MODEL = os.path.abspath(sys.argv[2])
+HOME = Home("records")
 SECRET = "zebra"
 
 
-def run(*args):
-    p = subprocess.run([PROGRAM, *args], env={**os.environ, **HOME}, capture_output=True, text=True, check=False)
-    assert p.returncode == 0, p
-    return p.stdout
-
-
-def add_key(name, *args):
-    """Its id and its token."""
-    got = json.loads(run("key", "add", "--json", "--file", KEYS, name, *args))
-    return got["id"], got["token"]
-
-
 def records(log):
-    return [r for r in map(json.loads, run("audit", "show", "--json", log).splitlines()) if r["type"] == "request"]
+    return [r for r in map(json.loads, HOME.run("audit", "show", "--json", log).splitlines()) if r["type"] == "request"]
 
 
 def serve(log, *args, **how):
-    return Server(PROGRAM, "--audit", log, "--ctx", "128", "--slots", "2", "--kv-memory", "2M", *args,
-                  models=["a=" + MODEL, "b=" + MODEL], env=HOME, **how)
+    return HOME.serve("--audit", log, "--ctx", "128", "--slots", "2", "--kv-memory", "2M", *args,
+                      models=["a=" + MODEL, "b=" + MODEL], **how)
 
 
 def refused_requests_leave_a_record():
-    log = FOLDER.name + "/refused.log"
-    who, key = add_key("user")
-    few_who, few = add_key("few", "--requests-per-minute", "1")
-    only_who, only = add_key("only", "--model", "b")
+    log = HOME.path("refused.log")
+    who, key = HOME.new_key("user")
+    few_who, few = HOME.new_key("few", "--requests-per-minute", "1")
+    only_who, only = HOME.new_key("only", "--model", "b")
     want = []
-    with serve(log, "--keys", KEYS) as s:
+    with serve(log, "--keys", HOME.path("keys.json")) as s:
         def ask(status, body, token=key, by=None, path="/v1/completions", model="a", finish="refused"):
-            r = s.ask("POST", path, body, {"Authorization": "Bearer " + token} if token else {})
+            r = s.ask("POST", path, body, bearer(token))
             assert r.status == status, (body, r.status, r.body)
             if finish:
                 want.append((by or who, model, status, finish))
@@ -93,13 +74,13 @@ def refused_requests_leave_a_record():
     assert [(r["who"], r["model"], r["status"], r["finish"]) for r in got] == want, (got, want)
     assert all(r["output_tokens"] == 0 for r in got if r["finish"] in ("refused", "stop")), got
     assert sum(r["output_tokens"] for r in got) == 4, got
-    run("audit", "verify", log)
+    HOME.run("audit", "verify", log)
     with open(log, "rb") as f:
         assert SECRET.encode() not in f.read()
 
 
 def without_keys_too():
-    log = FOLDER.name + "/open.log"
+    log = HOME.path("open.log")
     with serve(log) as s:
         assert s.ask("POST", "/v1/completions", {"prompt": "a", "n": 0}).status == 400
         assert s.ask("POST", "/tokenize", {"content": "a"}).status == 200
@@ -110,7 +91,7 @@ def what_cannot_be_recorded_is_not_answered():
     """A disk that is full: not even a refusal, or a text's tokens, are told without a trace."""
     for body, path in (({"prompt": "a", "n": 0}, "/v1/completions"), ({"content": "a"}, "/tokenize"),
                        ({"tokens": [1]}, "/detokenize"), ({"prompt": "a", "max_tokens": 1}, "/v1/completions")):
-        log = FOLDER.name + path.replace("/", "-") + str(len(body)) + ".log"
+        log = HOME.path(path.replace("/", "-") + str(len(body)) + ".log")
         s = serve(log, full_disks=True)
         size = os.path.getsize(log)
         resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (size, size))
@@ -124,5 +105,5 @@ def what_cannot_be_recorded_is_not_answered():
 
 
 if __name__ == "__main__":
-    run("key", "new")
+    HOME.run("key", "new")
     sys.exit(tap.run([refused_requests_leave_a_record, without_keys_too, what_cannot_be_recorded_is_not_answered]))
