@@ -202,7 +202,8 @@ static bool make_call(struct serve_call *c, struct serve_fail *f) {
            heal(c, f) && make_choices(c, f);
 }
 
-static void resume(struct serve_call *c) {
+void serve_call_resume(void *call) {
+    struct serve_call *c = call;
     struct serve_fail f = c->fail;
     const bool tokens = c->api >= API_TOKENIZE;
     bool ok = !f.status && (tokens ? serve_tokens_make(c, &f)
@@ -211,16 +212,11 @@ static void resume(struct serve_call *c) {
     else if (tokens) serve_call_answer(c);
 }
 
-void serve_call_resume(void *call) { resume(call); }
-
 void serve_call_late(void *call) {
     struct serve_call *c = call;
     struct serve_fail f = {0};
-    if (!c->format) {
-        serve_refuse(&c->fail, 408, NULL, "timeout", "the time is over");
-    } else if (!make_choices(c, &f)) {
-        c->fail = f;
-    }
+    if (!c->format) serve_refuse(&c->fail, 408, NULL, "timeout", "the time is over");
+    else if (!make_choices(c, &f)) c->fail = f;
     for (uint32_t i = 0; !c->fail.status && i < c->n_choices; i++) {
         c->choice[i].finish = "timeout";
         serve_call_choice_end(&c->choice[i]);
@@ -241,7 +237,7 @@ static void set_limits(struct serve_call *c) {
     if (!c->ask.has_seed) c->ask.sampling.seed = any_seed(c);
 }
 
-/* Which model a request means that has gone no further than its fields; NULL: none that there is. */
+/* Which model a request means, as far as its fields can be read; NULL: none that there is. */
 static struct serve_model *named(const struct serve_call *c) {
     const json_t *v = json_object_get(c->ask.doc, "model");
     if (!json_is_object(c->ask.doc) || (v && !json_is_string(v) && !json_is_null(v))) return NULL;
@@ -263,7 +259,7 @@ static bool begin(struct serve_call *c, bool *ret_ready, struct serve_fail *f) {
     if (!introduce(c, f)) return false;
     set_limits(c);
     if (c->key && !c->ask.priority) c->ask.priority = c->key->priority;
-    struct serve_model *m = serve_models_find(c->s, c->ask.model);
+    struct serve_model *m = c->named;
     if (!m)
         return serve_refuse(f, 404, "model", "model_not_found", "there is no model \"%.100s\"",
                             c->ask.model);
@@ -280,7 +276,7 @@ void serve_call_begin(void *call) {
     if (!begin(c, &ready, &f)) {
         serve_call_refuse(c, &f);
     } else if (ready) {
-        resume(c);
+        serve_call_resume(c);
     }
 }
 

@@ -253,9 +253,9 @@ struct serve_call {
     struct serve_ask ask;
     const struct slv_apikey *key; /* NULL without keys */
     struct serve_user *user;
-    struct serve_model *model;       /* that it uses, until it is closed */
-    const struct serve_model *named; /* by the request, whether it gets it or not; or NULL */
-    struct slv_buf prompt_text;      /* as the model reads it, for the audit log */
+    struct serve_model *model;  /* that it uses, until it is closed */
+    struct serve_model *named;  /* by the request, whether it gets it or not; or NULL */
+    struct slv_buf prompt_text; /* as the model reads it, for the audit log */
     struct slv_tokens prompt;
     const char *head; /* with which the answer begins, unsaid: what the prompt left off */
     size_t n_head;
