@@ -124,8 +124,6 @@ class Server:
         command = [PROGRAM, "serve", "--json"]
         for a in listen:
             command += ["--listen", a]
-        if SLOW > 1:  # sanitizers want more than a model's reader may have
-            command += ["--no-sandbox"]
         for m in aliases:
             command += ["--alias", m]
         self.process = subprocess.Popen(command + list(map(str, args)), stdout=subprocess.PIPE, stderr=self.log,
