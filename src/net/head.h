@@ -78,9 +78,9 @@ struct slv_str slv_head_field(const struct slv_head *h, const char *name);
 /* "GET"; NULL for SLV_METHOD_OTHER. */
 const char *slv_method_name(enum slv_method m);
 
-/* A part of a path without its percent-encoding (RFC 3986, section 2.1), and a NUL behind it. False:
- * a '%' without two hex digits, a NUL byte, bytes that are no UTF-8, or more than ret has room for;
- * SLV_HEAD_TARGET_MAX + 1 is always enough. What has no '%' is as it was. */
+/* A part of a path without its percent-encoding (RFC 3986, section 2.1), and a NUL behind it.
+ * False: a '%' without two hex digits, a NUL byte, bytes that are no UTF-8, or more than ret has
+ * room for; SLV_HEAD_TARGET_MAX + 1 is always enough. What has no '%' is as it was. */
 bool slv_head_decode(struct slv_str s, char *ret, size_t max) SLV_MUST_USE;
 
 /* --- body ------------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* items.c: an answer as a row of items, each a text or a call of a tool: what the newer interfaces
- * speak of, as events while it is made or whole at its end. How it is written is a serve_item_format;
- * in which order, with what becomes of items that are done, is here. */
+ * speak of, as events while it is made or whole at its end. How it is written is a format's
+ * (serve_item_format); in which order, and what becomes of items that are done, is here. */
 #include "serve/tools.h"
 
 #include <stdio.h>

@@ -362,8 +362,8 @@ bool serve_model_hold(struct serve_model *m) SLV_MUST_USE;
 void serve_models_measure(struct slv_serve *s);
 const char *serve_model_state_name(struct serve_model *m);
 
-/* pending.c: calls that wait for a model that is on its way. Under s->models_lock: one more; and all
- * of them go on, with the model if it is there, or as `refuse` says. */
+/* pending.c: calls that wait for a model that is on its way. Under s->models_lock: one more; and
+ * all of them go on, with the model if it is there, or as `refuse` says. */
 void serve_pending_add(struct serve_model *m, struct serve_call *c);
 void serve_pending_wake(struct serve_model *m,
                         bool (*refuse)(const struct serve_model *m, struct serve_fail *f));

@@ -56,7 +56,7 @@ static void refused(const char *p, size_t n, int want, const char *why) {
 
 /* --- names in a path -------------------------------------------------------------------------- */
 
-/* A name that is read in two ways is one that a proxy lets pass and this server takes for another. */
+/* A name that is read in two ways is one that a proxy lets pass and we take for another. */
 static void names_are_decoded_one_way(void **state) {
     static const char *const good[][2] = {{"", ""},
                                           {"abc", "abc"},
