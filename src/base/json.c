@@ -56,6 +56,11 @@ void slv_json_object_end(struct slv_json *j) { close_with(j, '}'); }
 void slv_json_array(struct slv_json *j, const char *key) { open_with(j, key, '['); }
 void slv_json_array_end(struct slv_json *j) { close_with(j, ']'); }
 
+void slv_json_str_or_null(struct slv_json *j, const char *key, const char *s) {
+    if (s) slv_json_str(j, key, s);
+    else slv_json_null(j, key);
+}
+
 void slv_json_strn(struct slv_json *j, const char *key, const char *s, size_t n) {
     begin(j, key);
     quoted(j->out, s, n);

@@ -23,6 +23,8 @@ void slv_json_object_end(struct slv_json *j);
 void slv_json_array(struct slv_json *j, const char *key);
 void slv_json_array_end(struct slv_json *j);
 void slv_json_str(struct slv_json *j, const char *key, const char *s);
+/* null for NULL. */
+void slv_json_str_or_null(struct slv_json *j, const char *key, const char *s);
 void slv_json_strn(struct slv_json *j, const char *key, const char *s, size_t n);
 void slv_json_int(struct slv_json *j, const char *key, int64_t v);
 void slv_json_uint(struct slv_json *j, const char *key, uint64_t v);

@@ -16,8 +16,8 @@
 
 struct slv_checker;
 
-#define SLV_CHECKER_SECONDS 120 /* of processor time for one file */
-#define SLV_CHECKER_BYTES ((uint64_t)4 << 30)
+#define SLV_CHECKER_SECONDS 120               /* of processor time for one file */
+#define SLV_CHECKER_BYTES ((uint64_t)4 << 30) /* of memory; but see base/sanitize.h */
 
 /* check(ctx, path, err) is called in the reader. */
 int slv_checker_open(int (*check)(void *ctx, const char *path, struct slv_err *err), void *ctx,

@@ -1,6 +1,7 @@
 /* head.c: see head.h. */
 #define _GNU_SOURCE /* memmem */
 #include "net/head.h"
+#include "base/utf8.h"
 
 #include <string.h>
 
@@ -22,6 +23,12 @@ static bool is_visible(unsigned char c) { return c > ' ' && c < 0x7f; }
 static bool is_value_char(unsigned char c) { return c == '\t' || (c >= ' ' && c != 0x7f); }
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
+
+static int hex(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    c = lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 
 static bool same_word(struct slv_str s, const char *word) {
     if (s.n != strlen(word)) return false;
@@ -61,15 +68,15 @@ static bool next_line(char **p, char *end, struct slv_str *ret) {
 
 /* --- the request line ------------------------------------------------------------------------- */
 
+static const char *const method_names[SLV_METHOD_COUNT] = {
+    [SLV_METHOD_GET] = "GET", [SLV_METHOD_HEAD] = "HEAD",     [SLV_METHOD_POST] = "POST",
+    [SLV_METHOD_PUT] = "PUT", [SLV_METHOD_DELETE] = "DELETE", [SLV_METHOD_OPTIONS] = "OPTIONS"};
+
+const char *slv_method_name(enum slv_method m) { return method_names[m]; }
+
 static enum slv_method method_of(struct slv_str s) {
-    static const struct {
-        const char *name;
-        enum slv_method method;
-    } rows[] = {{"GET", SLV_METHOD_GET},       {"HEAD", SLV_METHOD_HEAD},
-                {"POST", SLV_METHOD_POST},     {"PUT", SLV_METHOD_PUT},
-                {"DELETE", SLV_METHOD_DELETE}, {"OPTIONS", SLV_METHOD_OPTIONS}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (slv_str_is(s, rows[i].name)) return rows[i].method;
+    for (int m = SLV_METHOD_OTHER + 1; m < SLV_METHOD_COUNT; m++)
+        if (slv_str_is(s, method_names[m])) return (enum slv_method)m;
     return SLV_METHOD_OTHER;
 }
 
@@ -142,6 +149,24 @@ static int read_request_line(struct slv_str line, struct slv_head *h, struct slv
         return refuse(505, err, "HTTP/1.1 and 1.0 are spoken here");
     else return refuse(400, err, "the first line is not \"METHOD TARGET HTTP/1.1\"");
     return read_target((struct slv_str){a + 1, (size_t)(b - a - 1)}, h, err);
+}
+
+bool slv_head_decode(struct slv_str s, char *ret, size_t max) {
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (c == '%') {
+            int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1, low = high < 0 ? -1 : hex(s.p[i + 2]);
+            if (low < 0) return false;
+            c = (char)(high * 16 + low);
+            i += 2;
+        }
+        if (!c || n + 1 >= max) return false;
+        ret[n++] = c;
+    }
+    if (n >= max) return false;
+    ret[n] = '\0';
+    return slv_utf8_valid(ret, n, NULL);
 }
 
 /* --- fields ----------------------------------------------------------------------------------- */
@@ -259,12 +284,6 @@ enum { SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF, LAST_CR, LAST_LF };
 void slv_body_init(struct slv_body *b, const struct slv_head *h) {
     *b = (struct slv_body){.chunked = h->chunked, .left = h->content_size};
     b->ended = !h->chunked && !h->content_size;
-}
-
-static int hex(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    c = lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static int size_digit(struct slv_body *b, char c, struct slv_err *err) {

@@ -15,7 +15,7 @@
  * Why not evhttp: it takes bare line feeds and the first of two lengths, and ends the process when
  * a client sends on while its request is being answered (libevent issues 666, 794, 1081).
  *
- * Sources: RFC 9110 (fields, methods), RFC 9112 (sections 2.2, 3, 5, 6, 7.1, 11.2).
+ * Sources: RFC 9110 (fields, methods), RFC 9112 (sections 2.2, 3, 5, 6, 7.1, 11.2), RFC 3986 (2.1).
  * Threads: any; nothing here is shared. */
 #ifndef SLV_NET_HEAD_H
 #define SLV_NET_HEAD_H
@@ -36,7 +36,8 @@ enum slv_method {
     SLV_METHOD_POST,
     SLV_METHOD_PUT,
     SLV_METHOD_DELETE,
-    SLV_METHOD_OPTIONS
+    SLV_METHOD_OPTIONS,
+    SLV_METHOD_COUNT
 };
 
 /* name is in small letters; value has no space around it. */
@@ -73,6 +74,14 @@ int slv_head_check(const char *p, size_t n, size_t from, struct slv_err *err) SL
 /* The value of a field (name in small letters); empty with p NULL if there is none, the first if
  * there are several. */
 struct slv_str slv_head_field(const struct slv_head *h, const char *name);
+
+/* "GET"; NULL for SLV_METHOD_OTHER. */
+const char *slv_method_name(enum slv_method m);
+
+/* A part of a path without its percent-encoding (RFC 3986, section 2.1), and a NUL behind it.
+ * False: a '%' without two hex digits, a NUL byte, bytes that are no UTF-8, or more than ret has
+ * room for; SLV_HEAD_TARGET_MAX + 1 is always enough. What has no '%' is as it was. */
+bool slv_head_decode(struct slv_str s, char *ret, size_t max) SLV_MUST_USE;
 
 /* --- body ------------------------------------------------------------------------------------- */
 

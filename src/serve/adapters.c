@@ -4,7 +4,7 @@
  *     POST   /v1/adapters                 {"name": "math", "model": .., "scale": 1,
  *                                         "default": false}: loads math.gguf of the
  *                                         server's folder, or changes one that is loaded
- *     DELETE /v1/adapters/math            [?model=..]
+ *     DELETE /v1/adapters/math
  *
  * Loading and unloading are for keys that may administer. A request names its adapters
  * ("adapters": ["math", {"name": "tone", "scale": 0.5}]); one that says nothing gets those that are
@@ -275,14 +275,9 @@ static bool post(struct slv_serve *s, struct slv_exchange *x, struct serve_fail 
 }
 
 static bool delete (struct slv_serve *s, struct slv_exchange *x, struct serve_fail *f) {
-    const struct slv_head *h = slv_exchange_head(x);
-    const size_t n = strlen("/v1/adapters/");
-    char name[SERVE_ADAPTER_NAME + 1];
+    char name[SLV_HEAD_TARGET_MAX + 1];
     bool found = false;
-    if (h->path.n <= n || h->path.n - n > SERVE_ADAPTER_NAME)
-        return serve_refuse(f, 404, "name", "adapter_not_found", "no such adapter");
-    memcpy(name, h->path.p + n, h->path.n - n);
-    name[h->path.n - n] = '\0';
+    if (!serve_path_name(x, "/v1/adapters", name, f)) return false;
     for (size_t i = 0; i < s->o.n_models; i++) {
         struct serve_model *m = &s->model[i];
         pthread_mutex_lock(&m->adapters_lock);
@@ -291,8 +286,8 @@ static bool delete (struct slv_serve *s, struct slv_exchange *x, struct serve_fa
         sweep(m);
         pthread_mutex_unlock(&m->adapters_lock);
     }
-    return found ||
-           serve_refuse(f, 404, "name", "adapter_not_found", "there is no adapter \"%s\"", name);
+    return found || serve_refuse(f, 404, "name", "adapter_not_found",
+                                 "there is no adapter \"%.100s\"", name);
 }
 
 void serve_adapters_errand(struct slv_serve *s, struct slv_exchange *x,

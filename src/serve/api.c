@@ -119,29 +119,39 @@ static void list_models(struct slv_serve *s, struct slv_exchange *x, const struc
     serve_json_reply(x, 200, &b);
 }
 
+bool serve_path_name(const struct slv_exchange *x, const char *root,
+                     char ret[SLV_HEAD_TARGET_MAX + 1], struct serve_fail *f) {
+    const struct slv_str p = slv_exchange_head(x)->path;
+    const size_t n = strlen(root) + 1; /* a slash */
+    const struct slv_str name = {p.p + n, p.n - n};
+    return slv_head_decode(name, ret, SLV_HEAD_TARGET_MAX + 1) ||
+           serve_refuse(f, 400, NULL, "wrong_path",
+                        "the path: '%%' stands before two hex digits, and names are UTF-8");
+}
+
 static void show_model(struct slv_serve *s, struct slv_exchange *x, const struct slv_apikey *key,
-                       struct slv_str name, struct serve_fail *f) {
+                       const char *name, struct serve_fail *f) {
     for (size_t i = 0; i < s->o.n_models; i++) {
         struct slv_buf b;
         struct slv_json j;
-        if (!slv_str_is(name, s->model[i].name) || !may_use(key, &s->model[i])) continue;
+        if (strcmp(name, s->model[i].name) != 0 || !may_use(key, &s->model[i])) continue;
         slv_buf_init(&b, 65536);
         slv_json_init(&j, &b);
         model_json(&s->model[i], &j);
         serve_json_reply(x, 200, &b);
         return;
     }
-    serve_refuse(f, 404, "model", "model_not_found", "there is no model \"%.*s\"", (int)name.n,
-                 name.p);
+    serve_refuse(f, 404, "model", "model_not_found", "there is no model \"%.100s\"", name);
 }
 
 /* --- calls ------------------------------------------------------------------------------------ */
 
 static bool make_choices(struct serve_call *c, struct serve_fail *f) {
     const struct serve_ask *a = &c->ask;
-    c->n_choices = c->n_left = c->api == API_EMBEDDINGS ? 1 : a->n;
-    c->choice = slv_arena_calloc(&c->arena, c->n_choices, sizeof *c->choice);
+    const uint32_t n = c->api == API_EMBEDDINGS ? 1 : a->n;
+    c->choice = slv_arena_calloc(&c->arena, n, sizeof *c->choice);
     if (!c->choice) return serve_refuse(f, 503, NULL, NULL, "out of memory");
+    c->n_choices = c->n_left = n;
     for (uint32_t i = 0; i < c->n_choices; i++) {
         struct serve_choice *ch = &c->choice[i];
         *ch = (struct serve_choice){.call = c, .index = i};
@@ -192,19 +202,27 @@ static bool make_call(struct serve_call *c, struct serve_fail *f) {
            heal(c, f) && make_choices(c, f);
 }
 
-static void resume(struct serve_call *c) {
+void serve_call_resume(void *call) {
+    struct serve_call *c = call;
     struct serve_fail f = c->fail;
-    if (!f.status && c->api >= API_TOKENIZE && serve_tokens_reply(c, &f)) {
-        slv_exchange_put(c->x);
-        return;
-    }
-    bool ok = !f.status && make_call(c, &f) && serve_sched_submit(c->s->sched, c, &f);
-    if (ok) return;
-    serve_call_fail(c, &f);
-    slv_exchange_put(c->x);
+    const bool tokens = c->api >= API_TOKENIZE;
+    bool ok = !f.status && (tokens ? serve_tokens_make(c, &f)
+                                   : make_call(c, &f) && serve_sched_submit(c->s->sched, c, &f));
+    if (!ok) serve_call_refuse(c, &f);
+    else if (tokens) serve_call_answer(c);
 }
 
-void serve_call_resume(void *call) { resume(call); }
+void serve_call_late(void *call) {
+    struct serve_call *c = call;
+    struct serve_fail f = {0};
+    if (!c->format) serve_refuse(&c->fail, 408, NULL, "timeout", "the time is over");
+    else if (!make_choices(c, &f)) c->fail = f;
+    for (uint32_t i = 0; !c->fail.status && i < c->n_choices; i++) {
+        c->choice[i].finish = "timeout";
+        serve_call_choice_end(&c->choice[i]);
+    }
+    serve_call_finish(c);
+}
 
 /* A seed that nobody chose. */
 static uint64_t any_seed(const struct serve_call *c) {
@@ -219,11 +237,29 @@ static void set_limits(struct serve_call *c) {
     if (!c->ask.has_seed) c->ask.sampling.seed = any_seed(c);
 }
 
+/* Which model a request means, as far as its fields can be read; NULL: none that there is. */
+static struct serve_model *named(const struct serve_call *c) {
+    const json_t *v = json_object_get(c->ask.doc, "model");
+    if (!json_is_object(c->ask.doc) || (v && !json_is_string(v) && !json_is_null(v))) return NULL;
+    return serve_models_find(c->s, json_string_value(v));
+}
+
+/* Who asks and for which model; whatever is wrong then, it can be recorded. Without a valid key
+ * nobody asks, and the body is not looked at. */
+static bool introduce(struct serve_call *c, struct serve_fail *f) {
+    struct serve_fail other = {0};
+    bool ok = serve_auth(c->s, c->x, &c->key, &c->user, f);
+    const bool read = ok || (c->key && c->s->o.audit);
+    if (read && !serve_ask_read(c, ok ? f : &other)) ok = false;
+    c->named = named(c);
+    return ok;
+}
+
 static bool begin(struct serve_call *c, bool *ret_ready, struct serve_fail *f) {
-    if (!serve_auth(c->s, c->x, &c->key, &c->user, f) || !serve_ask_read(c, f)) return false;
+    if (!introduce(c, f)) return false;
     set_limits(c);
     if (c->key && !c->ask.priority) c->ask.priority = c->key->priority;
-    struct serve_model *m = serve_models_find(c->s, c->ask.model);
+    struct serve_model *m = c->named;
     if (!m)
         return serve_refuse(f, 404, "model", "model_not_found", "there is no model \"%.100s\"",
                             c->ask.model);
@@ -238,10 +274,9 @@ void serve_call_begin(void *call) {
     struct serve_fail f = {0};
     bool ready = false;
     if (!begin(c, &ready, &f)) {
-        serve_call_fail(c, &f);
-        slv_exchange_put(c->x);
+        serve_call_refuse(c, &f);
     } else if (ready) {
-        resume(c);
+        serve_call_resume(c);
     }
 }
 
@@ -271,56 +306,59 @@ static void run_errand(void *arg) {
 
 static void models_errand(struct slv_serve *s, struct slv_exchange *x, const struct slv_apikey *key,
                           struct serve_fail *f) {
-    struct slv_str p = slv_exchange_head(x)->path;
-    const size_t n = strlen("/v1/models");
-    if (p.n <= n + 1) list_models(s, x, key);
-    else show_model(s, x, key, (struct slv_str){p.p + n + 1, p.n - n - 1}, f);
+    char name[SLV_HEAD_TARGET_MAX + 1];
+    if (slv_exchange_head(x)->path.n <= strlen("/v1/models/")) list_models(s, x, key);
+    else if (serve_path_name(x, "/v1/models", name, f)) show_model(s, x, key, name, f);
 }
 
 enum route_kind { ROUTE_NOW, ROUTE_CALL, ROUTE_ERRAND };
+enum route_where { AT, AT_OR_BELOW, BELOW };
 
 static const struct route {
     enum slv_method method;
     const char *path;
-    bool below; /* paths below it too */
+    enum route_where where;
     enum route_kind kind;
     enum serve_api api;
     void (*now)(struct slv_serve *s, struct slv_exchange *x);
     void (*errand)(struct slv_serve *s, struct slv_exchange *x, const struct slv_apikey *key,
                    struct serve_fail *f);
 } routes[] = {
-    {SLV_METHOD_GET, "/health", false, ROUTE_NOW, API_CHAT, health, NULL},
-    {SLV_METHOD_GET, "/metrics", false, ROUTE_NOW, API_CHAT, metrics, NULL},
-    {SLV_METHOD_GET, "/console", true, ROUTE_NOW, API_CHAT, serve_console, NULL},
-    {SLV_METHOD_GET, "/v1/admin", true, ROUTE_ERRAND, API_CHAT, NULL, serve_admin_errand},
-    {SLV_METHOD_GET, "/v1/models", true, ROUTE_ERRAND, API_CHAT, NULL, models_errand},
-    {SLV_METHOD_GET, "/v1/adapters", false, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
-    {SLV_METHOD_POST, "/v1/adapters", false, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
-    {SLV_METHOD_DELETE, "/v1/adapters", true, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
-    {SLV_METHOD_POST, "/v1/chat/completions", false, ROUTE_CALL, API_CHAT, NULL, NULL},
-    {SLV_METHOD_POST, "/v1/completions", false, ROUTE_CALL, API_COMPLETIONS, NULL, NULL},
-    {SLV_METHOD_POST, "/v1/responses", false, ROUTE_CALL, API_RESPONSES, NULL, NULL},
-    {SLV_METHOD_POST, "/v1/messages", false, ROUTE_CALL, API_MESSAGES, NULL, NULL},
-    {SLV_METHOD_POST, "/v1/embeddings", false, ROUTE_CALL, API_EMBEDDINGS, NULL, NULL},
-    {SLV_METHOD_POST, "/tokenize", false, ROUTE_CALL, API_TOKENIZE, NULL, NULL},
-    {SLV_METHOD_POST, "/detokenize", false, ROUTE_CALL, API_DETOKENIZE, NULL, NULL},
+    {SLV_METHOD_GET, "/health", AT, ROUTE_NOW, API_CHAT, health, NULL},
+    {SLV_METHOD_GET, "/metrics", AT, ROUTE_NOW, API_CHAT, metrics, NULL},
+    {SLV_METHOD_GET, "/console", AT_OR_BELOW, ROUTE_NOW, API_CHAT, serve_console, NULL},
+    {SLV_METHOD_GET, "/v1/admin", AT_OR_BELOW, ROUTE_ERRAND, API_CHAT, NULL, serve_admin_errand},
+    {SLV_METHOD_GET, "/v1/models", AT_OR_BELOW, ROUTE_ERRAND, API_CHAT, NULL, models_errand},
+    {SLV_METHOD_GET, "/v1/adapters", AT, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
+    {SLV_METHOD_POST, "/v1/adapters", AT, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
+    {SLV_METHOD_DELETE, "/v1/adapters", BELOW, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
+    {SLV_METHOD_POST, "/v1/chat/completions", AT, ROUTE_CALL, API_CHAT, NULL, NULL},
+    {SLV_METHOD_POST, "/v1/completions", AT, ROUTE_CALL, API_COMPLETIONS, NULL, NULL},
+    {SLV_METHOD_POST, "/v1/responses", AT, ROUTE_CALL, API_RESPONSES, NULL, NULL},
+    {SLV_METHOD_POST, "/v1/messages", AT, ROUTE_CALL, API_MESSAGES, NULL, NULL},
+    {SLV_METHOD_POST, "/v1/embeddings", AT, ROUTE_CALL, API_EMBEDDINGS, NULL, NULL},
+    {SLV_METHOD_POST, "/tokenize", AT, ROUTE_CALL, API_TOKENIZE, NULL, NULL},
+    {SLV_METHOD_POST, "/detokenize", AT, ROUTE_CALL, API_DETOKENIZE, NULL, NULL},
 };
 
 static bool on_path(const struct route *r, struct slv_str p) {
     size_t n = strlen(r->path);
     if (p.n < n || memcmp(p.p, r->path, n) != 0) return false;
-    return p.n == n || (r->below && p.p[n] == '/');
+    return p.n == n ? r->where != BELOW : r->where != AT && p.p[n] == '/';
 }
 
-static const struct route *find(const struct slv_head *h, bool *ret_path) {
-    *ret_path = false;
+/* *ret_methods: those that the path takes, 1 << each. */
+static const struct route *find(const struct slv_head *h, uint32_t *ret_methods) {
+    const struct route *found = NULL;
+    *ret_methods = 0;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (!on_path(&routes[i], h->path)) continue;
-        *ret_path = true;
-        bool head = h->method == SLV_METHOD_HEAD && routes[i].method == SLV_METHOD_GET;
-        if (routes[i].method == h->method || head) return &routes[i];
+        uint32_t methods = 1u << routes[i].method;
+        if (routes[i].method == SLV_METHOD_GET) methods |= 1u << SLV_METHOD_HEAD;
+        *ret_methods |= methods;
+        if (methods & 1u << h->method) found = &routes[i];
     }
-    return NULL;
+    return found;
 }
 
 static bool start_call(struct slv_serve *s, struct slv_exchange *x, enum serve_api api) {
@@ -342,10 +380,10 @@ static bool start_errand(struct slv_serve *s, struct slv_exchange *x, const stru
 
 static bool route(struct slv_serve *s, struct slv_exchange *x, struct serve_fail *f) {
     const struct slv_head *h = slv_exchange_head(x);
-    bool is_path = false;
-    const struct route *r = find(h, &is_path);
+    uint32_t methods;
+    const struct route *r = find(h, &methods);
     if (!serve_auth_origin(s, x, f)) return false;
-    if (!is_path)
+    if (!methods)
         return serve_refuse(f, 404, NULL, "not_found", "there is nothing at %.*s", (int)h->path.n,
                             h->path.p);
     if (!r && h->method == SLV_METHOD_OPTIONS &&
@@ -355,6 +393,7 @@ static bool route(struct slv_serve *s, struct slv_exchange *x, struct serve_fail
         slv_exchange_put(x);
         return true;
     }
+    f->methods = r ? 0 : methods;
     if (!r)
         return serve_refuse(f, 405, NULL, "wrong_method", "%.*s does not take %.*s", (int)h->path.n,
                             h->path.p, (int)h->method_text.n, h->method_text.p);

@@ -117,13 +117,9 @@ bool serve_auth(struct slv_serve *s, struct slv_exchange *x, const struct slv_ap
     bool ok = u != NULL || serve_refuse(f, 503, NULL, NULL, "out of memory");
     if (ok && key) ok = take_request(u, key, f);
     pthread_mutex_unlock(&s->auth_lock);
-    if (!ok) {
-        slv_apikey_put(key);
-        return false;
-    }
     *ret_key = key;
     *ret_user = u;
-    return true;
+    return ok;
 }
 
 /* --- where a request comes from --------------------------------------------------------------- */

@@ -72,11 +72,6 @@ bool serve_refuse_err(struct serve_fail *f, int status, const char *param,
     return serve_refuse(f, status, param, code, "%s", err->msg);
 }
 
-static void str_or_null(struct slv_json *j, const char *key, const char *s) {
-    if (s && *s) slv_json_str(j, key, s);
-    else slv_json_null(j, key);
-}
-
 static void error_json(struct slv_buf *out, enum serve_api api, const struct serve_fail *f) {
     struct slv_json j;
     slv_json_init(&j, out);
@@ -85,29 +80,42 @@ static void error_json(struct slv_buf *out, enum serve_api api, const struct ser
     slv_json_object(&j, "error");
     slv_json_str(&j, "message", f->err.msg);
     slv_json_str(&j, "type", f->type);
-    str_or_null(&j, "param", f->param);
-    str_or_null(&j, "code", f->code);
+    slv_json_str_or_null(&j, "param", *f->param ? f->param : NULL);
+    slv_json_str_or_null(&j, "code", f->code);
     slv_json_object_end(&j);
     slv_json_object_end(&j);
 }
 
+/* What a refusal's head says besides. */
+static void refusal_fields(const struct serve_fail *f, struct slv_buf *out) {
+    const char *before = "Allow: ";
+    if (f->retry_s) slv_buf_addf(out, "Retry-After: %u\r\n", (unsigned)f->retry_s);
+    if (f->status == 401) slv_buf_adds(out, "WWW-Authenticate: Bearer\r\n");
+    for (int m = 0; m < SLV_METHOD_COUNT; m++) {
+        if (!(f->methods & 1u << m)) continue;
+        slv_buf_addf(out, "%s%s", before, slv_method_name((enum slv_method)m));
+        before = ", ";
+    }
+    if (f->methods) slv_buf_adds(out, "\r\n");
+    slv_buf_addc(out, '\0');
+}
+
 void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_api api,
                       const struct serve_fail *f) {
-    struct slv_buf body;
-    char fields[200], status[8];
-    struct slv_reply r = {.status = f->status, .type = "application/json", .fields = fields};
-    int n = 0;
-    fields[0] = '\0';
-    if (f->retry_s)
-        n += snprintf(fields, sizeof fields, "Retry-After: %u\r\n", (unsigned)f->retry_s);
-    if (f->status == 401)
-        snprintf(fields + n, sizeof fields - (size_t)n, "WWW-Authenticate: Bearer\r\n");
+    struct slv_buf body, fields;
+    char status[8];
+    slv_buf_init(&fields, 512);
+    refusal_fields(f, &fields);
+    const struct slv_reply r = {.status = f->status,
+                                .type = "application/json",
+                                .fields = fields.status ? "" : fields.data};
     const struct slv_head *h = slv_exchange_head(x);
     if (slv_head_field(h, "anthropic-version").p) api = API_MESSAGES; /* whatever it asked for */
     slv_buf_init(&body, 8192);
     error_json(&body, api, f);
     slv_exchange_reply(x, &r, body.data, body.len);
     slv_buf_fini(&body);
+    slv_buf_fini(&fields);
     snprintf(status, sizeof status, "%d", f->status);
     slv_metrics_add(s->metrics, M_REFUSED, f->code ? f->code : f->type, NULL, 1.0);
     /* (what a client did wrong may be told in its own words, which no log is to keep) */
@@ -199,7 +207,16 @@ void serve_call_stream(struct serve_call *c) {
 
 void serve_call_send(struct serve_call *c) { slv_exchange_send(c->x, c->out.data, c->out.len); }
 
-void serve_call_fail(struct serve_call *c, const struct serve_fail *f) {
+void serve_call_choice_end(struct serve_choice *ch) {
+    struct serve_call *c = ch->call;
+    if (!c->format || !c->ask.stream || atomic_load(&c->gone)) return;
+    serve_call_stream(c);
+    slv_buf_clear(&c->out);
+    c->format->choice_end(ch);
+    serve_call_send(c);
+}
+
+static void fail(struct serve_call *c, const struct serve_fail *f) {
     if (c->begun) {
         slv_buf_clear(&c->out);
         c->format->error(c, f);
@@ -225,19 +242,19 @@ static const char *status_word(const struct serve_call *c) {
     return c->choice[0].finish ? c->choice[0].finish : "cancelled";
 }
 
-/* One record. After an error no more are taken, and the server answers no more: an answer that
- * leaves no trace is none that was allowed. */
-static bool write_audit(struct serve_call *c, int status) {
+/* One record, where the request named a model that there is. After an error no more are taken, and
+ * the server answers no more: an answer that leaves no trace is none that was allowed. */
+static bool write_audit(struct serve_call *c, int status, const char *finish) {
     struct slv_err err = {0};
-    if (!c->s->o.audit) return true;
+    if (!c->s->o.audit || !c->named) return true;
     const struct serve_choice *ch = c->n_choices ? &c->choice[0] : NULL;
     const struct slv_audit_record r = {.id = c->id,
                                        .who = c->key ? c->key->id : "",
-                                       .model = c->model->name,
+                                       .model = c->named->name,
                                        .prompt_tokens = c->n_prompt,
                                        .output_tokens = c->n_output,
                                        .ms = (serve_now() - c->t0) / 1000000u,
-                                       .finish = status_word(c),
+                                       .finish = finish,
                                        .status = (uint32_t)status,
                                        .prompt = c->prompt_text.data,
                                        .prompt_n = c->prompt_text.len,
@@ -249,6 +266,29 @@ static bool write_audit(struct serve_call *c, int status) {
         slv_log(SLV_LOG_ERROR, "audit log: %s: no more requests are answered", err.msg);
     slv_metrics_set(c->s->metrics, M_AUDIT_FAILED, NULL, NULL, 1.0);
     return false;
+}
+
+static void refuse_unrecorded(struct serve_call *c) {
+    c->fail = (struct serve_fail){0};
+    serve_refuse(&c->fail, 503, NULL, "audit_failed", "the audit log cannot be written");
+}
+
+void serve_call_refuse(struct serve_call *c, const struct serve_fail *f) {
+    c->fail = *f;
+    if (!write_audit(c, f->status, "refused")) refuse_unrecorded(c);
+    fail(c, &c->fail);
+    slv_exchange_put(c->x);
+}
+
+void serve_call_answer(struct serve_call *c) {
+    static const struct slv_reply head = {.status = 200, .type = "application/json"};
+    if (write_audit(c, 200, "stop")) {
+        slv_exchange_reply(c->x, &head, c->out.data, c->out.len);
+    } else {
+        refuse_unrecorded(c);
+        fail(c, &c->fail);
+    }
+    slv_exchange_put(c->x);
 }
 
 /* W3C trace context: "00-TRACE-PARENT-FLAGS"; a trace of its own without one. */
@@ -330,19 +370,18 @@ void serve_call_finish(struct serve_call *c) {
     }
     serve_auth_tokens(c, c->api == API_EMBEDDINGS ? c->n_prompt : c->n_output, false, NULL);
     int status = gone ? 499 : c->fail.status ? c->fail.status : 200;
-    if (!write_audit(c, status) && !c->fail.status)
-        serve_refuse(&c->fail, 503, NULL, "audit_failed", "the audit log cannot be written");
+    if (!write_audit(c, status, status_word(c)) && !c->fail.status) refuse_unrecorded(c);
     count_call(c, status);
     tell_span(c, status);
     if (gone) {
         /* nobody to tell */
     } else if (c->fail.status) {
-        serve_call_fail(c, &c->fail);
+        fail(c, &c->fail);
     } else if (c->ask.stream) {
         reply_stream_end(c);
     } else {
         reply_whole(c);
-        if (c->fail.status) serve_call_fail(c, &c->fail);
+        if (c->fail.status) fail(c, &c->fail);
     }
     slv_exchange_put(c->x);
 }

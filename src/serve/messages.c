@@ -22,11 +22,6 @@ static void usage(const struct serve_call *c, uint64_t n_output, struct slv_json
     slv_json_object_end(j);
 }
 
-static void str_or_null(struct slv_json *j, const char *key, const char *s) {
-    if (s) slv_json_str(j, key, s);
-    else slv_json_null(j, key);
-}
-
 /* The message, with its content as far as it is finished. */
 static void message(struct serve_call *c, struct slv_json *j, const char *key, bool ended) {
     const struct serve_choice *ch = &c->choice[0];
@@ -38,37 +33,25 @@ static void message(struct serve_call *c, struct slv_json *j, const char *key, b
     slv_json_array(j, "content");
     if (ended) slv_buf_add(j->out, ch->item.done.data, ch->item.done.len);
     slv_json_array_end(j);
-    str_or_null(j, "stop_reason", ended ? stop_reason(ch) : NULL);
-    str_or_null(j, "stop_sequence", ended ? ch->stop : NULL);
+    slv_json_str_or_null(j, "stop_reason", ended ? stop_reason(ch) : NULL);
+    slv_json_str_or_null(j, "stop_sequence", ended ? ch->stop : NULL);
     usage(c, ended ? c->n_output : 0, j);
     slv_json_object_end(j);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
 
-static void event(struct serve_call *c, struct slv_json *j, const char *type) {
-    slv_buf_addf(&c->out, "event: %s\ndata: ", type);
-    slv_json_init(j, &c->out);
-    slv_json_object(j, NULL);
-    slv_json_str(j, "type", type);
-}
-
-static void event_end(struct serve_call *c, struct slv_json *j) {
-    slv_json_object_end(j);
-    slv_buf_adds(&c->out, "\n\n");
-}
-
 static void begin(struct serve_call *c) {
     struct slv_json j;
-    event(c, &j, "message_start");
+    serve_event(c, &j, "message_start");
     message(c, &j, "message", false);
-    event_end(c, &j);
+    serve_event_end(c, &j);
 }
 
 static void on_open(struct serve_choice *ch) {
     struct serve_item *it = &ch->item;
     struct slv_json j;
-    event(ch->call, &j, "content_block_start");
+    serve_event(ch->call, &j, "content_block_start");
     slv_json_uint(&j, "index", it->index);
     slv_json_object(&j, "content_block");
     slv_json_str(&j, "type", it->kind == ITEM_TEXT ? "text" : "tool_use");
@@ -81,95 +64,83 @@ static void on_open(struct serve_choice *ch) {
         slv_json_object_end(&j);
     }
     slv_json_object_end(&j);
-    event_end(ch->call, &j);
+    serve_event_end(ch->call, &j);
 }
 
 static void on_delta(struct serve_choice *ch, const char *p, size_t n) {
     const bool text = ch->item.kind == ITEM_TEXT;
     struct slv_json j;
-    event(ch->call, &j, "content_block_delta");
+    serve_event(ch->call, &j, "content_block_delta");
     slv_json_uint(&j, "index", ch->item.index);
     slv_json_object(&j, "delta");
     slv_json_str(&j, "type", text ? "text_delta" : "input_json_delta");
     slv_json_strn(&j, text ? "text" : "partial_json", p, n);
     slv_json_object_end(&j);
-    event_end(ch->call, &j);
+    serve_event_end(ch->call, &j);
 }
 
 static void on_close(struct serve_choice *ch) {
     struct slv_json j;
-    event(ch->call, &j, "content_block_stop");
+    serve_event(ch->call, &j, "content_block_stop");
     slv_json_uint(&j, "index", ch->item.index);
-    event_end(ch->call, &j);
+    serve_event_end(ch->call, &j);
 }
-
-static const struct serve_item_events stream_events = {on_open, on_delta, on_close};
-
-static void piece(struct serve_choice *ch, const struct slv_piece *p) {
-    (void)p;
-    serve_items_next(ch, false, &stream_events);
-}
-
-static void choice_end(struct serve_choice *ch) { serve_items_next(ch, true, &stream_events); }
 
 static void stream_end(struct serve_call *c) {
     const struct serve_choice *ch = &c->choice[0];
     struct slv_json j;
-    event(c, &j, "message_delta");
+    serve_event(c, &j, "message_delta");
     slv_json_object(&j, "delta");
     slv_json_str(&j, "stop_reason", stop_reason(ch));
-    str_or_null(&j, "stop_sequence", ch->stop);
+    slv_json_str_or_null(&j, "stop_sequence", ch->stop);
     slv_json_object_end(&j);
     usage(c, c->n_output, &j);
-    event_end(c, &j);
-    event(c, &j, "message_stop");
-    event_end(c, &j);
+    serve_event_end(c, &j);
+    serve_event(c, &j, "message_stop");
+    serve_event_end(c, &j);
 }
 
 /* --- a whole message -------------------------------------------------------------------------- */
 
-static void add_block(struct serve_choice *ch) {
-    struct serve_item *it = &ch->item;
-    struct slv_json j;
-    if (it->done.len) slv_buf_addc(&it->done, ',');
-    slv_json_init(&j, &it->done);
-    slv_json_object(&j, NULL);
-    slv_json_str(&j, "type", it->kind == ITEM_TEXT ? "text" : "tool_use");
+static void block_json(const struct serve_choice *ch, struct slv_json *j) {
+    const struct serve_item *it = &ch->item;
+    slv_json_object(j, NULL);
+    slv_json_str(j, "type", it->kind == ITEM_TEXT ? "text" : "tool_use");
     if (it->kind == ITEM_TEXT) {
-        slv_json_strn(&j, "text", it->text.data, it->text.len);
-        slv_json_object_end(&j);
+        slv_json_strn(j, "text", it->text.data, it->text.len);
+        slv_json_object_end(j);
         return;
     }
-    slv_json_str(&j, "id", it->id);
-    slv_json_strn(&j, "name", it->name.data, it->name.len);
-    slv_json_object_end(&j);
-    it->done.len--; /* the arguments are JSON already */
-    slv_buf_adds(&it->done, ",\"input\":");
-    slv_buf_add(&it->done, it->text.len ? it->text.data : "{}", it->text.len ? it->text.len : 2);
-    slv_buf_addc(&it->done, '}');
+    slv_json_str(j, "id", it->id);
+    slv_json_strn(j, "name", it->name.data, it->name.len);
+    slv_json_object_end(j);
+    j->out->len--; /* the arguments are JSON already */
+    slv_buf_adds(j->out, ",\"input\":");
+    slv_buf_add(j->out, it->text.len ? it->text.data : "{}", it->text.len ? it->text.len : 2);
+    slv_buf_addc(j->out, '}');
 }
 
-static void end(struct serve_call *c) {
-    static const struct serve_item_events whole = {NULL, NULL, add_block};
-    struct slv_json j;
-    if (c->ask.stream) {
-        stream_end(c);
-        return;
-    }
-    serve_items_next(&c->choice[0], true, &whole);
-    slv_json_init(&j, &c->out);
-    message(c, &j, NULL, true);
-}
+static void whole(struct serve_call *c, struct slv_json *j) { message(c, j, NULL, true); }
 
 static void error_event(struct serve_call *c, const struct serve_fail *f) {
     struct slv_json j;
-    event(c, &j, "error");
+    serve_event(c, &j, "error");
     slv_json_object(&j, "error");
     slv_json_str(&j, "type", f->type);
     slv_json_str(&j, "message", f->err.msg);
     slv_json_object_end(&j);
-    event_end(c, &j);
+    serve_event_end(c, &j);
 }
 
-const struct serve_format serve_format_messages = {
-    .begin = begin, .piece = piece, .choice_end = choice_end, .end = end, .error = error_event};
+static const struct serve_item_format items = {.open = on_open,
+                                               .delta = on_delta,
+                                               .close = on_close,
+                                               .json = block_json,
+                                               .stream_end = stream_end,
+                                               .whole = whole};
+const struct serve_format serve_format_messages = {.begin = begin,
+                                                   .piece = serve_items_piece,
+                                                   .choice_end = serve_items_choice_end,
+                                                   .end = serve_items_end,
+                                                   .error = error_event,
+                                                   .items = &items};

@@ -251,22 +251,6 @@ static bool refuse_failed(const struct serve_model *m, struct serve_fail *f) {
                         "%s cannot be loaded: the server's log says why", m->name);
 }
 
-/* Those that waited for it go on. The lock is held. */
-static void wake_pending(struct serve_model *m) {
-    while (m->pending) {
-        struct serve_call *c = m->pending;
-        m->pending = c->next_pending;
-        if (m->state == MODEL_READY) {
-            m->users++;
-            c->model = m;
-        } else {
-            refuse_failed(m, &c->fail);
-        }
-        c->work = (struct serve_work){.fn = serve_call_resume, .arg = c};
-        serve_work(m->s->workers, &c->work);
-    }
-}
-
 static void load(struct serve_model *m) {
     struct slv_serve *s = m->s;
     struct slv_err err = {0};
@@ -293,7 +277,7 @@ static void load(struct serve_model *m) {
     if (later && m->pending) want(m);
     m->last_used = serve_now();
     m->created = slv_clock_wall(&slv_clock_system) / 1000000000u;
-    if (m->state != MODEL_WANTED) wake_pending(m);
+    if (m->state != MODEL_WANTED) serve_pending_wake(m, refuse_failed);
     pthread_mutex_unlock(&s->models_lock);
 }
 
@@ -344,8 +328,7 @@ bool serve_model_get(struct serve_model *m, struct serve_call *c, bool *ret_read
     } else if (ok) {
         m->asked = true;
         if (m->state != MODEL_WANTED && m->state != MODEL_CLOSING) want(m);
-        c->next_pending = m->pending;
-        m->pending = c;
+        serve_pending_add(m, c);
     }
     pthread_mutex_unlock(&s->models_lock);
     return ok;
@@ -361,7 +344,8 @@ bool serve_model_hold(struct serve_model *m) {
 
 void serve_model_put(struct serve_model *m) {
     pthread_mutex_lock(&m->s->models_lock);
-    m->last_used = serve_now();
+    /* (who was late has not used it: of one that is wanted it says since when) */
+    if (m->state == MODEL_READY) m->last_used = serve_now();
     if (!--m->users) pthread_cond_broadcast(&m->s->models_cond); /* who waits for the memory */
     pthread_mutex_unlock(&m->s->models_lock);
 }
@@ -420,6 +404,7 @@ void serve_models_measure(struct slv_serve *s) {
 int serve_models_open(struct slv_serve *s, struct slv_err *err) {
     pthread_mutex_init(&s->models_lock, NULL);
     pthread_cond_init(&s->models_cond, NULL);
+    serve_pending_init(s);
     if (!s->o.memory) s->o.memory = memory_free() / 5 * 4;
     if (!s->o.slots) s->o.slots = SLOTS_DEFAULT;
     s->model = slv_mem_calloc(s->o.n_models, sizeof *s->model);
@@ -433,6 +418,7 @@ int serve_models_open(struct slv_serve *s, struct slv_err *err) {
     }
     int rc = slv_thread_start(&s->loader, run_loader, s);
     s->has_loader = !rc;
+    if (!rc) rc = serve_pending_start(s);
     return rc ? slv_err_set(err, rc, "no thread to open models") : 0;
 }
 
@@ -443,13 +429,14 @@ void serve_models_stop(struct slv_serve *s) {
     pthread_mutex_unlock(&s->models_lock);
     if (s->has_loader) pthread_join(s->loader, NULL);
     s->has_loader = false;
+    serve_pending_stop(s);
     pthread_mutex_lock(&s->models_lock);
     for (size_t i = 0; i < s->o.n_models; i++) {
         struct serve_model *m = &s->model[i];
         if (!m->pending) continue;
         slv_err_set(&m->why, SLV_E_BUSY, "the server is stopping");
         m->state = MODEL_FAILED;
-        wake_pending(m);
+        serve_pending_wake(m, refuse_failed);
     }
     pthread_mutex_unlock(&s->models_lock);
 }
@@ -463,5 +450,6 @@ void serve_models_close(struct slv_serve *s) {
     slv_mem_free(s->model);
     s->model = NULL;
     pthread_cond_destroy(&s->models_cond);
+    pthread_cond_destroy(&s->pending_cond);
     pthread_mutex_destroy(&s->models_lock);
 }

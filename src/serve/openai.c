@@ -26,11 +26,6 @@ static void usage(const struct serve_call *c, struct slv_json *j) {
     slv_json_object_end(j);
 }
 
-static void str_or_null(struct slv_json *j, const char *key, const char *s) {
-    if (s) slv_json_str(j, key, s);
-    else slv_json_null(j, key);
-}
-
 static void event(struct serve_call *c) { slv_buf_adds(&c->out, "data: "); }
 static void event_end(struct serve_call *c) { slv_buf_adds(&c->out, "\n\n"); }
 
@@ -49,7 +44,7 @@ static void error_event(struct serve_call *c, const struct serve_fail *f) {
     slv_json_object(&j, "error");
     slv_json_str(&j, "message", f->err.msg);
     slv_json_str(&j, "type", f->type);
-    str_or_null(&j, "code", f->code);
+    slv_json_str_or_null(&j, "code", f->code);
     slv_json_object_end(&j);
     slv_json_object_end(&j);
     event_end(c);
@@ -93,7 +88,7 @@ static void chunk_end(struct serve_choice *ch, struct slv_json *j, const char *f
         slv_json_object_end(j);
         slv_buf_clear(&ch->logprobs); /* each stands in one chunk */
     }
-    str_or_null(j, "finish_reason", finish);
+    slv_json_str_or_null(j, "finish_reason", finish);
     slv_json_object_end(j);
     slv_json_array_end(j);
     if (c->ask.include_usage) slv_json_null(j, "usage");
@@ -194,7 +189,7 @@ static void chat_choice(struct serve_choice *ch, struct slv_json *j) {
     } else {
         slv_json_null(j, "logprobs");
     }
-    str_or_null(j, "finish_reason", serve_finish_word(ch));
+    slv_json_str_or_null(j, "finish_reason", serve_finish_word(ch));
     slv_json_object_end(j);
     slv_buf_fini(&w.text);
     slv_buf_fini(&w.calls);
@@ -263,7 +258,7 @@ static void text_choice(struct serve_choice *ch, struct slv_json *j, const char 
     slv_json_strn(j, "text", p, n);
     if (ch->call->ask.logprobs) old_logprobs(ch, j);
     else slv_json_null(j, "logprobs");
-    str_or_null(j, "finish_reason", finish);
+    slv_json_str_or_null(j, "finish_reason", finish);
     slv_json_object_end(j);
 }
 

@@ -111,24 +111,11 @@ static void response(struct serve_call *c, struct slv_json *j, const char *key, 
 
 /* --- events ----------------------------------------------------------------------------------- */
 
-static void event(struct serve_call *c, struct slv_json *j, const char *type) {
-    slv_buf_addf(&c->out, "event: %s\ndata: ", type);
-    slv_json_init(j, &c->out);
-    slv_json_object(j, NULL);
-    slv_json_str(j, "type", type);
-    slv_json_uint(j, "sequence_number", c->n_events++);
-}
-
-static void event_end(struct serve_call *c, struct slv_json *j) {
-    slv_json_object_end(j);
-    slv_buf_adds(&c->out, "\n\n");
-}
-
 /* What is said of an item besides: which one. */
 static void item_event(struct serve_choice *ch, struct slv_json *j, const char *type) {
     char id[2 * SERVE_ID];
     item_id(ch, id);
-    event(ch->call, j, type);
+    serve_event(ch->call, j, type);
     slv_json_str(j, "item_id", id);
     slv_json_uint(j, "output_index", ch->item.index);
     if (ch->item.kind == ITEM_TEXT) slv_json_uint(j, "content_index", 0);
@@ -136,9 +123,9 @@ static void item_event(struct serve_choice *ch, struct slv_json *j, const char *
 
 static void response_event(struct serve_call *c, const char *type, bool ended) {
     struct slv_json j;
-    event(c, &j, type);
+    serve_event(c, &j, type);
     response(c, &j, "response", ended);
-    event_end(c, &j);
+    serve_event_end(c, &j);
 }
 
 static void begin(struct serve_call *c) {
@@ -148,10 +135,10 @@ static void begin(struct serve_call *c) {
 
 static void item_state_event(struct serve_choice *ch, const char *type, bool whole) {
     struct slv_json j;
-    event(ch->call, &j, type);
+    serve_event(ch->call, &j, type);
     slv_json_uint(&j, "output_index", ch->item.index);
     item_json(ch, &j, "item", whole);
-    event_end(ch->call, &j);
+    serve_event_end(ch->call, &j);
 }
 
 static void on_open(struct serve_choice *ch) {
@@ -160,7 +147,7 @@ static void on_open(struct serve_choice *ch) {
     if (ch->item.kind != ITEM_TEXT) return;
     item_event(ch, &j, "response.content_part.added");
     text_part(&j, "part", "", 0);
-    event_end(ch->call, &j);
+    serve_event_end(ch->call, &j);
 }
 
 static void on_delta(struct serve_choice *ch, const char *p, size_t n) {
@@ -173,14 +160,7 @@ static void on_delta(struct serve_choice *ch, const char *p, size_t n) {
         slv_json_array(&j, "logprobs");
         slv_json_array_end(&j);
     }
-    event_end(ch->call, &j);
-}
-
-static void add_item(struct serve_choice *ch) {
-    struct slv_json j;
-    if (ch->item.done.len) slv_buf_addc(&ch->item.done, ',');
-    slv_json_init(&j, &ch->item.done);
-    item_json(ch, &j, NULL, true);
+    serve_event_end(ch->call, &j);
 }
 
 static void on_close(struct serve_choice *ch) {
@@ -191,7 +171,7 @@ static void on_close(struct serve_choice *ch) {
         slv_json_strn(&j, "text", it->text.data, it->text.len);
         slv_json_array(&j, "logprobs");
         slv_json_array_end(&j);
-        event_end(ch->call, &j);
+        serve_event_end(ch->call, &j);
         item_event(ch, &j, "response.content_part.done");
         text_part(&j, "part", it->text.data, it->text.len);
     } else {
@@ -199,41 +179,40 @@ static void on_close(struct serve_choice *ch) {
         slv_json_strn(&j, "name", it->name.data, it->name.len);
         slv_json_strn(&j, "arguments", it->text.data, it->text.len);
     }
-    event_end(ch->call, &j);
+    serve_event_end(ch->call, &j);
     item_state_event(ch, "response.output_item.done", true);
-    add_item(ch);
 }
 
-static const struct serve_item_events stream_events = {on_open, on_delta, on_close};
-
-static void piece(struct serve_choice *ch, const struct slv_piece *p) {
-    (void)p;
-    serve_items_next(ch, false, &stream_events);
+static void stream_end(struct serve_call *c) {
+    response_event(c, is_cut(&c->choice[0]) ? "response.incomplete" : "response.completed", true);
 }
 
-static void choice_end(struct serve_choice *ch) { serve_items_next(ch, true, &stream_events); }
-
-static void end(struct serve_call *c) {
-    static const struct serve_item_events whole = {NULL, NULL, add_item};
-    struct slv_json j;
-    if (c->ask.stream) {
-        response_event(c, is_cut(&c->choice[0]) ? "response.incomplete" : "response.completed",
-                       true);
-        return;
-    }
-    serve_items_next(&c->choice[0], true, &whole);
-    slv_json_init(&j, &c->out);
-    response(c, &j, NULL, true);
+static void whole_item(const struct serve_choice *ch, struct slv_json *j) {
+    item_json(ch, j, NULL, true);
 }
+
+static void whole(struct serve_call *c, struct slv_json *j) { response(c, j, NULL, true); }
 
 static void error_event(struct serve_call *c, const struct serve_fail *f) {
     struct slv_json j;
-    event(c, &j, "error");
+    serve_event(c, &j, "error");
     slv_json_str(&j, "code", f->code ? f->code : f->type);
     slv_json_str(&j, "message", f->err.msg);
     slv_json_null(&j, "param");
-    event_end(c, &j);
+    serve_event_end(c, &j);
 }
 
-const struct serve_format serve_format_responses = {
-    .begin = begin, .piece = piece, .choice_end = choice_end, .end = end, .error = error_event};
+static const struct serve_item_format items = {.numbered = true,
+                                               .keeps = true,
+                                               .open = on_open,
+                                               .delta = on_delta,
+                                               .close = on_close,
+                                               .json = whole_item,
+                                               .stream_end = stream_end,
+                                               .whole = whole};
+const struct serve_format serve_format_responses = {.begin = begin,
+                                                    .piece = serve_items_piece,
+                                                    .choice_end = serve_items_choice_end,
+                                                    .end = serve_items_end,
+                                                    .error = error_event,
+                                                    .items = &items};

@@ -59,12 +59,7 @@ static void hand_back(struct serve_call *c) {
 /* The choice is in no list any more. */
 static void choice_ended(struct serve_choice *ch) {
     struct serve_call *c = ch->call;
-    if (c->format && c->ask.stream && !ch->err.code && !atomic_load(&c->gone)) {
-        serve_call_stream(c);
-        slv_buf_clear(&c->out);
-        c->format->choice_end(ch);
-        serve_call_send(c);
-    }
+    if (!ch->err.code) serve_call_choice_end(ch);
     if (!--c->n_left) hand_back(c);
 }
 
@@ -329,13 +324,16 @@ static void step(struct serve_sched *q, struct serve_model *m) {
     struct slv_err err = {0};
     uint32_t active = 0;
     const uint64_t t = serve_now();
+    if (!serve_model_hold(m)) return; /* a worker may let go of it before the step has ended */
     slv_metrics_observe(q->s->metrics, M_BATCH, m->name, NULL, (double)m->n_active);
     int rc = slv_batch_step(m->batch, &active, &err);
     slv_metrics_add(q->s->metrics, M_STEPS, m->name, NULL, 1.0);
     atomic_store(&q->step_ns, serve_now() - t);
-    if (!rc || rc == SLV_E_CANCELLED) return;
-    slv_log(SLV_LOG_ERROR, "%s: a step failed: %s", m->name, err.msg);
-    fail_all(q, m, rc, err.msg);
+    if (rc && rc != SLV_E_CANCELLED) {
+        slv_log(SLV_LOG_ERROR, "%s: a step failed: %s", m->name, err.msg);
+        fail_all(q, m, rc, err.msg);
+    }
+    serve_model_put(m);
 }
 
 /* Some texts of a call become vectors; the call behind it is the next one to get some. */

@@ -36,6 +36,7 @@ struct serve_fail {
     const char *type, *code;
     char param[64];
     uint32_t retry_s; /* Retry-After; 0: none */
+    uint32_t methods; /* Allow: 1 << each of enum slv_method; 0: none */
     struct slv_err err;
 };
 
@@ -252,7 +253,8 @@ struct serve_call {
     struct serve_ask ask;
     const struct slv_apikey *key; /* NULL without keys */
     struct serve_user *user;
-    struct serve_model *model;
+    struct serve_model *model;  /* that it uses, until it is closed */
+    struct serve_model *named;  /* by the request, whether it gets it or not; or NULL */
     struct slv_buf prompt_text; /* as the model reads it, for the audit log */
     struct slv_tokens prompt;
     const char *head; /* with which the answer begins, unsaid: what the prompt left off */
@@ -287,6 +289,19 @@ struct serve_format {
     void (*choice_end)(struct serve_choice *ch);                       /* of a stream */
     void (*end)(struct serve_call *c); /* of a stream; or the whole reply */
     void (*error)(struct serve_call *c, const struct serve_fail *f); /* within a stream */
+    const struct serve_item_format *items; /* NULL: it tells of pieces as they come */
+};
+/* Of one that tells an answer as a row of items (items.c). */
+struct serve_item_format {
+    bool numbered; /* its events */
+    bool keeps;    /* the last event of a stream has all items */
+    /* Of a stream: an item opens, gets more, closes. */
+    void (*open)(struct serve_choice *ch);
+    void (*delta)(struct serve_choice *ch, const char *p, size_t n);
+    void (*close)(struct serve_choice *ch);
+    void (*json)(const struct serve_choice *ch, struct slv_json *j); /* an item that is whole */
+    void (*stream_end)(struct serve_call *c);
+    void (*whole)(struct serve_call *c, struct slv_json *j); /* the reply, all items done */
 };
 extern const struct serve_format serve_format_chat, serve_format_completions,
     serve_format_responses, serve_format_messages;
@@ -307,6 +322,9 @@ struct slv_serve {
     bool models_stop;
     pthread_t loader;
     bool has_loader;
+    pthread_t watch;             /* of calls that wait for a model: pending.c */
+    pthread_cond_t pending_cond; /* one more waits, or the end */
+    bool has_watch, watch_stop;
     pthread_mutex_t auth_lock;
     struct serve_user *users;
     struct serve_sched *sched;
@@ -344,13 +362,24 @@ bool serve_model_hold(struct serve_model *m) SLV_MUST_USE;
 void serve_models_measure(struct slv_serve *s);
 const char *serve_model_state_name(struct serve_model *m);
 
+/* pending.c: calls that wait for a model that is on its way. Under s->models_lock: one more; and
+ * all of them go on, with the model if it is there, or as `refuse` says. */
+void serve_pending_add(struct serve_model *m, struct serve_call *c);
+void serve_pending_wake(struct serve_model *m,
+                        bool (*refuse)(const struct serve_model *m, struct serve_fail *f));
+void serve_pending_init(struct slv_serve *s);
+/* The thread that looks after their deadlines. */
+int serve_pending_start(struct slv_serve *s) SLV_MUST_USE;
+void serve_pending_stop(struct slv_serve *s);
+
 /* machine.c: sets the gauges of the machine and the process. */
 void serve_machine_measure(struct slv_serve *s);
 
 /* auth.c */
 int serve_auth_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
 void serve_auth_close(struct slv_serve *s);
-/* Who asks, with call->key and ->user; charges one request. */
+/* Who asks, with call->key and ->user; charges one request. Of a key that may not ask now, *ret_key
+ * is set all the same. */
 bool serve_auth(struct slv_serve *s, struct slv_exchange *x, const struct slv_apikey **ret_key,
                 struct serve_user **ret_user, struct serve_fail *f) SLV_MUST_USE;
 /* Takes tokens off the key's minute; whether there were so many. */
@@ -390,10 +419,14 @@ size_t serve_sched_list(struct serve_sched *q, struct serve_session *ret, size_t
 /* call.c */
 struct serve_call *serve_call_open(struct slv_serve *s, struct slv_exchange *x, enum serve_api api);
 void serve_call_close(void *call);
-/* The reply is an error; the call has ended. */
-void serve_call_fail(struct serve_call *c, const struct serve_fail *f);
+/* The call ends before anything was computed: the reply is an error. */
+void serve_call_refuse(struct serve_call *c, const struct serve_fail *f);
+/* It ends with what is in call->out, likewise. */
+void serve_call_answer(struct serve_call *c);
 /* Its model is there, or c->fail says why not: on a worker. */
 void serve_call_resume(void *call);
+/* Its time is over before its model is there: on a worker. */
+void serve_call_late(void *call);
 /* Its body has come: on a worker. */
 void serve_call_begin(void *call);
 /* The scheduler has ended all choices: a worker ends the reply. */
@@ -401,6 +434,8 @@ void serve_call_finish(struct serve_call *c);
 /* Begins the stream of a call that wants one, unless it has begun: from then on a client that waits
  * sees that it lives. */
 void serve_call_stream(struct serve_call *c);
+/* A choice has its `finish`: what a stream says of it. */
+void serve_call_choice_end(struct serve_choice *ch);
 /* Sends what is in call->out. */
 void serve_call_send(struct serve_call *c);
 void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_api api,
@@ -426,8 +461,8 @@ void serve_model_pin(struct serve_model *m, bool on);
 bool serve_model_take(struct serve_model *m, uint64_t bytes);
 void serve_model_give(struct serve_model *m, uint64_t bytes);
 
-/* tokens.c: the reply to a request that wants no answer of the model's. */
-bool serve_tokens_reply(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
+/* tokens.c: the reply to a request that wants no answer of the model's, into call->out. */
+bool serve_tokens_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 
 /* constraint.c: what answers are held to, compiled once for all that ask for it. */
 bool serve_constraint_get(struct serve_call *c, const char *param, bool grammar, const char *text,
@@ -440,14 +475,14 @@ bool serve_embed_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 bool serve_embed_step(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 void serve_embed_write(struct serve_call *c);
 
-/* items.c: parts of an answer as items. Each function may be NULL. */
-struct serve_item_events {
-    void (*open)(struct serve_choice *ch);
-    void (*delta)(struct serve_choice *ch, const char *p, size_t n);
-    void (*close)(struct serve_choice *ch);
-};
-void serve_items_next(struct serve_choice *ch, bool ended, const struct serve_item_events *e);
+/* items.c: functions of a serve_format that has `items`. */
+void serve_items_piece(struct serve_choice *ch, const struct slv_piece *p);
+void serve_items_choice_end(struct serve_choice *ch);
+void serve_items_end(struct serve_call *c);
 void serve_items_fini(struct serve_item *it);
+/* A named event: its object is open in *j, and has its type, and number, until _end. */
+void serve_event(struct serve_call *c, struct slv_json *j, const char *type);
+void serve_event_end(struct serve_call *c, struct slv_json *j);
 
 /* console.c: the page, and what only an admin may see. */
 int serve_console_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
@@ -459,6 +494,9 @@ void serve_admin_errand(struct slv_serve *s, struct slv_exchange *x, const struc
                         struct serve_fail *f);
 
 /* api.c */
+/* What stands in a path behind `root` and a slash, decoded: what a client may name. */
+bool serve_path_name(const struct slv_exchange *x, const char *root,
+                     char ret[SLV_HEAD_TARGET_MAX + 1], struct serve_fail *f) SLV_MUST_USE;
 void serve_handle(struct slv_exchange *x, void *server);
 void serve_json_reply(struct slv_exchange *x, int status, struct slv_buf *body);
 

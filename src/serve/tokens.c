@@ -41,6 +41,7 @@ static bool tokenize(struct serve_call *c, struct serve_fail *f) {
         slv_tokenize(c->model->m->tokenizer, c->prompt_text.data, c->prompt_text.len, flags, &ids);
     slv_json_init(&j, &c->out);
     if (!rc) write_tokens(c, ids.v, ids.n, &j);
+    c->n_prompt = ids.n;
     slv_ids_fini(&ids);
     return !rc || serve_refuse(f, rc == SLV_E_LIMIT ? 413 : 503, NULL, NULL, "the text: %s",
                                slv_strerror(rc));
@@ -59,16 +60,16 @@ static bool detokenize(struct serve_call *c, struct serve_fail *f) {
         slv_json_object(&j, NULL);
         slv_json_strn(&j, "content", t.p, t.n);
         slv_json_object_end(&j);
+        slv_buf_add(&c->prompt_text, t.p, t.n);
+        c->n_prompt = ids.n;
     }
     slv_text_free(&t);
     slv_tokens_free(&ids);
     return ok && (!rc || serve_refuse(f, 503, NULL, NULL, "the text: %s", slv_strerror(rc)));
 }
 
-bool serve_tokens_reply(struct serve_call *c, struct serve_fail *f) {
-    static const struct slv_reply head = {.status = 200, .type = "application/json"};
+bool serve_tokens_make(struct serve_call *c, struct serve_fail *f) {
     bool ok = c->api == API_TOKENIZE ? tokenize(c, f) : detokenize(c, f);
     if (ok && c->out.status) ok = serve_refuse(f, 413, NULL, NULL, "the reply is too long");
-    if (ok) slv_exchange_reply(c->x, &head, c->out.data, c->out.len);
     return ok;
 }

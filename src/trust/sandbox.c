@@ -1,6 +1,7 @@
 /* sandbox.c: see sandbox.h. */
 #define _GNU_SOURCE /* O_PATH */
 #include "trust/sandbox.h"
+#include "base/sanitize.h"
 #include "config.h"
 
 #include <errno.h>
@@ -109,7 +110,6 @@ static const int forbidden[] = {SCMP_SYS(execve),
                                 SCMP_SYS(connect),
                                 SCMP_SYS(bind),
                                 SCMP_SYS(listen),
-                                SCMP_SYS(ptrace),
                                 SCMP_SYS(process_vm_readv),
                                 SCMP_SYS(process_vm_writev),
                                 SCMP_SYS(process_madvise),
@@ -176,10 +176,13 @@ static int add_rules(scmp_filter_ctx ctx) {
         rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), forbidden[i], 0);
         if (rc == -EDOM || rc == -EINVAL) rc = 0; /* this machine has no such call */
     }
+    if (!rc && !SLV_SANITIZED)
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ptrace), 0);
     /* threads, but no processes; clone3 hides its flags in memory, and libc can do without */
+    const scmp_datum_t thread = CLONE_THREAD | (SLV_SANITIZED ? CLONE_VM : 0);
     if (!rc)
         rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+                              SCMP_A0(SCMP_CMP_MASKED_EQ, thread, 0));
     if (!rc) rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     return rc;
 }

@@ -8,6 +8,9 @@
  *     of other processes, of the kernel, of namespaces or keys touched: EPERM. Holds for all
  *     threads, from now on; sockets that listen go on accepting.
  *
+ * In a build with a sanitizer its search for leaks, at the end, may do what it must: share its
+ * memory with a helper that stops the threads (clone with CLONE_VM, ptrace). All else is as ever.
+ *
  * A kernel without one of them leaves that half undone and says so (SLV_E_UNSUPPORTED): whether
  * that matters is the caller's to decide.
  *

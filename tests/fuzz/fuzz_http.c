@@ -30,6 +30,8 @@ static bool one_line(struct slv_str s) {
 }
 
 static void check_head(const struct slv_head *h) {
+    static char plain[SLV_HEAD_TARGET_MAX + 1];
+    if (slv_head_decode(h->path, plain, sizeof plain)) require(strlen(plain) <= h->path.n);
     unsigned hosts = 0, lengths = 0, codings = 0;
     require(h->path.n && (h->path.p[0] == '/' || slv_str_is(h->path, "*")));
     require(!memchr(h->path.p, '?', h->path.n) && !memchr(h->path.p, ' ', h->path.n));

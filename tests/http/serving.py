@@ -1,4 +1,8 @@
-"""A server of the test's own: `selvage serve` as a process, plain requests to it, its metrics."""
+"""What tests of the server share: a store of the test's own, `selvage serve` as a process, plain requests to it
+and streams, its metrics, waiting, certificates. The program is the script's first argument.
+
+Importing it lets a script import what lies in the neighbouring folders (tap, make_gguf, gguf_writer).
+"""
 import http.client
 import json
 import os
@@ -10,16 +14,91 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path += [os.path.join(HERE, "..", sibling) for sibling in ("interop", "hostile", "tools")]
+import tap  # noqa: E402
+
+PROGRAM = os.path.abspath(sys.argv[1])
+FULL = "--full" in sys.argv
 MODEL = os.environ.get("SLV_TEST_MODEL", "")
 ENCODER = os.environ.get("SLV_TEST_ENCODER", "")
 # A name with characters that paths and labels escape, as names in the store have them.
 NAME = "smollm2:135m-instruct"
-with open(sys.argv[1], "rb") as program:
+with open(PROGRAM, "rb") as program:
     words = program.read()
     SLOW = 10.0 if b"__asan_init" in words or b"__tsan_init" in words else 1.0  # sanitizers take their time
     del words
+
+
+def skip_unless(*names):
+    """The whole script, where the environment does not name what it needs."""
+    for name in names:
+        if not os.environ.get(name):
+            print("1..0 # SKIP %s is not set" % name)
+            sys.exit(0)
+
+
+# --- a script's tests, in the order in which they stand there -------------------------------------
+
+TESTS = []
+
+
+def test(fn):
+    TESTS.append(fn)
+    return fn
+
+
+def full(fn):
+    """One that takes long: with --full only."""
+    if FULL:
+        TESTS.append(fn)
+    return fn
+
+
+def main():
+    sys.exit(tap.run(TESTS))
+
+
+# --- a place to work ------------------------------------------------------------------------------
+
+class Home:
+    """A folder of the script's own that goes with it, and commands of the program with their store there."""
+
+    def __init__(self, name):
+        self.folder = tempfile.TemporaryDirectory(prefix="selvage-%s-" % name)
+        self.root = pathlib.Path(self.folder.name)
+        self.env = {"SELVAGE_HOME": self.path("store")}
+
+    def path(self, name):
+        return str(self.root / name)
+
+    def run(self, *args, status=0):
+        """What it prints."""
+        p = subprocess.run([PROGRAM, *map(str, args)], capture_output=True, text=True, timeout=120 * SLOW,
+                           env={**os.environ, **self.env}, check=False)
+        assert p.returncode == status, (args, p.returncode, p.stdout, p.stderr)
+        return p.stderr if status else p.stdout
+
+    def new_key(self, name, *args, file="keys.json"):
+        """Its id and its token."""
+        got = json.loads(self.run("key", "add", "--json", "--file", self.path(file), name, *args))
+        return got["id"], got["token"]
+
+    def add_key(self, name, *args, file="keys.json"):
+        """Its token."""
+        return self.new_key(name, *args, file=file)[1]
+
+    def serve(self, *args, **how):
+        return Server(*args, env=self.env, **how)
+
+
+# --- the server -----------------------------------------------------------------------------------
+
+def bearer(key):
+    return {"Authorization": "Bearer " + key} if key else {}
 
 
 class Reply:
@@ -34,21 +113,22 @@ class Reply:
 
 
 class Server:
-    """With `args` besides the model and a port that the system picks."""
+    """With `args` besides the model and a port that the system picks. full_disks: writing past a limit of
+    the process is an error, and does not end it."""
 
-    def __init__(self, selvage, *args, models=None, listen=("127.0.0.1:0",), wait=True, env=None, tls=None):
-        self.selvage, self.tls = selvage, tls
+    def __init__(self, *args, models=None, listen=("127.0.0.1:0",), wait=True, env=None, tls=None,
+                 host="127.0.0.1", full_disks=False):
+        self.tls, self.host = tls, host
         self.log = tempfile.TemporaryFile()
         aliases = models if models is not None else [NAME + "=" + MODEL]
-        command = [selvage, "serve", "--json"]
+        command = [PROGRAM, "serve", "--json"]
         for a in listen:
             command += ["--listen", a]
-        if SLOW > 1:  # sanitizers want more than a model's reader may have
-            command += ["--no-sandbox"]
         for m in aliases:
             command += ["--alias", m]
         self.process = subprocess.Popen(command + list(map(str, args)), stdout=subprocess.PIPE, stderr=self.log,
-                                        env={**os.environ, **(env or {})})
+                                        env={**os.environ, **(env or {})},
+                                        restore_signals=not full_disks)
         line = self.process.stdout.readline()
         assert line, self.stderr()
         self.urls = json.loads(line)["listening"]
@@ -75,8 +155,9 @@ class Server:
 
     def connection(self, timeout=120):
         if self.tls:
-            return http.client.HTTPSConnection("localhost", self.port, timeout=timeout * SLOW, context=self.tls)
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout * SLOW)
+            name = "localhost" if self.host == "127.0.0.1" else self.host  # which certificates are for
+            return http.client.HTTPSConnection(name, self.port, timeout=timeout * SLOW, context=self.tls)
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout * SLOW)
 
     def ask(self, method, path, body=None, headers=None, timeout=120):
         c = self.connection(timeout)
@@ -88,13 +169,20 @@ class Server:
         finally:
             c.close()
 
+    def get(self, path, key=None, status=200):
+        """The JSON at a path."""
+        r = self.ask("GET", path, headers=bearer(key))
+        assert r.status == status, (path, r.status, r.body)
+        return r.json()
+
+    def states(self):
+        """Of the models, by name."""
+        return {m["id"]: m["status"] for m in self.get("/v1/models")["data"]}
+
     def chat(self, text="Say hello.", key=None, headers=None, **fields):
-        h = dict(headers or {})
-        if key:
-            h["Authorization"] = "Bearer " + key
         body = {"model": NAME, "messages": [{"role": "user", "content": text}], "max_tokens": 16, "temperature": 0}
         body.update(fields)
-        return self.ask("POST", "/v1/chat/completions", body, h)
+        return self.ask("POST", "/v1/chat/completions", body, {**(headers or {}), **bearer(key)})
 
     def text(self, *args, **fields):
         r = self.chat(*args, **fields)
@@ -118,7 +206,7 @@ class Server:
         return time.monotonic() - start
 
     def raw(self, timeout=30):
-        s = socket.create_connection(("127.0.0.1", self.port), timeout=timeout * SLOW)
+        s = socket.create_connection((self.host, self.port), timeout=timeout * SLOW)
         return self.tls.wrap_socket(s, server_hostname="localhost") if self.tls else s
 
     def memory(self):
@@ -158,6 +246,51 @@ class Server:
             self.process.wait()
 
 
+class Stream:
+    """A streamed answer that has begun, read as it comes by a thread of its own. times: when each event came.
+    `with` ends in leaving."""
+
+    def __init__(self, server, path, body, key=None):
+        self.times, self.data, self.most = [], [], body.get("max_tokens", 0)
+        self.connection = server.connection()
+        self.connection.request("POST", path, json.dumps({**body, "stream": True}), bearer(key))
+        self.reply = self.connection.getresponse()
+        assert self.reply.status == 200, self.reply.read()
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        try:
+            for line in self.reply:
+                if line.startswith(b"data: "):
+                    self.times.append(time.monotonic())
+                    self.data.append(line[6:].decode().rstrip())
+        except (OSError, ValueError, AttributeError, http.client.HTTPException):
+            pass  # it was closed, from here
+
+    def lives(self, events):
+        """It goes on, for so many events more."""
+        return self.thread.is_alive() and len(self.times) + events < self.most
+
+    def longest_pause(self, start, end):
+        """Seconds between two events, or an event and an end of the spell."""
+        at = [start] + [t for t in list(self.times) if start < t < end] + [end]
+        return max(b - a for a, b in zip(at, at[1:]))
+
+    def close(self):
+        """Leaves, whether it has ended or not."""
+        if self.connection.sock:
+            self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.close()
+
+
 def raw_request(path="/v1/chat/completions", body=b"", method="POST", headers=()):
     head = "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n" % (method, path, len(body))
     return (head + "".join(h + "\r\n" for h in headers) + "\r\n").encode() + body
@@ -177,6 +310,11 @@ def read_all(s):
 def events(body):
     """Data of server-sent events."""
     return [e[6:] for e in body.decode().split("\n") if e.startswith("data: ")]
+
+
+# What a browser is told of the console's page: nothing of elsewhere runs in it or is loaded.
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 
 
 # --- certificates ---------------------------------------------------------------------------------

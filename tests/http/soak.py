@@ -9,27 +9,18 @@ verifies, and whoever asked the same got the same.
 """
 import json
 import os
-import pathlib
 import random
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-for sibling in ("interop", "http"):
-    sys.path.insert(0, os.path.join(HERE, "..", sibling))
-import tap  # noqa: E402
-from serving import NAME, Server, raw_request  # noqa: E402
+from serving import NAME, Home, raw_request, tap
 
-PROGRAM = os.path.abspath(sys.argv[1])
 SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 600
 CLIENTS = int(sys.argv[3]) if len(sys.argv) > 3 else 16
 BUDGET = 1200  # MiB
-FOLDER = tempfile.TemporaryDirectory(prefix="selvage-soak-")
-HOME = {"SELVAGE_HOME": FOLDER.name + "/store"}
-LOG = FOLDER.name + "/audit.log"
+HOME = Home("soak")
+LOG = HOME.path("audit.log")
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 20}, "n": {"type": "integer"}},
           "required": ["name", "n"], "additionalProperties": False}
@@ -106,7 +97,7 @@ class Clients:
 
 
 def soak():
-    with Server(PROGRAM, "--audit", LOG, "--memory", f"{BUDGET}M", "--slots", "8", "--ctx", "2048", env=HOME) as server:
+    with HOME.serve("--audit", LOG, "--memory", f"{BUDGET}M", "--slots", "8", "--ctx", "2048") as server:
         clients = Clients(server)
         threads = [threading.Thread(target=clients.run, args=(k,)) for k in range(CLIENTS)]
         begun, samples = time.monotonic(), []
@@ -133,16 +124,12 @@ def soak():
         metrics = server.metrics()
         given = sum(v for k, v in metrics.items() if k.startswith("selvage_requests_total") and 'status="200"' in k)
         assert given >= clients.answered, (given, clients.answered)
-    p = subprocess.run([PROGRAM, "audit", "verify", LOG, "--json"], env={**os.environ, **HOME}, capture_output=True,
-                       text=True)
-    assert p.returncode == 0, p
-    assert json.loads(p.stdout)["requests"] >= clients.answered, (p.stdout, clients.answered)
+    said = json.loads(HOME.run("audit", "verify", LOG, "--json"))
+    assert said["requests"] >= clients.answered, (said, clients.answered)
 
 
 def main():
-    pathlib.Path(HOME["SELVAGE_HOME"]).mkdir()
-    p = subprocess.run([PROGRAM, "key", "new"], env={**os.environ, **HOME}, capture_output=True, text=True)
-    assert p.returncode == 0, p
+    HOME.run("key", "new")
     return tap.run([soak])
 
 

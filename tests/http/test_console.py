@@ -14,15 +14,11 @@ import re
 import shutil
 import sys
 import threading
-import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "interop")]
+from serving import HERE, MODEL, NAME, POLICY, Home, bearer, tap
+
 sys.path += [os.environ.get("SLV_TEST_PLAYWRIGHT", "")]
-import tap  # noqa: E402
-from console_server import POLICY, Server  # noqa: E402
-
-MODEL = os.environ.get("SLV_TEST_MODEL")
+HOME = Home("console")
 CHROMIUM = shutil.which("chromium")
 with open(os.path.join(HERE, "page_checks.js")) as f:
     CHECKS = f.read()
@@ -158,12 +154,7 @@ def an_answer_can_be_stopped():
         ended(p)
         assert "stopped" in p.locator(".stats").last.inner_text() and last(p).inner_text()
         assert p.get_attribute("#send", "aria-label") == "Send"
-    for _ in range(100):
-        if not state["server"].json("/v1/admin/sessions")["data"]:
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError("the server goes on with an answer that was stopped")
+    state["server"].until(lambda: not state["server"].get("/v1/admin/sessions")["data"])  # it does not go on
     p.context.close()
 
 
@@ -448,10 +439,10 @@ def nothing_is_asked_while_nobody_looks():
 
 
 def with_keys_nothing_goes_without_one():
-    s = Server(sys.argv[1], "--alias", "smollm2=" + MODEL, "--keys", "{}/keys.json", "--audit", "{}/audit.log")
-    s.run("key", "new")
-    user, admin = s.add_key("alice"), s.add_key("root", "--admin")
-    with s:
+    HOME.run("key", "new")
+    user, admin = HOME.add_key("alice"), HOME.add_key("root", "--admin")
+    with HOME.serve("--keys", HOME.path("keys.json"), "--audit", HOME.path("audit.log"),
+                    models=["smollm2=" + MODEL]) as s:
         p = page(url=s.url)
         assert p.locator("#model option").inner_text() == "An API key is wanted"
         assert "wants a key" in p.inner_text("#key-hint")
@@ -495,7 +486,7 @@ def busy(s, keys, n):
     def go_on(i):
         while not over.is_set():
             body = {"prompt": "Once upon a time, in house %d, there was" % i, "max_tokens": 400, "ignore_eos": True}
-            s.ask("POST", "/v1/completions", body, key=keys[i % len(keys)])
+            s.ask("POST", "/v1/completions", body, bearer(keys[i % len(keys)]))
     threads = [threading.Thread(target=go_on, args=(i,)) for i in range(n)]
     for t in threads:
         t.start()
@@ -517,10 +508,9 @@ def picture(p, path):
 
 def screenshots(folder):
     """For docs/; Pillow is wanted."""
-    s = Server(sys.argv[1], "--alias", "smollm2:135m-instruct=" + MODEL, "--keys", "{}/keys.json", "--slots", "3")
-    keys = [s.add_key(name) for name in ("alice", "press-hall", "night-shift")]
-    admin = s.add_key("operator", "--admin")
-    with s:
+    keys = [HOME.add_key(name, file="picture.json") for name in ("alice", "press-hall", "night-shift")]
+    admin = HOME.add_key("operator", "--admin", file="picture.json")
+    with HOME.serve("--keys", HOME.path("picture.json"), "--slots", "3", models=[NAME + "=" + MODEL]) as s:
         end = busy(s, keys, 2)
         for name, size in (("light", (1280, 800)), ("phone", (360, 740)), ("dark", (1280, 800))):
             p = page(size, url=s.url, color_scheme="dark" if name == "dark" else "light")
@@ -556,7 +546,7 @@ def main():
     if not (MODEL and CHROMIUM and sync_playwright):
         print("1..0 # SKIP chromium, SLV_TEST_MODEL or SLV_TEST_PLAYWRIGHT is missing")
         return 0
-    with sync_playwright() as play, Server(sys.argv[1], "--alias", "smollm2=" + MODEL) as server:
+    with sync_playwright() as play, HOME.serve(models=["smollm2=" + MODEL]) as server:
         state.update(server=server, browser=play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]))
         try:
             if "--screenshots" in sys.argv:

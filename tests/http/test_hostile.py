@@ -3,48 +3,24 @@
 leaves the server answering others.
 
     SLV_TEST_MODEL=FILE test_hostile.py SELVAGE [--full]      prints TAP"""
-import os
-import sys
-
-if not os.environ.get("SLV_TEST_MODEL"):
-    print("1..0 # SKIP SLV_TEST_MODEL is not set")
-    sys.exit(0)
-
 import concurrent.futures
 import json
-import pathlib
 import random
 import re
 import socket
 import time
 
 import serving
-from serving import NAME, Server, read_all
+from serving import FULL, Server, full, read_all, test
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "interop"))
-import tap
-
-SELVAGE = os.path.abspath(sys.argv[1])
-FULL = "--full" in sys.argv
-TESTS = []
+serving.skip_unless("SLV_TEST_MODEL")
 HOST = "Host: localhost\r\n"
 SHARED = []
 
 
-def test(fn):
-    TESTS.append(fn)
-    return fn
-
-
-def full(fn):
-    if FULL:
-        TESTS.append(fn)
-    return fn
-
-
 def server():
     if not SHARED:
-        SHARED.append(Server(SELVAGE, "--ctx", 2048))
+        SHARED.append(Server("--ctx", 2048))
         SHARED.append(SHARED[0].text("hello"))
     return SHARED[0]
 
@@ -324,4 +300,4 @@ def it_ends_well():
 
 
 if __name__ == "__main__":
-    sys.exit(tap.run(TESTS))
+    serving.main()

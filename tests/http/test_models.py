@@ -6,19 +6,15 @@ usage: test_models.py SELVAGE MODEL ADAPTER      prints TAP
 """
 import os
 import shutil
+import signal
 import sys
-import tempfile
 import threading
+import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-for sibling in ("interop", "http"):
-    sys.path.insert(0, os.path.join(HERE, "..", sibling))
-import tap  # noqa: E402
-from serving import Server  # noqa: E402
+from serving import SLOW, Home, tap
 
-PROGRAM, MODEL, ADAPTER = (os.path.abspath(a) for a in sys.argv[1:4])
-FOLDER = tempfile.TemporaryDirectory(prefix="selvage-models-")
-HOME = {"SELVAGE_HOME": FOLDER.name + "/store"}
+MODEL, ADAPTER = (os.path.abspath(a) for a in sys.argv[2:4])
+HOME = Home("models")
 NAMES = ("a", "b", "c")
 # a cache of a size of its own, or the first model would take all that the others leave
 SMALL = ("--slots", "2", "--ctx", "128", "--kv-memory", "2M")
@@ -28,27 +24,23 @@ def ask(server, name, **how):
     return server.ask("POST", "/v1/completions", {"model": name, "prompt": "Hi", "max_tokens": 2, **how}, timeout=60)
 
 
-def states(server):
-    return {m["id"]: m["status"] for m in server.ask("GET", "/v1/models").json()["data"]}
-
-
 def one_takes():
     """Bytes that one model takes."""
-    with Server(PROGRAM, *SMALL, models=["a=" + MODEL], env=HOME) as server:
+    with HOME.serve(*SMALL, models=["a=" + MODEL]) as server:
         return int(server.metrics()["selvage_memory_planned_bytes"])
 
 
 def room_for(n, *args):
     budget = int(ONE * (n + 0.4))
-    return Server(PROGRAM, *SMALL, "--memory", str(budget), *args, models=[f"{n}={MODEL}" for n in NAMES], env=HOME)
+    return HOME.serve(*SMALL, "--memory", str(budget), *args, models=[f"{n}={MODEL}" for n in NAMES])
 
 
 def what_fits_is_there_early():
     with room_for(2) as server:
-        server.until(lambda: sorted(states(server).values()) == ["ready", "ready", "unloaded"])
+        server.until(lambda: sorted(server.states().values()) == ["ready", "ready", "unloaded"])
         server.until(lambda: "opened when it is asked for" in server.stderr())
         assert ask(server, "c").status == 200
-        assert states(server)["c"] == "ready" and list(states(server).values()).count("ready") == 2, states(server)
+        assert server.states()["c"] == "ready" and list(server.states().values()).count("ready") == 2, server.states()
 
 
 def whoever_asks_is_answered():
@@ -71,11 +63,11 @@ def whoever_asks_is_answered():
             t.join()
         assert statuses == [200] * 72, statuses
         assert most <= 1, most
-        assert list(states(server).values()).count("ready") == 1, states(server)
+        assert list(server.states().values()).count("ready") == 1, server.states()
 
 
 def a_model_with_adapters_stays():
-    folder = os.path.join(FOLDER.name, "adapters")
+    folder = HOME.path("adapters")
     os.makedirs(folder, exist_ok=True)
     shutil.copy(ADAPTER, os.path.join(folder, "one.gguf"))
     with room_for(1, "--lazy", "--adapters", folder) as server:
@@ -90,7 +82,7 @@ def a_model_with_adapters_stays():
 
 
 def what_never_fits_is_said():
-    with Server(PROGRAM, *SMALL, "--memory", str(ONE // 2), models=["a=" + MODEL], env=HOME, wait=False) as server:
+    with HOME.serve(*SMALL, "--memory", str(ONE // 2), models=["a=" + MODEL], wait=False) as server:
         server.until(lambda: server.ask("GET", "/health").json()["status"] == "failed")
         r = ask(server, "a")
         assert r.status == 503 and "MiB" in r.error()["message"] and MODEL not in r.error()["message"], r.body
@@ -99,7 +91,7 @@ def what_never_fits_is_said():
 def a_page_that_was_named_may_ask():
     """And reads what it gets, also in a stream and where it is refused; others may not."""
     page = {"Origin": "http://app.example"}
-    with Server(PROGRAM, *SMALL, "--origin", "http://app.example", models=["a=" + MODEL], env=HOME) as server:
+    with HOME.serve(*SMALL, "--origin", "http://app.example", models=["a=" + MODEL]) as server:
         before = {**page, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
         r = server.ask("OPTIONS", "/v1/chat/completions", headers=before)
         assert r.status == 200 and "POST" in r.headers["Access-Control-Allow-Methods"], r.headers
@@ -114,8 +106,111 @@ def a_page_that_was_named_may_ask():
         assert server.ask("OPTIONS", "/nothing", headers=before).status == 404
 
 
+def names_in_a_path_are_decoded():
+    """A model whose name has a slash could not be asked for by clients that encode it; and a path that is
+    not what it seems must not reach another route, or another model."""
+    names = ["hf:a/b", "50%", "h\u00e9"]
+    with HOME.serve(*SMALL, "--lazy", "--adapters", HOME.path("adapters"), models=[f"{n}={MODEL}" for n in names]) as server:
+        for path, name in (("hf%3Aa%2Fb", names[0]), ("hf:a/b", names[0]), ("hf%3aa%2fb", names[0]),
+                           ("%68f:a/b", names[0]), ("50%25", names[1]), ("h%C3%A9", names[2])):
+            r = server.ask("GET", "/v1/models/" + path)
+            assert r.status == 200 and r.json()["id"] == name, (path, r.body)
+        for path in ("50%", "%", "%4", "%zz", "hf%3", "a%00", "%00", "hf:a/b%00", "%2", "%-1", "%+1", "% 1", "%C3", "%ff"):
+            r = server.ask("GET", "/v1/models/" + path.replace(" ", "%20"))
+            assert r.status == 400 and r.error()["code"] == "wrong_path", (path, r.status, r.body)
+            r = server.ask("DELETE", "/v1/adapters/" + path.replace(" ", "%20"))
+            assert r.status == 400, (path, r.status, r.body)
+        for path in ("hf%253Aa%252Fb", "hf+a", "..", "%2e%2e", "%2E%2E%2F", "hf:a/b%0a", "hf:a/b/"):
+            assert server.ask("GET", "/v1/models/" + path).status == 404, path
+        for path in ("/v1/model%73", "/%761/models", "/v1%2Fmodels", "/v1/models%2Fhf:a", "/heal%74h", "/v1/%61dmin/log"):
+            assert server.ask("GET", path).status == 404, path
+        r = server.ask("DELETE", "/v1/adapters/m%61th")
+        assert r.status == 404 and '"math"' in r.error()["message"], r.body
+
+
+def a_method_that_a_path_does_not_take():
+    """Clients and caches learn from Allow what it does take."""
+    allowed = {"/health": "GET, HEAD", "/v1/models": "GET, HEAD", "/v1/models/a": "GET, HEAD", "/console": "GET, HEAD",
+               "/v1/chat/completions": "POST", "/tokenize": "POST", "/v1/adapters": "GET, HEAD, POST",
+               "/v1/adapters/a": "DELETE", "/v1/admin/log": "GET, HEAD"}
+    with HOME.serve(*SMALL, "--lazy", models=["a=" + MODEL]) as server:
+        for path, methods in allowed.items():
+            for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW"):
+                r = server.ask(method, path, {} if method == "POST" else None)
+                taken = method in methods.split(", ")
+                assert (r.status != 405) == taken, (method, path, r.status)
+                assert r.headers["Allow"] == (None if taken else methods), (method, path, r.headers["Allow"])
+        assert server.ask("GET", "/nothing").headers["Allow"] is None
+
+
+def checker_of(server):
+    """The process that reads a file before the server opens it: while it stands still, so does opening."""
+    with open("/proc/%d/task/%d/children" % ((server.process.pid,) * 2)) as f:
+        return int(f.read().split()[0])
+
+
+def ask_slowly(server, statuses, **body):
+    def run():
+        statuses.append(ask(server, "a", **body).status)
+    t = threading.Thread(target=run)
+    t.start()
+    return t
+
+
+def time_goes_on_while_a_model_is_opened():
+    """Who sets a limit would else wait for as long as a large file takes; and the file is opened all the same."""
+    with HOME.serve(*SMALL, "--lazy", models=["a=" + MODEL], wait=False) as server:
+        pid = checker_of(server)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            patient, statuses = None, []
+            patient = ask_slowly(server, statuses)
+            server.until(lambda: server.states()["a"] == "loading")
+            start = time.monotonic()
+            r = ask(server, "a", timeout_ms=300)
+            took = time.monotonic() - start
+            choice = r.json()["choices"][0]
+            assert r.status == 200 and choice["finish_reason"] == "timeout" and choice["text"] == "", r.body
+            assert 0.3 <= took < 0.3 + 5 * SLOW, took
+            for path, body, word in (
+                    ("/v1/completions", {"prompt": "a", "n": 2}, b'"finish_reason":"timeout"'),
+                    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}, b'"finish_reason":"timeout"'),
+                    ("/v1/responses", {"input": "a"}, b'"reason":"timeout"'),
+                    ("/v1/messages", {"messages": [{"role": "user", "content": "a"}], "max_tokens": 3},
+                     b'"stop_reason":"timeout"')):
+                for stream in (False, True):
+                    r = server.ask("POST", path, {**body, "model": "a", "timeout_ms": 20, "stream": stream})
+                    assert r.status == 200 and word in r.body, (path, stream, r.body)
+            r = server.ask("POST", "/v1/embeddings", {"model": "a", "input": "a", "timeout_ms": 20})
+            assert r.status == 408 and r.error()["code"] == "timeout", r.body
+            assert server.states()["a"] == "loading" and not statuses
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        patient.join()
+        assert statuses == [200] and server.states()["a"] == "ready", (statuses, server.states())
+        assert ask(server, "a", timeout_ms=60000).json()["choices"][0]["text"]
+        assert server.metrics()['selvage_model_loads_total{model="a"}'] == 1
+
+
+def the_servers_own_limit_counts_there_too():
+    with HOME.serve(*SMALL, "--lazy", "--timeout-ms", "200", models=["a=" + MODEL], wait=False) as server:
+        pid = checker_of(server)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(2):
+                assert ask(server, "a", timeout_ms=60000).json()["choices"][0]["finish_reason"] == "timeout"
+            r = server.ask("POST", "/tokenize", {"model": "a", "content": "a"})
+            assert r.status == 408, r.body
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        server.until(lambda: server.states()["a"] == "ready")
+        assert server.ask("POST", "/tokenize", {"model": "a", "content": "a"}).status == 200
+
+
 ONE = one_takes()
 
 if __name__ == "__main__":
     sys.exit(tap.run([what_fits_is_there_early, whoever_asks_is_answered, a_model_with_adapters_stays,
-                      what_never_fits_is_said, a_page_that_was_named_may_ask]))
+                      what_never_fits_is_said, a_page_that_was_named_may_ask, names_in_a_path_are_decoded,
+                      a_method_that_a_path_does_not_take, time_goes_on_while_a_model_is_opened,
+                      the_servers_own_limit_counts_there_too]))

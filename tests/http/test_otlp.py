@@ -7,16 +7,13 @@ usage: test_otlp.py SELVAGE MODEL      prints TAP
 import http.server
 import json
 import os
+import subprocess
 import sys
 import threading
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-for sibling in ("interop", "http"):
-    sys.path.insert(0, os.path.join(HERE, "..", sibling))
-import tap  # noqa: E402
-from serving import Server  # noqa: E402
+from serving import PROGRAM, Server, tap
 
-PROGRAM, MODEL = (os.path.abspath(a) for a in sys.argv[1:3])
+MODEL = os.path.abspath(sys.argv[2])
 
 
 class Collector:
@@ -62,7 +59,7 @@ def ask(server, **headers):
 def requests_become_spans():
     collector = Collector()
     trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-    with Server(PROGRAM, "--otlp", collector.url, models=["m=" + MODEL]) as server:
+    with Server("--otlp", collector.url, models=["m=" + MODEL]) as server:
         answer = ask(server, traceparent=f"00-{trace}-{parent}-01")
         ask(server, traceparent="00-nonsense")
         spans = collector.wait(8)
@@ -83,7 +80,7 @@ def requests_become_spans():
 
 
 def without_a_collector_all_goes_on():
-    with Server(PROGRAM, "--otlp", "http://127.0.0.1:9", models=["m=" + MODEL]) as server:
+    with Server("--otlp", "http://127.0.0.1:9", models=["m=" + MODEL]) as server:
         for _ in range(3):
             ask(server)
         server.until(lambda: "takes none" in server.stderr(), 20)
@@ -91,7 +88,6 @@ def without_a_collector_all_goes_on():
 
 
 def what_is_no_url_is_refused():
-    import subprocess
     p = subprocess.run([PROGRAM, "serve", MODEL, "--otlp", "localhost:4318"], capture_output=True, text=True)
     assert p.returncode == 2 and "--otlp" in p.stderr, p
 

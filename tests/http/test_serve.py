@@ -26,49 +26,31 @@ import base64
 import concurrent.futures
 import json
 import math
-import pathlib
 import random
 import shutil
 import signal
+import socket
 import ssl
 import struct
 import subprocess
-import tempfile
 import threading
 import time
 
 import serving
-from serving import ENCODER, MODEL, NAME, Server
+from serving import ENCODER, FULL, MODEL, NAME, Home, Server, bearer, full, tap, test
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "interop"))
-import tap
-
-SELVAGE = os.path.abspath(sys.argv[1])
-FULL = "--full" in sys.argv
-TESTS = []
-SCRATCH = tempfile.TemporaryDirectory(prefix="selvage-serve-")
-ROOT = pathlib.Path(SCRATCH.name)
+HOME = Home("serve")  # but packed weights come from the store of who runs it
+ROOT = HOME.root
 ASK = "What is the capital of France?"
 MESSAGES = [{"role": "user", "content": ASK}]
 SHARED = []
-
-
-def test(fn):
-    TESTS.append(fn)
-    return fn
-
-
-def full(fn):
-    if FULL:
-        TESTS.append(fn)
-    return fn
 
 
 def shared():
     """One server for all tests that leave it as it was."""
     if not SHARED:
         models = [NAME + "=" + MODEL] + (["mini=" + ENCODER] if ENCODER else [])
-        SHARED.append(Server(SELVAGE, "--ctx", 2048, models=models))
+        SHARED.append(Server("--ctx", 2048, models=models))
         SHARED[0].until(lambda: SHARED[0].ask("GET", "/health").json()["models_ready"] == len(models), 60)
     return SHARED[0]
 
@@ -79,17 +61,6 @@ def openai_client(s=None, key="none", **kw):
 
 def anthropic_client(s=None, key="none", **kw):
     return anthropic.Anthropic(base_url=(s or shared()).url, api_key=key, max_retries=0, **kw)
-
-
-def run(*args, home=None, status=0):
-    env = {**os.environ, **({"SELVAGE_HOME": str(home)} if home else {})}
-    p = subprocess.run([SELVAGE, *map(str, args)], capture_output=True, env=env, timeout=120, check=False)
-    assert p.returncode == status, (p.returncode, p.stderr.decode())
-    return p.stdout.decode()
-
-
-def add_key(file, name, *args):
-    return json.loads(run("key", "add", "--json", "--file", file, name, *args))["token"]
 
 
 def raises(kind, fn, *words):
@@ -342,13 +313,13 @@ def each_refusal_says_what_is_wrong():
 @test
 def keys_scopes_and_their_limits():
     file = ROOT / "keys.json"
-    free = add_key(file, "free")
-    other = add_key(file, "other", "--model", "something-else")
-    few = add_key(file, "few", "--requests-per-minute", 2)
-    small = add_key(file, "small", "--context", 64)
-    thrifty = add_key(file, "thrifty", "--tokens-per-minute", 60)
-    one = add_key(file, "one", "--sessions", 1)
-    with Server(SELVAGE, "--keys", file, "--ctx", 2048, "--slots", 4) as s:
+    free = HOME.add_key("free")
+    other = HOME.add_key("other", "--model", "something-else")
+    few = HOME.add_key("few", "--requests-per-minute", 2)
+    small = HOME.add_key("small", "--context", 64)
+    thrifty = HOME.add_key("thrifty", "--tokens-per-minute", 60)
+    one = HOME.add_key("one", "--sessions", 1)
+    with Server("--keys", file, "--ctx", 2048, "--slots", 4) as s:
         assert s.ask("GET", "/v1/models").status == 401
         for key in ("", "slv_wrong", free[:-1], free + "a"):
             r = s.chat(key=key or None)
@@ -360,7 +331,7 @@ def keys_scopes_and_their_limits():
         assert openai_client(s, other).models.list().data == []
         raises(openai.PermissionDeniedError, lambda: openai_client(s, other).chat.completions.create(
             model=NAME, messages=MESSAGES), NAME)
-        assert s.ask("GET", "/v1/models/" + NAME, headers={"Authorization": "Bearer " + other}).status == 404
+        assert s.ask("GET", "/v1/models/" + NAME, headers=bearer(other)).status == 404
         assert [s.chat(key=few).status for _ in range(3)] == [200, 200, 429]
         e = raises(openai.RateLimitError, lambda: openai_client(s, few).models.list(), "requests")
         assert 1 <= int(e.response.headers["Retry-After"]) <= 60
@@ -388,7 +359,7 @@ def sessions(s, key):
 
 def revoke(s, file, key):
     assert s.chat(key=key).status == 200
-    run("key", "revoke", "--file", file, "free")
+    HOME.run("key", "revoke", "--file", file, "free")
     assert s.chat(key=key).status == 200  # until it is read again
     s.process.send_signal(signal.SIGHUP)
     s.until(lambda: "keys read again" in s.stderr())
@@ -416,9 +387,8 @@ def pages_of_others_do_not_get_in():
 @test
 def other_machines_need_tls_and_keys():
     for args in (["--listen", "0.0.0.0:0"], ["--listen", "[::]:0"]):
-        p = subprocess.run([SELVAGE, "serve", "--alias", NAME + "=" + MODEL, *args], capture_output=True, timeout=60,
-                           check=False)
-        assert p.returncode == 2 and b"--tls-cert" in p.stderr and b"--keys" in p.stderr, p.stderr
+        said = HOME.run("serve", "--alias", NAME + "=" + MODEL, *args, status=2)
+        assert "--tls-cert" in said and "--keys" in said, said
 
 
 def certificates(folder):
@@ -439,7 +409,7 @@ def tls_for_the_clients_and_new_certificates():
     folder = ROOT / "tls"
     certificates(folder)
     tls = serving.client_tls(folder, "ours")
-    with Server(SELVAGE, "--tls-cert", folder / "server.crt", "--tls-key", folder / "server.key", tls=tls) as s:
+    with Server("--tls-cert", folder / "server.crt", "--tls-key", folder / "server.key", tls=tls) as s:
         s.url = s.url.replace("127.0.0.1", "localhost")
         plain = shared().text(ASK)
         c = openai_client(s, http_client=http_client(tls))
@@ -469,7 +439,7 @@ def mutual_tls_lets_friends_in_and_no_others():
     folder = ROOT / "mtls"
     certificates(folder)
     friend = serving.client_tls(folder, "ours", "friend")
-    with Server(SELVAGE, "--tls-cert", folder / "server.crt", "--tls-key", folder / "server.key", "--client-ca",
+    with Server("--tls-cert", folder / "server.crt", "--tls-key", folder / "server.key", "--client-ca",
                 folder / "ours.crt", tls=friend) as s:
         s.url = s.url.replace("127.0.0.1", "localhost")
         c = openai_client(s, http_client=http_client(friend))
@@ -483,7 +453,6 @@ def mutual_tls_lets_friends_in_and_no_others():
 
 def serving_plain(s):
     """A client that speaks no TLS gets nothing."""
-    import socket
     raw = socket.create_connection(("127.0.0.1", s.port), timeout=20)
     raw.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
     answer = serving.read_all(raw)
@@ -497,7 +466,7 @@ def unix_sockets_by_curl():
     if not curl:
         return tap.skip("no curl")
     path = ROOT / "s"
-    with Server(SELVAGE, listen=("unix:%s" % path,), wait=False) as s:
+    with Server(listen=("unix:%s" % path,), wait=False) as s:
         assert path.stat().st_mode & 0o777 == 0o600
         body = json.dumps({"messages": MESSAGES, "max_tokens": 4, "temperature": 0})
         p = subprocess.run([curl, "-sS", "--retry", "40", "--retry-delay", "1", "--unix-socket", path, "-d", body,
@@ -514,11 +483,11 @@ def an_answer_does_not_depend_on_who_else_is_served():
     """The same bytes alone, among 15 others, with a beginning that is cached and one that is not."""
     bodies = [("The sea is " + "deep " * k, {"max_tokens": 12 + k, "temperature": 0.8, "seed": k, "ignore_eos": True})
               for k in range(16)]
-    with Server(SELVAGE, "--ctx", 1024) as s:
+    with Server("--ctx", 1024) as s:
         alone = [s.text(t, **kw) for t, kw in bodies[:4]]
         again = [s.text(t, **kw) for t, kw in bodies[:4]]
         assert alone == again
-    with Server(SELVAGE, "--ctx", 1024) as s:
+    with Server("--ctx", 1024) as s:
         for _ in range(3 if FULL else 1):
             with concurrent.futures.ThreadPoolExecutor(16) as pool:
                 among = list(pool.map(lambda b: s.text(b[0], **b[1]), bodies))
@@ -538,7 +507,7 @@ def time_that_is_over_ends_an_answer_with_what_there_is():
     r = s.chat("Count to a thousand.", max_tokens=2000, timeout_ms=400, ignore_eos=True, stream=True)
     e = serving.events(r.body)
     assert e[-1] == "[DONE]" and json.loads(e[-2])["choices"][0]["finish_reason"] == "timeout", e[-3:]
-    with Server(SELVAGE, "--slots", 1, "--timeout-ms", 1500, "--ctx", 4096) as one:
+    with Server("--slots", 1, "--timeout-ms", 1500, "--ctx", 4096) as one:
         assert one.ask("POST", "/v1/completions", {"prompt": "a", "stop": ["e"]}).status == 200  # of all its room
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             first = pool.submit(one.chat, max_tokens=4000, ignore_eos=True, timeout_ms=60000)  # the server's counts
@@ -551,7 +520,7 @@ def time_that_is_over_ends_an_answer_with_what_there_is():
 
 @test
 def a_full_queue_says_so_and_priority_goes_first():
-    with Server(SELVAGE, "--slots", 1, "--queue", 2, "--ctx", 4096) as s:
+    with Server("--slots", 1, "--queue", 2, "--ctx", 4096) as s:
         done = []
 
         def ask(name, **kw):
@@ -576,7 +545,7 @@ def a_full_queue_says_so_and_priority_goes_first():
 @test
 def a_small_cache_takes_shorter_requests():
     """And not every request that does not say how long its answer may be is refused."""
-    with Server(SELVAGE, "--kv-memory", "8M") as s:
+    with Server("--kv-memory", "8M") as s:
         context = s.ask("GET", "/v1/models").json()["data"][0]["context"]
         assert 64 <= context < 1024, context
         r = s.ask("POST", "/v1/completions", {"prompt": "a", "ignore_eos": True})
@@ -620,14 +589,14 @@ def vanish(s, how):
 
 @test
 def who_vanishes_is_not_computed_for():
-    with Server(SELVAGE, "--ctx", 4096) as s:
+    with Server("--ctx", 4096) as s:
         vanish(s, "plain")
         assert s.chat(max_tokens=2).status == 200
 
 
 @test
 def a_stop_lets_answers_end():
-    with Server(SELVAGE) as s:
+    with Server() as s:
         raw, idle = s.raw(), s.raw()
         body = {"messages": MESSAGES, "stream": True, "max_tokens": 60, "ignore_eos": True, "temperature": 0}
         raw.sendall(serving.raw_request(body=json.dumps(body).encode()))
@@ -644,13 +613,10 @@ def a_stop_lets_answers_end():
 
 @test
 def every_answer_has_a_record_and_no_text_is_kept():
-    home = ROOT / "home"
     secret = "xyzzy-plugh-"
-    home.mkdir()
-    run("key", "new", home=home)
+    HOME.run("key", "new")
     log = ROOT / "audit.log"
-    env = {"SELVAGE_HOME": str(home)}
-    with Server(SELVAGE, "--audit", log, "--ctx", 1024, env=env) as s:
+    with HOME.serve("--audit", log, "--ctx", 1024) as s:
         said = "Repeat: " + secret + "alpha"
         assert s.chat(said).status == 200 and s.chat(said, stream=True).status == 200
         assert s.ask("POST", "/v1/completions", {"prompt": said, "max_tokens": 3}).status == 200
@@ -665,15 +631,15 @@ def every_answer_has_a_record_and_no_text_is_kept():
         s.chat("a " + secret * 600)
         text = s.stop()
     assert secret not in text, [x for x in text.splitlines() if secret in x]
-    for f in list(home.rglob("*")) + [p for p in ROOT.glob("audit*")]:
+    for f in list((ROOT / "store").rglob("*")) + [p for p in ROOT.glob("audit*")]:
         assert not f.is_file() or secret.encode() not in f.read_bytes(), f
-    records = [json.loads(x) for x in run("audit", "show", "--json", log, home=home).splitlines()]
+    records = [json.loads(x) for x in HOME.run("audit", "show", "--json", log).splitlines()]
     records = records[0].get("records", records) if len(records) == 1 else records
     answered = [r for r in records if r.get("status") == 200]
     assert len(answered) >= 3, records[:5]
-    run("audit", "verify", log, home=home)
+    HOME.run("audit", "verify", log)
     # killed while it serves: what was answered is there, and nothing is half
-    s = Server(SELVAGE, "--audit", log, "--ctx", 1024, env=env)
+    s = HOME.serve("--audit", log, "--ctx", 1024)
     count = [0]
 
     def load():
@@ -691,8 +657,8 @@ def every_answer_has_a_record_and_no_text_is_kept():
     s.process.wait()
     for t in threads:
         t.join()
-    run("audit", "verify", log, home=home)
-    shown = run("audit", "show", "--json", log, home=home)
+    HOME.run("audit", "verify", log)
+    shown = HOME.run("audit", "show", "--json", log)
     assert shown.count('"status":200') >= len(answered) + count[0] > len(answered), (count, shown[-500:])
 
 
@@ -747,7 +713,7 @@ def client_of_a_mix(s, key, seed, end):
             s.process.send_signal(signal.SIGHUP)
         if kind == 6 and ENCODER:
             e = s.ask("POST", "/v1/embeddings", {"model": "mini", "input": ["a b c"] * r.randrange(1, 40)},
-                      {"Authorization": "Bearer " + key})
+                      bearer(key))
             assert e.status == 200, e.body
             continue
         if kind == 7:
@@ -755,7 +721,7 @@ def client_of_a_mix(s, key, seed, end):
                       {"x-api-key": key, "anthropic-version": "2023-06-01"})
             assert m.status == 200, m.body
             continue
-        answer = s.ask("POST", "/v1/chat/completions", body, {"Authorization": "Bearer " + key})
+        answer = s.ask("POST", "/v1/chat/completions", body, bearer(key))
         assert answer.status == 200, answer.body
         assert not body["stream"] or answer.body.endswith(b"data: [DONE]\n\n"), answer.body[-200:]
         answers += 1
@@ -765,9 +731,9 @@ def client_of_a_mix(s, key, seed, end):
 @full
 def eight_clients_do_what_they_like():
     file = ROOT / "mix.json"
-    keys = [add_key(file, "k%d" % i, *(["--sessions", 1] if i == 0 else [])) for i in range(3)]
+    keys = [HOME.add_key("k%d" % i, *(["--sessions", 1] if i == 0 else []), file="mix.json") for i in range(3)]
     models = [NAME + "=" + MODEL] + (["mini=" + ENCODER] if ENCODER else [])
-    with Server(SELVAGE, "--keys", file, "--ctx", 1024, "--slots", 4, models=models) as s:
+    with Server("--keys", file, "--ctx", 1024, "--slots", 4, models=models) as s:
         s.until(lambda: s.ask("GET", "/health").json()["models_ready"] == len(models), 60)
         end = time.monotonic() + 30
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -785,4 +751,4 @@ def the_server_ends_well():
 
 
 if __name__ == "__main__":
-    sys.exit(tap.run(TESTS))
+    serving.main()

@@ -9,21 +9,14 @@ Models of random weights, whose vocabularies have the families' marks as text, a
 as tokens that text may make, and templates that tell of tools, or do not.
 """
 import json
-import os
 import sys
-import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-for sibling in ("hostile", "interop", "http"):
-    sys.path.insert(0, os.path.join(HERE, "..", sibling))
-import make_gguf as g  # noqa: E402
-import tap  # noqa: E402
-from serving import Server, events  # noqa: E402
+from serving import Home, events, tap
 
-import jsonschema  # noqa: E402
+import jsonschema
+import make_gguf as g
 
-PROGRAM = os.path.abspath(sys.argv[1])
-FOLDER = tempfile.TemporaryDirectory(prefix="selvage-tools-")
+HOME = Home("tools")
 CONTROL, USER = 3, 4
 
 TALK = ("{% for m in messages %}[{{ m.role }}]{{ m.content }}"
@@ -66,7 +59,7 @@ def write_model(name):
                 [1] * 296 + [CONTROL] + [kind] * len(marks) + [CONTROL] * (3 - len(marks)))
     m.set("llama.context_length", g.U32, 8192)
     m.set("tokenizer.chat_template", g.STR, template)
-    path = os.path.join(FOLDER.name, name + ".gguf")
+    path = HOME.path(name + ".gguf")
     with open(path, "wb") as f:
         f.write(m.bytes())
     return path
@@ -215,8 +208,7 @@ def wrong_tools_are_refused(server, model):
 def main():
     paths = {name: write_model(name) for name in FAMILIES}
     models = [f"{name}={path}" for name, path in paths.items()]
-    with Server(PROGRAM, "--slots", "4", "--memory", "1G", models=models,
-                env={"SELVAGE_HOME": FOLDER.name + "/store"}) as server:
+    with HOME.serve("--slots", "4", "--memory", "1G", models=models) as server:
         tests = []
         for name in FAMILIES:
             for check in (calls_that_must_be, a_named_call, text_or_calls, cut_calls_say_so, other_interfaces,

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/sanitize.h"
 #include "format/gguf.h"
 
 #include <fcntl.h>
@@ -23,19 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
-    __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 #define DATA_LIMIT ((rlim_t)64 << 20)
 
 /* Seconds one file may take. Sanitizers are slow; this is about runaway loops. */
-#ifdef SANITIZED
+#if SLV_SANITIZED
 #define TIME_LIMIT 5.0
 #else
 #define TIME_LIMIT 1.0
@@ -279,7 +271,7 @@ static void the_most_and_longest_names_are_sorted_in_time(void **state) {
 }
 
 int main(void) {
-#ifndef SANITIZED
+#if !SLV_SANITIZED
     const struct rlimit limit = {DATA_LIMIT, DATA_LIMIT};
     if (setrlimit(RLIMIT_DATA, &limit)) return 1;
 #endif

@@ -13,20 +13,13 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/sanitize.h"
 #include "format/template_impl.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED true
-#elif defined(__has_feature)
-#define SANITIZED __has_feature(address_sanitizer)
-#else
-#define SANITIZED false
-#endif
 
 /* Seconds. What is stopped ends in about one, far less than this however slow the machine; what is
  * not stopped would go on for hours. */
@@ -479,7 +472,7 @@ static void hostile_templates_leave_memory_alone(void **state) {
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
     /* The worst of all of the above; maxrss is in kilobytes. */
-    if (!SANITIZED) assert_true(use.ru_maxrss < 64 * 1024);
+    if (!SLV_SANITIZED) assert_true(use.ru_maxrss < 64 * 1024);
 }
 
 static void a_long_conversation_fits(void **state) {
