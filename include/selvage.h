@@ -696,13 +696,13 @@ SLV_API bool slv_batch_leave(struct slv_batch *b, struct slv_session *s);
 SLV_API int slv_batch_step(struct slv_batch *b, uint32_t *ret_active,
                            struct slv_err *err) SLV_MUST_USE;
 
-/* Has a session of lower priority than that wait, if there is one and none is on its way already.
- * False: no memory is to be had so. */
+/* Has a session of lower priority than that wait, unless one is about to already. True: it has given
+ * up its memory; false: there is none, or it has not done so yet, which takes some steps. */
 SLV_API bool slv_batch_yield(struct slv_batch *b, int32_t priority);
 
 struct slv_batch_stats {
     uint32_t active;  /* sessions that have joined */
-    uint32_t waiting; /* those of them that wait for memory */
+    uint32_t waiting; /* those of them that wait for memory, or give up theirs */
     int32_t priority; /* the highest of these */
     uint64_t waits;   /* how often one had to, since the batch was opened */
     uint64_t spilled; /* bytes put into the spill */

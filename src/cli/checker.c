@@ -8,6 +8,7 @@
 #include "trust/sandbox.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -77,6 +78,12 @@ static void serve_checks(int fd, int (*check)(void *ctx, const char *path, struc
     }
 }
 
+/* What else the server has open is nothing to who reads files of others. */
+static void close_others(int fd) {
+    if (fd > 3) close_range(3, (unsigned)fd - 1, 0);
+    close_range((unsigned)fd + 1, UINT_MAX, 0);
+}
+
 int slv_checker_open(int (*check)(void *ctx, const char *path, struct slv_err *err), void *ctx,
                      struct slv_checker **ret, struct slv_err *err) {
     struct slv_checker *k = slv_mem_calloc(1, sizeof *k);
@@ -88,7 +95,7 @@ int slv_checker_open(int (*check)(void *ctx, const char *path, struct slv_err *e
     }
     k->pid = fork();
     if (!k->pid) {
-        close(fd[0]);
+        close_others(fd[1]);
         serve_checks(fd[1], check, ctx);
     }
     close(fd[1]);

@@ -17,6 +17,7 @@
 #include "store/keys.h"
 #include "trust/apikeys.h"
 #include "trust/audit.h"
+#include "trust/spill.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -27,10 +28,10 @@
 
 struct serve_opts {
     struct slv_opt_list listen, alias, origin, host;
-    const char *cert, *tls_key, *client_ca, *keys, *audit, *adapters, *log, *otlp;
+    const char *cert, *tls_key, *client_ca, *keys, *audit, *adapters, *log, *otlp, *spill;
     int audit_sync;
     int64_t log_keep, ctx, slots, threads, queue, timeout_ms, connections, drain_s;
-    uint64_t memory, kv_bytes, body, log_bytes;
+    uint64_t memory, kv_bytes, body, log_bytes, spill_bytes;
     int kv;
     bool lazy, share, no_sandbox;
     struct slv_cli_model_opts model;
@@ -69,6 +70,11 @@ static const struct slv_opt rows[] = {
      .imax = INT64_MAX,
      .help = "of one model's KV cache, for all its requests; default: what --slots of --ctx tokens "
              "want, or as much as there is"},
+    {"spill", 0, SLV_OPT_STR_AT(struct serve_opts, spill), .arg = "FOLDER",
+     .help = "where the KV cache is full, what an answer that waits has computed goes to a file "
+             "there that nobody else can read; default: it is computed again"},
+    {"spill-size", 0, SLV_OPT_SIZE_AT(struct serve_opts, spill_bytes), .arg = "SIZE", .def = "4G",
+     .imin = 1 << 20, .imax = (int64_t)1 << 42, .help = "of that file"},
     {"threads", 't', SLV_OPT_INT_AT(struct serve_opts, threads), .arg = "N", .imin = 1, .imax = 256,
      .help = "threads; default: SLV_THREADS, or one for each core"},
     {"queue", 0, SLV_OPT_INT_AT(struct serve_opts, queue), .arg = "N", .def = "256", .imin = 1,
@@ -117,6 +123,8 @@ struct serving {
     struct slv_apikeys *keys;
     struct slv_key *key;
     struct slv_audit *audit;
+    struct slv_spill_file *spill_file;
+    struct slv_spill spill;
     struct slv_serve *server;
     struct slv_confine confine;
     struct slv_logfile *log;
@@ -327,6 +335,7 @@ static int open_server(struct serving *v, struct slv_err *err) {
                                       .threads = (uint32_t)o->threads,
                                       .kv = (enum slv_kv_kind)o->kv,
                                       .kv_bytes = o->kv_bytes,
+                                      .spill = v->spill_file ? &v->spill : NULL,
                                       .queue_max = (uint32_t)o->queue,
                                       .timeout_ms = (uint32_t)o->timeout_ms,
                                       .connections_max = (uint32_t)o->connections,
@@ -371,6 +380,9 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_confine_init(&v->confine);
     if (!rc) rc = check_models(v, err);
     if (!rc && v->o->otlp) rc = slv_otlp_open(v->o->otlp, &v->otlp, err);
+    if (!rc && v->o->spill) /* its folder is not to be had later */
+        rc = slv_spill_open(v->o->spill, v->o->spill_bytes, &v->spill_file, err);
+    if (v->spill_file) v->spill = slv_spill_of(v->spill_file);
     if (!rc) rc = confine_files(v, err);
     if (!rc && !v->o->no_sandbox) rc = slv_checker_open(check_model, v, &v->checker, err);
     if (!rc) rc = open_access(v, err);
@@ -378,6 +390,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
         rc = slv_logfile_open(v->o->log, v->o->log_bytes, (unsigned)v->o->log_keep, &v->log, err);
     if (!rc) rc = serve(v, err);
     slv_serve_close(v->server);
+    slv_spill_close(v->spill_file);
     slv_checker_close(v->checker);
     slv_otlp_close(v->otlp);
     slv_logfile_close(v->log);

@@ -138,11 +138,11 @@ void slv_park_after(struct slv_batch *b) {
 }
 
 bool slv_batch_yield(struct slv_batch *b, int32_t priority) {
-    if (find(b, SLV_PLACE_LEAVING, false)) return true;
+    if (find(b, SLV_PLACE_LEAVING, false)) return false;
     struct slv_batch_slot *t = find(b, SLV_PLACE_IN, true);
     if (!t || t->s->o.priority >= priority) return false;
     leave(b, t);
-    return true;
+    return t->place == SLV_PLACE_OUT;
 }
 
 /* --- coming back ------------------------------------------------------------------------------ */

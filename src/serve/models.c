@@ -26,8 +26,7 @@
 #define SLOTS_DEFAULT 16u
 #define N_BATCH 256u
 #define N_BESIDE 80u
-#define BLOCK 64u /* positions of a page */
-#define BLOCK 64u /* of a prefix cache, in positions */
+#define BLOCK 64u /* positions of a page of a prefix cache */
 
 /* --- what there is ---------------------------------------------------------------------------- */
 
@@ -144,6 +143,7 @@ static void close_parts(struct serve_model *m) {
     slv_model_close(m->m);
     m->embedder = NULL;
     m->batch = NULL;
+    m->told = (struct slv_batch_stats){0};
     m->prefix = NULL;
     m->m = NULL;
 }
@@ -217,6 +217,7 @@ static int open_batch(struct serve_model *m, const struct needs *n, struct slv_e
     const struct slv_batch_opts bo = {.n_sessions = s->o.slots,
                                       .n_batch = N_BATCH,
                                       .n_beside = N_BESIDE,
+                                      .spill = s->o.spill,
                                       .threads = s->o.threads};
     int rc = slv_prefix_cache_open(m->m, &po, &m->prefix, err);
     if (!rc) rc = slv_batch_open(m->m, &bo, &m->batch, err);

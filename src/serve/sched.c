@@ -2,10 +2,12 @@
  *
  *     submit -> waiting, by model -> admit -> batch -> step, step, ... -> done
  *
- * A choice is admitted when its model's batch has a slot and the cache has room for all positions
- * it may need, so that nothing fails half way. Who goes first: the higher priority; then the key
- * that has had the fewest tokens of late, so that one with a hundred requests does not stand before
- * one with a single request; then who came first. Within a step all share alike (engine/batch.h).
+ * A choice is admitted when its model's batch has a slot and the cache has room for its prompt and
+ * the beginning of an answer; an answer that grows until there is no room for all has the last one
+ * wait, which goes on later where it was (engine/park.h). While one waits nobody of no higher
+ * priority is admitted. Who goes first: the higher priority; then the key that has had the fewest
+ * tokens of late, so that one with a hundred requests does not stand before one with a single
+ * request; then who came first. Within a step all share alike (engine/batch.h).
  *
  * A key's tokens are counted from where the others stand when it comes back after a pause, as in
  * start-time fair queueing: what was not used is not saved up.
@@ -29,6 +31,7 @@
 #define LONG_STEP_NS 80000000u /* one that nobody who leaves should wait for */
 #define GIVE_UP_NS 500000000u  /* at least between two steps given up */
 #define ACTIVE_MAX 1024
+#define ANSWER_FIRST 256u /* tokens of an answer for which there is memory when it begins */
 
 struct serve_sched {
     struct slv_serve *s;
@@ -211,8 +214,10 @@ static void unlink_waiting(struct serve_sched *q, struct serve_choice *ch) {
 static int start(struct serve_sched *q, struct serve_choice *ch, struct slv_err *err) {
     struct serve_call *c = ch->call;
     struct serve_model *m = c->model;
-    uint64_t most = (uint64_t)c->prompt.n + ch->gen.max_tokens;
+    const uint64_t most = (uint64_t)c->prompt.n + ch->gen.max_tokens;
     struct slv_session_opts o = {.n_ctx = most < m->ctx ? (uint32_t)most : m->ctx,
+                                 .n_first = (uint32_t)c->prompt.n + ANSWER_FIRST,
+                                 .priority = (int32_t)c->ask.priority,
                                  .n_draft = SLV_DRAFT_AUTO,
                                  .kv = q->s->o.kv,
                                  .prefix = m->prefix,
@@ -253,15 +258,25 @@ static void refuse_waiting(struct serve_sched *q, struct serve_choice *ch, int r
     choice_ended(ch);
 }
 
+/* Those that have begun and wait for memory go before it, unless it is worth more. */
+static bool may_begin(const struct serve_choice *ch) {
+    struct slv_batch_stats st;
+    slv_batch_stats(ch->call->model->batch, &st);
+    return !st.waiting || ch->call->ask.priority > st.priority;
+}
+
 /* Who waits for the model goes into its batch as far as there is room. The lock is held. */
 static void admit(struct serve_sched *q, struct serve_model *m) {
     struct slv_err err = {0};
     /* (who waits has the model; else it may be on its way this moment) */
     while (m->waiting && m->batch && m->n_active < q->s->o.slots && q->n_active < ACTIVE_MAX) {
         struct serve_choice *ch = best(m);
-        if (!ch) return;
+        if (!ch || !may_begin(ch)) return;
         int rc = start(q, ch, &err);
-        if (rc == SLV_E_FIT && m->n_active) return; /* when somebody is done */
+        if (rc == SLV_E_FIT && m->n_active) { /* when somebody is done, or waits for it */
+            if (!slv_batch_yield(m->batch, (int32_t)ch->call->ask.priority)) return;
+            continue;
+        }
         if (rc) {
             refuse_waiting(q, ch, rc, err.msg);
             continue;
@@ -320,6 +335,21 @@ static void fail_all(struct serve_sched *q, struct serve_model *m, int rc, const
     }
 }
 
+/* What the batch has had to do for want of memory since it was last told. */
+static void tell_parked(struct serve_sched *q, struct serve_model *m) {
+    struct slv_metrics *t = q->s->metrics;
+    struct slv_batch_stats st, *old = &m->told;
+    slv_batch_stats(m->batch, &st);
+    if (st.waits == old->waits && st.waiting == old->waiting && st.spilled == old->spilled &&
+        st.reread == old->reread)
+        return;
+    slv_metrics_set(t, M_PARKED, m->name, NULL, st.waiting);
+    slv_metrics_add(t, M_PARKS, m->name, NULL, (double)(st.waits - old->waits));
+    slv_metrics_add(t, M_SPILLED, m->name, NULL, (double)(st.spilled - old->spilled));
+    slv_metrics_add(t, M_REREAD, m->name, NULL, (double)(st.reread - old->reread));
+    *old = st;
+}
+
 static void step(struct serve_sched *q, struct serve_model *m) {
     struct slv_err err = {0};
     uint32_t active = 0;
@@ -329,6 +359,7 @@ static void step(struct serve_sched *q, struct serve_model *m) {
     int rc = slv_batch_step(m->batch, &active, &err);
     slv_metrics_add(q->s->metrics, M_STEPS, m->name, NULL, 1.0);
     atomic_store(&q->step_ns, serve_now() - t);
+    tell_parked(q, m);
     if (rc && rc != SLV_E_CANCELLED) {
         slv_log(SLV_LOG_ERROR, "%s: a step failed: %s", m->name, err.msg);
         fail_all(q, m, rc, err.msg);

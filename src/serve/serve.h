@@ -63,14 +63,15 @@ struct slv_serve_opts {
     enum slv_kv_kind kv; /* of all caches */
     uint64_t
         kv_bytes; /* of one model's cache; 0: `slots` requests of ctx positions, or what fits */
-    uint32_t queue_max;       /* requests that wait; 0: 256 */
-    uint32_t timeout_ms;      /* of one request, from its arrival; 0: none */
-    uint32_t connections_max; /* 0: 1024 */
-    uint64_t body_max;        /* bytes; 0: 32 MiB */
-    uint32_t drain_ms;        /* for requests that are being answered at the end; 0: 30 s */
-    bool share_prefixes;      /* keys share what their prompts begin with, and with it, to who
+    const struct slv_spill *spill; /* for answers that wait for memory; NULL: computed again */
+    uint32_t queue_max;            /* requests that wait; 0: 256 */
+    uint32_t timeout_ms;           /* of one request, from its arrival; 0: none */
+    uint32_t connections_max;      /* 0: 1024 */
+    uint64_t body_max;             /* bytes; 0: 32 MiB */
+    uint32_t drain_ms;             /* for requests that are being answered at the end; 0: 30 s */
+    bool share_prefixes;           /* keys share what their prompts begin with, and with it, to who
                                  measures time, what others have asked */
-    const char *adapters;     /* a folder of adapters, NAME.gguf, which may be loaded; NULL: none */
+    const char *adapters; /* a folder of adapters, NAME.gguf, which may be loaded; NULL: none */
     const char *const *origins; /* of web pages that may ask, besides the server's own */
     size_t n_origins;
     const char *const *hosts; /* names it may be called by, besides addresses and localhost; none:

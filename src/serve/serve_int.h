@@ -63,6 +63,10 @@ enum serve_metric {
     M_WAITING,
     M_ACTIVE,
     M_BATCH,
+    M_PARKED,
+    M_PARKS,
+    M_SPILLED,
+    M_REREAD,
     M_KV_USED,
     M_KV_BUDGET,
     M_CACHE_HITS,
@@ -128,6 +132,7 @@ struct serve_model {
     struct serve_call *pending;   /* they wait for it to be opened */
     struct serve_choice *waiting; /* by arrival */
     uint32_t n_active;
+    struct slv_batch_stats told;          /* of the batch, as the metrics have it */
     bool reads;                           /* under its lock: somebody has no token yet */
     struct serve_constraint *constraints; /* under its lock: constraint.c */
     pthread_mutex_t constraints_lock;

@@ -32,7 +32,7 @@ struct record {
 struct slv_spill_file {
     pthread_mutex_t lock;
     int fd;
-    struct slv_aead *aead;
+    struct slv_aead *aead;            /* NULL: nothing was put yet */
     uint64_t n_sealed;                /* records so far: the next nonce */
     uint8_t *taken;                   /* [n_chunks / 8]: a bit for each chunk */
     uint32_t n_chunks, n_taken, from; /* from: where the search for free ones goes on */
@@ -61,12 +61,13 @@ static int open_nameless(const char *folder, struct slv_err *err) {
     return fd;
 }
 
-/* A key of its own, which nothing else has. */
-static int open_key(struct slv_spill_file *f, struct slv_err *err) {
+/* A key of its own, which nothing else has: not even a process that was forked before. */
+static int open_key(struct slv_spill_file *f) {
+    if (f->aead) return 0;
     uint8_t *key = slv_secret_alloc(SLV_AEAD_KEY);
-    if (!key) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    if (!key) return SLV_E_NOMEM;
     randombytes_buf(key, SLV_AEAD_KEY);
-    int rc = slv_aead_open(key, &f->aead, err);
+    int rc = slv_aead_open(key, &f->aead, NULL);
     slv_secret_free(key, SLV_AEAD_KEY);
     return rc;
 }
@@ -86,7 +87,6 @@ int slv_spill_open(const char *folder, uint64_t most, struct slv_spill_file **re
     f->n_chunks = (uint32_t)chunks;
     f->fd = open_nameless(folder, err);
     if (f->fd < 0) rc = err ? err->code : SLV_E_IO;
-    if (!rc) rc = open_key(f, err);
     f->taken = slv_mem_calloc((chunks + 7) / 8, 1);
     if (!rc && !f->taken) rc = slv_err_set(err, SLV_E_NOMEM, "out of memory");
     if (!rc) *ret = f;
@@ -207,6 +207,7 @@ static bool write_at(int fd, const uint8_t *p, size_t n, uint64_t at) {
 static int put(struct slv_spill_file *f, const void *page, size_t n, uint32_t *ret) {
     uint32_t at = 0;
     int rc = n && n <= RECORD_MAX ? room_for(f, n + SLV_AEAD_TAG) : SLV_E_LIMIT;
+    if (!rc) rc = open_key(f);
     if (!rc) rc = take_record(f, &at);
     if (rc) return rc;
     struct record *r = &f->record[at];

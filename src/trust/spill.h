@@ -22,14 +22,14 @@
 struct slv_spill_file;
 
 /* In a folder that is there; at most `most` bytes. SLV_E_NOENT, SLV_E_IO, SLV_E_USAGE (most),
- * SLV_E_NOMEM, SLV_E_UNSUPPORTED. */
+ * SLV_E_NOMEM. The key is made when the first page is put. */
 int slv_spill_open(const char *folder, uint64_t most, struct slv_spill_file **ret,
                    struct slv_err *err) SLV_MUST_USE;
 /* NULL is taken. */
 void slv_spill_close(struct slv_spill_file *f);
 
-/* As batches take it (selvage.h): put gives SLV_E_LIMIT where it is full, SLV_E_IO, SLV_E_NOMEM; get
- * SLV_E_TRUST, SLV_E_IO. Valid until it is closed. */
+/* As batches take it (selvage.h): put gives SLV_E_LIMIT where it is full, SLV_E_IO, SLV_E_NOMEM,
+ * SLV_E_UNSUPPORTED (this libcrypto has no such cipher); get SLV_E_TRUST, SLV_E_IO. Valid until it is closed. */
 struct slv_spill slv_spill_of(struct slv_spill_file *f);
 
 /* Bytes of the disk in use, and the most there may be. */

@@ -27,10 +27,7 @@ MODEL = os.environ.get("SLV_TEST_MODEL", "")
 ENCODER = os.environ.get("SLV_TEST_ENCODER", "")
 # A name with characters that paths and labels escape, as names in the store have them.
 NAME = "smollm2:135m-instruct"
-with open(PROGRAM, "rb") as program:
-    words = program.read()
-    SLOW = 10.0 if b"__asan_init" in words or b"__tsan_init" in words else 1.0  # sanitizers take their time
-    del words
+SLOW = 10.0 if tap.sanitized(PROGRAM) else 1.0  # sanitizers take their time
 
 
 def skip_unless(*names):

@@ -39,3 +39,10 @@ def run_here(tests, each=map):
             failed += 1
             print("\n".join("# " + line[:600] for line in why.splitlines()), flush=True)
     return 1 if failed else 0
+
+
+def sanitized(program):
+    """Whether it was built with a sanitizer, which takes memory and time of its own."""
+    with open(program, "rb") as f:
+        words = f.read()
+    return b"__asan_init" in words or b"__tsan_init" in words

@@ -170,7 +170,7 @@ def memory_is_what_was_told():
     for how in ("built", "cached"):
         out = c.same(how, "-c", "512")["memory"]
         told = out["weights"] + out["kv"] + out["arena"]
-        assert out["peak_rss"] < told, (how, out)
+        assert out["peak_rss"] < told or tap.sanitized(PROGRAM), (how, out)  # which need memory besides
     total = json.loads(c.run("show", c.sealed, "--json", "-c", "512"))["plan"]["total"]
     c.run("run", c.sealed, "hi", "-c", "512", "--memory", str(total - 1), want=4)
     return None
