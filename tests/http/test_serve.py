@@ -531,7 +531,8 @@ def a_full_queue_says_so_and_priority_goes_first():
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             first = pool.submit(ask, "first", max_tokens=120, ignore_eos=True)
             s.until(lambda: s.active() == 1)
-            low = pool.submit(ask, "low", priority=-5)
+            # long enough that its client cannot be told before that of who went first
+            low = pool.submit(ask, "low", priority=-5, max_tokens=60, ignore_eos=True)
             s.until(lambda: s.metrics()["selvage_waiting"] == 1)
             high = pool.submit(ask, "high", priority=5)
             s.until(lambda: s.metrics()["selvage_waiting"] == 2)
