@@ -252,6 +252,32 @@ struct slv_model *witness_model(const char *name) {
     return m;
 }
 
+struct slv_prefix_cache *witness_cache(struct slv_model *m, enum slv_kv_kind kv, uint64_t bytes) {
+    struct slv_prefix_cache *c = NULL;
+    struct slv_prefix_cache_opts o = {.kv = kv, .bytes = bytes};
+    struct slv_err e = {0};
+    if (slv_prefix_cache_open(m, &o, &c, &e)) fail_msg("%s", e.msg);
+    return c;
+}
+
+void witness_cache_close(struct slv_prefix_cache *c) {
+    assert_int_equal(c->n_users, 0);
+    assert_int_equal(c->pool->reserved, 0);
+    slv_pool_lock(c->pool);
+    for (uint32_t i = 0; i < c->tree->n_taken; i++)
+        assert_int_equal(c->tree->nodes[i].users, 0);
+    for (int k = 0; k < SLV_PAGE_CLASSES; k++)
+        for (uint32_t i = 0; c->pool->cls[k].page_bytes && i < c->pool->cls[k].n; i++)
+            assert_true(c->pool->cls[k].refs[i] <= 1);
+    while (slv_tree_evict(c->tree)) {
+    }
+    assert_int_equal(c->pool->used, 0);
+    assert_true(c->pool->resident <= c->pool->budget);
+    assert_int_equal(c->tree->used.newer == &c->tree->used, 1);
+    slv_pool_unlock(c->pool);
+    slv_prefix_cache_close(c);
+}
+
 struct slv_session *witness_session(struct slv_model *m, struct slv_prefix_cache *c,
                                     enum slv_kv_kind kv, uint32_t n_ctx, uint32_t n_batch) {
     struct slv_session *s = NULL;

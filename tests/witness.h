@@ -43,6 +43,11 @@ extern const struct slv_clock witness_clocks[3];
 /* A tiny model of MODEL_DIR. */
 struct slv_model *witness_model(const char *name);
 
+/* A cache of that many bytes; and its end, when everything that sessions held has been given back
+ * and the tree lets go of the rest. */
+struct slv_prefix_cache *witness_cache(struct slv_model *m, enum slv_kv_kind kv, uint64_t bytes);
+void witness_cache_close(struct slv_prefix_cache *c);
+
 /* A session of one thread; c and n_batch may be NULL and 0. */
 struct slv_session *witness_session(struct slv_model *m, struct slv_prefix_cache *c,
                                     enum slv_kv_kind kv, uint32_t n_ctx, uint32_t n_batch);

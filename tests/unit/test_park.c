@@ -89,27 +89,6 @@ static struct slv_model *model(size_t i) {
     return m;
 }
 
-static struct slv_prefix_cache *open_cache(struct slv_model *m, enum slv_kv_kind kv,
-                                           uint64_t bytes) {
-    struct slv_prefix_cache *c = NULL;
-    struct slv_prefix_cache_opts o = {.kv = kv, .bytes = bytes};
-    struct slv_err e = {0};
-    if (slv_prefix_cache_open(m, &o, &c, &e)) fail_msg("%s", e.msg);
-    return c;
-}
-
-/* Nothing is held or reserved any more. */
-static void close_cache(struct slv_prefix_cache *c) {
-    assert_int_equal(c->n_users, 0);
-    assert_int_equal(c->pool->reserved, 0);
-    slv_pool_lock(c->pool);
-    while (slv_tree_evict(c->tree)) {
-    }
-    assert_int_equal(c->pool->used, 0);
-    slv_pool_unlock(c->pool);
-    slv_prefix_cache_close(c);
-}
-
 /* What the largest of them wants, and a few pages more. */
 static uint64_t tight_budget(struct slv_model *m) {
     enum slv_kv_type t = slv_kv_type_of(how[0].so.kv);
@@ -145,7 +124,7 @@ static void run(size_t i, struct heap *heap, struct slv_batch_stats *all) {
                                .threads = threads[rnd(3)],
                                .spill = heap ? &spill : NULL};
     some_generations(m);
-    struct slv_prefix_cache *c = open_cache(m, how[0].so.kv, tight_budget(m));
+    struct slv_prefix_cache *c = witness_cache(m, how[0].so.kv, tight_budget(m));
     for (size_t j = 0; j < TOGETHER; j++)
         how[j].so.prefix = c;
     witness_batch(m, how, TOGETHER, &o, parked, &st);
@@ -156,7 +135,7 @@ static void run(size_t i, struct heap *heap, struct slv_batch_stats *all) {
     all->reread += st.reread;
     assert_int_equal(st.waiting, 0);
     if (heap) assert_int_equal(heap->n_held, 0);
-    close_cache(c);
+    witness_cache_close(c);
     slv_model_close(m);
 }
 
@@ -227,7 +206,7 @@ struct scene {
 static void open_scene(struct scene *x, uint32_t n_ctx) {
     struct slv_batch_opts bo = {.threads = 1, .n_sessions = 4};
     *x = (struct scene){.m = witness_model("llama3")};
-    x->c = open_cache(x->m, 0, slv_kv_shared_bytes(&x->m->h, SLV_KV_F16, n_ctx, 256));
+    x->c = witness_cache(x->m, 0, slv_kv_shared_bytes(&x->m->h, SLV_KV_F16, n_ctx, 256));
     assert_int_equal(slv_batch_open(x->m, &bo, &x->b, NULL), 0);
     slv_generate_default(&x->g);
     x->g.ignore_end = true;
@@ -259,7 +238,7 @@ static void close_scene(struct scene *x) {
     for (size_t i = 0; i < 4; i++)
         slv_session_close(x->s[i]);
     slv_batch_close(x->b);
-    close_cache(x->c);
+    witness_cache_close(x->c);
     slv_model_close(x->m);
 }
 

@@ -23,34 +23,6 @@
 
 #define N_MAX 300
 
-static struct slv_prefix_cache *open_cache(struct slv_model *m, enum slv_kv_kind kv,
-                                           uint64_t bytes) {
-    struct slv_prefix_cache *c = NULL;
-    struct slv_prefix_cache_opts o = {.kv = kv, .bytes = bytes};
-    struct slv_err e = {0};
-    if (slv_prefix_cache_open(m, &o, &c, &e)) fail_msg("%s", e.msg);
-    return c;
-}
-
-/* Everything that sessions held has been given back, and the tree lets go of the rest. */
-static void close_cache(struct slv_prefix_cache *c) {
-    assert_int_equal(c->n_users, 0);
-    assert_int_equal(c->pool->reserved, 0);
-    slv_pool_lock(c->pool);
-    for (uint32_t i = 0; i < c->tree->n_taken; i++)
-        assert_int_equal(c->tree->nodes[i].users, 0);
-    for (int k = 0; k < SLV_PAGE_CLASSES; k++)
-        for (uint32_t i = 0; c->pool->cls[k].page_bytes && i < c->pool->cls[k].n; i++)
-            assert_true(c->pool->cls[k].refs[i] <= 1);
-    while (slv_tree_evict(c->tree)) {
-    }
-    assert_int_equal(c->pool->used, 0);
-    assert_true(c->pool->resident <= c->pool->budget);
-    assert_int_equal(c->tree->used.newer == &c->tree->used, 1);
-    slv_pool_unlock(c->pool);
-    slv_prefix_cache_close(c);
-}
-
 static void check_logits(struct slv_session *s, const float *want) {
     const float *l = slv_session_logits(s);
     assert_non_null(l);
@@ -73,7 +45,7 @@ static uint64_t reused(struct slv_prefix_cache *c) {
 /* One text that is known, closed or still open, and others that have their first n tokens. */
 static void share_at(struct slv_model *m, enum slv_kv_kind kv, const int32_t *known, uint32_t n,
                      uint32_t more, bool stays) {
-    struct slv_prefix_cache *c = open_cache(m, kv, (uint64_t)8 << 20);
+    struct slv_prefix_cache *c = witness_cache(m, kv, (uint64_t)8 << 20);
     struct slv_session *a = witness_session(m, c, kv, 512, 1 + rnd(100)), *b;
     int32_t ids[N_MAX];
     float want[VOCAB_MAX];
@@ -97,7 +69,7 @@ static void share_at(struct slv_model *m, enum slv_kv_kind kv, const int32_t *kn
         check_logits(a, want);
         slv_session_close(a);
     }
-    close_cache(c);
+    witness_cache_close(c);
 }
 
 static const struct {
@@ -137,7 +109,7 @@ static void it_is_taken_in_the_middle_too(void **state) {
     (void)state;
     for (size_t i = 0; i < MODELS; i++) {
         struct slv_model *m = model(i);
-        struct slv_prefix_cache *c = open_cache(m, 0, (uint64_t)8 << 20);
+        struct slv_prefix_cache *c = witness_cache(m, 0, (uint64_t)8 << 20);
         struct slv_session *b = witness_session(m, c, 0, 512, 0),
                            *a = witness_session(m, c, 0, 512, 0);
         int32_t ids[N_MAX];
@@ -153,7 +125,7 @@ static void it_is_taken_in_the_middle_too(void **state) {
         check_logits(b, want);
         assert_int_equal(slv_session_position(b), 250);
         slv_session_close(b);
-        close_cache(c);
+        witness_cache_close(c);
         slv_model_close(m);
     }
 }
@@ -164,7 +136,7 @@ static void a_longer_context_is_another_text(void **state) {
     struct slv_model *m = witness_model("phi3-long");
     const uint32_t orig = m->h.rope.ctx_orig = 100;
     assert_true(m->w.rope_long && orig < m->h.n_ctx);
-    struct slv_prefix_cache *c = open_cache(m, 0, (uint64_t)8 << 20);
+    struct slv_prefix_cache *c = witness_cache(m, 0, (uint64_t)8 << 20);
     int32_t ids[70];
     float want[2][VOCAB_MAX];
     some_ids(ids, 70, m->h.n_vocab);
@@ -181,7 +153,7 @@ static void a_longer_context_is_another_text(void **state) {
     assert_int_equal(slv_prefix_pin(c, ids, 70, true, NULL), 0);
     assert_int_equal(slv_prefix_pin(c, ids, 70, false, NULL), 0);
     assert_int_equal(slv_prefix_pin(c, ids, 70, false, NULL), SLV_E_NOENT);
-    close_cache(c);
+    witness_cache_close(c);
     slv_model_close(m);
 }
 
@@ -289,7 +261,7 @@ static void lives(size_t i, uint64_t spare, int events, uint64_t *evictions) {
     struct slv_model *m = model(i);
     enum slv_kv_kind kv = (enum slv_kv_kind)rnd(3);
     uint32_t n_ctx = 130 + rnd(380);
-    struct slv_prefix_cache *c = open_cache(m, kv, budget(m, kv, n_ctx, spare));
+    struct slv_prefix_cache *c = witness_cache(m, kv, budget(m, kv, n_ctx, spare));
     struct slv_prefix_stats st;
     struct life life[LIVES];
     for (size_t k = 0; k < LIVES; k++)
@@ -302,7 +274,7 @@ static void lives(size_t i, uint64_t spare, int events, uint64_t *evictions) {
     *evictions += st.evictions;
     for (size_t k = 0; k < LIVES; k++)
         slv_session_close(life[k].s);
-    close_cache(c);
+    witness_cache_close(c);
     slv_model_close(m);
 }
 
@@ -349,7 +321,7 @@ static void answers_are_those_without(void **state) {
                                        .n_batch = rnd(2) ? 8 + rnd(60) : 0,
                                        .threads = threads[rnd(3)]};
             related(m);
-            struct slv_prefix_cache *c = open_cache(m, how[0].so.kv, (uint64_t)8 << 20);
+            struct slv_prefix_cache *c = witness_cache(m, how[0].so.kv, (uint64_t)8 << 20);
             for (size_t j = 0; j < TOGETHER; j++)
                 how[j].so.prefix = c;
             if (k)
@@ -359,7 +331,7 @@ static void answers_are_those_without(void **state) {
             for (size_t j = 0; j < TOGETHER; j++)
                 same_seen(&alone[j], &shared[j]);
             all += reused(c);
-            close_cache(c);
+            witness_cache_close(c);
             slv_model_close(m);
         }
     assert_true(all > 1000);
@@ -375,7 +347,7 @@ static void on_done(struct slv_session *s, int rc, enum slv_finish finish, const
 static void they_wait_for_each_other(void **state) {
     (void)state;
     struct slv_model *m = witness_model("gemma3");
-    struct slv_prefix_cache *c = open_cache(m, 0, (uint64_t)8 << 20);
+    struct slv_prefix_cache *c = witness_cache(m, 0, (uint64_t)8 << 20);
     struct slv_batch_opts bo = {.n_sessions = 6, .n_batch = 40, .threads = 1};
     struct slv_session_opts so = {.n_ctx = 300, .prefix = c};
     struct slv_generate_opts g;
@@ -408,7 +380,7 @@ static void they_wait_for_each_other(void **state) {
         slv_session_close(s[i]);
     }
     slv_batch_close(so.batch);
-    close_cache(c);
+    witness_cache_close(c);
     slv_model_close(m);
 }
 
@@ -418,7 +390,7 @@ static void the_least_recently_used_goes_first(void **state) {
     (void)state;
     struct slv_model *m = witness_model("llama3");
     const uint64_t block = slv_kv_bytes(&m->h, SLV_KV_F16, SLV_KV_BLOCK, 1);
-    struct slv_prefix_cache *c = open_cache(m, 0, 12 * block);
+    struct slv_prefix_cache *c = witness_cache(m, 0, 12 * block);
     struct slv_session *s = witness_session(m, c, 0, 256, 0);
     struct slv_prefix_stats st;
     int32_t text[6][129];
@@ -440,7 +412,7 @@ static void the_least_recently_used_goes_first(void **state) {
     assert_int_equal(slv_session_resume(s, text[5], 129, &held, NULL), 0);
     assert_int_equal(held, 128);
     slv_session_close(s);
-    close_cache(c);
+    witness_cache_close(c);
     slv_model_close(m);
 }
 
@@ -459,7 +431,7 @@ static void what_is_pinned_stays(void **state) {
     (void)state;
     for (size_t i = 0; i < MODELS; i++) {
         struct slv_model *m = model(i);
-        struct slv_prefix_cache *c = open_cache(m, 0, budget(m, 0, 256, 0) / 2);
+        struct slv_prefix_cache *c = witness_cache(m, 0, budget(m, 0, 256, 0) / 2);
         struct slv_session *s = witness_session(m, c, 0, 256, 16);
         int32_t ids[200];
         uint32_t held;
@@ -479,7 +451,7 @@ static void what_is_pinned_stays(void **state) {
         assert_int_equal(slv_session_resume(s, ids, 200, &held, NULL), 0);
         assert_true(held < 192);
         slv_session_close(s);
-        close_cache(c);
+        witness_cache_close(c);
         slv_model_close(m);
     }
 }
@@ -488,7 +460,7 @@ static void what_sessions_may_need_is_theirs(void **state) {
     (void)state;
     struct slv_model *m = witness_model("llama3"), *other = witness_model("gpt2");
     const uint64_t each = slv_kv_shared_bytes(&m->h, SLV_KV_F16, 256, 256);
-    struct slv_prefix_cache *c = open_cache(m, 0, 2 * each + each / 2);
+    struct slv_prefix_cache *c = witness_cache(m, 0, 2 * each + each / 2);
     struct slv_session_opts o = {.n_ctx = 256, .threads = 1, .prefix = c};
     struct slv_session *s[3];
     struct slv_err e = {0};
@@ -511,7 +483,7 @@ static void what_sessions_may_need_is_theirs(void **state) {
     assert_int_equal(slv_session_open(m, &o, &s[1], &e), 0);
     slv_session_close(s[0]);
     slv_session_close(s[1]);
-    close_cache(c);
+    witness_cache_close(c);
     struct slv_prefix_cache_opts small = {.bytes = 1000};
     assert_int_equal(slv_prefix_cache_open(m, &small, &c, &e), SLV_E_FIT);
     small = (struct slv_prefix_cache_opts){.kv = (enum slv_kv_kind)7};
@@ -520,7 +492,7 @@ static void what_sessions_may_need_is_theirs(void **state) {
     o = (struct slv_session_opts){.threads = 1, .prefix = c};
     assert_int_equal(slv_session_open(m, &o, &s[0], &e), 0); /* the default is enough for one */
     slv_session_close(s[0]);
-    close_cache(c);
+    witness_cache_close(c);
     slv_model_close(m);
     slv_model_close(other);
 }
@@ -528,7 +500,7 @@ static void what_sessions_may_need_is_theirs(void **state) {
 static void its_memory_is_counted_once(void **state) {
     (void)state;
     struct slv_model *m = witness_model("gemma3");
-    struct slv_prefix_cache *c = open_cache(m, 0, (uint64_t)4 << 20);
+    struct slv_prefix_cache *c = witness_cache(m, 0, (uint64_t)4 << 20);
     struct slv_batch *b;
     struct slv_batch_opts bo = {.threads = 1};
     struct slv_session_opts o = {.n_ctx = 128, .threads = 1}, plain_o = o;
@@ -553,14 +525,14 @@ static void its_memory_is_counted_once(void **state) {
     slv_session_close(s[1]);
     assert_int_equal(b->used, before);
     slv_batch_close(b);
-    close_cache(c);
+    witness_cache_close(c);
     slv_model_close(m);
 }
 
 static void a_window_goes_back_as_far_as_pages_are_known(void **state) {
     (void)state;
     struct slv_model *m = witness_model("gemma3");
-    struct slv_prefix_cache *c = open_cache(m, 0, (uint64_t)8 << 20);
+    struct slv_prefix_cache *c = witness_cache(m, 0, (uint64_t)8 << 20);
     struct slv_session *with = witness_session(m, c, 0, 512, 32),
                        *without = witness_session(m, NULL, 0, 512, 32);
     int32_t ids[N_MAX];
@@ -581,20 +553,20 @@ static void a_window_goes_back_as_far_as_pages_are_known(void **state) {
     }
     slv_session_close(with);
     slv_session_close(without);
-    close_cache(c);
+    witness_cache_close(c);
     slv_model_close(m);
 }
 
 static void a_step_allocates_nothing(void **state) {
     (void)state;
     struct slv_model *m = witness_model("gemma3");
-    struct slv_prefix_cache *c = open_cache(m, 0, budget(m, 0, 256, 0) / 2);
+    struct slv_prefix_cache *c = witness_cache(m, 0, budget(m, 0, 256, 0) / 2);
     struct slv_session *s = witness_session(m, c, 0, 256, 32);
     uint64_t before = slv_mem_count();
     flood(m, s);
     assert_int_equal(slv_mem_count(), before);
     slv_session_close(s);
-    close_cache(c);
+    witness_cache_close(c);
     slv_model_close(m);
 }
 
@@ -617,7 +589,7 @@ static void every_allocation_may_fail(void **state) {
         slv_mem_fail_at(0);
         assert_true(!rc || rc == SLV_E_NOMEM);
         slv_session_close(s);
-        if (c) close_cache(c);
+        if (c) witness_cache_close(c);
     }
     print_message("# %u allocations\n", (unsigned)k);
     assert_true(k > 15);
@@ -653,7 +625,7 @@ static void *work(void *arg) {
 static void threads_may_share_one(void **state) {
     (void)state;
     struct slv_model *m = witness_model("gemma3");
-    struct slv_prefix_cache *c = open_cache(m, 0, budget(m, 0, 256, 1));
+    struct slv_prefix_cache *c = witness_cache(m, 0, budget(m, 0, 256, 1));
     pthread_t thread[3];
     struct worker worker[3];
     int32_t ids[3][200];
@@ -672,7 +644,7 @@ static void threads_may_share_one(void **state) {
         assert_true(worker[i].same);
     }
     assert_true(reused(c) > 1000);
-    close_cache(c);
+    witness_cache_close(c);
     slv_model_close(m);
 }
 
