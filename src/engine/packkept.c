@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #define ALIGN ((size_t)64 << 10)     /* of the tiles in the file: a sealed file's blocks */
-#define READ_BYTES ((size_t)1 << 20) /* a multiple of it */
+#define READ_BYTES ((size_t)2 << 20) /* a multiple of it, and a large page */
 #define STEP_BYTES ((size_t)16 << 20)
 #define VERSION 1u
 
@@ -62,24 +62,38 @@ static int make_head(const struct slv_pack_id *id, const char *path, unsigned ch
 struct reading {
     const struct slv_blocks *from;
     unsigned char *tiles;
-    size_t at, n;
+    size_t at, n, members;
+    _Atomic size_t next;  /* piece of READ_BYTES that nobody has taken yet */
     pthread_mutex_t lock; /* of err */
     _Atomic int status;
     struct slv_err *err;
 };
 
-static size_t pieces(void *arg, size_t stage) {
+/* A member's share of the pieces would be read in four parts, and the others wait for the last one;
+ * so each takes a piece after the other, from the front. */
+static size_t members(void *arg, size_t stage) {
     const struct reading *r = arg;
     (void)stage;
-    return (r->n + READ_BYTES - 1) / READ_BYTES;
+    return r->members;
+}
+
+static bool take_piece(struct reading *r, size_t *ret_at) {
+    size_t n = (r->n + READ_BYTES - 1) / READ_BYTES;
+    size_t i = atomic_fetch_add_explicit(&r->next, 1, memory_order_relaxed);
+    if (i >= n || atomic_load_explicit(&r->status, memory_order_relaxed)) return false;
+    *ret_at = i * READ_BYTES;
+    return true;
 }
 
 static void read_pieces(void *arg, size_t stage, size_t from, size_t to) {
     struct reading *r = arg;
     struct slv_err why = {0};
+    size_t at;
     (void)stage;
-    for (size_t i = from; i < to && !atomic_load_explicit(&r->status, memory_order_relaxed); i++) {
-        size_t at = i * READ_BYTES, left = r->n - at;
+    (void)from;
+    (void)to;
+    while (take_piece(r, &at)) {
+        size_t left = r->n - at;
         int rc = slv_blocks_read(r->from, r->at + at, left < READ_BYTES ? left : READ_BYTES,
                                  r->tiles + at, &why);
         if (!rc) continue;
@@ -116,10 +130,14 @@ int slv_packkept_read(const struct slv_keeper *k, const char *path, const struct
     struct slv_blocks b = {0};
     int rc = k->open(k->ctx, SLV_KEPT_WEIGHTS, path, &b, err);
     if (rc) return rc;
-    struct reading r = {.from = &b, .tiles = tiles, .n = id->tile_bytes, .err = err};
+    struct reading r = {.from = &b,
+                        .tiles = tiles,
+                        .n = id->tile_bytes,
+                        .members = slv_team_size(team),
+                        .err = err};
     rc = check_head(&b, path, id, &r.at, err);
     if (!rc) {
-        const struct slv_job job = {1, pieces, read_pieces, &r};
+        const struct slv_job job = {1, members, read_pieces, &r};
         pthread_mutex_init(&r.lock, NULL);
         slv_team_run(team, &job);
         pthread_mutex_destroy(&r.lock);
