@@ -11,6 +11,8 @@ What a user of a shared machine meets:
   idle      memory that 1,000 silent connections take, and what /health 200 times a second costs
             8 streams
   memory    peak memory with 16 conversations and 16,384 positions
+  sealed    the model sealed beside the model as it is, both by selvage: first token of a new short
+            request, tokens a second of one stream
 
 Both servers get the same requests from the same client. Figures are the client's."""
 import argparse
@@ -23,6 +25,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -167,6 +170,44 @@ def measure_same(server, rounds=6):
     return len(texts)
 
 
+def in_turn(servers, times, what):
+    """Median of what(server, number) for each server, asked alternately, another one first each time."""
+    rows = {name: [] for name in servers}
+    for k in range(times):
+        for name in sorted(servers, reverse=k % 2 == 1):
+            rows[name].append(what(servers[name], k))
+    return {name: statistics.median(r) for name, r in rows.items()}
+
+
+def measure_sealed(selvage, model, options, rounds):
+    """Seconds to the first token of a request that nothing is known of, and tokens a second of one
+    stream, of a plain and a sealed model."""
+    def first(server, k):
+        r = {}
+        stream(server.port, f"{WORDS[k % len(WORDS)]} {k}: what is it made of?", 1, r)
+        return r["times"][0] - r["begun"]
+
+    def speed(server, k):
+        r = {}
+        stream(server.port, prompt_of(9000 + k), 128, r)
+        return (len(r["times"]) - 1) / (r["times"][-1] - r["times"][0])
+
+    with tempfile.TemporaryDirectory(prefix="bench-sealed-") as home:
+        env = dict(os.environ, SELVAGE_HOME=home)  # a key and packed weights of their own
+        sealed = os.path.join(home, "model.sealed")
+        for command in (["key", "new"], ["seal", model, sealed]):
+            subprocess.run([selvage, *command], env=env, check=True, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+        servers = {name: Server(name, [selvage, "serve", path, *options], env)
+                   for name, path in (("plain", model), ("sealed", sealed))}
+        in_turn(servers, 2, first)  # opened, and memory touched
+        out = {"first": in_turn(servers, 10 * rounds, lambda s, k: first(s, k + 2)),
+               "tps": in_turn(servers, 4 * rounds, speed)}
+        for s in servers.values():
+            s.stop()
+    return out
+
+
 def measure_idle(server, n=1000):
     before = server.resident()
     sockets = []
@@ -213,12 +254,13 @@ def main():
     p.add_argument("model")
     p.add_argument("--peer", help="llama-server")
     p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--what", default="streams,prefix,same,idle,memory")
+    p.add_argument("--bar", type=float, default=4, help="of the streams: times the peer's tokens/s")
+    p.add_argument("--what", default="streams,prefix,same,idle,memory,sealed")
     a = p.parse_args()
     what = a.what.split(",")
     os.environ.setdefault("LC_ALL", "C")
-    ours = [a.selvage, "serve", a.model, "--listen", "127.0.0.1:PORT", "--quiet", "--max-connections",
-            "4096"]
+    options = ["--listen", "127.0.0.1:PORT", "--quiet", "--max-connections", "4096"]
+    ours = [a.selvage, "serve", a.model, *options]
     theirs = [a.peer, "-m", a.model, "--port", "PORT", "-np", "16", "-c", "16384", "-t", "2",
               "--no-webui"] if a.peer else None
     out = {}
@@ -233,6 +275,10 @@ def main():
         for name, r in rows.items():
             out[name] = {key: statistics.median(x[key] for x in r) for key in r[0]}
         print(json.dumps(out), file=sys.stderr, flush=True)
+        if theirs:
+            tps = [out[name]["tps"] for name in servers]
+            print(f"{os.path.basename(a.model)}: 16 streams, tokens/s: {tps[0]:.0f} to {tps[1]:.0f}, "
+                  f"{tps[0] / tps[1]:.2f}x, bar {a.bar:g}x", flush=True)
     for name, s in servers.items():
         if "same" in what:
             out.setdefault(name, {})["texts"] = measure_same(s)
@@ -260,6 +306,13 @@ def main():
             together(s.port, [prompt_of(i, 700) for i in range(16)], 64)
             out.setdefault(name, {})["peak_bytes"] = s.peak()
             s.stop()
+    if "sealed" in what:
+        out["sealed"] = r = measure_sealed(a.selvage, a.model, options, a.rounds)
+        first, tps = r["first"], r["tps"]
+        print(f"{os.path.basename(a.model)}: sealed to plain, first token: {1e3 * first['sealed']:.1f} to "
+              f"{1e3 * first['plain']:.1f} ms, {first['sealed'] / first['plain']:.2f}x, bar 1.5x; one "
+              f"stream: {tps['sealed']:.0f} to {tps['plain']:.0f} tokens/s, "
+              f"{tps['sealed'] / tps['plain']:.3f}x, bar 1x", flush=True)
     print(json.dumps(out, indent=1))
 
 

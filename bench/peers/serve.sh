@@ -1,6 +1,7 @@
 #!/bin/sh
-# serve.sh SELVAGE FOLDER [serve.py's options]: builds the peer where it is missing, makes a Q4_0 model
-# of random weights, and compares servers on it and on the published Q4_1. `make bench-serve` calls it.
+# serve.sh SELVAGE FOLDER [serve.py's options]: builds the peer where it is missing, makes a Q4_0 of the
+# published Q4_1 (models of random weights write no text, by which the client counts tokens), and
+# compares servers on both. `make bench-serve` calls it.
 set -eu
 here=$(dirname "$0")
 selvage=$1
@@ -15,11 +16,14 @@ if [ ! -x "$server" ]; then
     ninja -C "$build" llama-server >"$folder/ninja-server.log" 2>&1 ||
         { tail -5 "$folder/ninja-server.log" >&2; exit 1; }
 fi
-q4_0=$folder/smollm2-135m-q4_0.gguf
+q4_1=$folder/smollm2-135m-instruct-q4_1.gguf # the store's file, under a name
+q4_0=$folder/smollm2-135m-instruct-q4_0.gguf
+ln -sfn "$("$here/../../tools/get-model.sh" "$selvage")" "$q4_1"
 if [ ! -e "$q4_0" ]; then
-    python3 "$here/../big_model.py" smollm2-135m q4_0 "$q4_0.part"
+    [ -x "$folder/venv/bin/python" ] || python3 -m venv "$folder/venv"
+    "$folder/venv/bin/pip" -q install --disable-pip-version-check 'gguf==0.19.0'
+    "$folder/venv/bin/python" "$here/../requantize.py" "$q4_1" "$q4_0.part"
     mv "$q4_0.part" "$q4_0"
 fi
-for model in "$("$here/../../tools/get-model.sh" "$selvage")" "$q4_0"; do
-    python3 "$here/serve.py" "$selvage" "$model" --peer "$server" "$@"
-done
+python3 "$here/serve.py" "$selvage" "$q4_1" --peer "$server" --bar 4 "$@"
+python3 "$here/serve.py" "$selvage" "$q4_0" --peer "$server" --bar 3 "$@"

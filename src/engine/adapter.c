@@ -76,7 +76,7 @@ static struct pair *pair_of(const struct reader *r, const struct slv_gguf_tensor
 /* The pair of a part of an operator; NULL: the file has none. The table of embeddings that is the
  * output's matrix too is changed as the table only: its pair lies the other way. */
 static struct pair *pair_of_part(const struct reader *r, const struct slv_linear *lin) {
-    struct pair *p = lin->from == r->m->w.embd ? NULL : pair_of(r, lin->from);
+    struct pair *p = lin->from == r->m->w.embd.from ? NULL : pair_of(r, lin->from);
     return p && p->a ? p : NULL;
 }
 
@@ -85,7 +85,7 @@ static void mark_known(const struct reader *r) {
     for (size_t i = 0; i < plan->n_ops; i++)
         for (size_t k = 0; k < plan->ops[i].n_parts; k++)
             pair_of(r, plan->ops[i].part[k].lin->from)->is_known = true;
-    pair_of(r, r->m->w.embd)->is_known = true;
+    pair_of(r, r->m->w.embd.from)->is_known = true;
 }
 
 /* "NAME.lora_a" or "NAME.lora_b" to its place. */
@@ -132,7 +132,7 @@ static int check_pair(struct reader *r, const struct slv_gguf_tensor *of, struct
                  SLV_ADAPTER_RANK_MAX);
         return bad(r, SLV_E_LIMIT, p->b, why);
     }
-    const bool is_table = of == r->m->w.embd;
+    const bool is_table = of == r->m->w.embd.from;
     p->rank = (uint32_t)rank;
     int rc =
         is_table ? check_shape(r, p->a, rank, of->ne[1]) : check_shape(r, p->a, of->ne[0], rank);
@@ -256,7 +256,7 @@ static bool lay_out_op(const struct reader *r, size_t i, unsigned char *base, si
 
 /* Finds every matrix its place; false: too large. */
 static bool lay_out(const struct reader *r, unsigned char *base, size_t *ret_bytes) {
-    const struct pair *table = pair_of(r, r->m->w.embd);
+    const struct pair *table = pair_of(r, r->m->w.embd.from);
     size_t at = 0;
     for (size_t i = 0; i < r->m->plan.n_ops; i++)
         if (!lay_out_op(r, i, base, &at)) return false;
@@ -333,7 +333,7 @@ static void pack_ops(const struct reader *r) {
 }
 
 static int pack_table(const struct reader *r) {
-    const struct pair *p = pair_of(r, r->m->w.embd);
+    const struct pair *p = pair_of(r, r->m->w.embd.from);
     struct slv_adapter_embd *to = &r->to->embd;
     if (!p->a) return 0;
     pack_b(r, &to->b, NULL, 0, p->b);

@@ -261,7 +261,7 @@ static int put_tokens(struct run *r, struct slv_embed_slot *s) {
                                     .pos = s->begun,
                                     .end = e->m->h.sees_all ? s->n : 0,
                                     .type = e->second_at && s->begun >= e->second_at &&
-                                            e->m->w.types && e->m->w.types->ne[1] > 1,
+                                            e->m->w.types.from && e->m->w.types.from->ne[1] > 1,
                                     .logits = wanted(e, s->begun, s->n)};
     if (s->begun == s->n) e->has_ids = false;
     return 0;

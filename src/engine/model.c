@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "engine/batch.h"
 #include "engine/kv.h"
+#include "engine/packkept.h"
 #include "engine/prefix.h"
 #include "engine/sampler.h"
 #include "engine/step.h"
@@ -148,6 +149,8 @@ static int load(struct slv_model *m, const struct slv_model_opts *o, struct slv_
     if (!rc) rc = slv_weights_find(m->gguf, &m->h, o->source, &m->w, err);
     if (!rc) rc = o->inspect ? load_words(m, err) : load_tiles_and_words(m, o, err);
     m->w.source = NULL; /* it was lent */
+    slv_keptread_close(m->early);
+    m->early = NULL;
     if (rc) return rc;
     count_params(m);
     if (slv_plan_init(&m->plan, &m->h, &m->w))
@@ -160,19 +163,26 @@ static void close_keeper(const struct slv_keeper *k) {
 }
 
 struct slv_repack_model slv_model_repack(struct slv_model *m) {
-    return (struct slv_repack_model){m->gguf, &m->h, &m->w, m->keeper.open ? &m->keeper : NULL};
+    return (struct slv_repack_model){.gguf = m->gguf,
+                                     .h = &m->h,
+                                     .w = &m->w,
+                                     .keeper = m->keeper.open ? &m->keeper : NULL,
+                                     .early = m->early};
 }
 
-int slv_model_adopt(struct slv_gguf *g, const struct slv_model_opts *opts, struct slv_model **ret,
-                    struct slv_err *err) {
+/* Takes `early` over too, which may be NULL. */
+static int adopt(struct slv_gguf *g, struct slv_keptread *early, const struct slv_model_opts *opts,
+                 struct slv_model **ret, struct slv_err *err) {
     struct slv_model *m = slv_mem_calloc(1, sizeof *m);
     if (!m) {
         slv_gguf_close(g);
+        slv_keptread_close(early);
         close_keeper(opts->keeper);
         return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     }
     pthread_mutex_init(&m->share_lock, NULL);
     m->gguf = g;
+    m->early = early;
     m->inspect = opts->inspect;
     m->has_source = opts->source;
     if (opts->keeper) m->keeper = *opts->keeper;
@@ -180,6 +190,11 @@ int slv_model_adopt(struct slv_gguf *g, const struct slv_model_opts *opts, struc
     if (rc) slv_model_close(m);
     else *ret = m;
     return rc;
+}
+
+int slv_model_adopt(struct slv_gguf *g, const struct slv_model_opts *opts, struct slv_model **ret,
+                    struct slv_err *err) {
+    return adopt(g, NULL, opts, ret, err);
 }
 
 /* Messages say the path. What a source says of its own bytes stays as it is. */
@@ -200,12 +215,15 @@ int slv_model_open(const char *path, const struct slv_model_opts *opts, struct s
     struct slv_model_opts none = {0};
     struct slv_gguf *g;
     if (!opts) opts = &none;
+    bool alone = threads_or_all(opts->threads) == 1;
+    struct slv_keptread *early = alone ? NULL : slv_repack_early(opts);
     int rc = index_file(path, opts->source, &g, err);
     if (rc) {
+        slv_keptread_close(early);
         close_keeper(opts->keeper);
         return rc;
     }
-    rc = slv_model_adopt(g, opts, ret, err);
+    rc = adopt(g, early, opts, ret, err);
     bool by_file = rc == SLV_E_FORMAT || rc == SLV_E_UNSUPPORTED || rc == SLV_E_LIMIT;
     return by_file ? slv_err_prefix(err, rc, "%s", path) : rc;
 }

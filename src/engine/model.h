@@ -21,9 +21,10 @@ struct slv_model {
     struct slv_plan plan;
     struct slv_kernels kern;
     bool cpu_lowered, inspect, cached;
-    bool has_source;           /* its bytes came from elsewhere: nothing of it is kept but by */
-    struct slv_keeper keeper;  /* all zeros: none */
-    struct slv_repack *repack; /* packed weights that are being written, or NULL */
+    bool has_source;            /* its bytes came from elsewhere: nothing of it is kept but by */
+    struct slv_keeper keeper;   /* all zeros: none */
+    struct slv_keptread *early; /* packed weights that are being read already, while it is opened */
+    struct slv_repack *repack;  /* packed weights that are being written, or NULL */
     uint64_t params;
     _Atomic uint64_t content;                    /* 0: not known yet */
     _Atomic uint64_t adapter_ids, adapter_bytes; /* given out; of those that are open */

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "engine/packkept.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -10,7 +11,7 @@
 #include <sys/stat.h>
 
 #define ALIGN ((size_t)64 << 10)     /* of the tiles in the file: a sealed file's blocks */
-#define READ_BYTES ((size_t)1 << 20) /* a multiple of it */
+#define READ_BYTES ((size_t)2 << 20) /* a multiple of it, and a large page */
 #define STEP_BYTES ((size_t)16 << 20)
 #define VERSION 1u
 
@@ -59,76 +60,148 @@ static int make_head(const struct slv_pack_id *id, const char *path, unsigned ch
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-struct reading {
-    const struct slv_blocks *from;
-    unsigned char *tiles;
-    size_t at, n;
-    pthread_mutex_t lock; /* of err */
+struct slv_keptread {
+    struct slv_blocks from;
+    char *path;
+    unsigned char *data; /* [from.size], slv_mem_map; NULL: the tiles have been handed out */
+    size_t members;      /* of the team that joins */
+    _Atomic size_t next; /* piece of READ_BYTES that nobody has taken yet */
     _Atomic int status;
-    struct slv_err *err;
+    pthread_mutex_t lock; /* of err */
+    struct slv_err err;
+    pthread_t thread;
+    bool threaded;
 };
 
-static size_t pieces(void *arg, size_t stage) {
-    const struct reading *r = arg;
-    (void)stage;
-    return (r->n + READ_BYTES - 1) / READ_BYTES;
+int slv_keptread_open(const struct slv_keeper *k, const char *path, struct slv_keptread **ret,
+                      struct slv_err *err) {
+    struct slv_keptread *r = slv_mem_calloc(1, sizeof *r);
+    if (!r) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    pthread_mutex_init(&r->lock, NULL);
+    r->path = slv_mem_strndup(path, strlen(path));
+    int rc = r->path ? k->open(k->ctx, SLV_KEPT_WEIGHTS, path, &r->from, err)
+                     : slv_err_set(err, SLV_E_NOMEM, "out of memory");
+    if (!rc && r->from.size > INT64_MAX) rc = slv_err_set(err, SLV_E_FORMAT, "%s: too large", path);
+    if (!rc && !(r->data = slv_mem_map(READ_BYTES, (size_t)r->from.size)))
+        rc = slv_err_set(err, SLV_E_NOMEM, "no memory for %llu bytes of weights",
+                         (unsigned long long)r->from.size);
+    if (rc) {
+        slv_keptread_close(r);
+        return rc;
+    }
+    slv_mem_hide(r->data, (size_t)r->from.size);
+    *ret = r;
+    return 0;
 }
 
-static void read_pieces(void *arg, size_t stage, size_t from, size_t to) {
-    struct reading *r = arg;
+static bool take_piece(struct slv_keptread *r, size_t *ret_at) {
+    size_t n = ((size_t)r->from.size + READ_BYTES - 1) / READ_BYTES;
+    size_t i = atomic_fetch_add_explicit(&r->next, 1, memory_order_relaxed);
+    if (i >= n || atomic_load_explicit(&r->status, memory_order_relaxed)) return false;
+    *ret_at = i * READ_BYTES;
+    return true;
+}
+
+static void stop(struct slv_keptread *r, int rc, const char *why) {
+    pthread_mutex_lock(&r->lock);
+    if (!atomic_load(&r->status)) slv_err_set(&r->err, rc, "%s", why);
+    atomic_store(&r->status, rc);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void read_pieces(struct slv_keptread *r) {
     struct slv_err why = {0};
-    (void)stage;
-    for (size_t i = from; i < to && !atomic_load_explicit(&r->status, memory_order_relaxed); i++) {
-        size_t at = i * READ_BYTES, left = r->n - at;
-        int rc = slv_blocks_read(r->from, r->at + at, left < READ_BYTES ? left : READ_BYTES,
-                                 r->tiles + at, &why);
-        if (!rc) continue;
-        pthread_mutex_lock(&r->lock);
-        if (!atomic_load(&r->status)) slv_err_set(r->err, rc, "%s", why.msg);
-        atomic_store(&r->status, rc);
-        pthread_mutex_unlock(&r->lock);
+    size_t at;
+    while (take_piece(r, &at)) {
+        size_t left = (size_t)r->from.size - at;
+        int rc = slv_blocks_read(&r->from, at, left < READ_BYTES ? left : READ_BYTES, r->data + at,
+                                 &why);
+        if (rc) stop(r, rc, why.msg);
     }
 }
 
+static void *ahead(void *arg) {
+    read_pieces(arg);
+    return NULL;
+}
+
+void slv_keptread_ahead(struct slv_keptread *r) {
+    r->threaded = !slv_thread_start(&r->thread, ahead, r);
+}
+
+/* A member's share of the pieces would be read in four parts, and the others wait for the last one;
+ * so each takes a piece after the other, from the front. */
+static size_t members(void *arg, size_t stage) {
+    const struct slv_keptread *r = arg;
+    (void)stage;
+    return r->members;
+}
+
+static void join_in(void *arg, size_t stage, size_t from, size_t to) {
+    (void)stage;
+    (void)from;
+    (void)to;
+    read_pieces(arg);
+}
+
+static void join_ahead(struct slv_keptread *r) {
+    if (r->threaded) pthread_join(r->thread, NULL);
+    r->threaded = false;
+}
+
 /* Whether what stands before the tiles is what would be written. */
-static int check_head(const struct slv_blocks *b, const char *path, const struct slv_pack_id *id,
-                      size_t *ret_at, struct slv_err *err) {
+static int check_head(const struct slv_keptread *r, const struct slv_pack_id *id, size_t *ret_at,
+                      struct slv_err *err) {
     unsigned char *want = NULL;
     size_t n = 0;
-    int rc = make_head(id, path, &want, &n, err);
+    int rc = make_head(id, r->path, &want, &n, err);
     if (rc) return rc;
-    unsigned char *have = slv_mem_alloc(n);
-    if (!have) rc = slv_err_set(err, SLV_E_NOMEM, "out of memory");
-    else if (b->size < n) rc = slv_err_set(err, SLV_E_FORMAT, "%s: is cut short", path);
-    else rc = slv_blocks_read(b, 0, n, have, err);
-    if (!rc && memcmp(have, want, n) != 0)
-        rc = slv_err_set(err, SLV_E_FORMAT, "%s: is of another version or layout", path);
-    if (!rc && b->size != n + id->tile_bytes)
-        rc = slv_err_set(err, SLV_E_FORMAT, "%s: is cut short or too long", path);
-    slv_mem_free(have);
+    if (r->from.size < n) rc = slv_err_set(err, SLV_E_FORMAT, "%s: is cut short", r->path);
+    else if (memcmp(r->data, want, n) != 0)
+        rc = slv_err_set(err, SLV_E_FORMAT, "%s: is of another version or layout", r->path);
+    else if (r->from.size != n + id->tile_bytes)
+        rc = slv_err_set(err, SLV_E_FORMAT, "%s: is cut short or too long", r->path);
     slv_mem_free(want);
     *ret_at = n;
     return rc;
 }
 
-int slv_packkept_read(const struct slv_keeper *k, const char *path, const struct slv_pack_id *id,
-                      unsigned char *tiles, struct slv_team *team, struct slv_err *err) {
-    struct slv_blocks b = {0};
-    int rc = k->open(k->ctx, SLV_KEPT_WEIGHTS, path, &b, err);
-    if (rc) return rc;
-    struct reading r = {.from = &b, .tiles = tiles, .n = id->tile_bytes, .err = err};
-    rc = check_head(&b, path, id, &r.at, err);
-    if (!rc) {
-        const struct slv_job job = {1, pieces, read_pieces, &r};
-        pthread_mutex_init(&r.lock, NULL);
-        slv_team_run(team, &job);
-        pthread_mutex_destroy(&r.lock);
-        rc = atomic_load(&r.status);
+static void drop(struct slv_keptread *r) {
+    if (r->data) slv_mem_unmap(r->data, (size_t)r->from.size);
+    r->data = NULL;
+}
+
+int slv_keptread_finish(struct slv_keptread *r, const struct slv_pack_id *id, struct slv_team *team,
+                        unsigned char **ret_tiles, struct slv_err *err) {
+    const struct slv_job job = {1, members, join_in, r};
+    size_t at = 0;
+    r->members = slv_team_size(team);
+    slv_team_run(team, &job);
+    join_ahead(r);
+    int rc = atomic_load(&r->status);
+    if (rc) slv_err_set(err, rc, "%s", r->err.msg);
+    else rc = check_head(r, id, &at, err);
+    if (rc) {
+        drop(r); /* they are packed again, which takes as much */
+        return rc;
     }
-    slv_blocks_close(&b);
-    if (!rc && utimensat(AT_FDCWD, path, NULL, 0)) { /* when it was last used: packfolder.h */
+    *ret_tiles = r->data + at;
+    slv_mem_unmap(r->data, at); /* whole pages: ALIGN */
+    r->data = NULL;
+    if (utimensat(AT_FDCWD, r->path, NULL, 0)) { /* when it was last used: packfolder.h */
     }
-    return rc;
+    return 0;
+}
+
+void slv_keptread_close(struct slv_keptread *r) {
+    if (!r) return;
+    if (r->threaded) stop(r, SLV_E_CANCELLED, "not needed");
+    join_ahead(r);
+    drop(r);
+    slv_blocks_close(&r->from);
+    pthread_mutex_destroy(&r->lock);
+    slv_mem_free(r->path);
+    slv_mem_free(r);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */

@@ -164,12 +164,26 @@ static int take_tiles(struct slv_repack *r, struct slv_packfile *f) {
 
 /* The same of a keeper's file: its tiles are read, and right, or there are none. */
 static int load_kept(struct slv_repack *r, struct slv_team *team) {
-    int rc = slv_weights_room(r->m.w, &r->err);
-    if (!rc)
-        rc = slv_packkept_read(r->m.keeper, r->path.data, &r->id, r->m.w->tiles, team, &r->err);
-    if (!rc) slv_weights_adopt(r->m.w, r->m.h, r->m.w->tiles, NULL);
-    else slv_weights_drop(r->m.w);
+    struct slv_keptread *own = NULL, *k = r->m.early;
+    unsigned char *tiles = NULL;
+    int rc = k ? 0 : slv_keptread_open(r->m.keeper, r->path.data, &own, &r->err);
+    if (!rc) rc = slv_keptread_finish(k ? k : own, &r->id, team, &tiles, &r->err);
+    if (!rc) slv_weights_adopt(r->m.w, r->m.h, tiles, NULL);
+    slv_keptread_close(own);
     return rc;
+}
+
+struct slv_keptread *slv_repack_early(const struct slv_model_opts *o) {
+    struct slv_keptread *r = NULL;
+    struct slv_buf path;
+    struct slv_err why; /* is found again, and told, by who needs the file */
+    if (!o->keeper || !o->packed || o->inspect) return NULL;
+    slv_buf_init(&path, PATH_BYTES);
+    int rc = slv_packfolder_path(o->packed, o->keeper->id, &path);
+    if (!rc) rc = slv_keptread_open(o->keeper, path.data, &r, &why);
+    if (!rc) slv_keptread_ahead(r);
+    slv_buf_fini(&path);
+    return r;
 }
 
 static int load_plain(struct slv_repack *r, struct slv_team *team) {

@@ -25,6 +25,7 @@
 #include "base/buf.h"
 #include "engine/weights.h"
 
+struct slv_keptread; /* packkept.h */
 struct slv_repack;
 
 /* What a model's tiles are to be found by. */
@@ -33,7 +34,13 @@ struct slv_repack_model {
     const struct slv_hparams *h;
     struct slv_weights *w;
     const struct slv_keeper *keeper; /* of a model with a source, or NULL */
+    struct slv_keptread *early;      /* of slv_repack_early, or NULL; stays the caller's */
 };
+
+/* Begins to read the file of a keeper's model, if there is one, which takes no more than the
+ * keeper's id: so the rest is found out beside it. NULL: nothing is being read. To be closed with
+ * slv_keptread_close. */
+struct slv_keptread *slv_repack_early(const struct slv_model_opts *opts) SLV_MUST_USE;
 
 /* Looks for the model's file in opts->packed: *ret_cached, its tiles are m->w's from now on. *ret
  * (NULL without a folder) needs what is in m until slv_repack_finish, and m->w's tiles need it when

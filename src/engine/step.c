@@ -194,11 +194,10 @@ static size_t tokens(const struct slv_runner *r, const struct slv_op *op) {
 }
 
 /* x += a row of a table; for token i. */
-static void add_row(struct slv_runner *r, const struct slv_gguf_tensor *table, size_t at,
-                    size_t i) {
-    const size_t row_bytes = (size_t)(table->bytes / table->ne[1]), n = r->m.h->n_embd;
+static void add_row(struct slv_runner *r, const struct slv_table *table, size_t at, size_t i) {
+    const size_t n = r->m.h->n_embd;
     float *x = row(r, SLV_B_X, i), *y = row(r, SLV_B_N, i);
-    slv_dequant(table->type->id, (const char *)table->data + at * row_bytes, y, n);
+    slv_weights_row(r->m.w, table, at, n, y);
     r->m.kern->add(x, y, n, x);
 }
 
@@ -206,18 +205,16 @@ static void op_embed(struct slv_runner *r, const struct slv_op *op, size_t from,
     (void)op;
     const struct slv_hparams *h = r->m.h;
     const struct slv_weights *w = r->m.w;
-    size_t row_bytes = (size_t)(w->embd->bytes / w->embd->ne[1]);
     for (size_t i = from; i < to; i++) {
         const struct slv_step_token *t = &r->tok[i];
         float *x = row(r, SLV_B_X, i);
-        slv_dequant(w->embd->type->id, (const char *)w->embd->data + (size_t)t->id * row_bytes, x,
-                    h->n_embd);
+        slv_weights_row(w, &w->embd, (size_t)t->id, h->n_embd, x);
         if (t->adapters) slv_lora_embed(t->adapters, r->m.kern, t->id, x);
         if (h->embd_scale != 1.0f)
             for (size_t j = 0; j < h->n_embd; j++)
                 x[j] *= h->embd_scale;
-        if (w->types) add_row(r, w->types, t->type, i);
-        if (w->pos_embd) add_row(r, w->pos_embd, t->pos, i);
+        if (w->types.from) add_row(r, &w->types, t->type, i);
+        if (w->pos_embd.from) add_row(r, &w->pos_embd, t->pos, i);
         if (h->n_rot) {
             bool is_long = w->rope_long && t->kv->n_ctx > h->rope.ctx_orig;
             slv_rope_angles(r->freq[is_long], h->n_rot, h->rope.mscale, t->pos,

@@ -244,18 +244,21 @@ static const float *rope_factors(struct finder *f, const char *name) {
 }
 
 /* A table of which rows are read as they are. rows 0: any number of them. */
-static const struct slv_gguf_tensor *table(struct finder *f, const char *name, size_t rows,
-                                           bool required) {
+static struct slv_table table(struct finder *f, const char *name, size_t rows, bool required) {
     const struct slv_gguf_tensor *t = look(f, name);
     if (!t) {
         if (required) fail(f, SLV_E_FORMAT, "is missing");
-        return NULL;
+        return (struct slv_table){0};
     }
     if (shape_is(f, t, f->h->n_embd, rows ? rows : (size_t)t->ne[1]) &&
         !slv_dequant(t->type->id, t->data, NULL, 0))
         fail(f, SLV_E_UNSUPPORTED, "has a type that holds no numbers");
-    if (!t->data) f->w->table_bytes += (size_t)t->bytes; /* of all tensors at most the file's */
-    return t;
+    return (struct slv_table){t, t->data};
+}
+
+/* Bytes of the source that are to be read for it. Of all tensors at most the file's. */
+static size_t to_read(const struct slv_weights *w, const struct slv_table *t) {
+    return t->from && !t->data && t->from != w->out.from ? (size_t)t->from->bytes : 0;
 }
 
 static void find_decoder(struct finder *f) {
@@ -264,9 +267,9 @@ static void find_decoder(struct finder *f) {
     w->out_norm = vector(f, "output_norm.weight", h->n_embd, true);
     w->out_norm_b = vector(f, "output_norm.bias", h->n_embd, false);
     matrix(f, "output", h->n_embd, h->n_vocab, false, &w->out);
-    if (!w->out.mat.layout && w->embd) {
+    if (!w->out.mat.layout && w->embd.from) {
         look(f, "token_embd.weight");
-        matrix_part(f, w->embd, h->n_embd, h->n_vocab, 0, h->n_vocab, &w->out);
+        matrix_part(f, w->embd.from, h->n_embd, h->n_vocab, 0, h->n_vocab, &w->out);
     }
 }
 
@@ -320,6 +323,8 @@ int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h,
     refuse_unused(&f);
     slv_mem_free(f.used);
     ret->tile_bytes = f.offset;
+    ret->table_bytes =
+        to_read(ret, &ret->embd) + to_read(ret, &ret->pos_embd) + to_read(ret, &ret->types);
     if (f.status) slv_weights_fini(ret);
     return f.status;
 }
@@ -339,12 +344,28 @@ struct slv_linear *slv_weights_at(struct slv_weights *w, const struct slv_hparam
     return all[i % LAYER_LINEARS];
 }
 
+void slv_weights_row(const struct slv_weights *w, const struct slv_table *t, size_t row, size_t n,
+                     float *ret) {
+    const size_t row_bytes = (size_t)(t->from->bytes / t->from->ne[1]);
+    const struct slv_mat *m = &w->out.mat;
+    if (t->data) slv_dequant(t->from->type->id, t->data + row * row_bytes, ret, n);
+    else
+        slv_layout_row(m->layout, (const char *)m->tiles + row / SLV_TILE_ROWS * m->tile_bytes,
+                       row % SLV_TILE_ROWS, n, ret);
+}
+
+static void drop_table(struct slv_table *t) {
+    if (t->from && !t->from->data)
+        slv_mem_unmap((void *)(uintptr_t)t->data, (size_t)t->from->bytes);
+}
+
 void slv_weights_fini(struct slv_weights *w) {
     if (!w) return;
     slv_packcheck_free(w->check);
     slv_weights_drop(w);
-    for (size_t i = 0; i < SLV_WEIGHTS_TABLES; i++)
-        slv_mem_unmap((void *)(uintptr_t)w->tables[i].data, (size_t)w->tables[i].bytes);
+    drop_table(&w->embd);
+    drop_table(&w->pos_embd);
+    drop_table(&w->types);
     slv_arena_fini(&w->arena);
     *w = (struct slv_weights){0};
 }

@@ -7,6 +7,7 @@
  *
  * A model without a mapping (struct slv_model_opts' source) is read piece by piece: vectors when
  * they are found, matrices as they are packed, tables by slv_weights_read into memory of their own.
+ * A table that is the output's matrix too is not read again: its rows are taken from the tiles.
  */
 #ifndef SLV_ENGINE_WEIGHTS_H
 #define SLV_ENGINE_WEIGHTS_H
@@ -38,25 +39,28 @@ struct slv_layer {
     struct slv_linear gate, up, down;
 };
 
-#define SLV_WEIGHTS_TABLES 3
+/* Of which rows are read one at a time. */
+struct slv_table {
+    const struct slv_gguf_tensor *from; /* of the model's file; NULL: there is no such table */
+    const unsigned char *data; /* as in the file; NULL of a source's: the rows of `out` are these */
+};
 
 struct slv_weights {
-    struct slv_layer *layers;               /* [n_layer] */
-    const struct slv_gguf_tensor *embd;     /* [n_vocab][n_embd], as they are in the file */
-    const struct slv_gguf_tensor *pos_embd; /* [n_ctx][n_embd] or NULL */
-    const struct slv_gguf_tensor *types;    /* [n_types][n_embd] or NULL */
-    const float *out_norm, *out_norm_b;     /* [n_embd] */
-    struct slv_linear head;                 /* before `out` in models that score texts, or none */
-    struct slv_linear out;                  /* n_vocab rows, or a score each, or none */
-    const float *rope_factors;              /* [n_rot / 2] or NULL: angles are divided by them */
-    const float *rope_long, *rope_short;    /* the same, by context length */
-    struct slv_arena arena;                 /* vectors and layers */
-    unsigned char *tiles;                   /* a mapping of its own, of memory or of a file */
+    struct slv_layer *layers;            /* [n_layer] */
+    struct slv_table embd;               /* [n_vocab][n_embd] */
+    struct slv_table pos_embd;           /* [n_ctx][n_embd] or none */
+    struct slv_table types;              /* [n_types][n_embd] or none */
+    const float *out_norm, *out_norm_b;  /* [n_embd] */
+    struct slv_linear head;              /* before `out` in models that score texts, or none */
+    struct slv_linear out;               /* n_vocab rows, or a score each, or none */
+    const float *rope_factors;           /* [n_rot / 2] or NULL: angles are divided by them */
+    const float *rope_long, *rope_short; /* the same, by context length */
+    struct slv_arena arena;              /* vectors and layers */
+    unsigned char *tiles;                /* a mapping of its own, of memory or of a file */
     size_t tile_bytes;
     struct slv_packcheck *check;     /* owns the mapping of a file, NULL where there is none */
     const struct slv_blocks *source; /* while the model is opened; NULL: tensors have data */
-    struct slv_gguf_tensor tables[SLV_WEIGHTS_TABLES]; /* with data of slv_mem_map */
-    size_t table_bytes; /* of embd, pos_embd and types where there is a source, else 0 */
+    size_t table_bytes; /* of tables that slv_weights_read has to read, in memory of slv_mem_map */
 };
 
 /* Finds and checks every tensor; sets tile_bytes and all sizes, packs nothing. source, if tensors
@@ -68,6 +72,10 @@ int slv_weights_find(const struct slv_gguf *g, const struct slv_hparams *h,
 /* Reads the tables of a source. As its reading fails; SLV_E_NOMEM. */
 int slv_weights_read(struct slv_weights *w, struct slv_team *team,
                      struct slv_err *err) SLV_MUST_USE;
+
+/* n elements, all there are, of a table's row as floats. Threads: any. */
+void slv_weights_row(const struct slv_weights *w, const struct slv_table *t, size_t row, size_t n,
+                     float *ret);
 
 /* Memory for the tiles, of zeros. SLV_E_NOMEM. Given back by slv_weights_drop, or with the rest. */
 int slv_weights_room(struct slv_weights *w, struct slv_err *err) SLV_MUST_USE;

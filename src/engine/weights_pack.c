@@ -236,41 +236,40 @@ int slv_weights_pack(struct slv_weights *w, const struct slv_hparams *h, struct 
 
 struct tables {
     struct slv_weights *w;
+    const struct slv_table *todo[3];
+    size_t n;
     struct trouble trouble;
 };
 
 static size_t pieces_to_read(void *arg, size_t stage) {
     const struct tables *t = arg;
-    return (size_t)(t->w->tables[stage].bytes + READ_BYTES - 1) / READ_BYTES;
+    return ((size_t)t->todo[stage]->from->bytes + READ_BYTES - 1) / READ_BYTES;
 }
 
 static void read_pieces(void *arg, size_t stage, size_t from, size_t to) {
     struct tables *t = arg;
-    const struct slv_gguf_tensor *table = &t->w->tables[stage];
-    for (size_t at = from * READ_BYTES; at < to * READ_BYTES && at < table->bytes;
+    const struct slv_table *table = t->todo[stage];
+    for (size_t at = from * READ_BYTES; at < to * READ_BYTES && at < table->from->bytes;
          at += READ_BYTES) {
-        size_t left = (size_t)table->bytes - at, n = left < READ_BYTES ? left : READ_BYTES;
+        size_t left = (size_t)table->from->bytes - at, n = left < READ_BYTES ? left : READ_BYTES;
         unsigned char *p = (unsigned char *)(uintptr_t)table->data + at;
-        if (!take(&t->trouble, t->w->source, table->offset + at, n, p)) return;
+        if (!take(&t->trouble, t->w->source, table->from->offset + at, n, p)) return;
     }
 }
 
 int slv_weights_read(struct slv_weights *w, struct slv_team *team, struct slv_err *err) {
-    const struct slv_gguf_tensor **const all[SLV_WEIGHTS_TABLES] = {&w->embd, &w->pos_embd,
-                                                                    &w->types};
+    struct slv_table *const all[] = {&w->embd, &w->pos_embd, &w->types};
     struct tables t = {.w = w, .trouble.err = err};
-    for (size_t i = 0; i < SLV_WEIGHTS_TABLES; i++) {
-        if (!*all[i]) continue;
-        void *p = slv_mem_map(64, (size_t)(*all[i])->bytes);
-        if (!p)
-            return slv_err_set(err, SLV_E_NOMEM, "no memory for a table of %llu bytes",
-                               (unsigned long long)(*all[i])->bytes);
-        slv_mem_hide(p, (size_t)(*all[i])->bytes);
-        w->tables[i] = **all[i];
-        w->tables[i].data = p;
-        *all[i] = &w->tables[i];
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (!all[i]->from || all[i]->from == w->out.from) continue;
+        const size_t bytes = (size_t)all[i]->from->bytes;
+        void *p = slv_mem_map(64, bytes);
+        if (!p) return slv_err_set(err, SLV_E_NOMEM, "no memory for a table of %zu bytes", bytes);
+        slv_mem_hide(p, bytes);
+        all[i]->data = p;
+        t.todo[t.n++] = all[i];
     }
-    const struct slv_job job = {SLV_WEIGHTS_TABLES, pieces_to_read, read_pieces, &t};
+    const struct slv_job job = {t.n, pieces_to_read, read_pieces, &t};
     pthread_mutex_init(&t.trouble.lock, NULL);
     slv_team_run(team, &job);
     pthread_mutex_destroy(&t.trouble.lock);

@@ -33,6 +33,15 @@ static size_t table_size(size_t n) {
     return cap;
 }
 
+/* A table of zeros. Written, not asked for as zeros: of those the system shows one page until it is
+ * written to, and as each slot is read first, every page would be mapped twice, the second time by
+ * interrupting all other threads. */
+static void *new_table(size_t cap, size_t slot_bytes) {
+    size_t n;
+    void *p = slv_size_mul(cap, slot_bytes, &n) ? slv_mem_alloc(n) : NULL;
+    return p ? memset(p, 0, n) : NULL;
+}
+
 /* The slot of s[0..n), or the free one where it belongs; NULL after too many probes. */
 static struct slv_tok_slot *find_slot(const struct slv_tokenizer *t, const char *s, size_t n) {
     uint64_t h = hash_bytes(s, n);
@@ -65,7 +74,7 @@ static void ask_for_slot(const struct slv_tokenizer *t, uint32_t id) {
 /* Of two tokens with the same bytes the later one is found, as in the loaders of others. */
 int slv_tok_index_build(struct slv_tokenizer *t, struct slv_err *err) {
     t->slot_cap = table_size(t->n);
-    t->slot = slv_mem_calloc(t->slot_cap, sizeof *t->slot);
+    t->slot = new_table(t->slot_cap, sizeof *t->slot);
     if (!t->slot) return slv_err_set(err, SLV_E_NOMEM, "out of memory for the vocabulary's index");
     for (uint32_t id = 0; id < t->n; id++) {
         ask_for_slot(t, id + AHEAD);
@@ -164,7 +173,7 @@ int slv_tok_merges_load(struct slv_tokenizer *t, const struct slv_gguf *g, struc
     if (n > 4 * (size_t)SLV_TOK_MAX_PIECES)
         return slv_err_set(err, SLV_E_FORMAT, "tokenizer.ggml.merges: %zu are too many", n);
     t->merge_cap = table_size(n);
-    t->merge = slv_mem_calloc(t->merge_cap, sizeof *t->merge);
+    t->merge = new_table(t->merge_cap, sizeof *t->merge);
     if (!t->merge) return slv_err_set(err, SLV_E_NOMEM, "out of memory for the merges");
     struct slv_buf joined;
     slv_buf_init(&joined, 2 * SLV_TOK_MAX_PIECE);

@@ -1,4 +1,5 @@
-/* layout.c: see layout.h. Owns the two tables (forms, types) and the packing of tiles. */
+/* layout.c: see layout.h. Owns the two tables (forms, types), the packing of tiles and the reading
+ * of a row back. */
 #include "kernel/layout.h"
 #include "base/dtype.h"
 #include "base/mem.h"
@@ -298,5 +299,90 @@ void slv_layout_pack(const struct slv_layout *l, const void *src, size_t row_byt
         if (n < SLV_TILE_ROWS) memset(out, 0, at.end);
         for (size_t r = 0; r < n; r++)
             pack_row(l, t, number, from + r * row_bytes, b, r, &at, out);
+    }
+}
+
+/* --- a row back ------------------------------------------------------------------------------- */
+
+static float get_scale(const struct slv_layout *l, const uint8_t *line, size_t r) {
+    float v;
+    uint16_t h;
+    if (l->d_f32) {
+        memcpy(&v, line + 4 * r, 4);
+        return v;
+    }
+    memcpy(&h, line + 2 * r, 2);
+    return slv_f16_to_f32(h);
+}
+
+/* The 32 numbers of a chunk's row r: what put_numbers was given. */
+static inline __attribute__((always_inline)) void get_numbers(unsigned bits, const uint8_t *chunk,
+                                                              size_t r, uint8_t u[CHUNK]) {
+    for (unsigned g = 0; g < 8; g++) {
+        uint32_t v = 0;
+        for (const struct slv_code_piece *p = slv_code_pieces[bits][g]; p->n; p++) {
+            uint32_t mask = ((1u << p->n) - 1) * 0x01010101u;
+            v |= (four(chunk + (size_t)64 * p->vec + 4 * r) >> p->at & mask) << p->to;
+        }
+        memcpy(u + 4 * g, &v, 4);
+    }
+}
+
+static void get_chunk(unsigned bits, const uint8_t *chunk, size_t r, uint8_t u[CHUNK]) {
+#define BITS(n)                                                                                    \
+    case n:                                                                                        \
+        get_numbers(n, chunk, r, u);                                                               \
+        break;
+    switch (bits) {
+        BITS(2) BITS(3) BITS(4) BITS(5) BITS(6) BITS(8) default : break; /* there are no others */
+    }
+#undef BITS
+}
+
+static float get_float(const struct slv_layout *l, const uint8_t *p) {
+    uint16_t h;
+    float v;
+    if (l->form == SLV_FORM_F32) {
+        memcpy(&v, p, 4);
+        return v;
+    }
+    memcpy(&h, p, 2);
+    return l->form == SLV_FORM_F16 ? slv_f16_to_f32(h) : slv_bf16_to_f32(h);
+}
+
+/* Columns [c, c + n) of a tile block, which share all factors: quant.h's formula. */
+static void get_values(const struct slv_layout *l, const uint8_t *block, const struct parts_at *at,
+                       size_t r, size_t c, size_t n, const uint8_t *u, float *dst) {
+    const struct slv_form_parts *f = &slv_form_parts[l->form];
+    const size_t line = (size_t)SLV_TILE_ROWS * (l->d_f32 ? 4 : 2);
+    const size_t sub = f->sub ? c / f->sub * SLV_TILE_ROWS + r : 0;
+    float d = get_scale(l, block + (f->fsub ? c / f->fsub * line : 0), r), less = 0.0f;
+    if (f->sub) d *= (float)(int8_t)block[at->sc + sub];
+    if (f->min) less = get_scale(l, block + at->m, r);
+    if (f->min == 2) less *= (float)(int8_t)block[at->mn + sub];
+    for (size_t k = 0; k < n; k++) {
+        int code = l->table ? l->table[u[k] & 15] : l->bias + (f->bits == 8 ? (int8_t)u[k] : u[k]);
+        float v = d * (float)code;
+        dst[k] = f->min ? v + less : v;
+    }
+}
+
+void slv_layout_row(const struct slv_layout *l, const void *tile, size_t r, size_t cols,
+                    float *dst) {
+    const struct slv_form_parts *f = &slv_form_parts[l->form];
+    const struct parts_at at = locate(l);
+    const uint8_t *p = tile;
+    if (f->bits >= 16) {
+        for (size_t c = 0; c < cols; c++)
+            dst[c] = get_float(l, p + (c * SLV_TILE_ROWS + r) * f->bits / 8);
+        return;
+    }
+    const size_t n = f->sub == 16 || f->fsub == 16 ? 16 : CHUNK;
+    uint8_t u[CHUNK];
+    for (size_t c = 0; c < cols; c += n) {
+        const uint8_t *block = p + c / l->block * at.end;
+        const size_t in = c % l->block;
+        if (c % CHUNK == 0) get_chunk(f->bits, block + at.codes + in / CHUNK * 64 * f->bits, r, u);
+        get_values(l, block, &at, r, in, n, u + c % CHUNK, dst + c);
     }
 }

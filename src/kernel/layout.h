@@ -97,4 +97,9 @@ size_t slv_layout_bytes(const struct slv_layout *l, size_t rows, size_t cols);
 void slv_layout_pack(const struct slv_layout *l, const void *src, size_t row_bytes, size_t rows,
                      size_t cols, size_t tile, void *dst);
 
+/* Row r of a tile as numbers, dst[cols]: the bits of slv_dequant of the row that was packed. NaN
+ * may be another NaN. */
+void slv_layout_row(const struct slv_layout *l, const void *tile, size_t r, size_t cols,
+                    float *dst);
+
 #endif

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/blocks.h"
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -158,6 +159,35 @@ static void answers_are_those_of_merged_weights(void **state) {
         cases++;
     }
     assert_true(cases >= 17);
+}
+
+/* Of sealed models too, whose tables are not where those of a file are. */
+static void a_source_takes_them_like_a_file(void **state) {
+    static float want[VOCAB_MAX], got[VOCAB_MAX];
+    (void)state;
+    for (const struct line *l = lines; l < lines + n_lines; l++) {
+        struct slv_adapter_use v[SLV_ADAPTERS_MAX];
+        struct slv_blocks b = {0};
+        struct slv_err e = {0};
+        struct slv_model *m = NULL;
+        size_t n_vocab = 0;
+        char path[512];
+        if (strcmp(l->kind, "case") != 0) continue;
+        for (int sourced = 0; sourced < 2; sourced++) {
+            const struct slv_model_opts o = {.threads = 1, .source = &b};
+            snprintf(path, sizeof path, "%s/%s.gguf", MODEL_DIR, l->model);
+            if (sourced && slv_blocks_open_file(path, &b, &e)) fail_msg("%s", e.msg);
+            if (!sourced) m = witness_model(l->model);
+            else if (slv_model_open(path, &o, &m, &e)) fail_msg("%s", e.msg);
+            size_t n = open_uses(m, l, v);
+            answer(m, &whole, v, n, 7, sourced ? got : want);
+            n_vocab = m->h.n_vocab;
+            close_uses(v, n);
+            slv_model_close(m);
+        }
+        slv_blocks_close(&b);
+        assert_memory_equal(got, want, n_vocab * sizeof *got);
+    }
 }
 
 /* forward.py on merged weights, and llama.cpp with the same files: tests/data/adapters. */
@@ -745,6 +775,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_those_of_merged_weights),
         cmocka_unit_test(answers_are_those_of_the_oracles),
+        cmocka_unit_test(a_source_takes_them_like_a_file),
         cmocka_unit_test(feeding_does_not_change_a_bit),
         cmocka_unit_test(instruction_sets_do_not_change_a_bit),
 #ifdef FOLDERS

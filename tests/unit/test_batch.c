@@ -102,7 +102,7 @@ static struct slv_generate_opts plainly(uint32_t max_tokens) {
 
 /* Makes the embedding of one token no numbers, as a spoilt file would. */
 static void spoil(struct slv_model *m, int32_t id) {
-    const struct slv_gguf_tensor *t = m->w.embd;
+    const struct slv_gguf_tensor *t = m->w.embd.from;
     size_t row = (size_t)(t->bytes / t->ne[1]), page = (size_t)sysconf(_SC_PAGESIZE);
     uintptr_t at = (uintptr_t)t->data + (size_t)id * row, from = at / page * page;
     assert_int_equal(mprotect((void *)from, at + row - from, PROT_READ | PROT_WRITE), 0);

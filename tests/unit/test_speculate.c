@@ -338,7 +338,7 @@ static void a_draft_model_changes_nothing(void **state) {
 
 /* Makes the embedding of every token that is not in ids[0..n) useless, as a spoilt file would. */
 static void spoil_others(struct slv_model *m, const int32_t *ids, uint32_t n) {
-    const struct slv_gguf_tensor *t = m->w.embd;
+    const struct slv_gguf_tensor *t = m->w.embd.from;
     size_t row = (size_t)(t->bytes / t->ne[1]), page = (size_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = (uintptr_t)t->data / page * page, to = (uintptr_t)t->data + t->bytes;
     assert_int_equal(mprotect((void *)from, to - from, PROT_READ | PROT_WRITE), 0);
