@@ -29,8 +29,9 @@ test: deps $(BUILD)/build.ninja
 	@[ -d $(BUILD)/tests ] || meson configure $(BUILD) -Dtests=true
 	@$(NINJA) --quiet
 	@model=$$(tools/get-model.sh $(BUILD)/selvage) && encoder=$$(tools/get-encoder.sh) && \
-	    clients=$$(tools/get-clients.sh) && SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder \
-	    SLV_TEST_CLIENTS=$$clients tools/test.sh $(BUILD) --no-suite full
+	    clients=$$(tools/get-clients.sh) && suite=$$(tools/get-suite.sh) && SLV_TEST_MODEL=$$model \
+	    SLV_TEST_ENCODER=$$encoder SLV_TEST_CLIENTS=$$clients SLV_TEST_SUITE=$$suite \
+	    tools/test.sh $(BUILD) --no-suite full
 
 # Longer: fuzzers, sanitizers, valgrind, and the comparisons with other programs where they are
 # installed (SLV_LLAMA_SRC, SLV_LIBLLAMA).
@@ -38,8 +39,9 @@ test-full: test
 	@tools/deps.sh full
 	@model=$$(tools/get-model.sh $(BUILD)/selvage) && encoder=$$(tools/get-encoder.sh) && \
 	    clients=$$(tools/get-clients.sh) && playwright=$$(tools/get-playwright.sh) && \
-	    SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder SLV_TEST_CLIENTS=$$clients \
-	    SLV_TEST_PLAYWRIGHT=$$playwright tools/test-full.sh
+	    suite=$$(tools/get-suite.sh) && SLV_TEST_MODEL=$$model SLV_TEST_ENCODER=$$encoder \
+	    SLV_TEST_CLIENTS=$$clients SLV_TEST_SUITE=$$suite SLV_TEST_PLAYWRIGHT=$$playwright \
+	    tools/test-full.sh
 
 # Ten minutes of clients that come, go, break off and send rubbish.
 soak: test

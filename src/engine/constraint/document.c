@@ -203,13 +203,28 @@ static int resolve_uri(const char *base, const char *ref, size_t n, struct slv_b
 /* --- walking ---------------------------------------------------------------------------------- */
 
 static const struct dialect {
-    const char *part; /* of "$schema" */
+    const char *uri; /* of "$schema", without scheme and '#' */
     enum slv_draft draft;
-} dialects[] = {{"draft-04", SLV_DRAFT_4},
-                {"draft-06", SLV_DRAFT_6},
-                {"draft-07", SLV_DRAFT_7},
-                {"2019-09", SLV_DRAFT_2019},
-                {"2020-12", SLV_DRAFT_2020}};
+} dialects[] = {{"json-schema.org/draft-04/schema", SLV_DRAFT_4},
+                {"json-schema.org/draft-06/schema", SLV_DRAFT_6},
+                {"json-schema.org/draft-07/schema", SLV_DRAFT_7},
+                {"json-schema.org/draft/2019-09/schema", SLV_DRAFT_2019},
+                {"json-schema.org/draft/2020-12/schema", SLV_DRAFT_2020},
+                {"json-schema.org/schema", SLV_DRAFT_2020}, /* whatever is the newest */
+                {"spec.openapis.org/oas/3.1/dialect/base", SLV_DRAFT_2020}};
+
+static enum slv_draft dialect_of(const char *uri) {
+    const char *p = uri ? strstr(uri, "://") : NULL;
+    if (!p || (strncmp(uri, "http://", 7) != 0 && strncmp(uri, "https://", 8) != 0))
+        return SLV_DRAFT_OTHER;
+    p += 3;
+    size_t n = strlen(p);
+    if (n && p[n - 1] == '#') n--;
+    for (size_t i = 0; i < sizeof dialects / sizeof dialects[0]; i++)
+        if (strlen(dialects[i].uri) == n && !memcmp(dialects[i].uri, p, n))
+            return dialects[i].draft;
+    return SLV_DRAFT_OTHER;
+}
 
 /* Which keywords hold schemas, and how. */
 enum holds { H_ONE, H_LIST, H_MAP, H_ONE_OR_LIST, H_MAP_OR_NAMES };
@@ -306,9 +321,8 @@ static int walk_in(struct slv_document *d, slv_node n) {
 /* "$schema", "$id" and anchors of node n. */
 static int identify(struct slv_document *d, slv_node n) {
     const json_t *s = d->v[n].json;
-    const char *dialect = json_string_value(json_object_get(s, "$schema"));
-    for (size_t i = 0; dialect && i < sizeof dialects / sizeof dialects[0]; i++)
-        if (strstr(dialect, dialects[i].part)) d->v[n].draft = dialects[i].draft;
+    const json_t *dialect = json_object_get(s, "$schema");
+    if (dialect) d->v[n].draft = dialect_of(json_string_value(dialect));
     const enum slv_draft draft = d->v[n].draft;
     const char *id = json_string_value(json_object_get(s, draft == SLV_DRAFT_4 ? "id" : "$id"));
     if (draft <= SLV_DRAFT_7 && json_object_get(s, "$ref")) id = NULL; /* siblings do not count */

@@ -21,7 +21,14 @@
 #define SLV_SCHEMA_MAX_DEPTH 256u
 #define SLV_SCHEMA_POINTER_MAX 1024u
 
-enum slv_draft { SLV_DRAFT_4, SLV_DRAFT_6, SLV_DRAFT_7, SLV_DRAFT_2019, SLV_DRAFT_2020 };
+enum slv_draft {
+    SLV_DRAFT_4,
+    SLV_DRAFT_6,
+    SLV_DRAFT_7,
+    SLV_DRAFT_2019,
+    SLV_DRAFT_2020,
+    SLV_DRAFT_OTHER /* of a dialect that is not known: what its keywords mean cannot be said */
+};
 
 typedef uint32_t slv_node;
 

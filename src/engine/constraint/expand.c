@@ -412,6 +412,7 @@ static void schema_no(const struct slv_at *a, struct slv_boxes *to) {
 
 static void schema(struct slv_compile *c, slv_node n, bool yes, struct slv_boxes *to) {
     const struct slv_at a = {c, n, slv_document_json(c->d, n), slv_document_draft(c->d, n)};
+    if (a.draft == SLV_DRAFT_OTHER) slv_kw_bad(&a, "$schema", "names a dialect that is not known");
     if (json_is_boolean(a.s)) {
         if (json_is_true(a.s) == yes) slv_kw_add(&a, to, slv_box_all());
     } else if (yes) schema_yes(&a, to);
