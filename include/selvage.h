@@ -696,8 +696,8 @@ SLV_API bool slv_batch_leave(struct slv_batch *b, struct slv_session *s);
 SLV_API int slv_batch_step(struct slv_batch *b, uint32_t *ret_active,
                            struct slv_err *err) SLV_MUST_USE;
 
-/* Has a session of lower priority than that wait, unless one is about to already. True: it has given
- * up its memory; false: there is none, or it has not done so yet, which takes some steps. */
+/* Has a session of lower priority than that wait, unless one is about to already. True: it has
+ * given up its memory; false: there is none, or it has not done so yet, which takes some steps. */
 SLV_API bool slv_batch_yield(struct slv_batch *b, int32_t priority);
 
 struct slv_batch_stats {

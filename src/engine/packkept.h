@@ -11,7 +11,7 @@
  *
  * Whether it fits is judged as packfile.h has it: the bytes before T are compared with those that
  * this model would write, so nothing in the file is used as a size or an offset. What is read is
- * as many bytes as the keeper says there are, and is let go of where they are not what was wanted. */
+ * as many bytes as the keeper says there are, let go of where they are not what was wanted. */
 #ifndef SLV_ENGINE_PACKKEPT_H
 #define SLV_ENGINE_PACKKEPT_H
 

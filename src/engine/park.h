@@ -33,8 +33,8 @@ void slv_park_before(struct slv_batch *b);
 /* After a step: who leaves does so. */
 void slv_park_after(struct slv_batch *b);
 
-/* Of a slot that is to be emptied: what its session has elsewhere goes. One that was not in then has
- * fewer positions than it was fed, or none. */
+/* Of a slot that is to be emptied: what its session has elsewhere goes. One that was not in then
+ * has fewer positions than it was fed, or none. */
 void slv_park_end(const struct slv_batch *b, struct slv_batch_slot *t);
 
 #endif

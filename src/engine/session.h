@@ -61,8 +61,8 @@ int slv_session_check_feed(const struct slv_session *s, const int32_t *ids, size
 /* The next n of the last step's tokens belong to the conversation; ids may be the history's own. */
 void slv_session_keep(struct slv_session *s, const int32_t *ids, uint32_t n);
 
-/* Takes what the prefix cache knows of ids[0..n), which are to be fed, but the last, as far as there
- * is memory; how many. ids may be the history's own. */
+/* Takes what the prefix cache knows of ids[0..n), which are to be fed, but the last, as far as
+ * there is memory; how many. ids may be the history's own. */
 uint32_t slv_session_take(struct slv_session *s, const int32_t *ids, size_t n);
 
 /* Lets others have what it holds. */

@@ -29,7 +29,8 @@ int slv_spill_open(const char *folder, uint64_t most, struct slv_spill_file **re
 void slv_spill_close(struct slv_spill_file *f);
 
 /* As batches take it (selvage.h): put gives SLV_E_LIMIT where it is full, SLV_E_IO, SLV_E_NOMEM,
- * SLV_E_UNSUPPORTED (this libcrypto has no such cipher); get SLV_E_TRUST, SLV_E_IO. Valid until it is closed. */
+ * SLV_E_UNSUPPORTED (this libcrypto has no such cipher); get SLV_E_TRUST, SLV_E_IO. Valid until it
+ * is closed. */
 struct slv_spill slv_spill_of(struct slv_spill_file *f);
 
 /* Bytes of the disk in use, and the most there may be. */
