@@ -202,14 +202,35 @@ static bool make_call(struct serve_call *c, struct serve_fail *f) {
            heal(c, f) && make_choices(c, f);
 }
 
+static void make(struct serve_call *c) {
+    struct serve_fail f = {0};
+    if (!make_call(c, &f) || !serve_sched_submit(c->s->sched, c, &f)) serve_call_refuse(c, &f);
+}
+
+/* On a compiler. */
+static void make_slowly(void *call) {
+    serve_pending_begun(call);
+    make(call);
+}
+
+/* Whether what its answer is held to may have to be compiled. */
+static bool is_held(const struct serve_ask *a) {
+    return a->schema || a->json_object || a->grammar || a->tools;
+}
+
 void serve_call_resume(void *call) {
     struct serve_call *c = call;
     struct serve_fail f = c->fail;
-    const bool tokens = c->api >= API_TOKENIZE;
-    bool ok = !f.status && (tokens ? serve_tokens_make(c, &f)
-                                   : make_call(c, &f) && serve_sched_submit(c->s->sched, c, &f));
-    if (!ok) serve_call_refuse(c, &f);
-    else if (tokens) serve_call_answer(c);
+    if (f.status) {
+        serve_call_refuse(c, &f);
+    } else if (c->api >= API_TOKENIZE) {
+        if (serve_tokens_make(c, &f)) serve_call_answer(c);
+        else serve_call_refuse(c, &f);
+    } else if (is_held(&c->ask)) {
+        serve_pending_compile(c, make_slowly);
+    } else {
+        make(c);
+    }
 }
 
 void serve_call_late(void *call) {

@@ -16,7 +16,7 @@
 typedef bool (*read_fn)(struct serve_call *c, const char *name, const json_t *v,
                         struct serve_fail *f);
 
-enum kind { IGNORED, FLAG, REAL, WHOLE, TEXT, VALUE, FUNCTION, ONLY_FALSE };
+enum kind { IGNORED, FLAG, REAL, WHOLE, TEXT, VALUE, FUNCTION };
 
 struct field {
     const char *name;
@@ -57,11 +57,6 @@ static bool read_plain(struct serve_call *c, const struct field *row, const json
         return true;
     case VALUE:
         *(const json_t **)at = v;
-        return true;
-    case ONLY_FALSE:
-        if (!json_is_false(v))
-            return serve_refuse(f, 400, row->name, "unsupported_value",
-                                "%s: only false is supported", row->name);
         return true;
     case FUNCTION:
         return row->read(c, row->name, v, f);
@@ -255,25 +250,6 @@ static bool read_encoding(struct serve_call *c, const char *name, const json_t *
     return true;
 }
 
-/* What would make another answer than a text: refused unless it asks for one. */
-static bool read_modalities(struct serve_call *c, const char *name, const json_t *v,
-                            struct serve_fail *f) {
-    (void)c;
-    const char *s = json_string_value(json_array_get(v, 0));
-    if (json_array_size(v) != 1 || !s || strcmp(s, "text") != 0)
-        return serve_refuse(f, 400, name, "unsupported_value", "%s: only [\"text\"] is supported",
-                            name);
-    return true;
-}
-
-/* A field of which one value is what happens here anyway. */
-static bool read_one_only(struct serve_call *c, const char *name, const json_t *v,
-                          struct serve_fail *f) {
-    (void)c;
-    if (json_is_integer(v) && json_integer_value(v) == 1) return true;
-    return serve_refuse(f, 400, name, "unsupported_value", "%s: only 1 is supported", name);
-}
-
 /* --- tables ----------------------------------------------------------------------------------- */
 
 #define SAMPLING_FIELDS                                                                            \
@@ -329,8 +305,6 @@ static const struct field chat_fields[] = {
     {"tool_choice", FUNCTION, 0, 0, 0, read_tool_choice},
     {"parallel_tool_calls", FLAG, AT(parallel_tools), 0, 0, NULL},
     {"chat_template_kwargs", VALUE, AT(template_args), 0, 0, NULL},
-    {"modalities", FUNCTION, 0, 0, 0, read_modalities},
-    {"store", ONLY_FALSE, 0, 0, 0, NULL},
 };
 
 static const struct field completion_fields[] = {
@@ -341,7 +315,6 @@ static const struct field completion_fields[] = {
     {"prompt", VALUE, AT(prompt), 0, 0, NULL},
     {"logprobs", FUNCTION, 0, 0, 0, read_logprobs_count},
     {"echo", FLAG, AT(echo), 0, 0, NULL},
-    {"best_of", FUNCTION, 0, 0, 0, read_one_only},
 };
 
 static const struct field response_fields[] = {
@@ -355,8 +328,6 @@ static const struct field response_fields[] = {
     {"tools", VALUE, AT(tools), 0, 0, NULL},
     {"tool_choice", FUNCTION, 0, 0, 0, read_tool_choice},
     {"parallel_tool_calls", FLAG, AT(parallel_tools), 0, 0, NULL},
-    {"store", ONLY_FALSE, 0, 0, 0, NULL},
-    {"background", ONLY_FALSE, 0, 0, 0, NULL},
     {"stream_options", FUNCTION, 0, 0, 0, read_stream_options},
 };
 
@@ -417,6 +388,42 @@ static const struct field *find(enum serve_api api, const char *name) {
     return NULL;
 }
 
+/* --- fields that may say one thing only ----------------------------------------------------- */
+
+/* What is done here anyway, as JSON; NULL: nothing but null. */
+static const struct only {
+    enum serve_api api;
+    const char *name, *value;
+} only[] = {{API_CHAT, "modalities", "[\"text\"]"},
+            {API_CHAT, "reasoning_effort", "\"none\""},
+            {API_CHAT, "store", "false"},
+            {API_COMPLETIONS, "best_of", "1"},
+            {API_COMPLETIONS, "suffix", NULL},
+            {API_RESPONSES, "background", "false"},
+            {API_RESPONSES, "conversation", NULL},
+            {API_RESPONSES, "include", "[]"},
+            {API_RESPONSES, "max_tool_calls", NULL},
+            {API_RESPONSES, "previous_response_id", NULL},
+            {API_RESPONSES, "prompt", NULL},
+            {API_RESPONSES, "reasoning", NULL},
+            {API_RESPONSES, "store", "false"},
+            {API_RESPONSES, "truncation", "\"disabled\""},
+            {API_MESSAGES, "thinking", "{\"type\":\"disabled\"}"}};
+
+static const struct only *find_only(enum serve_api api, const char *name) {
+    for (size_t i = 0; i < sizeof only / sizeof only[0]; i++)
+        if (only[i].api == api && !strcmp(only[i].name, name)) return &only[i];
+    return NULL;
+}
+
+static bool read_only(const struct only *row, const json_t *v, struct serve_fail *f) {
+    json_t *value = row->value ? json_loads(row->value, JSON_DECODE_ANY, NULL) : NULL;
+    const bool same = json_is_null(v) || (value && json_equal(value, v));
+    json_decref(value);
+    return same || serve_refuse(f, 400, row->name, "unsupported_value", "%s: only %s is supported",
+                                row->name, row->value ? row->value : "null");
+}
+
 /* --- the whole -------------------------------------------------------------------------------- */
 
 /* What a request that says nothing of it gets: OpenAI's defaults. */
@@ -468,9 +475,11 @@ bool serve_ask_read(struct serve_call *c, struct serve_fail *f) {
         return serve_refuse(f, 400, NULL, NULL, "body: a JSON object is wanted");
     json_object_foreach(c->ask.doc, name, v) {
         const struct field *row = find(c->api, name);
-        if (!row)
+        const struct only *one = row ? NULL : find_only(c->api, name);
+        if (!row && !one)
             return serve_refuse(f, 400, name, "unknown_field", "\"%.60s\" is not known here", name);
-        if (!json_is_null(v) && !read_plain(c, row, v, f)) return false;
+        if (one ? !read_only(one, v, f) : !json_is_null(v) && !read_plain(c, row, v, f))
+            return false;
     }
     return check_whole(c, f);
 }

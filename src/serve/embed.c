@@ -11,8 +11,13 @@
 /* --- what is asked ---------------------------------------------------------------------------- */
 
 static bool take_text(struct serve_call *c, const json_t *v, size_t i, struct serve_fail *f) {
+    if (json_is_array(v) || json_is_integer(v))
+        return serve_refuse(f, 400, "input", "unsupported_value",
+                            "input: texts are wanted, not tokens: another vocabulary's mean "
+                            "nothing to this model");
     if (!json_is_string(v) || !json_string_length(v))
-        return serve_refuse(f, 400, "input", NULL, "input: item %zu: a text is wanted", i);
+        return serve_refuse(f, 400, "input", NULL,
+                            "input: item %zu: a text that is not empty is wanted", i);
     c->texts[i] = (struct slv_embed_text){.p = json_string_value(v), .n = json_string_length(v)};
     slv_buf_add(&c->prompt_text, c->texts[i].p, c->texts[i].n);
     slv_buf_addc(&c->prompt_text, '\n');
@@ -49,6 +54,11 @@ static bool open_embedder(struct serve_call *c, struct serve_fail *f) {
                             c->model->name);
     if (!rc) rc = slv_embedder_open(c->model->m, &o, &c->model->embedder, &err);
     if (rc) serve_model_give(c->model, bytes);
+    if (rc == SLV_E_USAGE) /* its file says nothing of how */
+        return serve_refuse(f, 400, "model", "wrong_model",
+                            "%s makes text, and does not say how to make vectors: ask for a "
+                            "model of embeddings",
+                            c->model->name);
     return !rc || serve_refuse_err(f, 0, "model", &err);
 }
 

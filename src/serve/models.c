@@ -76,24 +76,49 @@ static int request_bytes(struct slv_model *m, struct slv_session_opts so, uint32
     return rc;
 }
 
-/* A cache that was given: no request may have more positions than it holds. */
+/* The most positions, in whole blocks and up to n->ctx, of which a cache of so many bytes holds one
+ * request; 0: none. */
+static int fit_context(struct slv_model *m, const struct slv_session_opts *so, uint64_t bytes,
+                       const struct needs *n, uint32_t *ret, struct slv_err *err) {
+    uint32_t low = 0, high = n->ctx / BLOCK;
+    while (low < high) {
+        const uint32_t mid = low + (high - low + 1) / 2;
+        uint64_t wants = 0;
+        int rc = request_bytes(m, *so, mid * BLOCK, &wants, err);
+        if (rc) return rc;
+        if (wants <= bytes) low = mid;
+        else high = mid - 1;
+    }
+    *ret = low * BLOCK;
+    return 0;
+}
+
+/* A cache of a size that was given, or of what is left of a small memory: no request may have more
+ * positions than it holds. A context that was asked for is not made smaller without a word. */
 static int fit_cache(struct slv_serve *s, struct slv_model *m, const struct slv_session_opts *so,
                      struct needs *n, struct slv_err *err) {
-    uint32_t most = n->ctx / BLOCK; /* in blocks */
-    uint64_t bytes = 0;
-    n->kv_least = n->kv_most = s->o.kv_bytes;
-    for (uint32_t low = 0, high = most; low < high;) {
-        uint32_t mid = low + (high - low + 1) / 2;
-        int rc = request_bytes(m, *so, mid * BLOCK, &bytes, err);
-        if (rc) return rc;
-        if (bytes <= s->o.kv_bytes) low = mid;
-        else high = mid - 1;
-        most = low;
-    }
-    if (!most)
+    const uint64_t left = s->o.memory > n->fixed ? s->o.memory - n->fixed : 0;
+    const uint64_t bytes = s->o.kv_bytes ? s->o.kv_bytes : left;
+    uint32_t ctx = 0;
+    int rc = fit_context(m, so, bytes, n, &ctx, err);
+    if (rc) return rc;
+    if (s->o.kv_bytes && !ctx)
         return slv_err_set(err, SLV_E_FIT, "--kv-memory: %.1f MiB hold no request of %u positions",
-                           (double)s->o.kv_bytes / 0x1p20, BLOCK);
-    n->ctx = most * BLOCK;
+                           (double)bytes / 0x1p20, BLOCK);
+    if (!ctx || (!s->o.kv_bytes && s->o.ctx)) {
+        const uint32_t wanted = ctx ? n->ctx : BLOCK;
+        uint64_t wants = 0;
+        char more[64] = "";
+        rc = request_bytes(m, *so, wanted, &wants, err);
+        if (rc) return rc;
+        if (ctx) snprintf(more, sizeof more, "; --ctx %u would fit", ctx);
+        return slv_err_set(
+            err, SLV_E_FIT, "needs %.0f MiB for requests of %u positions, %.0f may be had%s",
+            (double)(n->fixed + wants) / 0x1p20, wanted, (double)s->o.memory / 0x1p20, more);
+    }
+    n->ctx = ctx;
+    n->kv_least = bytes;
+    if (n->kv_most < bytes || s->o.kv_bytes) n->kv_most = bytes;
     return 0;
 }
 
@@ -117,9 +142,10 @@ static int measure(struct slv_serve *s, struct slv_model *m, const struct slv_mo
     uint64_t kv = 0;
     if (!rc) rc = request_bytes(m, so, ctx, &kv, err);
     *ret = (struct needs){mem.weights + mem.arena, kv, kv * s->o.slots, ctx};
-    if (!rc && s->o.kv_bytes && s->o.kv_bytes < kv) return fit_cache(s, m, &so, ret, err);
+    if (rc) return rc;
     if (s->o.kv_bytes) ret->kv_least = ret->kv_most = s->o.kv_bytes;
-    return rc;
+    const bool small = s->o.kv_bytes ? s->o.kv_bytes < kv : ret->fixed + kv > s->o.memory;
+    return small ? fit_cache(s, m, &so, ret, err) : 0;
 }
 
 /* Closes what nobody uses, the least recently used. False: there is nothing. The lock is held. */
@@ -235,6 +261,7 @@ static int open_model(struct serve_model *m, struct slv_err *err) {
     slv_model_info(look, &m->info);
     rc = measure(s, look, &m->info, &n, err);
     slv_model_close(look);
+    if (rc == SLV_E_FIT) m->early = false; /* there will never be room */
     if (!rc) rc = take_budget(m, n.fixed + n.kv_least, err);
     if (rc) return rc;
     mo.inspect = false;
@@ -282,6 +309,16 @@ static void load(struct serve_model *m) {
     pthread_mutex_unlock(&s->models_lock);
 }
 
+/* All that were to be there from the beginning have been tried: a server that has none of them is
+ * of no use to anybody, and who started it is told why. The lock is held. */
+static void check_first(struct slv_serve *s) {
+    s->models_tried = true;
+    for (size_t i = 0; i < s->o.n_models; i++)
+        if (s->model[i].state != MODEL_FAILED) return;
+    s->failed = s->model[0].why;
+    slv_serve_stop(s);
+}
+
 static void *run_loader(void *arg) {
     struct slv_serve *s = arg;
     pthread_mutex_lock(&s->models_lock);
@@ -292,6 +329,7 @@ static void *run_loader(void *arg) {
             if (m->state == MODEL_WANTED && (!next || m->last_used < next->last_used)) next = m;
         }
         if (!next) {
+            if (s->o.load_all && !s->models_tried) check_first(s);
             pthread_cond_wait(&s->models_cond, &s->models_lock);
             continue;
         }

@@ -1,5 +1,5 @@
-/* pending.c: calls that wait for their model to be opened: until it is, or cannot be, or their time
- * is over.
+/* pending.c: calls that wait for their model to be opened, or for what they are held to to be
+ * compiled: until it is, or cannot be, or their time is over.
  *
  * One thread, the watch, sleeps until the first of them is late. The loader, which may read a file
  * for long or wait for memory, knows nothing of it: the model is opened all the same, for others
@@ -10,7 +10,9 @@
 
 #include <time.h>
 
-/* The lock is held, as in all below but the thread and its ends. */
+/* --- for a model ------------------------------------------------------------------------------ */
+
+/* The lock is held, as in all of these. */
 void serve_pending_add(struct serve_model *m, struct serve_call *c) {
     c->next_pending = m->pending;
     m->pending = c;
@@ -53,6 +55,47 @@ static void drop_late(struct serve_model *m, uint64_t now, uint64_t *first) {
     }
 }
 
+/* --- for a compiler --------------------------------------------------------------------------- */
+
+void serve_pending_compile(struct serve_call *c, void (*fn)(void *call)) {
+    struct slv_serve *s = c->s;
+    c->work = (struct serve_work){.fn = fn, .arg = c};
+    pthread_mutex_lock(&s->models_lock);
+    if (c->deadline) {
+        c->next_pending = s->compiling;
+        s->compiling = c;
+        pthread_cond_signal(&s->pending_cond);
+    }
+    serve_work(s->compilers, &c->work);
+    pthread_mutex_unlock(&s->models_lock);
+}
+
+void serve_pending_begun(struct serve_call *c) {
+    struct serve_call **at = &c->s->compiling;
+    if (!c->deadline) return;
+    pthread_mutex_lock(&c->s->models_lock);
+    while (*at && *at != c)
+        at = &(*at)->next_pending;
+    if (*at) *at = c->next_pending;
+    pthread_mutex_unlock(&c->s->models_lock);
+}
+
+/* The lock is held. What a compiler has begun already is not given up. */
+static void drop_late_work(struct slv_serve *s, uint64_t now, uint64_t *first) {
+    for (struct serve_call **at = &s->compiling; *at;) {
+        struct serve_call *c = *at;
+        if (now < c->deadline) {
+            if (!*first || c->deadline < *first) *first = c->deadline;
+            at = &c->next_pending;
+            continue;
+        }
+        *at = c->next_pending;
+        if (serve_work_take_back(s->compilers, &c->work)) hand_over(c, serve_call_late);
+    }
+}
+
+/* --- the watch -------------------------------------------------------------------------------- */
+
 static void *watch(void *arg) {
     struct slv_serve *s = arg;
     pthread_mutex_lock(&s->models_lock);
@@ -61,6 +104,7 @@ static void *watch(void *arg) {
         const uint64_t now = serve_now();
         for (size_t i = 0; i < s->o.n_models; i++)
             drop_late(&s->model[i], now, &first);
+        drop_late_work(s, now, &first);
         const struct timespec ts = {(time_t)(first / 1000000000u), (long)(first % 1000000000u)};
         if (first) pthread_cond_timedwait(&s->pending_cond, &s->models_lock, &ts);
         else pthread_cond_wait(&s->pending_cond, &s->models_lock);

@@ -87,7 +87,8 @@ void slv_serve_close(struct slv_serve *s);
 int slv_serve_listen(struct slv_serve *s, const char *address, uint16_t *ret_port,
                      struct slv_err *err) SLV_MUST_USE;
 
-/* Serves until slv_serve_stop. */
+/* Serves until slv_serve_stop; or until none of the models could be opened that were to be there
+ * from the beginning: the first one's error. */
 int slv_serve_run(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
 
 /* Both from any thread or a signal handler. Reload: keys and certificates are read again. */

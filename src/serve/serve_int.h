@@ -324,7 +324,9 @@ struct slv_serve {
     pthread_mutex_t models_lock;
     pthread_cond_t models_cond; /* one was asked for, or the end */
     uint64_t models_bytes;
-    bool models_stop;
+    bool models_stop, models_tried;
+    struct serve_call *compiling; /* in the compilers' queue, with a deadline */
+    struct slv_err failed; /* why no model could be opened at the start; code 0: it is not so */
     pthread_t loader;
     bool has_loader;
     pthread_t watch;             /* of calls that wait for a model: pending.c */
@@ -333,7 +335,7 @@ struct slv_serve {
     pthread_mutex_t auth_lock;
     struct serve_user *users;
     struct serve_sched *sched;
-    struct serve_workers *workers;
+    struct serve_workers *workers, *compilers; /* what is quick; what may take long */
     struct serve_console *console;
     atomic_bool stopping, reload;
     atomic_bool audit_failed;
@@ -348,6 +350,8 @@ int serve_workers_open(unsigned n, struct serve_workers **ret) SLV_MUST_USE;
 void serve_workers_close(struct serve_workers *w);
 /* job->fn(job->arg) on one of them; it is theirs until then. */
 void serve_work(struct serve_workers *w, struct serve_work *job);
+/* False: one of them has begun it already. */
+bool serve_work_take_back(struct serve_workers *w, struct serve_work *job);
 
 /* models.c */
 int serve_models_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
@@ -376,6 +380,9 @@ void serve_pending_init(struct slv_serve *s);
 /* The thread that looks after their deadlines. */
 int serve_pending_start(struct slv_serve *s) SLV_MUST_USE;
 void serve_pending_stop(struct slv_serve *s);
+/* fn on a compiler, unless the call's time is over before; and its beginning. */
+void serve_pending_compile(struct serve_call *c, void (*fn)(void *call));
+void serve_pending_begun(struct serve_call *c);
 
 /* machine.c: sets the gauges of the machine and the process. */
 void serve_machine_measure(struct slv_serve *s);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #define WORKERS 3
+#define COMPILERS 2 /* of schemas, grammars and tools, so that nobody else waits for them */
 
 static void on_refused(int status, void *server) {
     struct slv_serve *s = server;
@@ -53,7 +54,8 @@ int slv_serve_open(const struct slv_serve_opts *o, struct slv_serve **ret, struc
     if (rc) slv_err_set(err, rc, "out of memory");
     if (!rc) rc = serve_auth_open(s, err);
     if (!rc) rc = serve_console_open(s, err);
-    if (!rc && serve_workers_open(WORKERS, &s->workers))
+    if (!rc &&
+        (serve_workers_open(WORKERS, &s->workers) || serve_workers_open(COMPILERS, &s->compilers)))
         rc = slv_err_set(err, SLV_E_NOMEM, "no threads for requests");
     if (!rc) rc = open_httpd(s, err);
     if (!rc) rc = serve_models_open(s, err);
@@ -71,7 +73,9 @@ void slv_serve_close(struct slv_serve *s) {
     /* what waits is refused, and workers end the replies */
     if (s->model) serve_models_stop(s);
     serve_sched_stop(s->sched);
-    serve_workers_close(s->workers);
+    serve_workers_close(
+        s->workers); /* which may give work to the compilers, but not they to them */
+    serve_workers_close(s->compilers);
     serve_sched_close(s->sched);
     if (s->model) serve_models_close(s);
     slv_httpd_close(s->httpd);
@@ -87,7 +91,11 @@ int slv_serve_listen(struct slv_serve *s, const char *address, uint16_t *ret_por
 }
 
 int slv_serve_run(struct slv_serve *s, struct slv_err *err) {
-    return slv_httpd_run(s->httpd, s->o.drain_ms, err);
+    int rc = slv_httpd_run(s->httpd, s->o.drain_ms, err);
+    pthread_mutex_lock(&s->models_lock);
+    if (!rc && s->failed.code) rc = slv_err_set(err, s->failed.code, "%s", s->failed.msg);
+    pthread_mutex_unlock(&s->models_lock);
+    return rc;
 }
 
 void slv_serve_stop(struct slv_serve *s) {

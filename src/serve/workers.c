@@ -1,5 +1,6 @@
 /* workers.c: threads that do what may take a while and is no forward pass: reading requests,
- * templates, schemas, audit records. A queue in order of arrival. */
+ * templates, schemas, audit records. A queue in order of arrival. A server has one for what is
+ * always quick and one for schemas, which may take a while to compile. */
 #include "base/mem.h"
 #include "base/thread.h"
 #include "serve/serve_int.h"
@@ -42,6 +43,18 @@ void serve_work(struct serve_workers *w, struct serve_work *job) {
     w->last = &job->next;
     pthread_cond_signal(&w->more);
     pthread_mutex_unlock(&w->lock);
+}
+
+bool serve_work_take_back(struct serve_workers *w, struct serve_work *job) {
+    pthread_mutex_lock(&w->lock);
+    struct serve_work **at = &w->first;
+    while (*at && *at != job)
+        at = &(*at)->next;
+    const bool found = *at != NULL;
+    if (found) *at = job->next;
+    if (found && w->last == &job->next) w->last = at;
+    pthread_mutex_unlock(&w->lock);
+    return found;
 }
 
 int serve_workers_open(unsigned n, struct serve_workers **ret) {

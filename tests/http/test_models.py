@@ -82,10 +82,47 @@ def a_model_with_adapters_stays():
 
 
 def what_never_fits_is_said():
-    with HOME.serve(*SMALL, "--memory", str(ONE // 2), models=["a=" + MODEL], wait=False) as server:
-        server.until(lambda: server.ask("GET", "/health").json()["status"] == "failed")
+    small = ("--memory", str(ONE // 2))
+    with HOME.serve(*SMALL, *small, "--lazy", models=["a=" + MODEL], wait=False) as server:
         r = ask(server, "a")
         assert r.status == 503 and "MiB" in r.error()["message"] and MODEL not in r.error()["message"], r.body
+        assert server.ask("GET", "/health").json()["status"] == "failed"
+    with HOME.serve(*SMALL, *small, "--memory", str(3 * ONE), models=["a=" + MODEL, "b=" + MODEL]) as server:
+        assert ask(server, "b").status == 200
+
+
+def a_server_of_no_use_ends():
+    """Not one that says it listens and answers 503 for ever; with one model that is good it goes on."""
+    broken = HOME.path("broken.gguf")
+    with open(MODEL, "rb") as f, open(broken, "wb") as to:
+        to.write(f.read(5000))
+    said = HOME.run("serve", "--listen", "127.0.0.1:0", *SMALL, "--memory", ONE // 2, MODEL, status=4)
+    assert "MiB" in said.splitlines()[-1], said
+    said = HOME.run("serve", "--listen", "127.0.0.1:0", *SMALL, broken, status=3)
+    assert broken in said.splitlines()[-1], said
+    with HOME.serve(*SMALL, models=["a=" + MODEL, "b=" + broken]) as server:
+        assert ask(server, "a").status == 200 and ask(server, "b").status == 503
+
+
+def a_small_memory_makes_small_requests():
+    """The context is what fits, unless one was asked for: then it is said which would."""
+    def look(*args):
+        with HOME.serve("--slots", "2", *args, models=["a=" + MODEL]) as server:
+            return (server.get("/v1/models")["data"][0]["context"],
+                    int(server.metrics()["selvage_memory_planned_bytes"]))
+    context, takes = look()
+    fixed = look("--kv-memory", "2M")[1] - (2 << 20)
+    kept = fixed + (takes - fixed) // 4  # half of what one request would like
+    with HOME.serve("--slots", "2", "--memory", kept, models=["a=" + MODEL]) as server:
+        small = server.get("/v1/models")["data"][0]["context"]
+        assert 64 <= small < context, (small, context)
+        r = ask(server, "a", max_tokens=None, ignore_eos=True)
+        assert r.status == 200 and r.json()["usage"]["total_tokens"] == small, r.body
+        assert int(server.metrics()["selvage_memory_planned_bytes"]) <= kept
+    said = HOME.run("serve", "--listen", "127.0.0.1:0", "--memory", kept, "--ctx", context, MODEL, status=4)
+    fits = int(said.rsplit("--ctx ", 1)[1].split()[0])
+    assert 64 <= fits < context, said
+    HOME.serve("--memory", kept, "--ctx", fits, models=["a=" + MODEL]).stop()
 
 
 def a_page_that_was_named_may_ask():
@@ -211,6 +248,7 @@ ONE = one_takes()
 
 if __name__ == "__main__":
     sys.exit(tap.run([what_fits_is_there_early, whoever_asks_is_answered, a_model_with_adapters_stays,
-                      what_never_fits_is_said, a_page_that_was_named_may_ask, names_in_a_path_are_decoded,
+                      what_never_fits_is_said, a_server_of_no_use_ends, a_small_memory_makes_small_requests,
+                      a_page_that_was_named_may_ask, names_in_a_path_are_decoded,
                       a_method_that_a_path_does_not_take, time_goes_on_while_a_model_is_opened,
                       the_servers_own_limit_counts_there_too]))
