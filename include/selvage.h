@@ -650,7 +650,8 @@ struct slv_spill {
 };
 
 struct slv_batch_opts {
-    uint32_t n_sessions; /* that take part at the same time; 0: 8 */
+    uint32_t n_sessions; /* that have joined at the same time; 0: 8 */
+    uint32_t n_at_once;  /* of them, those that are in a step; the others wait. 0: all */
     uint32_t n_batch;    /* tokens in one step; 0: 256 */
     uint32_t n_beside;   /* those of prompts while others answer; 0: 32. Fewer: steadier answers */
     uint32_t threads;    /* 0: SLV_THREADS, or as many as there are cores */
@@ -691,8 +692,8 @@ SLV_API bool slv_batch_leave(struct slv_batch *b, struct slv_session *s);
  * Where sessions share a prefix cache, and one has need of memory that is not there, the one of
  * lowest priority, and of these the last to have joined, waits: it gives up its keys and values,
  * into o.spill or else to be computed again, and goes on later where it was, with the same words.
- * If it ends meanwhile it has fewer tokens than it was fed, or none. A session that is alone and
- * still has no memory ends with SLV_E_FIT. */
+ * If it ends meanwhile it has fewer tokens than it was fed, or none. So do those that are more than
+ * o.n_at_once. A session that is alone and still has no memory ends with SLV_E_FIT. */
 SLV_API int slv_batch_step(struct slv_batch *b, uint32_t *ret_active,
                            struct slv_err *err) SLV_MUST_USE;
 

@@ -18,21 +18,22 @@ static int fill(const struct slv_model *m, const struct slv_batch_opts *in,
     struct slv_batch_opts o = in ? *in : (struct slv_batch_opts){0};
     if (!o.n_sessions) o.n_sessions = DEFAULT_SESSIONS;
     if (!o.n_beside) o.n_beside = DEFAULT_BESIDE;
+    if (!o.n_at_once || o.n_at_once > o.n_sessions) o.n_at_once = o.n_sessions;
     if (o.n_sessions > MAX_SESSIONS)
         return slv_err_set(err, SLV_E_USAGE, "batch: %u sessions, the limit is %u", o.n_sessions,
                            MAX_SESSIONS);
-    if (o.n_batch && o.n_batch < o.n_sessions) o.n_batch = o.n_sessions;
+    if (o.n_batch && o.n_batch < o.n_at_once) o.n_batch = o.n_at_once;
     /* A step is one of a session with as many tokens: the limits are the same. */
     struct slv_session_opts so = {.n_ctx = m->h.n_ctx,
                                   .n_batch = o.n_batch,
-                                  .n_logits = o.n_sessions,
+                                  .n_logits = o.n_at_once,
                                   .n_draft = SLV_DRAFT_AUTO,
                                   .threads = o.threads};
     int rc = slv_session_opts_fill(m, &so, &so, err);
     if (rc) return rc;
     o.n_batch = so.n_batch;
     o.threads = so.threads;
-    if (o.n_sessions > o.n_batch) o.n_sessions = o.n_batch; /* a context of few positions */
+    if (o.n_at_once > o.n_batch) o.n_at_once = o.n_batch; /* a context of few positions */
     *ret = o;
     *ret_step = so;
     return 0;
@@ -151,6 +152,7 @@ int slv_batch_join(struct slv_batch *b, struct slv_session *s, const int32_t *id
                                  .ctx = ctx,
                                  .ids = ids,
                                  .n_ids = n};
+    slv_park_join(b, t);
     s->joined = true;
     b->n_active++;
     return 0;

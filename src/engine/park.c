@@ -46,6 +46,10 @@ static uint32_t count(const struct slv_batch *b, enum slv_place place) {
     return n;
 }
 
+static bool is_full(const struct slv_batch *b) {
+    return count(b, SLV_PLACE_IN) + count(b, SLV_PLACE_COMING) >= b->o.n_at_once;
+}
+
 /* Positions that its next step, or all of what it is reading, takes it to. */
 static uint32_t wants(const struct slv_batch_slot *t) {
     const struct slv_reading r = slv_batch_reading(t);
@@ -87,18 +91,27 @@ static struct slv_parked *list_pages(const struct slv_kv *kv) {
     return p;
 }
 
+/* One that has memory of its own keeps it: it would be of no use to others. */
 static void go_out(struct slv_batch_slot *t) {
-    slv_session_drop(t->s);
     t->place = SLV_PLACE_OUT;
+    if (!t->s->kv.shares) return;
+    if (t->n_back < t->s->kv.n_pos) t->n_back = t->s->kv.n_pos;
+    slv_session_drop(t->s);
 }
 
 /* It has no more steps until it is back. */
 static void leave(struct slv_batch *b, struct slv_batch_slot *t) {
-    if (t->n_back < t->s->kv.n_pos) t->n_back = t->s->kv.n_pos;
+    const struct slv_kv *kv = &t->s->kv;
     b->stats.waits++;
     t->place = SLV_PLACE_LEAVING;
-    if (b->o.spill && t->s->kv.n_pos) t->parked = list_pages(&t->s->kv);
+    if (b->o.spill && kv->shares && kv->n_pos) t->parked = list_pages(kv);
     if (!t->parked) go_out(t);
+}
+
+void slv_park_join(const struct slv_batch *b, struct slv_batch_slot *t) {
+    t->place = SLV_PLACE_OUT; /* not counted */
+    if (is_full(b)) go_out(t);
+    else t->place = SLV_PLACE_IN;
 }
 
 /* Page i of the list. False: the spill takes no more. What others hold too, beside the tree, is not
@@ -226,7 +239,7 @@ static void end_for_good(struct slv_batch *b, struct slv_batch_slot *t) {
 static void bring_back(struct slv_batch *b) {
     const uint32_t n_in = count(b, SLV_PLACE_IN) + count(b, SLV_PLACE_COMING);
     struct slv_batch_slot *t = find(b, SLV_PLACE_OUT, false);
-    if (!t || count(b, SLV_PLACE_LEAVING)) return;
+    if (!t || is_full(b) || count(b, SLV_PLACE_LEAVING)) return;
     for (const struct slv_batch_slot *o = b->slot; o < slots_end(b); o++)
         if (o->s && o->starved) return;
     if (find_room(t, n_in ? (n_in + 1) * BLOCK : 0)) come_back(b, t);

@@ -1,10 +1,11 @@
-/* park.h: sessions of a batch that wait, as there is not memory for all.
+/* park.h: sessions of a batch that wait, as there is not memory, or no place, for all.
  *
  *     IN -> LEAVING -> OUT -> COMING -> IN
  *
- * Sessions that share a prefix cache reserve memory as they grow. When one cannot, somebody leaves:
- * of those that are in, the one of lowest priority, and of these the last to have joined; that may
- * be the one that has need. Whoever leaves gets no steps; its pages are written to the batch's
+ * No more than o.n_at_once are in: who joins when there are so many is out. Sessions that share a
+ * prefix cache reserve memory as they grow. When one cannot, somebody leaves: of those that are in,
+ * the one of lowest priority, and of these the last to have joined; that may be the one that has
+ * need. Whoever leaves gets no steps; its pages are written to the batch's
  * spill, a few after each step, so that the others are not held up; then all of them are given back
  * and the session is out, with its tokens only. When there is room for the first of those that are
  * out it comes back: what the tree of prefixes still knows of it is taken from there, the rest is
@@ -25,6 +26,9 @@
 #define SLV_ENGINE_PARK_H
 
 #include "engine/batch.h"
+
+/* Of a slot that was taken just now: whether there is a place for it in the steps. */
+void slv_park_join(const struct slv_batch *b, struct slv_batch_slot *t);
 
 /* Before a step: who can comes back, who has no memory for it is marked as starved, and somebody
  * leaves for it. May end sessions. */

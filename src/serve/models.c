@@ -240,11 +240,13 @@ static int open_batch(struct serve_model *m, const struct needs *n, struct slv_e
     if (m->info.encoder) return 0;
     const struct slv_prefix_cache_opts po = {
         .kv = s->o.kv, .bytes = n->kv_least + take_more(m, n->kv_most - n->kv_least)};
-    const struct slv_batch_opts bo = {.n_sessions = s->o.slots,
-                                      .n_batch = N_BATCH,
-                                      .n_beside = N_BESIDE,
-                                      .spill = s->o.spill,
-                                      .threads = s->o.threads};
+    const struct slv_batch_opts bo = {
+        .n_sessions = 2 * s->o.slots, /* who is worth more takes a place, and another waits */
+        .n_at_once = s->o.slots,
+        .n_batch = N_BATCH,
+        .n_beside = N_BESIDE,
+        .spill = s->o.spill,
+        .threads = s->o.threads};
     int rc = slv_prefix_cache_open(m->m, &po, &m->prefix, err);
     if (!rc) rc = slv_batch_open(m->m, &bo, &m->batch, err);
     if (!rc) slv_prefix_warm(m->prefix);

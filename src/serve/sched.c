@@ -258,20 +258,28 @@ static void refuse_waiting(struct serve_sched *q, struct serve_choice *ch, int r
     choice_ended(ch);
 }
 
-/* Those that have begun and wait for memory go before it, unless it is worth more. */
-static bool may_begin(const struct serve_choice *ch) {
+/* What may be done for it now. Those that have begun and wait go before it, unless it is worth
+ * more; then one that is worth less leaves it its place. */
+enum entry { ENTER, WAIT, AGAIN };
+static enum entry may_begin(const struct serve_sched *q, const struct serve_choice *ch) {
+    const struct serve_model *m = ch->call->model;
+    const int64_t priority = ch->call->ask.priority;
     struct slv_batch_stats st;
-    slv_batch_stats(ch->call->model->batch, &st);
-    return !st.waiting || ch->call->ask.priority > st.priority;
+    slv_batch_stats(m->batch, &st);
+    if (st.waiting && priority <= st.priority) return WAIT;
+    if (m->n_active - st.waiting < q->s->o.slots) return ENTER;
+    return slv_batch_yield(m->batch, (int32_t)priority) ? AGAIN : WAIT;
 }
 
 /* Who waits for the model goes into its batch as far as there is room. The lock is held. */
 static void admit(struct serve_sched *q, struct serve_model *m) {
     struct slv_err err = {0};
     /* (who waits has the model; else it may be on its way this moment) */
-    while (m->waiting && m->batch && m->n_active < q->s->o.slots && q->n_active < ACTIVE_MAX) {
+    while (m->waiting && m->batch && m->n_active < 2 * q->s->o.slots && q->n_active < ACTIVE_MAX) {
         struct serve_choice *ch = best(m);
-        if (!ch || !may_begin(ch)) return;
+        const enum entry entry = ch ? may_begin(q, ch) : WAIT;
+        if (entry == WAIT) return;
+        if (entry == AGAIN) continue;
         int rc = start(q, ch, &err);
         if (rc == SLV_E_FIT && m->n_active) { /* when somebody is done, or waits for it */
             if (!slv_batch_yield(m->batch, (int32_t)ch->call->ask.priority)) return;

@@ -116,6 +116,27 @@ def who_is_worth_more_does_not_wait():
         assert ended.index(9) - before < CLIENTS, (before, ended)  # they began before it
 
 
+def nor_for_a_place():
+    model = NAMES[0]
+    with HOME.serve("--ctx", "512", "--slots", "1", models=[f"{model}={MODELS[0]}"]) as server:
+        ended, lock = [], threading.Lock()
+
+        def client(i, priority, **how):
+            said = ask(server, model, i, priority=priority, **how)
+            with lock:
+                ended.append(priority)
+            assert "max_tokens" in how or said == ALONE[model][i]
+        low = [threading.Thread(target=client, args=(i, -3)) for i in range(CLIENTS)]
+        for t in low:
+            t.start()
+        server.until(lambda: server.active() == 1)
+        before = len(ended)
+        client(6, 4, max_tokens=2)
+        assert ended.index(4) <= before + 1 and count(server, "selvage_parks_total", model) >= 1, (before, ended)
+        for t in low:
+            t.join()
+
+
 def a_folder_that_is_not_there_is_an_error():
     said = HOME.run("serve", "--listen", "127.0.0.1:0", "--spill", HOME.path("nowhere"), MODELS[0], status=1)
     assert "nowhere" in said and len(said.strip().splitlines()) == 1, said
@@ -127,4 +148,4 @@ with serve() as server:
     assert all(count(server, "selvage_parks_total", model) == 0 for model in NAMES)
 assert all(finish == "length" and n > 400 for model in NAMES for _, finish, n in ALONE[model]), ALONE
 sys.exit(tap.run([what_waits_is_computed_again, or_put_on_the_disk, where_the_disk_is_full_it_is_computed_again,
-                  who_is_worth_more_does_not_wait, a_folder_that_is_not_there_is_an_error]))
+                  who_is_worth_more_does_not_wait, nor_for_a_place, a_folder_that_is_not_there_is_an_error]))

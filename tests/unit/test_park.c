@@ -120,6 +120,7 @@ static void run(size_t i, struct heap *heap, struct slv_batch_stats *all) {
     struct slv_batch_stats st = {0};
     struct slv_model *m = model(i);
     struct slv_batch_opts o = {.n_sessions = 2 + rnd(6),
+                               .n_at_once = rnd(3) ? 0 : 1 + rnd(4),
                                .n_batch = rnd(2) ? 8 + rnd(60) : 0,
                                .threads = threads[rnd(3)],
                                .spill = heap ? &spill : NULL};
@@ -309,6 +310,37 @@ static void room_is_made_for_who_is_worth_more(void **state) {
     close_scene(&x);
 }
 
+/* No more than so many are in a step, also without a cache that they share; who joins later waits. */
+static void no_more_than_so_many_at_once(void **state) {
+    struct slv_batch_opts bo = {.threads = 1, .n_sessions = 4, .n_at_once = 2};
+    struct scene x;
+    (void)state;
+    open_scene(&x, 200);
+    slv_batch_close(x.b);
+    assert_int_equal(slv_batch_open(x.m, &bo, &x.b, NULL), 0);
+    x.g.max_tokens = 20;
+    for (size_t i = 0; i < 4; i++) {
+        struct slv_session_opts so = {.n_ctx = 64, .batch = x.b, .priority = i == 3};
+        assert_int_equal(slv_session_open(x.m, &so, &x.s[i], NULL), 0);
+        x.told[i].s = &x.s[i];
+        assert_int_equal(
+            slv_batch_join(x.b, x.s[i], x.ids[i], 8, &x.g, on_piece, on_done, &x.told[i], NULL), 0);
+    }
+    assert_int_equal(waiting(&x), 2);
+    assert_true(slv_batch_yield(x.b, 1)); /* the second one */
+    while (!x.told[3].done) {
+        step(&x);
+        assert_int_equal(x.told[1].n + x.told[2].n, 0);
+    }
+    while (x.b->n_active)
+        step(&x);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(x.told[i].rc, 0);
+        assert_int_equal(x.told[i].n, 20);
+    }
+    close_scene(&x);
+}
+
 /* Stopped, or closed, wherever it is. */
 static void who_waits_can_leave(void **state) {
     struct scene x;
@@ -407,6 +439,7 @@ int main(void) {
         cmocka_unit_test(the_last_waits_first),
         cmocka_unit_test(a_higher_priority_does_not_wait),
         cmocka_unit_test(room_is_made_for_who_is_worth_more),
+        cmocka_unit_test(no_more_than_so_many_at_once),
         cmocka_unit_test(who_waits_can_leave),
         cmocka_unit_test(who_never_fits_is_told),
         cmocka_unit_test(a_session_by_itself_grows),
