@@ -529,7 +529,7 @@ def a_full_queue_says_so_and_priority_goes_first():
             return r
 
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            first = pool.submit(ask, "first", max_tokens=120, ignore_eos=True)
+            first = pool.submit(ask, "first", max_tokens=120, ignore_eos=True, priority=9)
             s.until(lambda: s.active() == 1)
             # long enough that its client cannot be told before that of who went first
             low = pool.submit(ask, "low", priority=-5, max_tokens=60, ignore_eos=True)
