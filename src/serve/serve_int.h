@@ -215,6 +215,7 @@ struct serve_item {
     struct slv_buf text;       /* its text, or its arguments */
     struct slv_buf name;
     char id[SERVE_ID];   /* of a call */
+    bool cut;            /* the answer ended within it */
     struct slv_buf done; /* JSON of those that are finished, with commas */
 };
 

@@ -4,8 +4,9 @@
  *                                                ^ BETWEEN, where one bracket holds several
  *
  * Whatever family, a call is that object between its family's marks, so one reader serves all. The
- * answer is held to it (serve_tools_constrain): names are those of the request, arguments meet
- * their schemas, and every mark that was begun is brought to its end. */
+ * answer is held to it (serve_tools_constrain): names are those of the request, arguments are
+ * objects that meet their schemas, and nothing comes after the last call. The model brings to its
+ * end what it began; a limit, the time or a stop string may cut it anywhere. */
 #include "serve/tools.h"
 #include "base/mem.h"
 #include "engine/model.h"
@@ -44,6 +45,11 @@ static const struct serve_tool_syntax *syntax_of(const char *chat_template) {
     return &by_note;
 }
 
+/* Whether a call comes first or not at all: where text and calls do not go together. */
+static bool calls_at_start(const struct serve_call *c) {
+    return c->tool_syntax->at_start || c->ask.schema || c->ask.json_object;
+}
+
 /* --- reading an answer ------------------------------------------------------------------------ */
 
 enum { IN_TEXT, IN_NAME, IN_ARGUMENTS, AFTER_CALL };
@@ -63,31 +69,54 @@ static enum fits fits(const struct serve_choice *ch, size_t at, const char *s) {
     return left < n ? PERHAPS : YES;
 }
 
+/* Nothing more is told of the answer: what is left was the beginning of a call. */
+static bool drop_rest(struct serve_choice *ch) {
+    ch->n_told = ch->text.len;
+    ch->cut = true;
+    return false;
+}
+
+static bool was_stopped(const struct serve_choice *ch) {
+    return ch->finish && !strcmp(ch->finish, "stop");
+}
+
+/* Whether the last n bytes, which might become a call's mark, are one: in text that the model
+ * ended, or a stop string, they are not, unless no text may have them. */
+static bool is_mark(const struct serve_choice *ch, size_t n) {
+    const struct serve_call *c = ch->call;
+    size_t line = strcspn(c->tool_syntax->begin, "\n"); /* that free text does not spell */
+    return !was_stopped(ch) || c->ask.tool_choice >= TOOLS_REQUIRED || (line && n >= line);
+}
+
 /* Text up to where a call begins, or might. Whether there is more to tell. */
 static bool read_text(struct serve_choice *ch, bool ended, serve_part_fn fn) {
     const struct serve_tool_syntax *x = ch->call->tool_syntax;
+    const bool at_start = calls_at_start(ch->call);
     char open[80];
     snprintf(open, sizeof open, "%s" HEAD, x->begin);
     size_t at = ch->n_told;
     enum fits f = NO;
     for (; at < ch->text.len; at++) {
-        f = x->at_start && at ? NO : fits(ch, at, open);
+        f = at_start && at ? NO : fits(ch, at, open);
         if (f != NO) break;
     }
-    if (f == PERHAPS && ended) at = ch->text.len;
+    const bool drop = f == PERHAPS && ended && is_mark(ch, ch->text.len - at);
+    if (f == PERHAPS && ended && !drop) at = ch->text.len;
     tell(ch, fn, PART_TEXT, at - ch->n_told);
+    if (drop) return drop_rest(ch);
     if (f != YES) return false;
     ch->n_told += strlen(open);
     ch->parse_state = IN_NAME;
     return true;
 }
 
-static bool read_name(struct serve_choice *ch, serve_part_fn fn) {
+static bool read_name(struct serve_choice *ch, bool ended, serve_part_fn fn) {
     char middle[40], id[2 * SERVE_ID];
     const char *p = ch->text.data + ch->n_told;
     const char *quote = memchr(p, '"', ch->text.len - ch->n_told);
     snprintf(middle, sizeof middle, "\", \"%s\": ", ch->call->tool_syntax->arguments);
-    if (!quote || fits(ch, (size_t)(quote - ch->text.data), middle) != YES) return false;
+    if (!quote || fits(ch, (size_t)(quote - ch->text.data), middle) != YES)
+        return ended && drop_rest(ch);
     snprintf(id, sizeof id, "call_%s_%u_%u",
              strchr(ch->call->id, '-') ? strchr(ch->call->id, '-') + 1 : ch->call->id, ch->index,
              ch->n_calls);
@@ -129,8 +158,10 @@ static bool read_arguments(struct serve_choice *ch, bool ended, serve_part_fn fn
     return end;
 }
 
+/* One more call, or the end of all. What is left of an answer that ended here is marks. */
 static bool read_after(struct serve_choice *ch, bool ended) {
     const struct serve_tool_syntax *x = ch->call->tool_syntax;
+    const size_t left = ch->text.len - ch->n_told;
     char next[160], last[80];
     snprintf(next, sizeof next, "}%s" HEAD, x->between ? x->between : "");
     snprintf(last, sizeof last, "}%s", x->end);
@@ -140,15 +171,14 @@ static bool read_after(struct serve_choice *ch, bool ended) {
         ch->parse_state = IN_NAME;
         return true;
     }
-    if (ended) ch->n_told = end == YES ? ch->n_told + strlen(last) : ch->text.len;
-    else if (more == PERHAPS || end != YES) return false;
-    else ch->n_told += strlen(last);
-    ch->parse_state = IN_TEXT;
-    return true;
+    if (!ended) return false;
+    if (end == NO || left > strlen(last)) return drop_rest(ch); /* one more had begun */
+    ch->n_told = ch->text.len;
+    return false;
 }
 
 const char *serve_finish_word(const struct serve_choice *ch) {
-    return ch->n_calls && !ch->cut ? "tool_calls" : ch->finish;
+    return ch->n_calls && !ch->cut && was_stopped(ch) ? "tool_calls" : ch->finish;
 }
 
 void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn) {
@@ -163,7 +193,7 @@ void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn) {
             more = read_text(ch, ended, fn);
             break;
         case IN_NAME:
-            more = read_name(ch, fn);
+            more = read_name(ch, ended, fn);
             break;
         case IN_ARGUMENTS:
             more = read_arguments(ch, ended, fn);
