@@ -219,6 +219,18 @@ static bool is_name(const char *s) {
            strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == n;
 }
 
+/* Whether a schema's "type" lets a value be an object. */
+static bool may_be_object(const json_t *schema) {
+    const json_t *type = json_object_get(schema, "type");
+    bool may = !type || (!json_is_string(type) && !json_is_array(type)); /* (refused elsewhere) */
+    size_t i;
+    json_t *v;
+    if (json_is_string(type)) may = !strcmp(json_string_value(type), "object");
+    json_array_foreach(type, i, v) may =
+        may || (json_is_string(v) && !strcmp(json_string_value(v), "object"));
+    return may;
+}
+
 static bool read_tool(const json_t *v, size_t i, struct tool *ret, struct serve_fail *f) {
     const char *type = json_string_value(json_object_get(v, "type"));
     const json_t *fn = json_object_get(v, "function");
@@ -237,6 +249,10 @@ static bool read_tool(const json_t *v, size_t i, struct tool *ret, struct serve_
                             i);
     if (ret->parameters && !json_is_object(ret->parameters))
         return serve_refuse(f, 400, "tools", NULL, "tools: %s: parameters: a JSON Schema",
+                            ret->name);
+    if (!may_be_object(ret->parameters))
+        return serve_refuse(f, 400, "tools", "unsupported_schema",
+                            "tools: %s: parameters: \"type\": arguments are an \"object\"",
                             ret->name);
     return true;
 }
@@ -279,30 +295,46 @@ static bool check_choice(struct serve_call *c, struct serve_fail *f) {
     return true;
 }
 
+/* All of them, as templates have them; NULL: refused. */
+static json_t *read_tools(const struct serve_ask *a, struct serve_fail *f) {
+    json_t *names = json_object(), *list = json_array(), *v;
+    struct tool x = {0};
+    size_t i;
+    bool ok = names && list;
+    if (!ok) serve_refuse(f, 503, NULL, NULL, "out of memory");
+    json_array_foreach(a->tools, i, v) {
+        if (!ok || !(ok = read_tool(v, i, &x, f))) break;
+        if (json_object_get(names, x.name))
+            ok = serve_refuse(f, 400, "tools", NULL,
+                              "tools: two of them have the name \"%s\": a call could be of either",
+                              x.name);
+        else if (json_object_set_new(names, x.name, json_true()) ||
+                 json_array_append_new(list, tool_json(&x)))
+            ok = serve_refuse(f, 503, NULL, NULL, "out of memory");
+    }
+    if (ok && a->tool_choice == TOOLS_NAMED && !json_object_get(names, a->tool_name))
+        ok = serve_refuse(f, 400, "tool_choice", NULL, "tool_choice: there is no tool \"%.64s\"",
+                          a->tool_name);
+    json_decref(names);
+    if (ok) return list;
+    json_decref(list);
+    return NULL;
+}
+
 bool serve_tools_set(struct serve_turns *t, struct serve_fail *f) {
     struct serve_call *c = t->c;
     struct slv_model_info info;
-    struct tool x = {0};
-    size_t i;
-    json_t *v;
-    bool ok = true, named = c->ask.tool_choice != TOOLS_NAMED;
+    bool ok = true;
     if (!check_choice(c, f)) return false;
     slv_model_info(t->m, &info);
     c->tool_syntax = wants_tools(c) ? syntax_of(info.chat_template) : NULL;
     t->tools_as_text = !strstr(info.chat_template, "tools");
-    if (!c->tool_syntax) return true;
-    json_t *list = json_array();
-    json_array_foreach(c->ask.tools, i, v) {
-        if (!(ok = read_tool(v, i, &x, f))) break;
-        named = named || !strcmp(x.name, c->ask.tool_name);
-        json_array_append_new(list, tool_json(&x));
-    }
-    if (ok && !named)
-        ok = serve_refuse(f, 400, "tool_choice", NULL, "tool_choice: there is no tool \"%.64s\"",
-                          c->ask.tool_name);
-    if (ok && t->tools_as_text)
+    if (!json_array_size(c->ask.tools)) return true;
+    json_t *list = read_tools(&c->ask, f);
+    if (!list) return false;
+    if (c->tool_syntax && t->tools_as_text)
         ok = add_note(t, list) || serve_refuse(f, 413, "tools", NULL, "tools: too long");
-    else if (ok && slv_scope_set(t->scope, "tools", serve_turns_value(t, list, 0)))
+    else if (c->tool_syntax && slv_scope_set(t->scope, "tools", serve_turns_value(t, list, 0)))
         ok = serve_refuse(f, 413, "tools", NULL, "tools: too deep or too large");
     json_decref(list);
     return ok;
@@ -350,21 +382,60 @@ static void mark(struct slv_buf *g, const struct slv_model *m, const char *s) {
     if (s > from) quoted(g, from, (size_t)(s - from));
 }
 
+/* What its arguments are held to: an object, whatever else its schema says. The caller's; NULL: no
+ * memory. */
+static json_t *arguments_schema(const struct tool *x) {
+    json_t *r = x->parameters ? json_copy((json_t *)(uintptr_t)x->parameters) : json_object();
+    const json_t *type = json_object_get(r, "type");
+    const char *dialect = json_string_value(json_object_get(r, "$schema"));
+    json_t *ref = json_object_get(r, "$ref");
+    bool ok = r != NULL;
+    if (ok && ref && dialect && strstr(dialect, "draft-0")) {
+        /* before 2019-09 nothing counts beside a reference */
+        ok = !json_object_set_new(r, "allOf", json_pack("[{s:O}]", "$ref", ref)) &&
+             !json_object_del(r, "$ref");
+    }
+    if (ok && (!type || json_is_array(type)))
+        ok = !json_object_set_new(r, "type", json_string("object"));
+    if (ok) return r;
+    json_decref(r);
+    return NULL;
+}
+
+/* The next tool that may be called, from *at on: itself, and its arguments' schema as text, the
+ * caller's, NULL without memory. false: there is none. */
+static bool next_callable(const struct serve_call *c, size_t *at, struct tool *x,
+                          char **ret_schema) {
+    *ret_schema = NULL;
+    while (*at < json_array_size(c->ask.tools)) {
+        struct serve_fail ignored = {0}; /* they were read before */
+        const size_t i = (*at)++;
+        *x = (struct tool){0};
+        if (!read_tool(json_array_get(c->ask.tools, i), i, x, &ignored)) continue;
+        if (c->ask.tool_choice == TOOLS_NAMED && strcmp(x->name, c->ask.tool_name) != 0) continue;
+        json_t *schema = arguments_schema(x);
+        *ret_schema = schema ? json_dumps(schema, JSON_COMPACT) : NULL;
+        json_decref(schema);
+        return true;
+    }
+    return false;
+}
+
 /* call: one of the tools that may be called. */
 static void call_rules(struct serve_call *c, struct slv_buf *g) {
-    size_t i, n = 0;
-    json_t *v;
-    json_array_foreach(c->ask.tools, i, v) {
-        struct serve_fail ignored = {0};
-        struct tool x = {0};
+    size_t at = 0, n = 0;
+    struct tool x;
+    char *schema;
+    while (next_callable(c, &at, &x, &schema)) {
         char head[160];
-        if (!read_tool(v, i, &x, &ignored)) continue; /* it was read before */
-        if (c->ask.tool_choice == TOOLS_NAMED && strcmp(x.name, c->ask.tool_name) != 0) continue;
-        char *schema = x.parameters ? json_dumps(x.parameters, JSON_COMPACT) : NULL;
+        if (!schema) {
+            g->status = SLV_E_NOMEM;
+            return;
+        }
         snprintf(head, sizeof head, HEAD "%s\", \"%s\": ", x.name, c->tool_syntax->arguments);
         slv_buf_adds(g, n++ ? "  | " : "call: ");
         quoted(g, head, strlen(head));
-        slv_buf_addf(g, "%%json %s \"}\"\n", schema ? schema : "{\"type\":\"object\"}");
+        slv_buf_addf(g, "%%json %s \"}\"\n", schema);
         slv_mem_free(schema);
     }
 }
@@ -401,18 +472,46 @@ static void free_rule(struct serve_call *c, const char *schema, struct slv_buf *
     slv_buf_adds(g, ")\n");
 }
 
+static const char *format_param(const struct serve_call *c) {
+    return c->api == API_RESPONSES ? "text.format" : "response_format";
+}
+
+/* The grammar was refused, in words of a text that nobody but this file has seen: says which schema
+ * of the request it was instead. */
+static bool blame(struct serve_call *c, const char *schema, struct serve_fail *f) {
+    size_t at = 0;
+    struct tool x;
+    char *text, what[NAME_MAX_ + 32];
+    bool ok = !schema || serve_constraint_check(c, format_param(c), "", schema, strlen(schema), f);
+    while (ok && next_callable(c, &at, &x, &text)) {
+        snprintf(what, sizeof what, "tools: %s: parameters: ", x.name);
+        ok = text ? serve_constraint_check(c, "tools", what, text, strlen(text), f)
+                  : serve_refuse(f, 503, NULL, NULL, "out of memory");
+        slv_mem_free(text);
+    }
+    return ok && serve_refuse(f, 400, "tools", "unsupported_schema",
+                              "tools: each can be honoured, but they are too much together");
+}
+
 static bool constrain_calls(struct serve_call *c, const char *schema, struct serve_fail *f) {
     struct slv_buf g;
     const bool must = c->ask.tool_choice >= TOOLS_REQUIRED;
+    if (must && schema)
+        return serve_refuse(f, 400, format_param(c), NULL,
+                            "%s goes with tool_choice \"auto\" or \"none\": an answer that must "
+                            "be a call has no text that could keep to it",
+                            format_param(c));
     slv_buf_init(&g, GRAMMAR_MAX);
     if (must) slv_buf_adds(&g, "start: calls\n");
-    else if (schema || c->tool_syntax->at_start) slv_buf_adds(&g, "start: free | calls\n");
+    else if (calls_at_start(c)) slv_buf_adds(&g, "start: free | calls\n");
     else slv_buf_adds(&g, "start: free calls?\n");
     if (!must) free_rule(c, schema, &g);
     calls_rule(c, &g);
     call_rules(c, &g);
-    bool ok = g.status ? serve_refuse(f, 413, "tools", NULL, "tools: too long")
-                       : serve_constraint_get(c, "tools", true, g.data, g.len, f);
+    bool ok = g.status == SLV_E_NOMEM ? serve_refuse(f, 503, NULL, NULL, "out of memory")
+              : g.status              ? serve_refuse(f, 413, "tools", NULL, "tools: too long")
+                                      : serve_constraint_get(c, "tools", true, g.data, g.len, f) ||
+                               (f->status == 400 && blame(c, schema, f));
     slv_buf_fini(&g);
     return ok;
 }
@@ -429,7 +528,7 @@ bool serve_tools_constrain(struct serve_call *c, struct serve_fail *f) {
     if (c->tool_syntax && a->grammar)
         ok = serve_refuse(f, 400, "grammar", NULL, "grammar goes without tools");
     else if (c->tool_syntax) ok = constrain_calls(c, s, f);
-    else if (s) ok = serve_constraint_get(c, "response_format", false, s, strlen(s), f);
+    else if (s) ok = serve_constraint_get(c, format_param(c), false, s, strlen(s), f);
     else if (a->grammar)
         ok = serve_constraint_get(c, "grammar", true, a->grammar, strlen(a->grammar), f);
     slv_mem_free(s);

@@ -242,11 +242,17 @@ def begins(part, of):
         assert i == len(part) - 1, (part, of)  # only the last one may be cut
         if isinstance(arguments, str):
             assert of[i][1].startswith(arguments), (part, of)
-            continue
-        assert isinstance(arguments, dict), part
-        for key, value in arguments.items():
-            whole = of[i][1][key]
-            assert value == whole or (isinstance(value, list) and whole[:len(value)] == value), (part, of)
+        else:
+            assert isinstance(arguments, dict) and is_part(arguments, of[i][1]), (part, of)
+
+
+def is_part(value, of):
+    """Whether a value is what is sure of another one."""
+    if isinstance(value, dict) and isinstance(of, dict):
+        return all(k in of and is_part(v, of[k]) for k, v in value.items())
+    if isinstance(value, list) and isinstance(of, list):
+        return len(value) <= len(of) and all(map(is_part, value, of))
+    return type(value) is type(of) and value == of
 
 
 def cut_anywhere_no_mark_is_text(server, model):
@@ -271,6 +277,28 @@ def cut_anywhere_no_mark_is_text(server, model):
                 assert r[3] == ["completed" if w else "incomplete" for w in whole], (n, r)
             many = max(many, len(r[1]))
         assert many, ask
+
+
+def what_is_sure_of_a_cut_input(server, model):
+    """An input of the last block, however deep its values lie and whatever is in its strings, is a part of
+    what it would have become, and says all that is whole."""
+    text = {"type": "string", "pattern": '^[a-c"\\\\{}:,\\n\\[\\]]{3,12}$'}
+    deep = {"type": "array", "minItems": 2, "maxItems": 3, "items": {
+        "type": "object", "properties": {'x"\\{': text, "n": {"type": "number"}, "is": {"type": "boolean"},
+                                         "no": {"type": "null"}, "more": {"type": "array", "items": text}},
+        "required": ["n", "is", "no", "more"], "additionalProperties": False}}
+    tool = {"name": "f", "input_schema": {"type": "object", "properties": {"a": deep, "b": text},
+                                          "required": ["a", "b"], "additionalProperties": False}}
+    sizes = set()
+    for seed in range(3):
+        how = {"tools": [tool], "tool_choice": {"type": "tool", "name": "f"}, "seed": seed}
+        whole = messages(server, model, **how)
+        for n in range(1, 400, 3 if SLOW == 1 else 40):
+            _, calls, _ = messages(server, model, max_tokens=n, **how)
+            if calls:
+                assert is_part(calls[0][1], whole[1][0][1]), (n, calls, whole)
+                sizes.add(len(json.dumps(calls[0][1])))
+    assert len(sizes) > 3, sizes
 
 
 def cut_texts_have_no_mark(server, model):
@@ -380,12 +408,84 @@ def wrong_tools_are_refused(server, model):
             ({"tools": OPENAI, "tool_choice": {"type": "function", "function": {"name": "nope"}}}, "nope"),
             ({"tools": OPENAI, "tool_choice": "sometimes"}, "sometimes"),
             ({"tool_choice": "required"}, "no tools"),
+            ({"tools": OPENAI + OPENAI[1:2]}, '"set-lamp.2"'),
+            ({"tools": OPENAI + OPENAI[1:2], "tool_choice": "none"}, '"set-lamp.2"'),
             ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {
                 "type": "object", "properties": {"a": {"type": "strng"}}}}}], "tool_choice": "required"}, "type")]
     for fields, word in rows:
         r = server.ask("POST", "/v1/chat/completions", {"model": model, "messages": [
             {"role": "user", "content": "Hi"}], **fields})
         assert r.status == 400 and word in r.error()["message"], (fields, r.body)
+
+
+UNIQUE = {"type": "object", "properties": {"a/b": {"not": {"uniqueItems": True}}}}
+
+
+def schemas_that_cannot_be_honoured_are_named(server, model):
+    """Which tool, where in its parameters, which keyword: nobody wrote a grammar."""
+    bad = {"type": "function", "function": {"name": "sort", "parameters": UNIQUE}}
+    for path, ask, tools in (("/v1/chat/completions", {"messages": HI}, [*OPENAI, bad]),
+                             ("/v1/responses", {"input": "Hi"}, [*FLAT, {"type": "function", **bad["function"]}]),
+                             ("/v1/messages", {"messages": HI, "max_tokens": 9},
+                              [*BLOCKS, {"name": "sort", "input_schema": UNIQUE}])):
+        for must in (None, {"type": "any"} if "messages" in path else "required", {"type": "tool", "name": "sort"}):
+            r = server.ask("POST", path, {"model": model, "tools": tools, "tool_choice": must, **ask})
+            e = r.error()
+            assert r.status == 400 and e["param"] == "tools" and e["code"] == "unsupported_schema", r.body
+            assert e["message"] == ("tools: sort: parameters: cannot be honoured: /properties/a~1b/not/uniqueItems: "
+                                    '"uniqueItems": in a complement'), e
+    # A choice that does not need it
+    chat(server, model, tools=[*OPENAI, bad], max_tokens=4,
+         tool_choice={"type": "function", "function": {"name": "ping"}})
+
+
+def arguments_are_objects(server, model):
+    """Whatever a tool's schema leaves open; the interfaces say so."""
+    old = {"$schema": "http://json-schema.org/draft-07/schema#", "$ref": "#/definitions/a",
+           "definitions": {"a": {"type": ["object", "string"], "maxProperties": 1, "maxLength": 3,
+                                 "additionalProperties": {"type": "boolean"}}}}
+    for schema in ({"maxProperties": 0}, {"type": ["object", "null", "string"], "maxProperties": 0}, old):
+        for seed in range(6):
+            tools = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+            text, calls, why = chat(server, model, tools=tools, tool_choice="required", seed=seed)
+            assert not text and calls, (text, calls)
+            for _, arguments in calls[:-1] if why == "length" else calls:
+                assert isinstance(json.loads(arguments), dict), calls
+    for schema in ({"type": "string"}, {"type": ["null", "array"]}):
+        r = server.ask("POST", "/v1/chat/completions", {"model": model, "messages": HI, "tools": [
+            {"type": "function", "function": {"name": "f", "parameters": schema}}]})
+        assert r.status == 400 and "f: parameters" in r.error()["message"], r.body
+
+
+def a_format_goes_with_calls(server, model):
+    """Where there may be a text it keeps to its schema, or there is a call; where there is none that is
+    said, and nothing is left out in silence."""
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {
+        "type": "object", "properties": {"name": {"enum": ["<tool_call>", "b"]}}, "required": ["name"],
+        "additionalProperties": False}}}
+    for seed in range(8):
+        for choice in ("auto", "none"):
+            text, calls, why = chat(server, model, seed=seed, tool_choice=choice, response_format=form)
+            if why != "length":
+                assert bool(text) != bool(calls) and not (calls and choice == "none"), (text, calls, why)
+            if text:
+                jsonschema.validate(json.loads(text), form["json_schema"]["schema"])
+            elif why == "tool_calls":
+                check_calls(calls)
+    for must in ("required", {"type": "function", "function": {"name": "ping"}}):
+        for f in (form, {"type": "json_object"}):
+            r = server.ask("POST", "/v1/chat/completions", {"model": model, "messages": HI, "tools": OPENAI,
+                                                            "tool_choice": must, "response_format": f})
+            assert r.status == 400 and r.error()["param"] == "response_format", r.body
+            assert "tool_choice" in r.error()["message"], r.body
+            r = server.ask("POST", "/v1/responses", {"model": model, "input": "Hi", "tools": FLAT, "text": {
+                "format": {"type": "json_object"}}, "tool_choice": "required"})
+            assert r.status == 400 and r.error()["param"] == "text.format", r.body
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": UNIQUE}}
+    r = server.ask("POST", "/v1/chat/completions", {"model": model, "messages": HI, "tools": OPENAI,
+                                                    "response_format": form})
+    assert r.status == 400 and r.error()["param"] == "response_format", r.body
+    assert r.error()["message"].startswith("cannot be honoured: /properties/a~1b/not/uniqueItems"), r.body
 
 
 def main():
@@ -396,14 +496,16 @@ def main():
         for name in FAMILIES:
             for check in (calls_that_must_be, a_named_call, text_or_calls, cut_calls_say_so, other_interfaces,
                           cut_anywhere_no_mark_is_text, cut_texts_have_no_mark, cut_in_time_is_the_same,
-                          what_a_stop_string_cuts_is_no_text, what_was_called_is_told, wrong_tools_are_refused):
+                          what_a_stop_string_cuts_is_no_text, what_was_called_is_told, wrong_tools_are_refused,
+                          schemas_that_cannot_be_honoured_are_named, arguments_are_objects, a_format_goes_with_calls):
                 def test(check=check, name=name):
                     return check(server, name)
                 test.__name__ = f"{name}_{check.__name__}"
                 tests.append(test)
         for name in ("hermes-text", "mistral"):
-            tests.append(functools.partial(their_own_clients_understand_cuts, server, name))
-            tests[-1].__name__ = f"{name}_their_own_clients_understand_cuts"
+            for check in (what_is_sure_of_a_cut_input, their_own_clients_understand_cuts):
+                tests.append(functools.partial(check, server, name))
+                tests[-1].__name__ = f"{name}_{check.__name__}"
         return tap.run(tests)
 
 
