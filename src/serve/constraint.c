@@ -56,16 +56,27 @@ static struct serve_constraint *find(struct serve_model *m, bool grammar, const 
 }
 
 /* Never an answer that is held to nothing. */
-static bool refuse(struct serve_fail *f, const char *param, const char *pointer,
+static bool refuse(struct serve_fail *f, const char *param, const char *what, const char *pointer,
                    const struct slv_err *err) {
     if (err->code == SLV_E_NOMEM) return serve_refuse_err(f, 503, param, err);
-    return serve_refuse(f, 400, param, "unsupported_schema", "cannot be honoured: %s%s%s", pointer,
-                        *pointer ? ": " : "", err->msg);
+    return serve_refuse(f, 400, param, "unsupported_schema", "%scannot be honoured: %s%s%s", what,
+                        pointer, *pointer ? ": " : "", err->msg);
 }
 
 static int compile(struct serve_constraint *k, char *pointer, struct slv_err *err) {
     if (k->grammar) return slv_grammar_open(k->m->m, k->text, k->n, &k->c, err);
     return slv_constraint_open(k->m->m, k->text, k->n, &k->c, pointer, err);
+}
+
+bool serve_constraint_check(struct serve_call *c, const char *param, const char *what,
+                            const char *schema, size_t n, struct serve_fail *f) {
+    struct slv_constraint *k = NULL;
+    struct slv_err err = {0};
+    char pointer[SLV_POINTER_MAX] = "";
+    if (slv_constraint_open(c->model->m, schema, n, &k, pointer, &err))
+        return refuse(f, param, what, pointer, &err);
+    slv_constraint_close(k);
+    return true;
 }
 
 bool serve_constraint_get(struct serve_call *c, const char *param, bool grammar, const char *text,
@@ -83,7 +94,7 @@ bool serve_constraint_get(struct serve_call *c, const char *param, bool grammar,
         memcpy(k->text, text, n);
         if (compile(k, pointer, &err)) {
             slv_mem_free(k);
-            return refuse(f, param, pointer, &err);
+            return refuse(f, param, "", pointer, &err);
         }
         pthread_mutex_lock(&m->constraints_lock);
         k->next = m->constraints;

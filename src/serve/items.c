@@ -47,6 +47,7 @@ static void open_item(struct serve_choice *ch, enum serve_item_kind kind,
     struct serve_item *it = &ch->item;
     close_item(ch);
     it->kind = kind;
+    it->cut = false;
     slv_buf_clear(&it->text);
     slv_buf_clear(&it->name);
     if (kind == ITEM_CALL) {
@@ -66,6 +67,7 @@ static void part(struct serve_choice *ch, const struct serve_part *p) {
         if (it->kind != ITEM_TEXT) open_item(ch, ITEM_TEXT, p);
         break;
     case PART_CALL_END:
+        it->cut = ch->cut;
         close_item(ch);
         return;
     case PART_ARGUMENTS:
@@ -84,6 +86,7 @@ void serve_items_piece(struct serve_choice *ch, const struct slv_piece *p) {
 
 void serve_items_choice_end(struct serve_choice *ch) {
     serve_parts_next(ch, true, part);
+    ch->item.cut = ch->finish && strcmp(ch->finish, "stop") != 0; /* a text that is open */
     close_item(ch);
 }
 

@@ -6,7 +6,8 @@
 /* --- pieces of JSON --------------------------------------------------------------------------- */
 
 static const char *stop_reason(const struct serve_choice *ch) {
-    if (ch->n_calls && !ch->cut) return "tool_use";
+    const char *word = serve_finish_word(ch);
+    if (word && !strcmp(word, "tool_calls")) return "tool_use";
     if (ch->stop) return "stop_sequence";
     if (ch->finish && !strcmp(ch->finish, "length")) return "max_tokens";
     if (ch->finish && !strcmp(ch->finish, "timeout")) return "timeout";
@@ -102,6 +103,61 @@ static void stream_end(struct serve_call *c) {
 
 /* --- a whole message -------------------------------------------------------------------------- */
 
+/* How far p[0..n), the beginning of an object, is whole: values that are complete, in brackets of
+ * which `open` gets the closing ones that are missing. A string or a number that might go on is
+ * left out, and its name with it. */
+static size_t whole_part(const char *p, size_t n, struct slv_buf *open) {
+    bool is_value = true; /* not a member's name */
+    size_t whole = 0;
+    for (size_t i = 0; i < n;) {
+        const char c = p[i];
+        const size_t from = i++;
+        if (c == '{' || c == '[') {
+            slv_buf_addc(open, c == '{' ? '}' : ']');
+            is_value = c == '[';
+            whole = i;
+        } else if (c == '}' || c == ']') {
+            if (open->len) open->len--;
+            whole = i;
+        } else if (c == ',') {
+            is_value = open->len && open->data[open->len - 1] == ']';
+        } else if (c == ':') {
+            is_value = true;
+        } else if (c == '"') {
+            while (i < n && p[i] != '"')
+                i += p[i] == '\\' ? 2 : 1;
+            if (i >= n) break;
+            i++;
+            if (is_value) whole = i;
+        } else if (!strchr(" \t\r\n", c)) {
+            while (i < n && !strchr(",]} \t\r\n", p[i]))
+                i++;
+            const size_t k = i - from;
+            if (i < n || (k == 4 && !memcmp(p + from, "true", 4)) ||
+                (k == 4 && !memcmp(p + from, "null", 4)) ||
+                (k == 5 && !memcmp(p + from, "false", 5)))
+                whole = i;
+        }
+    }
+    return whole;
+}
+
+static void whole_object(struct slv_buf *out, const char *p, size_t n) {
+    struct slv_buf open;
+    slv_buf_init(&open, SERVE_ANSWER_MAX);
+    const size_t whole = whole_part(p, n, &open);
+    slv_buf_add(out, p, whole);
+    if (!whole) slv_buf_adds(out, "{}");
+    if (open.status) out->status = open.status;
+    while (open.len)
+        slv_buf_addc(out, open.data[--open.len]);
+    slv_buf_fini(&open);
+}
+
+/* A call that was cut stays in the message, for its last block and "max_tokens" together are how
+ * clients see that one was cut, as Anthropic's guide to tools has them look. Its input is the
+ * object that what was written is sure to say: what their own library makes of the pieces of a
+ * stream. Nothing else would be JSON. */
 static void block_json(const struct serve_choice *ch, struct slv_json *j) {
     const struct serve_item *it = &ch->item;
     slv_json_object(j, NULL);
@@ -116,7 +172,7 @@ static void block_json(const struct serve_choice *ch, struct slv_json *j) {
     slv_json_object_end(j);
     j->out->len--; /* the arguments are JSON already */
     slv_buf_adds(j->out, ",\"input\":");
-    slv_buf_add(j->out, it->text.len ? it->text.data : "{}", it->text.len ? it->text.len : 2);
+    whole_object(j->out, it->text.data, it->text.len);
     slv_buf_addc(j->out, '}');
 }
 

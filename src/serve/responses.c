@@ -30,7 +30,7 @@ static void item_json(const struct serve_choice *ch, struct slv_json *j, const c
     slv_json_object(j, key);
     slv_json_str(j, "id", id);
     slv_json_str(j, "type", it->kind == ITEM_TEXT ? "message" : "function_call");
-    slv_json_str(j, "status", whole ? "completed" : "in_progress");
+    slv_json_str(j, "status", !whole ? "in_progress" : it->cut ? "incomplete" : "completed");
     if (it->kind == ITEM_TEXT) {
         slv_json_str(j, "role", "assistant");
         slv_json_array(j, "content");
@@ -166,6 +166,10 @@ static void on_delta(struct serve_choice *ch, const char *p, size_t n) {
 static void on_close(struct serve_choice *ch) {
     const struct serve_item *it = &ch->item;
     struct slv_json j;
+    if (it->kind == ITEM_CALL && it->cut) { /* its arguments never are done */
+        item_state_event(ch, "response.output_item.done", true);
+        return;
+    }
     if (it->kind == ITEM_TEXT) {
         item_event(ch, &j, "response.output_text.done");
         slv_json_strn(&j, "text", it->text.data, it->text.len);

@@ -215,6 +215,7 @@ struct serve_item {
     struct slv_buf text;       /* its text, or its arguments */
     struct slv_buf name;
     char id[SERVE_ID];   /* of a call */
+    bool cut;            /* the answer ended within it */
     struct slv_buf done; /* JSON of those that are finished, with commas */
 };
 
@@ -479,6 +480,10 @@ bool serve_tokens_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 /* constraint.c: what answers are held to, compiled once for all that ask for it. */
 bool serve_constraint_get(struct serve_call *c, const char *param, bool grammar, const char *text,
                           size_t n, struct serve_fail *f) SLV_MUST_USE;
+/* Whether a schema alone can be honoured. If not, the refusal begins with `what` and has keyword
+ * and pointer. Compiles it anew each time. */
+bool serve_constraint_check(struct serve_call *c, const char *param, const char *what,
+                            const char *schema, size_t n, struct serve_fail *f) SLV_MUST_USE;
 void serve_constraint_put(struct serve_call *c);
 void serve_constraints_close(struct serve_model *m);
 

@@ -4,8 +4,9 @@
  *                                                ^ BETWEEN, where one bracket holds several
  *
  * Whatever family, a call is that object between its family's marks, so one reader serves all. The
- * answer is held to it (serve_tools_constrain): names are those of the request, arguments meet
- * their schemas, and every mark that was begun is brought to its end. */
+ * answer is held to it (serve_tools_constrain): names are those of the request, arguments are
+ * objects that meet their schemas, and nothing comes after the last call. The model brings to its
+ * end what it began; a limit, the time or a stop string may cut it anywhere. */
 #include "serve/tools.h"
 #include "base/mem.h"
 #include "engine/model.h"
@@ -44,6 +45,11 @@ static const struct serve_tool_syntax *syntax_of(const char *chat_template) {
     return &by_note;
 }
 
+/* Whether a call comes first or not at all: where text and calls do not go together. */
+static bool calls_at_start(const struct serve_call *c) {
+    return c->tool_syntax->at_start || c->ask.schema || c->ask.json_object;
+}
+
 /* --- reading an answer ------------------------------------------------------------------------ */
 
 enum { IN_TEXT, IN_NAME, IN_ARGUMENTS, AFTER_CALL };
@@ -63,31 +69,54 @@ static enum fits fits(const struct serve_choice *ch, size_t at, const char *s) {
     return left < n ? PERHAPS : YES;
 }
 
+/* Nothing more is told of the answer: what is left was the beginning of a call. */
+static bool drop_rest(struct serve_choice *ch) {
+    ch->n_told = ch->text.len;
+    ch->cut = true;
+    return false;
+}
+
+static bool was_stopped(const struct serve_choice *ch) {
+    return ch->finish && !strcmp(ch->finish, "stop");
+}
+
+/* Whether the last n bytes, which might become a call's mark, are one: in text that the model
+ * ended, or a stop string, they are not, unless no text may have them. */
+static bool is_mark(const struct serve_choice *ch, size_t n) {
+    const struct serve_call *c = ch->call;
+    size_t line = strcspn(c->tool_syntax->begin, "\n"); /* that free text does not spell */
+    return !was_stopped(ch) || c->ask.tool_choice >= TOOLS_REQUIRED || (line && n >= line);
+}
+
 /* Text up to where a call begins, or might. Whether there is more to tell. */
 static bool read_text(struct serve_choice *ch, bool ended, serve_part_fn fn) {
     const struct serve_tool_syntax *x = ch->call->tool_syntax;
+    const bool at_start = calls_at_start(ch->call);
     char open[80];
     snprintf(open, sizeof open, "%s" HEAD, x->begin);
     size_t at = ch->n_told;
     enum fits f = NO;
     for (; at < ch->text.len; at++) {
-        f = x->at_start && at ? NO : fits(ch, at, open);
+        f = at_start && at ? NO : fits(ch, at, open);
         if (f != NO) break;
     }
-    if (f == PERHAPS && ended) at = ch->text.len;
+    const bool drop = f == PERHAPS && ended && is_mark(ch, ch->text.len - at);
+    if (f == PERHAPS && ended && !drop) at = ch->text.len;
     tell(ch, fn, PART_TEXT, at - ch->n_told);
+    if (drop) return drop_rest(ch);
     if (f != YES) return false;
     ch->n_told += strlen(open);
     ch->parse_state = IN_NAME;
     return true;
 }
 
-static bool read_name(struct serve_choice *ch, serve_part_fn fn) {
+static bool read_name(struct serve_choice *ch, bool ended, serve_part_fn fn) {
     char middle[40], id[2 * SERVE_ID];
     const char *p = ch->text.data + ch->n_told;
     const char *quote = memchr(p, '"', ch->text.len - ch->n_told);
     snprintf(middle, sizeof middle, "\", \"%s\": ", ch->call->tool_syntax->arguments);
-    if (!quote || fits(ch, (size_t)(quote - ch->text.data), middle) != YES) return false;
+    if (!quote || fits(ch, (size_t)(quote - ch->text.data), middle) != YES)
+        return ended && drop_rest(ch);
     snprintf(id, sizeof id, "call_%s_%u_%u",
              strchr(ch->call->id, '-') ? strchr(ch->call->id, '-') + 1 : ch->call->id, ch->index,
              ch->n_calls);
@@ -129,8 +158,10 @@ static bool read_arguments(struct serve_choice *ch, bool ended, serve_part_fn fn
     return end;
 }
 
+/* One more call, or the end of all. What is left of an answer that ended here is marks. */
 static bool read_after(struct serve_choice *ch, bool ended) {
     const struct serve_tool_syntax *x = ch->call->tool_syntax;
+    const size_t left = ch->text.len - ch->n_told;
     char next[160], last[80];
     snprintf(next, sizeof next, "}%s" HEAD, x->between ? x->between : "");
     snprintf(last, sizeof last, "}%s", x->end);
@@ -140,15 +171,14 @@ static bool read_after(struct serve_choice *ch, bool ended) {
         ch->parse_state = IN_NAME;
         return true;
     }
-    if (ended) ch->n_told = end == YES ? ch->n_told + strlen(last) : ch->text.len;
-    else if (more == PERHAPS || end != YES) return false;
-    else ch->n_told += strlen(last);
-    ch->parse_state = IN_TEXT;
-    return true;
+    if (!ended) return false;
+    if (end == NO || left > strlen(last)) return drop_rest(ch); /* one more had begun */
+    ch->n_told = ch->text.len;
+    return false;
 }
 
 const char *serve_finish_word(const struct serve_choice *ch) {
-    return ch->n_calls && !ch->cut ? "tool_calls" : ch->finish;
+    return ch->n_calls && !ch->cut && was_stopped(ch) ? "tool_calls" : ch->finish;
 }
 
 void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn) {
@@ -163,7 +193,7 @@ void serve_parts_next(struct serve_choice *ch, bool ended, serve_part_fn fn) {
             more = read_text(ch, ended, fn);
             break;
         case IN_NAME:
-            more = read_name(ch, fn);
+            more = read_name(ch, ended, fn);
             break;
         case IN_ARGUMENTS:
             more = read_arguments(ch, ended, fn);
@@ -189,6 +219,18 @@ static bool is_name(const char *s) {
            strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == n;
 }
 
+/* Whether a schema's "type" lets a value be an object. */
+static bool may_be_object(const json_t *schema) {
+    const json_t *type = json_object_get(schema, "type");
+    bool may = !type || (!json_is_string(type) && !json_is_array(type)); /* (refused elsewhere) */
+    size_t i;
+    json_t *v;
+    if (json_is_string(type)) may = !strcmp(json_string_value(type), "object");
+    json_array_foreach(type, i, v) may =
+        may || (json_is_string(v) && !strcmp(json_string_value(v), "object"));
+    return may;
+}
+
 static bool read_tool(const json_t *v, size_t i, struct tool *ret, struct serve_fail *f) {
     const char *type = json_string_value(json_object_get(v, "type"));
     const json_t *fn = json_object_get(v, "function");
@@ -207,6 +249,10 @@ static bool read_tool(const json_t *v, size_t i, struct tool *ret, struct serve_
                             i);
     if (ret->parameters && !json_is_object(ret->parameters))
         return serve_refuse(f, 400, "tools", NULL, "tools: %s: parameters: a JSON Schema",
+                            ret->name);
+    if (!may_be_object(ret->parameters))
+        return serve_refuse(f, 400, "tools", "unsupported_schema",
+                            "tools: %s: parameters: \"type\": arguments are an \"object\"",
                             ret->name);
     return true;
 }
@@ -249,30 +295,46 @@ static bool check_choice(struct serve_call *c, struct serve_fail *f) {
     return true;
 }
 
+/* All of them, as templates have them; NULL: refused. */
+static json_t *read_tools(const struct serve_ask *a, struct serve_fail *f) {
+    json_t *names = json_object(), *list = json_array(), *v;
+    struct tool x = {0};
+    size_t i;
+    bool ok = names && list;
+    if (!ok) serve_refuse(f, 503, NULL, NULL, "out of memory");
+    json_array_foreach(a->tools, i, v) {
+        if (!ok || !(ok = read_tool(v, i, &x, f))) break;
+        if (json_object_get(names, x.name))
+            ok = serve_refuse(f, 400, "tools", NULL,
+                              "tools: two of them have the name \"%s\": a call could be of either",
+                              x.name);
+        else if (json_object_set_new(names, x.name, json_true()) ||
+                 json_array_append_new(list, tool_json(&x)))
+            ok = serve_refuse(f, 503, NULL, NULL, "out of memory");
+    }
+    if (ok && a->tool_choice == TOOLS_NAMED && !json_object_get(names, a->tool_name))
+        ok = serve_refuse(f, 400, "tool_choice", NULL, "tool_choice: there is no tool \"%.64s\"",
+                          a->tool_name);
+    json_decref(names);
+    if (ok) return list;
+    json_decref(list);
+    return NULL;
+}
+
 bool serve_tools_set(struct serve_turns *t, struct serve_fail *f) {
     struct serve_call *c = t->c;
     struct slv_model_info info;
-    struct tool x = {0};
-    size_t i;
-    json_t *v;
-    bool ok = true, named = c->ask.tool_choice != TOOLS_NAMED;
+    bool ok = true;
     if (!check_choice(c, f)) return false;
     slv_model_info(t->m, &info);
     c->tool_syntax = wants_tools(c) ? syntax_of(info.chat_template) : NULL;
     t->tools_as_text = !strstr(info.chat_template, "tools");
-    if (!c->tool_syntax) return true;
-    json_t *list = json_array();
-    json_array_foreach(c->ask.tools, i, v) {
-        if (!(ok = read_tool(v, i, &x, f))) break;
-        named = named || !strcmp(x.name, c->ask.tool_name);
-        json_array_append_new(list, tool_json(&x));
-    }
-    if (ok && !named)
-        ok = serve_refuse(f, 400, "tool_choice", NULL, "tool_choice: there is no tool \"%.64s\"",
-                          c->ask.tool_name);
-    if (ok && t->tools_as_text)
+    if (!json_array_size(c->ask.tools)) return true;
+    json_t *list = read_tools(&c->ask, f);
+    if (!list) return false;
+    if (c->tool_syntax && t->tools_as_text)
         ok = add_note(t, list) || serve_refuse(f, 413, "tools", NULL, "tools: too long");
-    else if (ok && slv_scope_set(t->scope, "tools", serve_turns_value(t, list, 0)))
+    else if (c->tool_syntax && slv_scope_set(t->scope, "tools", serve_turns_value(t, list, 0)))
         ok = serve_refuse(f, 413, "tools", NULL, "tools: too deep or too large");
     json_decref(list);
     return ok;
@@ -320,21 +382,60 @@ static void mark(struct slv_buf *g, const struct slv_model *m, const char *s) {
     if (s > from) quoted(g, from, (size_t)(s - from));
 }
 
+/* What its arguments are held to: an object, whatever else its schema says. The caller's; NULL: no
+ * memory. */
+static json_t *arguments_schema(const struct tool *x) {
+    json_t *r = x->parameters ? json_copy((json_t *)(uintptr_t)x->parameters) : json_object();
+    const json_t *type = json_object_get(r, "type");
+    const char *dialect = json_string_value(json_object_get(r, "$schema"));
+    json_t *ref = json_object_get(r, "$ref");
+    bool ok = r != NULL;
+    if (ok && ref && dialect && strstr(dialect, "draft-0")) {
+        /* before 2019-09 nothing counts beside a reference */
+        ok = !json_object_set_new(r, "allOf", json_pack("[{s:O}]", "$ref", ref)) &&
+             !json_object_del(r, "$ref");
+    }
+    if (ok && (!type || json_is_array(type)))
+        ok = !json_object_set_new(r, "type", json_string("object"));
+    if (ok) return r;
+    json_decref(r);
+    return NULL;
+}
+
+/* The next tool that may be called, from *at on: itself, and its arguments' schema as text, the
+ * caller's, NULL without memory. false: there is none. */
+static bool next_callable(const struct serve_call *c, size_t *at, struct tool *x,
+                          char **ret_schema) {
+    *ret_schema = NULL;
+    while (*at < json_array_size(c->ask.tools)) {
+        struct serve_fail ignored = {0}; /* they were read before */
+        const size_t i = (*at)++;
+        *x = (struct tool){0};
+        if (!read_tool(json_array_get(c->ask.tools, i), i, x, &ignored)) continue;
+        if (c->ask.tool_choice == TOOLS_NAMED && strcmp(x->name, c->ask.tool_name) != 0) continue;
+        json_t *schema = arguments_schema(x);
+        *ret_schema = schema ? json_dumps(schema, JSON_COMPACT) : NULL;
+        json_decref(schema);
+        return true;
+    }
+    return false;
+}
+
 /* call: one of the tools that may be called. */
 static void call_rules(struct serve_call *c, struct slv_buf *g) {
-    size_t i, n = 0;
-    json_t *v;
-    json_array_foreach(c->ask.tools, i, v) {
-        struct serve_fail ignored = {0};
-        struct tool x = {0};
+    size_t at = 0, n = 0;
+    struct tool x;
+    char *schema;
+    while (next_callable(c, &at, &x, &schema)) {
         char head[160];
-        if (!read_tool(v, i, &x, &ignored)) continue; /* it was read before */
-        if (c->ask.tool_choice == TOOLS_NAMED && strcmp(x.name, c->ask.tool_name) != 0) continue;
-        char *schema = x.parameters ? json_dumps(x.parameters, JSON_COMPACT) : NULL;
+        if (!schema) {
+            g->status = SLV_E_NOMEM;
+            return;
+        }
         snprintf(head, sizeof head, HEAD "%s\", \"%s\": ", x.name, c->tool_syntax->arguments);
         slv_buf_adds(g, n++ ? "  | " : "call: ");
         quoted(g, head, strlen(head));
-        slv_buf_addf(g, "%%json %s \"}\"\n", schema ? schema : "{\"type\":\"object\"}");
+        slv_buf_addf(g, "%%json %s \"}\"\n", schema);
         slv_mem_free(schema);
     }
 }
@@ -371,18 +472,46 @@ static void free_rule(struct serve_call *c, const char *schema, struct slv_buf *
     slv_buf_adds(g, ")\n");
 }
 
+static const char *format_param(const struct serve_call *c) {
+    return c->api == API_RESPONSES ? "text.format" : "response_format";
+}
+
+/* The grammar was refused, in words of a text that nobody but this file has seen: says which schema
+ * of the request it was instead. */
+static bool blame(struct serve_call *c, const char *schema, struct serve_fail *f) {
+    size_t at = 0;
+    struct tool x;
+    char *text, what[NAME_MAX_ + 32];
+    bool ok = !schema || serve_constraint_check(c, format_param(c), "", schema, strlen(schema), f);
+    while (ok && next_callable(c, &at, &x, &text)) {
+        snprintf(what, sizeof what, "tools: %s: parameters: ", x.name);
+        ok = text ? serve_constraint_check(c, "tools", what, text, strlen(text), f)
+                  : serve_refuse(f, 503, NULL, NULL, "out of memory");
+        slv_mem_free(text);
+    }
+    return ok && serve_refuse(f, 400, "tools", "unsupported_schema",
+                              "tools: each can be honoured, but they are too much together");
+}
+
 static bool constrain_calls(struct serve_call *c, const char *schema, struct serve_fail *f) {
     struct slv_buf g;
     const bool must = c->ask.tool_choice >= TOOLS_REQUIRED;
+    if (must && schema)
+        return serve_refuse(f, 400, format_param(c), NULL,
+                            "%s goes with tool_choice \"auto\" or \"none\": an answer that must "
+                            "be a call has no text that could keep to it",
+                            format_param(c));
     slv_buf_init(&g, GRAMMAR_MAX);
     if (must) slv_buf_adds(&g, "start: calls\n");
-    else if (schema || c->tool_syntax->at_start) slv_buf_adds(&g, "start: free | calls\n");
+    else if (calls_at_start(c)) slv_buf_adds(&g, "start: free | calls\n");
     else slv_buf_adds(&g, "start: free calls?\n");
     if (!must) free_rule(c, schema, &g);
     calls_rule(c, &g);
     call_rules(c, &g);
-    bool ok = g.status ? serve_refuse(f, 413, "tools", NULL, "tools: too long")
-                       : serve_constraint_get(c, "tools", true, g.data, g.len, f);
+    bool ok = g.status == SLV_E_NOMEM ? serve_refuse(f, 503, NULL, NULL, "out of memory")
+              : g.status              ? serve_refuse(f, 413, "tools", NULL, "tools: too long")
+                                      : serve_constraint_get(c, "tools", true, g.data, g.len, f) ||
+                               (f->status == 400 && blame(c, schema, f));
     slv_buf_fini(&g);
     return ok;
 }
@@ -399,7 +528,7 @@ bool serve_tools_constrain(struct serve_call *c, struct serve_fail *f) {
     if (c->tool_syntax && a->grammar)
         ok = serve_refuse(f, 400, "grammar", NULL, "grammar goes without tools");
     else if (c->tool_syntax) ok = constrain_calls(c, s, f);
-    else if (s) ok = serve_constraint_get(c, "response_format", false, s, strlen(s), f);
+    else if (s) ok = serve_constraint_get(c, format_param(c), false, s, strlen(s), f);
     else if (a->grammar)
         ok = serve_constraint_get(c, "grammar", true, a->grammar, strlen(a->grammar), f);
     slv_mem_free(s);
