@@ -171,10 +171,41 @@ static int show_help(const struct slv_cmd *cmd, struct slv_err *err) {
     return rc;
 }
 
+/* "key": the commands that begin so, if there are any. */
+static bool family_help(const char *word, struct slv_buf *out) {
+    const size_t len = strlen(word);
+    bool any = false;
+    for (const struct slv_cmd *const *c = commands; *c; c++) {
+        if (strncmp((*c)->name, word, len) || (*c)->name[len] != ' ') continue;
+        if (!any)
+            slv_buf_addf(out, "usage: selvage %s COMMAND [options] [arguments]\n\ncommands:\n",
+                         word);
+        any = true;
+        slv_buf_addf(out, "  %-17s ", (*c)->name);
+        slv_opt_wrap((*c)->help, 20, 20, out);
+    }
+    if (any) slv_buf_addf(out, "\n'selvage help %s COMMAND' says more.\n", word);
+    return any;
+}
+
+/* False: the word is no family. */
+static bool show_family(const char *word, struct slv_err *err, int *ret_rc) {
+    struct slv_buf text;
+    slv_buf_init(&text, HELP_MAX);
+    bool any = family_help(word, &text);
+    *ret_rc = 0;
+    if (text.status) *ret_rc = slv_err_set(err, text.status, "help: %s", slv_strerror(text.status));
+    else if (any) slv_out_write(text.data, text.len);
+    slv_buf_fini(&text);
+    return any;
+}
+
 static int help_command(const char *const *words, size_t n, struct slv_err *err) {
     size_t used = 0;
     if (!n || words[0][0] == '-') return show_help(NULL, err);
     const struct slv_cmd *cmd = find_command(words, n, &used);
+    int rc;
+    if (!cmd && n == 1 && show_family(words[0], err, &rc)) return rc;
     if (!cmd) return unknown_command(words, n, err);
     if (used < n) return slv_err_set(err, SLV_E_USAGE, "help: one command at a time");
     return show_help(cmd, err);
@@ -288,6 +319,9 @@ static int run(const char **argv, size_t argc, struct slv_err *err) {
         return slv_err_set(err, SLV_E_USAGE, "%s: options follow the command: see 'selvage help'",
                            argv[0]);
     const struct slv_cmd *cmd = find_command(argv, argc, &used);
+    const bool asks = argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"));
+    int rc;
+    if (!cmd && asks && show_family(argv[0], err, &rc)) return rc;
     if (!cmd) return unknown_command(argv, argc, err);
     return run_command(cmd, argv + used, argc - used, err);
 }
