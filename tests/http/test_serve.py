@@ -450,6 +450,14 @@ def mutual_tls_lets_friends_in_and_no_others():
         raises(OSError, lambda: s.tls.wrap_socket and serving_plain(s))
         assert c.models.list().data
 
+        # whoever knocks in vain leaves a trace
+        socket.create_connection(("127.0.0.1", s.port), timeout=20).close()
+        s.until(lambda: {"no_certificate", "certificate", "protocol", "closed"} <=
+                {k.split('"')[1] for k in s.metrics() if k.startswith("selvage_tls_failures_total{")})
+        told = [x for x in s.stderr().splitlines() if "TLS handshake failed: " in x]
+        assert told and "127.0.0.1:" in told[0] and "no_certificate: peer did not return" in told[0], told
+        assert len(told) <= 3 + 20 * serving.SLOW, told  # at most one a second
+
 
 def serving_plain(s):
     """A client that speaks no TLS gets nothing."""
@@ -608,6 +616,46 @@ def a_stop_lets_answers_end():
         whole = first + serving.read_all(raw)
         assert whole.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") and whole.count(b'"content"') > 50, whole[-300:]
         assert s.process.wait(20 * serving.SLOW) == 0, s.stderr()
+
+
+def cut(server, path, body, n):
+    """Signals it n times while it streams an answer; all that came of it, by event."""
+    raw = server.raw()
+    raw.sendall(serving.raw_request(path, json.dumps({**body, "stream": True}).encode()))
+    first = b""
+    while first.count(b"data: ") < 6:
+        first += raw.recv(4000)
+    for _ in range(n):
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+    whole = first + serving.read_all(raw)
+    assert server.process.wait(20 * serving.SLOW) == 0, server.stderr()
+    return whole.decode()
+
+
+@test
+def answers_that_a_stop_cuts_say_so():
+    HOME.run("key", "new")
+    story = [{"role": "user", "content": "Write a long story about a lighthouse and the people who live there."}]
+    long = {"messages": story, "max_tokens": 4000, "temperature": 0}
+    for i, (path, n, drain) in enumerate([("/v1/chat/completions", 1, 1), ("/v1/chat/completions", 2, 3600),
+                                          ("/v1/messages", 2, 3600)]):
+        log = ROOT / ("cut-%d.log" % i)
+        with HOME.serve("--ctx", 4096, "--drain", drain, "--audit", log, models=[NAME + "=" + MODEL]) as s:
+            whole = [None]
+            other = threading.Thread(target=lambda: whole.__setitem__(0, s.chat(**long)))
+            other.start()
+            s.until(lambda: s.active() == 1)
+            text = cut(s, path, long, n)
+            other.join()
+            assert text.endswith("\r\n0\r\n\r\n") and "the server is stopping" in text, text[-500:]
+            assert "server_error" in text and "finish_reason\":\"" not in text, text[-500:]
+            if path.endswith("completions"):
+                assert '"code":"stopping"' in text, text[-500:]
+            assert whole[0].status == 503 and whole[0].error()["code"] == "stopping", whole[0].body
+            assert s.stderr().count(" 503 stopping: ") == 2 and " 499 " not in s.stderr(), s.stderr()[-2000:]
+        shown = HOME.run("audit", "show", "--json", log)
+        assert shown.count('"finish":"stopping"') == 2 and '"status":503' in shown, shown[-2000:]
 
 
 # --- what is kept ---------------------------------------------------------------------------------

@@ -181,6 +181,43 @@ static double until(atomic_int *at, int want) {
     return (double)(slv_clock_mono(&slv_clock_system) - t) / 1e6;
 }
 
+/* --- addresses -------------------------------------------------------------------------------- */
+
+/* A port past 65535 taken modulo 65536 would open one that nobody asked for. */
+static void addresses_are_read_strictly(void **state) {
+    static const char *const bad[] = {"127.0.0.1:99999",
+                                      "127.0.0.1:65536",
+                                      "127.0.0.1:80a",
+                                      "127.0.0.1:-1",
+                                      "127.0.0.1:+80",
+                                      "127.0.0.1: 80",
+                                      "127.0.0.1:000080",
+                                      "127.0.0.1:",
+                                      "127.0.0.1",
+                                      "foo",
+                                      ":8080",
+                                      "::1:8080",
+                                      "unix:",
+                                      ""};
+    static const char *const good[] = {"127.0.0.1:0", "127.0.0.1:65535", "[::1]:8080", "unix:x"};
+    bool local = false;
+    (void)state;
+    serve((struct slv_httpd_opts){0});
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct slv_err err = {0};
+        assert_int_equal(slv_httpd_check(bad[i], &local, &err), SLV_E_USAGE);
+        assert_non_null(strstr(err.msg, "a port of 0 to 65535, or unix:PATH"));
+        assert_int_equal(slv_httpd_listen(server, bad[i], NULL, NULL), SLV_E_USAGE);
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        local = false;
+        assert_int_equal(slv_httpd_check(good[i], &local, NULL), 0);
+        assert_true(local);
+    }
+    assert_int_equal(slv_httpd_check("0.0.0.0:1", &local, NULL), 0);
+    assert_false(local);
+}
+
 /* --- streams ---------------------------------------------------------------------------------- */
 
 static void *read_streams(void *arg) {
@@ -522,6 +559,7 @@ int main(void) {
     signal(SIGPIPE, SIG_IGN); /* of the clients here; the server looks after its own thread */
 #define TEST(f) cmocka_unit_test_teardown(f, end)
     const struct CMUnitTest tests[] = {
+        TEST(addresses_are_read_strictly),
         TEST(no_stream_loses_a_piece),
         TEST(a_silent_stream_gets_comments),
         TEST(requests_that_come_at_once_are_answered_in_turn),
