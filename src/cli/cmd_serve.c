@@ -255,8 +255,9 @@ static int open_access(struct serving *v, struct slv_err *err) {
     int rc = o->cert ? slv_tls_open(&files, &v->tls, err) : 0;
     if (!rc && o->keys) rc = slv_apikeys_open(o->keys, &v->keys, err);
     if (!rc && o->audit) rc = slv_store_key_open(o->model.key, false, &v->key, err);
-    if (!rc && o->audit) rc = slv_audit_open(o->audit, v->key, &ao, &v->audit, err);
-    return rc;
+    if (rc || !o->audit) return rc;
+    rc = slv_audit_open(o->audit, v->key, &ao, &v->audit, err);
+    return rc ? slv_err_prefix(err, rc, "--audit") : 0;
 }
 
 /* Files that it may need later on, when it reads them again. */
