@@ -76,9 +76,9 @@ def a_tpm_keeps_the_secret():
             f.write("model")
         for _ in range(3):  # no object may be left in the TPM: it has room for three
             run(tpm.name, home, "sign", "m")
-            run(tpm.name, home, "seal", "m", "s")
+            run(tpm.name, home, "seal", "m", "s", "--force")
             run(tpm.name, home, "key", "rotate")
-            run(tpm.name, home, "unseal", "s", "out")
+            run(tpm.name, home, "unseal", "s", "out", "--force")
         run(tpm.name, home, "verify", "m")
         with open(key) as f:
             text = f.read()
