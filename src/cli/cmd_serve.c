@@ -39,7 +39,7 @@ struct serve_opts {
 
 static const struct slv_opt rows[] = {
     {"listen", 0, SLV_OPT_LIST_AT(struct serve_opts, listen), .arg = "ADDRESS",
-     .help = "127.0.0.1:8080 (the default), [::1]:8080, unix:PATH; may be repeated; port 0: any. "
+     .help = "[::1]:8080, unix:PATH; default: 127.0.0.1:8080; may be repeated; port 0: any. "
              "Other machines are let in with TLS and keys only"},
     {"alias", 0, SLV_OPT_LIST_AT(struct serve_opts, alias), .arg = "NAME=MODEL",
      .help = "serve a model under another name; may be repeated"},
@@ -418,6 +418,7 @@ const struct slv_cmd slv_cmd_serve = {
     .name = "serve",
     .help = "serve models to OpenAI's and Anthropic's clients",
     .args = "[MODEL...]",
+    .no_args = "the one that `selvage pull` gets",
     .more =
         "Paths: /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, "
         "/v1/messages, /v1/models, /tokenize, /detokenize, /health, /metrics; /console for a "
