@@ -54,8 +54,27 @@ static void add_store(struct slv_confine *c) {
 }
 
 void slv_confine_init(struct slv_confine *c) {
-    static const char *const system[] = {"/proc", "/sys",   "/etc",      "/usr",
-                                         "/lib",  "/lib64", "/dev/null", "/dev/urandom"};
+    /* Of /etc only what libraries read: names of addresses to listen at, where libraries are, what
+     * OpenSSL and the TPM's library are set to. (/proc is whole: rules of Landlock are kept by inode,
+     * and /proc makes its own anew.) */
+    static const char *const system[] = {"/proc",
+                                         "/sys",
+                                         "/usr",
+                                         "/lib",
+                                         "/lib64",
+                                         "/dev/null",
+                                         "/dev/urandom",
+                                         "/etc/ld.so.cache",
+                                         "/etc/localtime",
+                                         "/etc/hosts",
+                                         "/etc/host.conf",
+                                         "/etc/nsswitch.conf",
+                                         "/etc/resolv.conf",
+                                         "/etc/gai.conf",
+                                         "/etc/ssl/openssl.cnf",
+                                         "/etc/pki/tls/openssl.cnf",
+                                         "/etc/crypto-policies",
+                                         "/etc/tpm2-tss"};
     *c = (struct slv_confine){0};
     slv_arena_init(&c->arena, ARENA_MAX);
     for (size_t i = 0; i < sizeof system / sizeof *system; i++)
