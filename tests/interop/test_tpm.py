@@ -45,7 +45,8 @@ class Tpm:
             if self.process.poll() is not None:
                 return False
             with open("/proc/net/tcp") as f:
-                if "0100007F:%04X" % (port + 1) in f.read():
+                text = f.read()
+                if all("0100007F:%04X 00000000:0000 0A" % p in text for p in (port, port + 1)):
                     return True
             time.sleep(0.05)
         return False
