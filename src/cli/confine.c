@@ -55,8 +55,8 @@ static void add_store(struct slv_confine *c) {
 
 void slv_confine_init(struct slv_confine *c) {
     /* Of /etc only what libraries read: names of addresses to listen at, where libraries are, what
-     * OpenSSL and the TPM's library are set to. (/proc is whole: rules of Landlock are kept by inode,
-     * and /proc makes its own anew.) */
+     * OpenSSL and the TPM's library are set to. (/proc is whole: rules of Landlock are kept by
+     * inode, and /proc makes its own anew.) */
     static const char *const system[] = {"/proc",
                                          "/sys",
                                          "/usr",

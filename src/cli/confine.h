@@ -16,8 +16,8 @@ struct slv_confine {
     int rc; /* of adding; seen by slv_confine_files */
 };
 
-/* With what every program needs: the system's libraries and their settings, /proc, /sys, and the store,
- * of which only packed weights can be written. */
+/* With what every program needs: the system's libraries and their settings, /proc, /sys, and the
+ * store, of which only packed weights can be written. */
 void slv_confine_init(struct slv_confine *c);
 void slv_confine_fini(struct slv_confine *c);
 
