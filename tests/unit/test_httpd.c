@@ -95,6 +95,16 @@ static void on_refused(int status, void *ctx) {
     atomic_store(&refused, status);
 }
 
+/* What is held is answered: the time is over. */
+static void on_late(void *ctx) {
+    static const struct slv_reply late = {.status = 503, .type = "text/plain"};
+    struct slv_exchange *x = atomic_exchange(&held, NULL);
+    (void)ctx;
+    if (!x) return;
+    slv_exchange_reply(x, &late, "too late", 8);
+    slv_exchange_put(x);
+}
+
 static void *run(void *arg) {
     (void)arg;
     assert_int_equal(slv_httpd_run(server, 10000, NULL), 0);
@@ -535,6 +545,20 @@ static void an_end_lets_replies_end_and_nobody_in(void **state) {
     close(idle);
 }
 
+/* Whoever waits for an answer hears that there will be none, and not just the line go dead. */
+static void an_end_in_a_hurry_tells_who_waits(void **state) {
+    (void)state;
+    serve((struct slv_httpd_opts){.late = on_late});
+    int fd = dial();
+    hold(fd, "/hold");
+    uint64_t t = slv_clock_mono(&slv_clock_system);
+    slv_httpd_hurry(server);
+    heard(fd, "HTTP/1.1 503");
+    assert_true(slv_clock_mono(&slv_clock_system) - t < 5000000000u); /* draining takes ten */
+    close(fd);
+    assert_int_equal(atomic_load(&lost), 0);
+}
+
 static void memory_that_runs_out_ends_a_connection(void **state) {
     (void)state;
     serve((struct slv_httpd_opts){0});
@@ -574,6 +598,7 @@ int main(void) {
         TEST(who_is_silent_makes_room),
         TEST(no_descriptors_is_no_storm),
         TEST(an_end_lets_replies_end_and_nobody_in),
+        TEST(an_end_in_a_hurry_tells_who_waits),
         TEST(memory_that_runs_out_ends_a_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
