@@ -4,8 +4,11 @@
 #include "base/log.h"
 #include "store/store.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define ARENA_MAX ((size_t)16 << 20)
 
@@ -19,11 +22,22 @@ void slv_confine_add(struct slv_confine *c, const char *path, enum slv_sandbox_m
     c->path[c->n++] = (struct slv_sandbox_path){copy, may};
 }
 
-void slv_confine_add_beside(struct slv_confine *c, const char *path, enum slv_sandbox_may may) {
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    if (!path || c->rc) return;
+static void add_folder_of(struct slv_confine *c, const char *path, enum slv_sandbox_may may) {
+    const char *slash = strrchr(path, '/');
+    if (c->rc) return;
     char *copy = slash ? slv_arena_strndup(&c->arena, path, (size_t)(slash - path)) : NULL;
     slv_confine_add(c, !slash ? "." : copy && *copy ? copy : "/", may);
+}
+
+/* What a link leads to is read too, where it was given by who started the server: certificates are
+ * often links into a folder of older ones. */
+void slv_confine_add_beside(struct slv_confine *c, const char *path, enum slv_sandbox_may may) {
+    char real[PATH_MAX];
+    struct stat st;
+    if (!path) return;
+    add_folder_of(c, path, may);
+    if (may == SLV_SANDBOX_READ && !lstat(path, &st) && S_ISLNK(st.st_mode) && realpath(path, real))
+        add_folder_of(c, real, may);
 }
 
 void slv_confine_add_model(struct slv_confine *c, const char *path) {

@@ -23,7 +23,8 @@ void slv_confine_fini(struct slv_confine *c);
 
 /* A file or folder; NULL is nothing. */
 void slv_confine_add(struct slv_confine *c, const char *path, enum slv_sandbox_may may);
-/* The folder of a file that may be replaced by another one of its name. */
+/* The folder of a file that may be replaced by another one of its name; to be read, also the one
+ * of the file that a link leads to. */
 void slv_confine_add_beside(struct slv_confine *c, const char *path, enum slv_sandbox_may may);
 /* A model as slv_store_resolve found it, with what belongs to it. */
 void slv_confine_add_model(struct slv_confine *c, const char *path);
