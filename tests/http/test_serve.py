@@ -622,6 +622,12 @@ def a_stop_lets_answers_end():
         assert s.process.wait(20 * serving.SLOW) == 0, s.stderr()
 
 
+def device_key():
+    """Audit logs are signed with it."""
+    if not (ROOT / "store" / "keys" / "device.key").exists():
+        HOME.run("key", "new")
+
+
 def cut(server, path, body, n):
     """Signals it n times while it streams an answer; all that came of it, by event."""
     raw = server.raw()
@@ -639,7 +645,7 @@ def cut(server, path, body, n):
 
 @test
 def answers_that_a_stop_cuts_say_so():
-    HOME.run("key", "new")
+    device_key()
     story = [{"role": "user", "content": "Write a long story about a lighthouse and the people who live there."}]
     long = {"messages": story, "max_tokens": 4000, "temperature": 0}
     for i, (path, n, drain) in enumerate([("/v1/chat/completions", 1, 1), ("/v1/chat/completions", 2, 3600),
@@ -667,7 +673,7 @@ def answers_that_a_stop_cuts_say_so():
 @test
 def every_answer_has_a_record_and_no_text_is_kept():
     secret = "xyzzy-plugh-"
-    HOME.run("key", "new")
+    device_key()
     log = ROOT / "audit.log"
     with HOME.serve("--audit", log, "--ctx", 1024) as s:
         said = "Repeat: " + secret + "alpha"
