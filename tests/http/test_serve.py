@@ -668,6 +668,22 @@ def answers_that_a_stop_cuts_say_so():
         assert shown.count('"finish":"stopping"') == 2 and '"status":503' in shown, shown[-2000:]
 
 
+@test
+def vectors_that_a_stop_cuts_say_so():
+    with Server("--drain", 3600, models=["v=" + ENCODER]) as s:
+        reply = [None]
+        texts = [("%d " % i) * 100 for i in range(2000)]
+        asks = threading.Thread(target=lambda: reply.__setitem__(0, s.ask("POST", "/v1/embeddings", {"input": texts})))
+        asks.start()
+        s.until(lambda: s.metrics()["selvage_waiting"] == 1)
+        for _ in range(2):
+            s.process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+        asks.join()
+        assert s.process.wait(20 * serving.SLOW) == 0, s.stderr()
+        assert reply[0].status == 503 and reply[0].error()["code"] == "stopping", reply[0].body[:300]
+
+
 # --- what is kept ---------------------------------------------------------------------------------
 
 @test
