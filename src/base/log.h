@@ -12,6 +12,10 @@ enum slv_log_level { SLV_LOG_ERROR, SLV_LOG_WARN, SLV_LOG_INFO, SLV_LOG_DEBUG };
  * "ts" (RFC 3339, UTC), "level", "msg" in place of "selvage: MSG". Call before threads start. */
 void slv_log_setup(enum slv_log_level level, bool json);
 
+/* Lines that are no JSON begin with their time (RFC 3339, UTC) and level in place of "selvage: ":
+ * for files, which nobody watches while they grow. As slv_log_setup. */
+void slv_log_stamp(bool on);
+
 /* Sends whole lines, newline included, somewhere else; NULL restores stderr. */
 void slv_log_sink(void (*sink)(const char *line, size_t n, void *ctx), void *ctx);
 

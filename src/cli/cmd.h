@@ -29,10 +29,11 @@ static inline const char *slv_cli_arg(const struct slv_cli *cli, size_t i) {
 }
 
 struct slv_cmd {
-    const char *name; /* "pull"; two words for a command of a family: "schema check" */
-    const char *help; /* one line, no full stop */
-    const char *args; /* "NAME [FILE]"; "" if it takes none */
-    const char *more; /* paragraphs for `help NAME`, parted by '\n'; may be NULL */
+    const char *name;    /* "pull"; two words for a command of a family: "schema check" */
+    const char *help;    /* one line, no full stop */
+    const char *args;    /* "NAME [FILE]"; "" if it takes none */
+    const char *no_args; /* what stands for arguments where none are given; may be NULL */
+    const char *more;    /* paragraphs for `help NAME`, parted by '\n'; may be NULL */
     size_t min_args, max_args;
     const struct slv_opt *opts;
     size_t nopts;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct opts {
-    const char *from, *as;
+    const char *from, *source, *as;
     bool link;
     int64_t timeout, retries;
 };
@@ -66,8 +66,11 @@ static int check_model(const char *path, struct slv_err *err) {
 static int import(struct slv_store *st, const struct opts *o, const char *name,
                   const struct slv_ui *ui, struct slv_pull_result *r, struct slv_err *err) {
     const struct slv_alias *a = slv_alias_find(name);
-    struct slv_store_import in = {
-        .path = o->from, .want_sha256 = a ? a->sha256 : NULL, .link = o->link, .ui = ui};
+    struct slv_store_import in = {.path = o->from,
+                                  .want_sha256 = a ? a->sha256 : NULL,
+                                  .source = o->source,
+                                  .link = o->link,
+                                  .ui = ui};
     int rc = a ? 0 : check_model(o->from, err); /* a digest says more */
     if (!rc) rc = slv_store_add_file(st, name, &in, err);
     if (!rc) r->pinned = a != NULL;
@@ -95,6 +98,8 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     struct slv_work work;
     if (o->from && o->as)
         return slv_err_set(err, SLV_E_USAGE, "pull: --as: with --from the name is the argument");
+    if (o->source && !o->from)
+        return slv_err_set(err, SLV_E_USAGE, "pull: --source: goes with --from FILE");
     if (o->link && !o->from)
         return slv_err_set(err, SLV_E_USAGE, "pull: --link: goes with --from FILE");
     int rc = slv_store_open(NULL, &st, err);
@@ -113,6 +118,8 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
 static const struct slv_opt rows[] = {
     {"from", 0, SLV_OPT_STR_AT(struct opts, from), .arg = "FILE",
      .help = "take a local GGUF file, plain or sealed for this device, in place of the network"},
+    {"source", 0, SLV_OPT_STR_AT(struct opts, source), .arg = "TEXT",
+     .help = "with --from: what `list` says of where the file is from; default: its path"},
     {"link", 0, SLV_OPT_FLAG_AT(struct opts, link),
      .help = "with --from: share the file by hard link; it must not be edited in place afterwards"},
     {"as", 0, SLV_OPT_STR_AT(struct opts, as), .arg = "NAME", .help = "store it under this name"},

@@ -6,10 +6,12 @@
 #include "base/log.h"
 #include "trust/seal.h"
 
+#include <unistd.h>
+
 struct opts {
     const char *key;
     struct slv_opt_list to;
-    bool self;
+    bool self, force;
 };
 
 struct done {
@@ -43,6 +45,12 @@ static int report(const struct slv_cli *cli, const struct done *d, struct slv_er
     return rc;
 }
 
+/* What is there already may be all that is left of something: it is not lost unasked. */
+static int check_out(const struct opts *o, const char *out, struct slv_err *err) {
+    if (o->force || access(out, F_OK)) return 0;
+    return slv_err_set(err, SLV_E_USAGE, "%s: is there already: --force replaces it", out);
+}
+
 /* --- seal ------------------------------------------------------------------------------------- */
 
 static int add(struct slv_pubs *to, const struct slv_pub *p, struct slv_err *err) {
@@ -74,7 +82,8 @@ static int seal(const struct slv_cli *cli, const void *opts, struct slv_err *err
     struct slv_pubs to = {0};
     struct slv_work work;
     struct done d = {cli->args[0], cli->args[1], 0, &to};
-    int rc = recipients(o, &to, err);
+    int rc = check_out(o, d.out, err);
+    if (!rc) rc = recipients(o, &to, err);
     slv_work_init(&work, cli);
     if (!rc) rc = slv_seal_file(d.in, d.out, &to, &work.ui, &d.size, err);
     slv_work_end(&work);
@@ -90,7 +99,8 @@ static int unseal(const struct slv_cli *cli, const void *opts, struct slv_err *e
     struct slv_key *k = NULL;
     struct slv_work work;
     struct done d = {cli->args[0], cli->args[1], 0, NULL};
-    int rc = slv_store_key_open(o->key, false, &k, err);
+    int rc = check_out(o, d.out, err);
+    if (!rc) rc = slv_store_key_open(o->key, false, &k, err);
     slv_work_init(&work, cli);
     if (!rc) rc = slv_unseal_file(d.in, d.out, k, &work.ui, &d.size, err);
     slv_work_end(&work);
@@ -101,15 +111,20 @@ static int unseal(const struct slv_cli *cli, const void *opts, struct slv_err *e
 
 /* --- rows ------------------------------------------------------------------------------------- */
 
+#define FORCE_ROW                                                                                  \
+    { "force", 0, SLV_OPT_FLAG_AT(struct opts, force), .help = "replace OUT if it is there" }
+
 static const struct slv_opt seal_rows[] = {
     {"for", 0, SLV_OPT_LIST_AT(struct opts, to), .arg = "FILE|KEYID",
      .help = "seal for the newest key of this public key file, or for this one of those that are "
              "trusted, in place of this device; may be repeated"},
     {"self", 0, SLV_OPT_FLAG_AT(struct opts, self), .help = "with --for: for this device too"},
+    FORCE_ROW,
     SLV_CLI_KEY_ROW(struct opts),
 };
 
 static const struct slv_opt unseal_rows[] = {
+    FORCE_ROW,
     SLV_CLI_KEY_ROW(struct opts),
 };
 

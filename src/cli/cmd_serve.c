@@ -39,7 +39,7 @@ struct serve_opts {
 
 static const struct slv_opt rows[] = {
     {"listen", 0, SLV_OPT_LIST_AT(struct serve_opts, listen), .arg = "ADDRESS",
-     .help = "127.0.0.1:8080 (the default), [::1]:8080, unix:PATH; may be repeated; port 0: any. "
+     .help = "[::1]:8080, unix:PATH; default: 127.0.0.1:8080; may be repeated; port 0: any. "
              "Other machines are let in with TLS and keys only"},
     {"alias", 0, SLV_OPT_LIST_AT(struct serve_opts, alias), .arg = "NAME=MODEL",
      .help = "serve a model under another name; may be repeated"},
@@ -98,9 +98,12 @@ static const struct slv_opt rows[] = {
     {"max-body", 0, SLV_OPT_SIZE_AT(struct serve_opts, body), .arg = "SIZE", .def = "32M",
      .imin = 1024, .imax = 1 << 30, .help = "bytes of one request"},
     {"drain", 0, SLV_OPT_INT_AT(struct serve_opts, drain_s), .arg = "S", .def = "30", .imin = 1,
-     .imax = 3600, .help = "seconds that answers may still take when the server is stopped"},
+     .imax = 3600,
+     .help =
+         "seconds that answers may still take when the server is stopped; then they are cut short"},
     {"log", 0, SLV_OPT_STR_AT(struct serve_opts, log), .arg = "FILE",
-     .help = "messages go to this file, JSON with --log-json; no prompt is in them"},
+     .help =
+         "messages go to this file, with their time, JSON with --log-json; no prompt is in them"},
     {"log-size", 0, SLV_OPT_SIZE_AT(struct serve_opts, log_bytes), .arg = "SIZE", .def = "16M",
      .imin = 4096, .imax = INT64_MAX, .help = "then the file becomes FILE.1"},
     {"log-keep", 0, SLV_OPT_INT_AT(struct serve_opts, log_keep), .arg = "N", .def = "4", .imin = 1,
@@ -234,7 +237,10 @@ static int check_access(const struct serve_opts *o, struct slv_err *err) {
         return slv_err_set(err, SLV_E_USAGE, "--client-ca goes with --tls-cert and --tls-key");
     for (size_t i = 0; i < o->listen.n; i++) {
         const char *address = o->listen.v[i];
-        if (slv_httpd_is_local(address) || (o->cert && (o->keys || o->client_ca))) continue;
+        bool local = false;
+        int rc = slv_httpd_check(address, &local, err);
+        if (rc) return slv_err_prefix(err, rc, "--listen");
+        if (local || (o->cert && (o->keys || o->client_ca))) continue;
         return slv_err_set(err, SLV_E_USAGE,
                            "--listen %s: other machines are let in with --tls-cert and --keys only",
                            address);
@@ -249,8 +255,9 @@ static int open_access(struct serving *v, struct slv_err *err) {
     int rc = o->cert ? slv_tls_open(&files, &v->tls, err) : 0;
     if (!rc && o->keys) rc = slv_apikeys_open(o->keys, &v->keys, err);
     if (!rc && o->audit) rc = slv_store_key_open(o->model.key, false, &v->key, err);
-    if (!rc && o->audit) rc = slv_audit_open(o->audit, v->key, &ao, &v->audit, err);
-    return rc;
+    if (rc || !o->audit) return rc;
+    rc = slv_audit_open(o->audit, v->key, &ao, &v->audit, err);
+    return rc ? slv_err_prefix(err, rc, "--audit") : 0;
 }
 
 /* Files that it may need later on, when it reads them again. */
@@ -284,6 +291,7 @@ static void on_hup(int sig) {
 }
 
 static void on_stop(void *server) { slv_serve_stop(server); }
+static void on_stop_again(void *server) { slv_serve_hurry(server); }
 
 static int listen_all(struct serving *v, struct slv_err *err) {
     static const char *const local[] = {"127.0.0.1:8080"};
@@ -357,12 +365,14 @@ static int serve(struct serving *v, struct slv_err *err) {
     reloaded = v->server;
     sigaction(SIGHUP, &hup, NULL);
     slv_sig_hook(on_stop, v->server);
+    slv_sig_hook_again(on_stop_again, v->server);
     slv_sig_watch();
     rc = listen_all(v, err);
     if (!rc && !v->o->no_sandbox) rc = slv_confine_calls(err);
     if (!rc && slv_sig_seen()) slv_serve_stop(v->server); /* before there was a hook */
     if (!rc) rc = slv_serve_run(v->server, err);
     slv_sig_hook(NULL, NULL);
+    slv_sig_hook_again(NULL, NULL);
     signal(SIGHUP, SIG_IGN);
     reloaded = NULL;
     slv_log(SLV_LOG_INFO, "stopped");
@@ -408,11 +418,14 @@ const struct slv_cmd slv_cmd_serve = {
     .name = "serve",
     .help = "serve models to OpenAI's and Anthropic's clients",
     .args = "[MODEL...]",
-    .more = "Paths: /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, "
-            "/v1/messages, /v1/models, /tokenize, /detokenize, /health, /metrics; /console for a "
-            "browser.\n"
-            "SIGTERM or Ctrl-C: no new requests, those that are being answered are finished; a "
-            "second one ends at once. SIGHUP: keys and certificates are read again.",
+    .no_args = "the one that `selvage pull` gets",
+    .more =
+        "Paths: /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, "
+        "/v1/messages, /v1/models, /tokenize, /detokenize, /health, /metrics; /console for a "
+        "browser.\n"
+        "SIGTERM or Ctrl-C: no new requests, those that are being answered are finished, for "
+        "--drain seconds; a second one cuts them short, and says so to who waits; a third one ends "
+        "at once. SIGHUP: keys and certificates are read again.",
     .max_args = SLV_CMD_ARGS_ANY,
     SLV_CMD_OPTS(rows, struct serve_opts),
     .fn = run,

@@ -20,7 +20,16 @@ struct reading {
     const struct slv_cmd *const *commands;
     const struct slv_cmd *cmd; /* that runs */
     uint64_t on_line;
+    const struct slv_config_common *common;
     struct slv_err *err;
+};
+
+/* One table of options: a command's, or that of all. */
+struct table {
+    const struct slv_opt *rows;
+    size_t n;
+    uint64_t on_line;
+    bool in_force;
 };
 
 static int fail_at(const struct reading *r, const yaml_node_t *at, const char *key,
@@ -37,48 +46,48 @@ static const char *scalar(const yaml_node_t *n) {
 
 /* --- one option ------------------------------------------------------------------------------- */
 
-static const struct slv_opt *find_row(const struct slv_cmd *cmd, const char *name) {
-    for (size_t i = 0; i < cmd->nopts; i++)
-        if (cmd->opts[i].name && !strcmp(cmd->opts[i].name, name)) return &cmd->opts[i];
+static const struct slv_opt *find_row(const struct table *t, const char *name) {
+    for (size_t i = 0; i < t->n; i++)
+        if (t->rows[i].name && !strcmp(t->rows[i].name, name)) return &t->rows[i];
     return NULL;
 }
 
 static bool is_true(const char *s) { return !strcmp(s, "true") || !strcmp(s, "yes"); }
 static bool is_false(const char *s) { return !strcmp(s, "false") || !strcmp(s, "no"); }
 
-/* Whether the command takes the word. */
-static int check_word(const struct reading *r, const struct slv_cmd *cmd, const char *word,
+/* Whether the table takes the word. */
+static int check_word(const struct reading *r, const struct table *t, const char *word,
                       const yaml_node_t *at, const char *key) {
     static alignas(max_align_t) unsigned char scratch[SLV_CMD_OPTS_MAX];
-    struct slv_opt_set set = {cmd->opts, cmd->nopts, scratch, 0};
+    struct slv_opt_set set = {t->rows, t->n, scratch, 0};
     struct slv_err why = {0};
     size_t n = 0;
     int rc = slv_opt_parse(&set, 1, &word, 1, &n, &why);
     return rc ? fail_at(r, at, key, why.msg) : 0;
 }
 
-static int add_word(struct reading *r, const struct slv_cmd *cmd, const struct slv_opt *row,
+static int add_word(struct reading *r, const struct table *t, const struct slv_opt *row,
                     const char *value, const yaml_node_t *at, bool in_force) {
     size_t n = strlen(row->name) + (value ? strlen(value) : 0) + 4;
     char *word = slv_arena_alloc(&r->c->arena, n);
     if (!word) return slv_err_set(r->err, SLV_E_NOMEM, "%s: out of memory", r->c->path);
     snprintf(word, n, value ? "--%s=%s" : "--%s", row->name, value);
-    int rc = check_word(r, cmd, word, at, row->name);
+    int rc = check_word(r, t, word, at, row->name);
     if (rc || !in_force) return rc;
     if (r->c->n == SLV_CONFIG_WORDS_MAX) return fail_at(r, at, row->name, "too many values");
     r->c->words[r->c->n++] = word;
     return 0;
 }
 
-static int read_value(struct reading *r, const struct slv_cmd *cmd, const struct slv_opt *row,
+static int read_value(struct reading *r, const struct table *t, const struct slv_opt *row,
                       const yaml_node_t *v) {
-    bool in_force = cmd == r->cmd && !(r->on_line >> (row - cmd->opts) & 1);
+    bool in_force = t->in_force && !(t->on_line >> (row - t->rows) & 1);
     const char *s = scalar(v);
     if (row->kind == SLV_OPT_FLAG) {
         if (!s || (!is_true(s) && !is_false(s))) return fail_at(r, v, row->name, "true or false");
-        return is_true(s) ? add_word(r, cmd, row, NULL, v, in_force) : 0;
+        return is_true(s) ? add_word(r, t, row, NULL, v, in_force) : 0;
     }
-    if (s) return add_word(r, cmd, row, s, v, in_force);
+    if (s) return add_word(r, t, row, s, v, in_force);
     if (v->type != YAML_SEQUENCE_NODE || row->kind != SLV_OPT_LIST)
         return fail_at(r, v, row->name,
                        row->kind == SLV_OPT_LIST ? "a value or a list of them" : "one value");
@@ -87,8 +96,7 @@ static int read_value(struct reading *r, const struct slv_cmd *cmd, const struct
          i++) {
         const yaml_node_t *x = yaml_document_get_node(r->doc, *i);
         s = scalar(x);
-        rc = s ? add_word(r, cmd, row, s, x, in_force)
-               : fail_at(r, v, row->name, "a list of values");
+        rc = s ? add_word(r, t, row, s, x, in_force) : fail_at(r, v, row->name, "a list of values");
     }
     return rc;
 }
@@ -116,6 +124,8 @@ static int unknown_option(const struct reading *r, const struct slv_cmd *cmd, co
     char why[300];
     for (size_t i = 0; i < cmd->nopts; i++)
         if (cmd->opts[i].name) slv_opt_offer(&near, cmd->opts[i].name);
+    for (size_t i = 0; i < r->common->n; i++)
+        slv_opt_offer(&near, r->common->rows[i].name);
     snprintf(why, sizeof why, "%s has no such option%s%s%s", cmd->name,
              near.best ? ": did you mean " : "", near.best ? near.best : "", near.best ? "?" : "");
     return fail_at(r, at, key, why);
@@ -132,6 +142,9 @@ static bool is_repeated(const struct reading *r, const yaml_node_t *map,
 }
 
 static int read_section(struct reading *r, const struct slv_cmd *cmd, const yaml_node_t *map) {
+    const bool runs = cmd == r->cmd;
+    const struct table own = {cmd->opts, cmd->nopts, r->on_line, runs};
+    const struct table all = {r->common->rows, r->common->n, r->common->on_line, runs};
     int rc = 0;
     if (map->type != YAML_MAPPING_NODE) return fail_at(r, map, cmd->name, "options are wanted");
     for (yaml_node_pair_t *p = map->data.mapping.pairs.start;
@@ -141,8 +154,9 @@ static int read_section(struct reading *r, const struct slv_cmd *cmd, const yaml
         const char *key = scalar(k);
         if (!key) return fail_at(r, k, NULL, "the name of an option is wanted");
         if (is_repeated(r, map, p, key)) return fail_at(r, k, key, "stands there twice");
-        const struct slv_opt *row = find_row(cmd, key);
-        if (row) rc = read_value(r, cmd, row, v);
+        const struct slv_opt *row = find_row(&own, key), *of_all = find_row(&all, key);
+        if (row) rc = read_value(r, &own, row, v);
+        else if (of_all) rc = read_value(r, &all, of_all, v);
         else if (!strcmp(key, "arguments") || !strcmp(key, "models"))
             rc = read_args(r, cmd, v, key);
         else rc = unknown_option(r, cmd, k, key);
@@ -204,9 +218,15 @@ static const char *find_file(struct slv_config *c, const char *given) {
 }
 
 int slv_config_read(const char *given, const struct slv_cmd *const *commands,
-                    const struct slv_cmd *cmd, uint64_t on_line, struct slv_config *ret,
+                    const struct slv_cmd *cmd, uint64_t on_line,
+                    const struct slv_config_common *common, struct slv_config *ret,
                     struct slv_err *err) {
-    struct reading r = {.c = ret, .commands = commands, .cmd = cmd, .on_line = on_line, .err = err};
+    struct reading r = {.c = ret,
+                        .commands = commands,
+                        .cmd = cmd,
+                        .on_line = on_line,
+                        .common = common,
+                        .err = err};
     struct slv_buf text;
     *ret = (struct slv_config){0};
     slv_arena_init(&ret->arena, ARENA_MAX);
@@ -245,6 +265,17 @@ static void print_choice(struct slv_buf *out, const char *choices, int at) {
     slv_buf_add(out, choices, strcspn(choices, "|"));
 }
 
+/* In the largest unit that says it exactly. */
+static void print_size(struct slv_buf *out, uint64_t bytes) {
+    static const char units[] = "KMGT";
+    size_t n = 0;
+    while (bytes && n < sizeof units - 1 && bytes % 1024 == 0) {
+        bytes /= 1024;
+        n++;
+    }
+    slv_buf_addf(out, "%llu%.*s", (unsigned long long)bytes, n ? 1 : 0, n ? &units[n - 1] : "");
+}
+
 /* False: there is no value to print. */
 static bool print_value(const struct slv_opt *row, const void *at, struct slv_buf *out) {
     const struct slv_opt_ints *ints = at;
@@ -264,7 +295,7 @@ static bool print_value(const struct slv_opt *row, const void *at, struct slv_bu
         return true;
     case SLV_OPT_SIZE:
         if (!row->def && !*(const uint64_t *)at) return false;
-        slv_buf_addf(out, "%llu", (unsigned long long)*(const uint64_t *)at);
+        print_size(out, *(const uint64_t *)at);
         return true;
     case SLV_OPT_REAL:
         slv_buf_addf(out, "%.9g", *(const double *)at);
@@ -284,20 +315,44 @@ static bool print_value(const struct slv_opt *row, const void *at, struct slv_bu
     return false;
 }
 
-void slv_config_print(const struct slv_cmd *cmd, const void *opts, const char *const *args,
-                      size_t n_args, struct slv_buf *out) {
-    slv_buf_addf(out, "%s:\n", cmd->name);
-    if (n_args) {
-        slv_buf_addf(out, "  %s: ", strcmp(cmd->name, "serve") ? "arguments" : "models");
-        print_list(out, args, n_args);
-        slv_buf_addc(out, '\n');
-    }
-    for (size_t i = 0; i < cmd->nopts; i++) {
-        const struct slv_opt *row = &cmd->opts[i];
+/* What stands for an option that is not set: its help says so behind "default: ". */
+static void print_unset(struct slv_buf *out, const struct slv_opt *row) {
+    static const char word[] = "default: ";
+    const char *p = row->help ? strstr(row->help, word) : NULL;
+    if (p) p += sizeof word - 1;
+    slv_buf_addf(out, "  # %s: ", row->name);
+    if (p) slv_buf_addf(out, "default: %.*s\n", (int)strcspn(p, ";"), p);
+    else slv_buf_adds(out, "not set\n");
+}
+
+static void print_rows(struct slv_buf *out, const struct slv_opt *rows, size_t n,
+                       const void *opts) {
+    for (size_t i = 0; i < n; i++) {
+        const struct slv_opt *row = &rows[i];
         const size_t before = out->len;
         if (!row->name) continue;
         slv_buf_addf(out, "  %s: ", row->name);
-        if (print_value(row, (const char *)opts + row->offset, out)) slv_buf_addc(out, '\n');
-        else if (!out->status) out->len = before;
+        if (print_value(row, (const char *)opts + row->offset, out)) {
+            slv_buf_addc(out, '\n');
+        } else if (!out->status) {
+            out->len = before;
+            print_unset(out, row);
+        }
     }
+}
+
+void slv_config_print(const struct slv_cmd *cmd, const void *opts,
+                      const struct slv_config_common *common, const void *common_opts,
+                      const char *const *args, size_t n_args, struct slv_buf *out) {
+    const char *name = strcmp(cmd->name, "serve") ? "arguments" : "models";
+    slv_buf_addf(out, "%s:\n", cmd->name);
+    if (n_args) {
+        slv_buf_addf(out, "  %s: ", name);
+        print_list(out, args, n_args);
+        slv_buf_addc(out, '\n');
+    } else if (cmd->no_args) {
+        slv_buf_addf(out, "  # %s: default: %s\n", name, cmd->no_args);
+    }
+    print_rows(out, cmd->opts, cmd->nopts, opts);
+    print_rows(out, common->rows, common->n, common_opts);
 }

@@ -4,8 +4,11 @@
 #include "base/log.h"
 #include "store/store.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define ARENA_MAX ((size_t)16 << 20)
 
@@ -19,11 +22,22 @@ void slv_confine_add(struct slv_confine *c, const char *path, enum slv_sandbox_m
     c->path[c->n++] = (struct slv_sandbox_path){copy, may};
 }
 
-void slv_confine_add_beside(struct slv_confine *c, const char *path, enum slv_sandbox_may may) {
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    if (!path || c->rc) return;
+static void add_folder_of(struct slv_confine *c, const char *path, enum slv_sandbox_may may) {
+    const char *slash = strrchr(path, '/');
+    if (c->rc) return;
     char *copy = slash ? slv_arena_strndup(&c->arena, path, (size_t)(slash - path)) : NULL;
     slv_confine_add(c, !slash ? "." : copy && *copy ? copy : "/", may);
+}
+
+/* What a link leads to is read too, where it was given by who started the server: certificates are
+ * often links into a folder of older ones. */
+void slv_confine_add_beside(struct slv_confine *c, const char *path, enum slv_sandbox_may may) {
+    char real[PATH_MAX];
+    struct stat st;
+    if (!path) return;
+    add_folder_of(c, path, may);
+    if (may == SLV_SANDBOX_READ && !lstat(path, &st) && S_ISLNK(st.st_mode) && realpath(path, real))
+        add_folder_of(c, real, may);
 }
 
 void slv_confine_add_model(struct slv_confine *c, const char *path) {
@@ -54,8 +68,27 @@ static void add_store(struct slv_confine *c) {
 }
 
 void slv_confine_init(struct slv_confine *c) {
-    static const char *const system[] = {"/proc", "/sys",   "/etc",      "/usr",
-                                         "/lib",  "/lib64", "/dev/null", "/dev/urandom"};
+    /* Of /etc only what libraries read: names of addresses to listen at, where libraries are, what
+     * OpenSSL and the TPM's library are set to. (/proc is whole: rules of Landlock are kept by
+     * inode, and /proc makes its own anew.) */
+    static const char *const system[] = {"/proc",
+                                         "/sys",
+                                         "/usr",
+                                         "/lib",
+                                         "/lib64",
+                                         "/dev/null",
+                                         "/dev/urandom",
+                                         "/etc/ld.so.cache",
+                                         "/etc/localtime",
+                                         "/etc/hosts",
+                                         "/etc/host.conf",
+                                         "/etc/nsswitch.conf",
+                                         "/etc/resolv.conf",
+                                         "/etc/gai.conf",
+                                         "/etc/ssl/openssl.cnf",
+                                         "/etc/pki/tls/openssl.cnf",
+                                         "/etc/crypto-policies",
+                                         "/etc/tpm2-tss"};
     *c = (struct slv_confine){0};
     slv_arena_init(&c->arena, ARENA_MAX);
     for (size_t i = 0; i < sizeof system / sizeof *system; i++)

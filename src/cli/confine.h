@@ -16,14 +16,15 @@ struct slv_confine {
     int rc; /* of adding; seen by slv_confine_files */
 };
 
-/* With what every program needs: the system's libraries and settings, /proc, /sys, and the store,
- * of which only packed weights can be written. */
+/* With what every program needs: the system's libraries and their settings, /proc, /sys, and the
+ * store, of which only packed weights can be written. */
 void slv_confine_init(struct slv_confine *c);
 void slv_confine_fini(struct slv_confine *c);
 
 /* A file or folder; NULL is nothing. */
 void slv_confine_add(struct slv_confine *c, const char *path, enum slv_sandbox_may may);
-/* The folder of a file that may be replaced by another one of its name. */
+/* The folder of a file that may be replaced by another one of its name; to be read, also the one
+ * of the file that a link leads to. */
 void slv_confine_add_beside(struct slv_confine *c, const char *path, enum slv_sandbox_may may);
 /* A model as slv_store_resolve found it, with what belongs to it. */
 void slv_confine_add_model(struct slv_confine *c, const char *path);

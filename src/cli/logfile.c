@@ -85,6 +85,7 @@ int slv_logfile_open(const char *path, uint64_t bytes, unsigned keep, struct slv
     }
     pthread_mutex_init(&f->lock, NULL);
     slv_log_sink(sink, f);
+    slv_log_stamp(true);
     *ret = f;
     return 0;
 }
@@ -92,6 +93,7 @@ int slv_logfile_open(const char *path, uint64_t bytes, unsigned keep, struct slv
 void slv_logfile_close(struct slv_logfile *f) {
     if (!f) return;
     slv_log_sink(NULL, NULL);
+    slv_log_stamp(false);
     if (f->fd >= 0) close(f->fd);
     pthread_mutex_destroy(&f->lock);
     slv_mem_free(f);

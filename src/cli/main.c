@@ -129,6 +129,7 @@ static const struct slv_opt common_rows[] = {
     {"help", 'h', SLV_OPT_FLAG_AT(struct common, help), .help = "show this help"},
 };
 #define COMMON_ROWS (sizeof common_rows / sizeof common_rows[0])
+#define FILE_ROWS 3u /* the first of them may stand in a file too */
 
 static void program_help(struct slv_buf *out) {
     slv_buf_addf(out,
@@ -171,10 +172,41 @@ static int show_help(const struct slv_cmd *cmd, struct slv_err *err) {
     return rc;
 }
 
+/* "key": the commands that begin so, if there are any. */
+static bool family_help(const char *word, struct slv_buf *out) {
+    const size_t len = strlen(word);
+    bool any = false;
+    for (const struct slv_cmd *const *c = commands; *c; c++) {
+        if (strncmp((*c)->name, word, len) || (*c)->name[len] != ' ') continue;
+        if (!any)
+            slv_buf_addf(out, "usage: selvage %s COMMAND [options] [arguments]\n\ncommands:\n",
+                         word);
+        any = true;
+        slv_buf_addf(out, "  %-17s ", (*c)->name);
+        slv_opt_wrap((*c)->help, 20, 20, out);
+    }
+    if (any) slv_buf_addf(out, "\n'selvage help %s COMMAND' says more.\n", word);
+    return any;
+}
+
+/* False: the word is no family. */
+static bool show_family(const char *word, struct slv_err *err, int *ret_rc) {
+    struct slv_buf text;
+    slv_buf_init(&text, HELP_MAX);
+    bool any = family_help(word, &text);
+    *ret_rc = 0;
+    if (text.status) *ret_rc = slv_err_set(err, text.status, "help: %s", slv_strerror(text.status));
+    else if (any) slv_out_write(text.data, text.len);
+    slv_buf_fini(&text);
+    return any;
+}
+
 static int help_command(const char *const *words, size_t n, struct slv_err *err) {
     size_t used = 0;
     if (!n || words[0][0] == '-') return show_help(NULL, err);
     const struct slv_cmd *cmd = find_command(words, n, &used);
+    int rc;
+    if (!cmd && n == 1 && show_family(words[0], err, &rc)) return rc;
     if (!cmd) return unknown_command(words, n, err);
     if (used < n) return slv_err_set(err, SLV_E_USAGE, "help: one command at a time");
     return show_help(cmd, err);
@@ -199,8 +231,12 @@ struct line {
     struct common common;
     const char **words; /* arguments come to its beginning */
     size_t n, n_args;
-    uint64_t given;
+    uint64_t given, given_common;
 };
+
+static struct slv_config_common file_rows(const struct line *l) {
+    return (struct slv_config_common){common_rows, FILE_ROWS, l->given_common};
+}
 
 static int parse_line(const struct slv_cmd *cmd, void *opts, struct line *l, struct slv_err *err) {
     struct slv_opt_set sets[] = {{cmd->opts, cmd->nopts, opts, 0},
@@ -209,6 +245,7 @@ static int parse_line(const struct slv_cmd *cmd, void *opts, struct line *l, str
     l->common = (struct common){0};
     int rc = slv_opt_parse(sets, 2, l->words, l->n, &l->n_args, err);
     l->given = sets[0].given;
+    l->given_common = sets[1].given;
     return rc ? slv_err_prefix(err, rc, "%s", cmd->name) : 0;
 }
 
@@ -230,7 +267,8 @@ static int print_config(const struct slv_cmd *cmd, const void *opts, const struc
                         struct slv_err *err) {
     struct slv_buf out;
     slv_buf_init(&out, (size_t)1 << 20);
-    slv_config_print(cmd, opts, l->words, l->n_args, &out);
+    const struct slv_config_common common = file_rows(l);
+    slv_config_print(cmd, opts, &common, &l->common, l->words, l->n_args, &out);
     int rc = out.status ? slv_err_set(err, out.status, "%s", slv_strerror(out.status)) : 0;
     if (!rc) slv_out_write(out.data, out.len);
     slv_buf_fini(&out);
@@ -262,7 +300,8 @@ static int run_command(const struct slv_cmd *cmd, const char **argv, size_t argc
     if (!rc && l.common.help) {
         rc = show_help(cmd, err);
     } else if (!rc) {
-        rc = slv_config_read(l.common.config, commands, cmd, l.given, &config, err);
+        const struct slv_config_common common = file_rows(&l);
+        rc = slv_config_read(l.common.config, commands, cmd, l.given, &common, &config, err);
         if (!rc && config.path) rc = add_config(cmd, opts, &config, argv, argc, &l, err);
         if (!rc) rc = run_line(cmd, opts, &l, err);
         slv_config_fini(&config);
@@ -288,6 +327,9 @@ static int run(const char **argv, size_t argc, struct slv_err *err) {
         return slv_err_set(err, SLV_E_USAGE, "%s: options follow the command: see 'selvage help'",
                            argv[0]);
     const struct slv_cmd *cmd = find_command(argv, argc, &used);
+    const bool asks = argc == 2 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"));
+    int rc;
+    if (!cmd && asks && show_family(argv[0], err, &rc)) return rc;
     if (!cmd) return unknown_command(argv, argc, err);
     return run_command(cmd, argv + used, argc - used, err);
 }

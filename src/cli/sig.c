@@ -13,19 +13,20 @@ static atomic_int watching;
 static atomic_int seen;
 static atomic_int cut_short;
 
-static _Atomic(slv_sig_fn) hook;
-static _Atomic(void *) hook_arg;
+static _Atomic(slv_sig_fn) hook[2]; /* of the first signal and of the second */
+static _Atomic(void *) hook_arg[2];
 
 static void on_signal(int sig) {
     static const char line[] = "selvage: interrupted\n";
     (void)sig;
-    if (!atomic_load(&watching) || atomic_exchange(&seen, 1)) {
+    const int n = atomic_load(&watching) ? atomic_fetch_add(&seen, 1) : 2; /* came before it */
+    slv_sig_fn fn = n < 2 ? atomic_load(&hook[n]) : NULL;
+    if (n && !fn) {
         if (write(STDERR_FILENO, line, sizeof line - 1) < 0) { /* nobody left to tell */
         }
         _exit(STATUS_INTERRUPTED);
     }
-    slv_sig_fn fn = atomic_load(&hook);
-    if (fn) fn(atomic_load(&hook_arg));
+    if (fn) fn(atomic_load(&hook_arg[n]));
 }
 
 /* A mapped file that ends before the byte that was read. Whatever else a SIGBUS means is a fault of
@@ -44,11 +45,15 @@ static void on_bus(int sig, siginfo_t *info, void *ctx) {
     raise(sig);
 }
 
-void slv_sig_hook(slv_sig_fn fn, void *arg) {
-    atomic_store(&hook, (slv_sig_fn)0); /* never the new function with the old argument */
-    atomic_store(&hook_arg, arg);
-    atomic_store(&hook, fn);
+static void set_hook(int n, slv_sig_fn fn, void *arg) {
+    atomic_store(&hook[n], (slv_sig_fn)0); /* never the new function with the old argument */
+    atomic_store(&hook_arg[n], arg);
+    atomic_store(&hook[n], fn);
 }
+
+void slv_sig_hook(slv_sig_fn fn, void *arg) { set_hook(0, fn, arg); }
+
+void slv_sig_hook_again(slv_sig_fn fn, void *arg) { set_hook(1, fn, arg); }
 
 void slv_sig_init(void) {
     struct sigaction stop = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN}, old;

@@ -27,5 +27,7 @@ bool slv_sig_seen(void);
  * only. NULL: nothing. What arg points to must live until the hook is taken off. */
 typedef void (*slv_sig_fn)(void *arg);
 void slv_sig_hook(slv_sig_fn fn, void *arg);
+/* The same for the second signal, which then does not end the program; a third one does. */
+void slv_sig_hook_again(slv_sig_fn fn, void *arg);
 
 #endif

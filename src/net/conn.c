@@ -297,12 +297,20 @@ static void on_write(struct bufferevent *bev, void *arg) {
     if (c->state == SLV_CONN_FLUSH) linger(c);
 }
 
+static void tell_tls_failure(const struct slv_conn *c, const char *reason, const char *why) {
+    if (c->h->o.tls_failed) c->h->o.tls_failed(&c->peer, reason, why, c->h->o.ctx);
+}
+
 static void on_event(struct bufferevent *bev, short what, void *arg) {
     struct slv_conn *c = arg;
-    (void)bev;
     if (what & BEV_EVENT_CONNECTED) {
+        c->greeted = true;
         if (c->peer.tls) slv_tls_peer(bufferevent_openssl_get_ssl(c->bev), c->peer.cert);
         return;
+    }
+    if (!c->greeted) {
+        const char *why, *reason = slv_tls_failure(bufferevent_get_openssl_error(bev), &why);
+        tell_tls_failure(c, reason, why);
     }
     slv_conn_close(c);
 }
@@ -311,11 +319,16 @@ static void on_timer(evutil_socket_t fd, short what, void *arg) {
     struct slv_conn *c = arg;
     (void)fd;
     (void)what;
-    if (c->state == SLV_CONN_BUSY) comment(c);
-    else if (c->state == SLV_CONN_BODY) body_is_late(c);
-    else if (c->state == SLV_CONN_HEAD && c->any)
+    if (c->state == SLV_CONN_BUSY) {
+        comment(c);
+    } else if (c->state == SLV_CONN_BODY) {
+        body_is_late(c);
+    } else if (c->state == SLV_CONN_HEAD && c->any) {
         refuse(c, 408, "the request took too long to come");
-    else slv_conn_close(c);
+    } else {
+        if (!c->greeted) tell_tls_failure(c, "timeout", "the handshake took too long");
+        slv_conn_close(c);
+    }
 }
 
 static struct bufferevent *open_bev(struct slv_httpd *h, int fd, bool tls) {
@@ -338,6 +351,7 @@ void slv_conn_open(struct slv_httpd *h, int fd, bool is_unix, const struct slv_p
     }
     *c = (struct slv_conn){.h = h, .peer = *peer};
     c->peer.tls = h->o.tls && !is_unix;
+    c->greeted = !c->peer.tls;
     row_add(c);
     atomic_fetch_add(&h->n_conns, 1);
     c->bev = open_bev(h, fd, c->peer.tls);

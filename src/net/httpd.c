@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,6 +26,7 @@
 #define UNIX_PREFIX "unix:"
 #define BACKLOG 512
 #define TURN_NS 100000u
+#define LATE_MS 3000u /* for replies that were told to end: two seconds, and one to be read */
 
 /* --- waking the loop -------------------------------------------------------------------------- */
 
@@ -88,6 +90,11 @@ static void on_wake(evutil_socket_t fd, short what, void *arg) {
 void slv_httpd_stop(struct slv_httpd *h) {
     atomic_store(&h->stop, true);
     slv_httpd_wake(h);
+}
+
+void slv_httpd_hurry(struct slv_httpd *h) {
+    atomic_store(&h->hurry, true);
+    slv_httpd_stop(h);
 }
 
 void slv_httpd_on_poke(struct slv_httpd *h, void (*fn)(void *arg), void *arg) {
@@ -237,7 +244,14 @@ static void on_again(evutil_socket_t fd, short what, void *arg) {
 
 static int bad_address(const char *address, struct slv_err *err) {
     return slv_err_set(err, SLV_E_USAGE,
-                       "%s: not an address: 127.0.0.1:8080, [::1]:8080 or unix:PATH are", address);
+                       "%s: ADDRESS:PORT with a port of 0 to 65535, or unix:PATH, is wanted",
+                       address);
+}
+
+/* Digits only: what the system's own reading takes modulo 65536 would be another port. */
+static bool is_port(const char *text) {
+    const size_t n = strlen(text);
+    return n >= 1 && n <= 5 && strspn(text, "0123456789") == n && strtol(text, NULL, 10) <= 65535;
 }
 
 /* "HOST:PORT" or "[HOST]:PORT" */
@@ -251,9 +265,7 @@ static int split(const char *address, char host[256], char port[8], struct slv_e
     } else if (colon && memchr(address, ':', n)) {
         return bad_address(address, err);
     }
-    if (!colon || !n || n >= 256 || strlen(colon + 1) >= 8 || !colon[1] ||
-        strspn(colon + 1, "0123456789") != strlen(colon + 1))
-        return bad_address(address, err);
+    if (!colon || !n || n >= 256 || !is_port(colon + 1)) return bad_address(address, err);
     memcpy(host, from, n);
     host[n] = '\0';
     memcpy(port, colon + 1, strlen(colon + 1) + 1);
@@ -269,15 +281,29 @@ static int resolve(const char *address, struct addrinfo **ret, struct slv_err *e
     return e ? slv_err_set(err, SLV_E_USAGE, "%s: %s", address, gai_strerror(e)) : 0;
 }
 
-bool slv_httpd_is_local(const char *address) {
+static bool is_unix_address(const char *address) {
+    return !strncmp(address, UNIX_PREFIX, strlen(UNIX_PREFIX));
+}
+
+static bool is_unix_path(const char *path) {
+    return *path && strlen(path) < sizeof((struct sockaddr_un *)0)->sun_path;
+}
+
+int slv_httpd_check(const char *address, bool *ret_local, struct slv_err *err) {
     struct addrinfo *list = NULL;
-    if (!strncmp(address, UNIX_PREFIX, strlen(UNIX_PREFIX))) return true;
-    if (resolve(address, &list, NULL)) return false;
+    if (is_unix_address(address)) {
+        if (!is_unix_path(address + strlen(UNIX_PREFIX))) return bad_address(address, err);
+        *ret_local = true;
+        return 0;
+    }
+    int rc = resolve(address, &list, err);
+    if (rc) return rc;
     bool local = list != NULL;
     for (struct addrinfo *a = list; a; a = a->ai_next)
         local = local && is_loopback(a->ai_addr);
     if (list) freeaddrinfo(list);
-    return local;
+    *ret_local = local;
+    return 0;
 }
 
 static int add_listener(struct slv_httpd *h, const char *address, int fd, const char *path,
@@ -315,7 +341,7 @@ static bool is_stale(const struct sockaddr_un *un) {
 static int listen_unix(struct slv_httpd *h, const char *address, struct slv_err *err) {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     const char *path = address + strlen(UNIX_PREFIX);
-    if (!*path || strlen(path) >= sizeof un.sun_path) return bad_address(address, err);
+    if (!is_unix_path(path)) return bad_address(address, err);
     memcpy(un.sun_path, path, strlen(path) + 1);
     if (is_stale(&un)) unlink(path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -348,7 +374,7 @@ int slv_httpd_listen(struct slv_httpd *h, const char *address, uint16_t *ret_por
     struct sockaddr_storage ss;
     socklen_t n = sizeof ss;
     uint16_t port = 0;
-    if (!strncmp(address, UNIX_PREFIX, strlen(UNIX_PREFIX))) {
+    if (is_unix_address(address)) {
         int rc = listen_unix(h, address, err);
         if (!rc && ret_port) *ret_port = 0;
         return rc;
@@ -372,7 +398,7 @@ static void on_drain_end(evutil_socket_t fd, short what, void *arg) {
     struct slv_httpd *h = arg;
     (void)fd;
     (void)what;
-    event_base_loopbreak(h->base);
+    h->over = true;
 }
 
 /* Asks the system for short turns: who needs little is let in sooner beside threads that compute
@@ -399,8 +425,16 @@ static void block_pipe(void) {
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
+/* Until nobody is connected or the time is over. */
+static void drain(struct slv_httpd *h, uint32_t ms, bool may_hurry) {
+    const struct timeval tv = {ms / 1000, (ms % 1000) * 1000};
+    h->over = false;
+    bool wait = h->drained && !evtimer_add(h->drained, &tv);
+    while (wait && atomic_load(&h->n_conns) && !h->over && !(may_hurry && atomic_load(&h->hurry)))
+        wait = event_base_loop(h->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY) >= 0;
+}
+
 int slv_httpd_run(struct slv_httpd *h, uint32_t drain_ms, struct slv_err *err) {
-    const struct timeval tv = {drain_ms / 1000, (drain_ms % 1000) * 1000};
     ask_for_short_turns();
     block_pipe();
     while (!h->stopping) {
@@ -408,9 +442,11 @@ int slv_httpd_run(struct slv_httpd *h, uint32_t drain_ms, struct slv_err *err) {
             return slv_err_set(err, SLV_E_IO, "event loop: %s", strerror(errno));
     }
     h->drained = evtimer_new(h->base, on_drain_end, h);
-    bool wait = h->drained && !evtimer_add(h->drained, &tv);
-    while (wait && atomic_load(&h->n_conns) && !event_base_got_break(h->base))
-        wait = event_base_loop(h->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY) >= 0;
+    drain(h, drain_ms, true);
+    if (atomic_load(&h->n_conns) && h->o.late) {
+        h->o.late(h->o.ctx);
+        drain(h, LATE_MS, false);
+    }
     close_connections(h);
     return 0;
 }

@@ -31,6 +31,7 @@
 
 struct slv_httpd;
 struct slv_exchange;
+struct slv_peer;
 
 /* Zeros are good defaults but for `handle`. */
 struct slv_httpd_opts {
@@ -38,6 +39,12 @@ struct slv_httpd_opts {
                                                           the handler's: slv_exchange_put */
     /* A request that was refused before there was an exchange, for who counts; may be NULL. */
     void (*refused)(int status, void *ctx);
+    /* A handshake that failed: reason and why as slv_tls_failure has them, or "timeout". On the
+     * loop's thread; may be NULL. */
+    void (*tls_failed)(const struct slv_peer *peer, const char *reason, const char *why, void *ctx);
+    /* The time for draining is over: whoever still answers has two seconds to end its reply. On the
+     * loop's thread, once; may be NULL. */
+    void (*late)(void *ctx);
     void *ctx;
     struct slv_tls *tls;      /* NULL: plain. Borrowed; unix sockets are always plain */
     uint32_t connections_max; /* 0: 1024 */
@@ -61,15 +68,19 @@ void slv_httpd_close(struct slv_httpd *h);
 int slv_httpd_listen(struct slv_httpd *h, const char *address, uint16_t *ret_port,
                      struct slv_err *err) SLV_MUST_USE;
 
-/* Whether an address is one that only this machine reaches. */
-bool slv_httpd_is_local(const char *address);
+/* Whether it is such an address, before anything is opened, and whether only this machine reaches
+ * it. SLV_E_USAGE as above. */
+int slv_httpd_check(const char *address, bool *ret_local, struct slv_err *err) SLV_MUST_USE;
 
 /* Blocks SIGPIPE in its thread. Serves until slv_httpd_stop and, after that, until all exchanges
- * are answered or drain_ms have passed: those that are left lose their clients. */
+ * are answered, drain_ms have passed or slv_httpd_hurry was called: those that are left are told
+ * by `late`, and lose their clients if that does not help. */
 int slv_httpd_run(struct slv_httpd *h, uint32_t drain_ms, struct slv_err *err) SLV_MUST_USE;
 
 /* New connections are refused, idle ones closed. From any thread or a signal handler. */
 void slv_httpd_stop(struct slv_httpd *h);
+/* The same, and draining ends now. From any thread or a signal handler. */
+void slv_httpd_hurry(struct slv_httpd *h);
 
 /* Makes the loop's thread call fn(arg) soon, once for any number of calls before that. From any
  * thread or a signal handler. One fn for a server: set before it runs. */

@@ -30,6 +30,7 @@ struct slv_conn {
     struct event *look;     /* for the client's end, where nothing is read */
     struct slv_exchange *x; /* in BODY, BUSY */
     enum slv_conn_state state;
+    bool greeted;  /* its handshake has ended, or there is none */
     bool any;      /* of the next head there is something */
     size_t looked; /* bytes of it that were found good */
     struct slv_body body;
@@ -77,8 +78,8 @@ struct slv_httpd {
     struct slv_conn ends; /* newer: the oldest connection, older: the newest */
     atomic_uint n_conns;
     size_t bodies; /* bytes of bodies at the moment */
-    atomic_bool stop, poked, wanted;
-    bool stopping;
+    atomic_bool stop, hurry, poked, wanted;
+    bool stopping, over; /* the time to drain */
     void (*on_poke)(void *arg);
     void *poke_arg;
 

@@ -143,6 +143,29 @@ struct ssl_st *slv_tls_accept(const struct slv_tls *t) {
     return SSL_new(t->ctx);
 }
 
+const char *slv_tls_failure(unsigned long e, const char **ret_why) {
+    const char *why = e ? ERR_reason_error_string(e) : NULL;
+    *ret_why = why ? why : e ? "unknown error" : "the client has left";
+    if (!e) return "closed";
+    if (ERR_GET_LIB(e) != ERR_LIB_SSL) return "protocol";
+    switch (ERR_GET_REASON(e)) {
+#ifdef SSL_R_UNEXPECTED_EOF_WHILE_READING /* from OpenSSL 3 on */
+    case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+        return "closed";
+#endif
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+        return "no_certificate";
+    case SSL_R_CERTIFICATE_VERIFY_FAILED:
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+        return "certificate";
+    default:
+        return "protocol";
+    }
+}
+
 void slv_tls_peer(const struct ssl_st *ssl, char ret[SLV_TLS_NAME]) {
     static const char digits[] = "0123456789abcdef";
     unsigned char md[EVP_MAX_MD_SIZE];

@@ -34,6 +34,11 @@ int64_t slv_tls_not_after(const struct slv_tls *t);
 /* For one connection, the caller's; NULL: no memory. */
 struct ssl_st *slv_tls_accept(const struct slv_tls *t) SLV_MUST_USE;
 
+/* Why a handshake failed, of OpenSSL's error `e` (0: it has none, the client has left): a word for
+ * who counts, one of "no_certificate", "certificate", "protocol", "closed". *ret_why: a sentence
+ * that lives as long as the program. */
+const char *slv_tls_failure(unsigned long e, const char **ret_why);
+
 #define SLV_TLS_NAME 65
 /* SHA-256 of the client's certificate in hex; "" if it has none. */
 void slv_tls_peer(const struct ssl_st *ssl, char ret[SLV_TLS_NAME]);

@@ -14,9 +14,13 @@
 #include "base/mem.h"
 #include "serve/serve_int.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static bool is_name(const char *s) {
     size_t n = strlen(s);
@@ -127,25 +131,47 @@ struct wish {
     bool has_scale, standing, has_standing;
 };
 
+static bool is_inside(const char *path, const char *folder) {
+    const size_t n = strlen(folder);
+    return !strncmp(path, folder, n) && (n == 1 || path[n] == '/');
+}
+
+/* Where an adapter's file is. What a link in the folder leads to outside of it is no adapter: who
+ * may write there need not be one who may read all that the server may. */
+static bool find_file(const struct slv_serve *s, const char *name, char ret[PATH_MAX],
+                      struct serve_fail *f) {
+    char path[PATH_MAX], folder[PATH_MAX];
+    struct stat st;
+    int n = snprintf(path, sizeof path, "%s/%s.gguf", s->o.adapters, name);
+    bool known = n > 0 && (size_t)n < sizeof path && realpath(s->o.adapters, folder) &&
+                 realpath(path, ret) && !stat(ret, &st);
+    if (!known || !is_inside(ret, folder))
+        return serve_refuse(f, 404, "name", "adapter_not_found",
+                            "there is no file %s.gguf in the server's folder of adapters", name);
+    if (!S_ISREG(st.st_mode)) return serve_refuse(f, 400, "name", NULL, "%s: is not a file", name);
+    return !access(ret, R_OK) ||
+           serve_refuse(f, 400, "name", NULL, "%s: the server may not read its file", name);
+}
+
 static struct slv_adapter *open_file(struct slv_serve *s, const struct wish *w,
                                      struct serve_fail *f) {
     struct slv_adapter *a = NULL;
     struct slv_err err = {0};
-    struct slv_buf path;
+    char path[PATH_MAX];
     if (!s->o.adapters) {
         serve_refuse(f, 403, "name", NULL, "the server has no folder of adapters: --adapters");
         return NULL;
     }
-    slv_buf_init(&path, 65536);
-    slv_buf_addf(&path, "%s/%s.gguf", s->o.adapters, w->name);
-    if (slv_adapter_open(w->m->m, path.data, &a, &err)) {
+    if (!find_file(s, w->name, path, f)) return NULL;
+    if (slv_adapter_open(w->m->m, path, &a, &err)) {
         /* whoever asks knows the name, and need not know the folder */
-        if (!strncmp(err.msg, path.data, path.len))
-            memmove(err.msg, err.msg + path.len, strlen(err.msg + path.len) + 1);
+        const size_t n = strlen(path);
+        const char *why = err.msg;
+        if (!strncmp(why, path, n)) why += n + strspn(why + n, ": ");
+        memmove(err.msg, why, strlen(why) + 1);
         slv_err_prefix(&err, err.code, "%s", w->name);
         serve_refuse_err(f, 0, "name", &err);
     }
-    slv_buf_fini(&path);
     return a;
 }
 

@@ -278,6 +278,7 @@ static bool introduce(struct serve_call *c, struct serve_fail *f) {
 
 static bool begin(struct serve_call *c, bool *ret_ready, struct serve_fail *f) {
     if (!introduce(c, f)) return false;
+    if (atomic_load(&c->s->ending)) return serve_refuse_stopping(f);
     set_limits(c);
     if (c->key && !c->ask.priority) c->ask.priority = c->key->priority;
     struct serve_model *m = c->named;

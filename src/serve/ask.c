@@ -468,6 +468,8 @@ bool serve_ask_read(struct serve_call *c, struct serve_fail *f) {
     const char *name;
     json_t *v;
     set_defaults(&c->ask);
+    if (!body.n || body.p[strspn(body.p, " \t\r\n")] != '{') /* a NUL follows the body */
+        return serve_refuse(f, 400, NULL, NULL, "the body is a JSON object");
     if (slv_json_parse(body.p, body.n, "body", &c->ask.doc, &err))
         return serve_refuse_err(f, 0, NULL, &err);
     slv_exchange_drop_body(c->x);

@@ -40,6 +40,10 @@ bool serve_refuse(struct serve_fail *f, int status, const char *param, const cha
     return false;
 }
 
+bool serve_refuse_stopping(struct serve_fail *f) {
+    return serve_refuse(f, 503, NULL, "stopping", "the server is stopping");
+}
+
 bool serve_refuse_err(struct serve_fail *f, int status, const char *param,
                       const struct slv_err *err) {
     const char *code = NULL;
@@ -119,11 +123,9 @@ void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_ap
     snprintf(status, sizeof status, "%d", f->status);
     slv_metrics_add(s->metrics, M_REFUSED, f->code ? f->code : f->type, NULL, 1.0);
     /* (what a client did wrong may be told in its own words, which no log is to keep) */
-    slv_log(SLV_LOG_INFO, "%s %.*s %d %s: %s", slv_exchange_peer(x)->address, (int)h->path.n,
-            h->path.p, f->status, f->type,
-            f->status >= 500 ? f->err.msg
-            : f->code        ? f->code
-                             : "");
+    const char *why = f->status >= 500 ? f->err.msg : f->code;
+    slv_log(SLV_LOG_INFO, "%s %.*s %d %s%s%s", slv_exchange_peer(x)->address, (int)h->path.n,
+            h->path.p, f->status, f->type, why ? ": " : "", why ? why : "");
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -233,11 +235,13 @@ static void fail(struct serve_call *c, const struct serve_fail *f) {
 static void fail_of(struct serve_call *c, const struct serve_choice *ch) {
     if (ch->err.code == SLV_E_FIT)
         serve_refuse(&c->fail, 503, NULL, "out_of_memory", "%s", ch->err.msg);
+    else if (ch->err.code == SLV_E_BUSY) serve_refuse_stopping(&c->fail);
     else serve_refuse_err(&c->fail, ch->err.code == SLV_E_NUMERIC ? 500 : 0, NULL, &ch->err);
 }
 
 static const char *status_word(const struct serve_call *c) {
-    if (c->fail.status) return "error";
+    if (c->fail.status)
+        return c->fail.code && !strcmp(c->fail.code, "stopping") ? "stopping" : "error";
     if (c->api == API_EMBEDDINGS || !c->n_choices) return "stop";
     return c->choice[0].finish ? c->choice[0].finish : "cancelled";
 }

@@ -113,6 +113,18 @@ static void *watch(void *arg) {
     return NULL;
 }
 
+static bool refuse_stopping(const struct serve_model *m, struct serve_fail *f) {
+    (void)m;
+    return serve_refuse_stopping(f);
+}
+
+void serve_pending_refuse(struct slv_serve *s) {
+    pthread_mutex_lock(&s->models_lock);
+    for (size_t i = 0; i < s->o.n_models; i++)
+        serve_pending_wake(&s->model[i], refuse_stopping);
+    pthread_mutex_unlock(&s->models_lock);
+}
+
 void serve_pending_init(struct slv_serve *s) {
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);

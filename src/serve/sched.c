@@ -106,7 +106,10 @@ static void on_done(struct slv_session *s, int rc, enum slv_finish finish, const
     (void)s;
     ch->how = finish;
     if (rc == SLV_E_CANCELLED && ch->finish) rc = 0; /* late: what there is counts */
-    if (rc && rc != SLV_E_CANCELLED) slv_log(SLV_LOG_WARN, "%s: %s", c->id, msg);
+    if (rc == SLV_E_CANCELLED && atomic_load(&c->s->ending) && !atomic_load(&c->gone))
+        rc = SLV_E_BUSY; /* the server's end: told to who waits, and no fault */
+    if (rc && rc != SLV_E_BUSY && rc != SLV_E_CANCELLED)
+        slv_log(SLV_LOG_WARN, "%s: %s", c->id, msg);
     if (rc) slv_err_set(&ch->err, rc, "%s", msg);
     if (!rc && !ch->finish) ch->finish = finish_word(ch);
     struct serve_model *m = c->model;
@@ -386,6 +389,7 @@ static void step_embeds(struct serve_sched *q) {
     c->choice->next = NULL;
     bool late = c->deadline && serve_now() >= c->deadline;
     bool go_on = !stop && !atomic_load(&c->gone);
+    if (stop) serve_refuse_stopping(&c->fail);
     if (late) go_on = serve_refuse(&c->fail, 408, NULL, "timeout", "the time is over");
     if (go_on) go_on = serve_embed_step(c, &c->fail);
     if (go_on && c->n_embedded < c->n_texts) {
@@ -492,7 +496,7 @@ bool serve_sched_submit(struct serve_sched *q, struct serve_call *c, struct serv
     }
     uint32_t active = q->n_active, waiting = q->n_waiting;
     pthread_mutex_unlock(&q->lock);
-    if (stop) return serve_refuse(f, 503, NULL, "stopping", "the server is stopping");
+    if (stop) return serve_refuse_stopping(f);
     if (!full) return true;
     f->retry_s = 1 + waiting / (active ? active : 1);
     return serve_refuse(f, 429, NULL, "queue_full", "%u requests wait already", waiting);
@@ -572,12 +576,20 @@ int serve_sched_open(struct slv_serve *s, struct serve_sched **ret, struct slv_e
     return 0;
 }
 
-void serve_sched_stop(struct serve_sched *q) {
-    if (!q) return;
+void serve_sched_end(struct serve_sched *q) {
     pthread_mutex_lock(&q->lock);
     q->stop = true;
+    for (uint32_t i = 0; i < q->n_active; i++) {
+        slv_session_cancel(q->active[i]->s, true);
+        slv_batch_cancel(q->active[i]->call->model->batch); /* its step is not waited for */
+    }
     pthread_cond_signal(&q->more);
     pthread_mutex_unlock(&q->lock);
+}
+
+void serve_sched_stop(struct serve_sched *q) {
+    if (!q) return;
+    serve_sched_end(q);
     if (q->has_thread) pthread_join(q->thread, NULL);
     q->has_thread = false;
 }

@@ -91,8 +91,10 @@ int slv_serve_listen(struct slv_serve *s, const char *address, uint16_t *ret_por
  * from the beginning: the first one's error. */
 int slv_serve_run(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
 
-/* Both from any thread or a signal handler. Reload: keys and certificates are read again. */
+/* All from any thread or a signal handler. Reload: keys and certificates are read again. */
 void slv_serve_stop(struct slv_serve *s);
+/* The same, and answers that are being made are cut short now; they say so. */
+void slv_serve_hurry(struct slv_serve *s);
 void slv_serve_reload(struct slv_serve *s);
 
 #endif

@@ -44,6 +44,8 @@ struct serve_fail {
  * code may be NULL. */
 bool serve_refuse(struct serve_fail *f, int status, const char *param, const char *code,
                   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* The server is stopping. */
+bool serve_refuse_stopping(struct serve_fail *f);
 /* The same from an error of the library; `status` 0: the one that belongs to its code. */
 bool serve_refuse_err(struct serve_fail *f, int status, const char *param,
                       const struct slv_err *err);
@@ -53,6 +55,7 @@ bool serve_refuse_err(struct serve_fail *f, int status, const char *param,
 enum serve_metric {
     M_REQUESTS,
     M_REFUSED,
+    M_TLS_FAILURES,
     M_PROMPT_TOKENS,
     M_OUTPUT_TOKENS,
     M_CACHED_TOKENS,
@@ -339,6 +342,9 @@ struct slv_serve {
     struct serve_workers *workers, *compilers; /* what is quick; what may take long */
     struct serve_console *console;
     atomic_bool stopping, reload;
+    uint64_t tls_told;   /* ns, when a handshake that failed was last logged: the loop's thread */
+    uint64_t tls_untold; /* others since then */
+    atomic_bool ending;  /* what is being answered is cut short */
     atomic_bool audit_failed;
     uint64_t started; /* ns */
     atomic_uint_fast64_t seq;
@@ -378,6 +384,8 @@ void serve_pending_add(struct serve_model *m, struct serve_call *c);
 void serve_pending_wake(struct serve_model *m,
                         bool (*refuse)(const struct serve_model *m, struct serve_fail *f));
 void serve_pending_init(struct slv_serve *s);
+/* The server is stopping: all that wait are refused. */
+void serve_pending_refuse(struct slv_serve *s);
 /* The thread that looks after their deadlines. */
 int serve_pending_start(struct slv_serve *s) SLV_MUST_USE;
 void serve_pending_stop(struct slv_serve *s);
@@ -406,6 +414,8 @@ int serve_sched_open(struct slv_serve *s, struct serve_sched **ret,
                      struct slv_err *err) SLV_MUST_USE;
 /* Ends what it has, and takes no more; then nobody computes. NULL is taken, by both. */
 void serve_sched_stop(struct serve_sched *q);
+/* The same without waiting for it. */
+void serve_sched_end(struct serve_sched *q);
 void serve_sched_close(struct serve_sched *q);
 /* Takes the call over; refused where too many wait. */
 bool serve_sched_submit(struct serve_sched *q, struct serve_call *c,

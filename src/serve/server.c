@@ -9,12 +9,31 @@
 
 #define WORKERS 3
 #define COMPILERS 2 /* of schemas, grammars and tools, so that nobody else waits for them */
+#define TLS_TOLD_NS 1000000000u /* at least between two lines about handshakes */
 
 static void on_refused(int status, void *server) {
     struct slv_serve *s = server;
     char reason[24];
     snprintf(reason, sizeof reason, "http_%d", status);
     slv_metrics_add(s->metrics, M_REFUSED, reason, NULL, 1.0);
+}
+
+/* Counted all; logged at most once a second, or whoever knocks could fill the disk. */
+static void on_tls_failed(const struct slv_peer *peer, const char *reason, const char *why,
+                          void *server) {
+    struct slv_serve *s = server;
+    const uint64_t now = serve_now();
+    char more[60] = "";
+    slv_metrics_add(s->metrics, M_TLS_FAILURES, reason, NULL, 1.0);
+    if (s->tls_told && now - s->tls_told < TLS_TOLD_NS) {
+        s->tls_untold++;
+        return;
+    }
+    if (s->tls_untold)
+        snprintf(more, sizeof more, " (and %llu more before)", (unsigned long long)s->tls_untold);
+    s->tls_told = now;
+    s->tls_untold = 0;
+    slv_log(SLV_LOG_INFO, "%s TLS handshake failed: %s: %s%s", peer->address, reason, why, more);
 }
 
 /* Something was asked of the loop's thread. */
@@ -31,9 +50,21 @@ static void on_poke(void *server) {
     else if (s->o.tls) slv_log(SLV_LOG_INFO, "certificates read again");
 }
 
+/* The time for answers is over: they end with what there is and say why, and who waits is
+ * refused. */
+static void on_late(void *server) {
+    struct slv_serve *s = server;
+    slv_log(SLV_LOG_INFO, "stopping: answers that have not ended are cut short");
+    atomic_store(&s->ending, true);
+    serve_pending_refuse(s);
+    serve_sched_end(s->sched);
+}
+
 static int open_httpd(struct slv_serve *s, struct slv_err *err) {
     const struct slv_httpd_opts o = {.handle = serve_handle,
                                      .refused = on_refused,
+                                     .tls_failed = on_tls_failed,
+                                     .late = on_late,
                                      .ctx = s,
                                      .tls = s->o.tls,
                                      .connections_max = s->o.connections_max,
@@ -101,6 +132,11 @@ int slv_serve_run(struct slv_serve *s, struct slv_err *err) {
 void slv_serve_stop(struct slv_serve *s) {
     atomic_store(&s->stopping, true);
     slv_httpd_stop(s->httpd);
+}
+
+void slv_serve_hurry(struct slv_serve *s) {
+    atomic_store(&s->stopping, true);
+    slv_httpd_hurry(s->httpd);
 }
 
 void slv_serve_reload(struct slv_serve *s) {

@@ -196,7 +196,12 @@ int slv_store_add_file(struct slv_store *st, const char *name, const struct slv_
         rc = stage(st, in, paths[done], in->want_sha256, &staged[done], err);
         if (!rc) done++;
     }
-    if (!rc) rc = slv__store_commit(st, name, real ? real : in->path, staged, n, err);
+    if (!rc)
+        rc = slv__store_commit(st, name,
+                               in->source ? in->source
+                               : real     ? real
+                                          : in->path,
+                               staged, n, err);
     for (size_t i = 0; i < done; i++) {
         if (rc) unlink(staged[i].path);
         slv__store_staged_fini(&staged[i]);

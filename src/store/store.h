@@ -75,6 +75,7 @@ int slv_store_resolve(struct slv_store *st, const char *model, struct slv_buf *p
 struct slv_store_import {
     const char *path;
     const char *want_sha256;
+    const char *source; /* where it is from, for who reads the list; NULL: its path */
     bool link;
     const struct slv_ui *ui;
 };

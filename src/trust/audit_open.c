@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define HASHKEY_TITLE "selvage audit hash key 1"
@@ -82,11 +83,30 @@ static int hash_key_path(const char *log, struct slv_buf *ret, struct slv_err *e
     return rc ? slv_err_set(err, rc, "%s: %s", log, slv_strerror(rc)) : 0;
 }
 
+/* What cannot be made for want of a folder is said of the log, not of a file beside it. */
+static int check_folder(const char *log, struct slv_err *err) {
+    const char *slash = strrchr(log, '/');
+    struct stat st;
+    struct slv_buf path;
+    if (!slash) return 0;
+    slv_buf_init(&path, 65536);
+    slv_buf_add(&path, log, (size_t)(slash - log) + 1);
+    int rc = path.status ? slv_err_set(err, path.status, "%.200s: out of memory", log) : 0;
+    if (!rc && stat(path.data, &st))
+        rc = slv_err_set(err, errno == ENOENT ? SLV_E_NOENT : SLV_E_IO, "%s: its folder: %s", log,
+                         strerror(errno));
+    slv_buf_fini(&path);
+    return rc;
+}
+
 int slv__audit_hash_key(struct slv_audit *a, struct slv_err *err) {
     struct slv_buf path;
     int rc = hash_key_path(a->log, &path, err);
-    if (!rc) rc = read_hash_key(path.data, a->hash_key, err);
-    if (rc == SLV_E_NOENT) rc = make_hash_key(path.data, a->hash_key, err);
+    if (!rc) rc = check_folder(a->log, err);
+    if (!rc) {
+        rc = read_hash_key(path.data, a->hash_key, err);
+        if (rc == SLV_E_NOENT) rc = make_hash_key(path.data, a->hash_key, err);
+    }
     if (!rc) rc = lock_file(a, path.data, err);
     if (!rc) {
         uint8_t id[32];

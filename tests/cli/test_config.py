@@ -61,6 +61,27 @@ def what_is_printed_is_read_again():
     assert again.stdout == p.stdout, (p.stdout, again)
 
 
+def options_of_all_commands_may_stand_there():
+    c = in_force("serve", file="serve:\n  log-json: true\n  quiet: yes\n")
+    assert (c["log-json"], c["quiet"], c["json"]) == ("true", "true", "false"), c
+    p = run("serve", "x.gguf", file="serve: {log-json: true}\n")
+    assert p.returncode == 1 and '"level":"error"' in p.stderr, p
+    assert run("serve", "x.gguf", file="run: {log-json: true}\n").stderr.startswith("selvage: "), "another section's"
+    for no in ("config: a", "print-config: true", "help: true"):  # they choose the file, or what is done
+        p = run("serve", file="serve:\n  %s\n" % no)
+        assert p.returncode == 2 and ":2: %s: serve has no such option" % no.split(":")[0] in p.stderr, p
+    p = run("serve", file="serve:\n  log-json: perhaps\n")
+    assert p.returncode == 2 and ":2: log-json: true or false" in p.stderr, p
+
+
+def what_is_not_set_is_shown_with_its_default():
+    text = run("serve", "--print-config", "--spill-size", "600M", "--max-body", "1500K", "--memory", "2000000").stdout
+    for line in ("# models: default: ", "# listen: default: 127.0.0.1:8080", "# ctx: default: the model's, at most 8192",
+                 "# keys: not set", "memory: 2000000", "spill-size: 600M", "max-body: 1500K", "log-size: 16M"):
+        assert "\n  " + line in text, (line, text)
+    assert "# memory: default: four fifths of what is free\n" in run("serve", "--print-config").stdout
+
+
 def files_are_found_in_their_order():
     with tempfile.TemporaryDirectory(dir=FOLDER.name) as conf:
         os.mkdir(os.path.join(conf, "selvage"))
@@ -105,7 +126,8 @@ def what_is_wrong_is_named():
 
 
 TESTS = [a_file_says_what_the_command_line_does_not, other_commands_are_not_concerned, json_is_yaml,
-         what_is_printed_is_read_again, files_are_found_in_their_order, what_is_wrong_is_named]
+         what_is_printed_is_read_again, options_of_all_commands_may_stand_there,
+         what_is_not_set_is_shown_with_its_default, files_are_found_in_their_order, what_is_wrong_is_named]
 
 if __name__ == "__main__":
     sys.exit(tap.run(TESTS))

@@ -82,6 +82,29 @@ def every_command_has_help():
     assert run("help").stdout == run("--help").stdout == run("-h").stdout
 
 
+def families_of_commands_have_help():
+    names = commands()
+    families = {n.split()[0] for n in names if " " in n}
+    assert {"key", "audit"} <= families, families
+    for family in families:
+        helps = [run("help", family), run(family, "--help"), run(family, "-h")]
+        assert all(p.returncode == 0 and p.stderr == "" for p in helps), (family, helps[0])
+        assert len({p.stdout for p in helps}) == 1, family
+        for name in names:
+            assert (re.search("^  %s  +[a-z]" % name, helps[0].stdout, re.M) is not None) == \
+                (name.split()[0] == family and " " in name), (family, name)
+        assert all(len(line) <= 80 for line in helps[0].stdout.splitlines()), family
+    fails(["help", "key", "x"], 2, "no such command: the ones there are")
+    fails(["key"], 2, "no such command: the ones there are")
+
+
+def addresses_to_listen_at_are_read_strictly():
+    for bad in ("127.0.0.1:99999", "127.0.0.1:65536", "127.0.0.1:80a", "127.0.0.1:-1", "foo", "unix:"):
+        fails(["serve", "x.gguf", "--listen", bad], 2,
+              "--listen: %s: ADDRESS:PORT with a port of 0 to 65535, or unix:PATH, is wanted" % re.escape(bad))
+    fails(["serve", "x.gguf", "--listen", "0.0.0.0:0"], 2, "other machines are let in with --tls-cert and --keys")
+
+
 def slips_of_the_finger_are_answered_with_the_nearest_name():
     fails(["lsit"], 2, r"lsit: no such command: did you mean 'list'\?")
     fails(["hepl"], 2, "did you mean 'help'")

@@ -96,6 +96,32 @@ def streams_do_not_pause_for_adapters():
     assert loading <= quiet + max(PAUSE * SLOW, statistics.median(loads) / 4), (quiet, loading, loads)
 
 
+def only_files_of_the_folder_are_adapters():
+    """What an administrator would lose: whoever may write to the folder had the server read any file it may."""
+    folder = HOME.path("some")
+    os.mkdir(folder)
+    write_adapter(HOME.path("outside.gguf"))
+    write_adapter(os.path.join(folder, "good.gguf"))
+    os.mkdir(os.path.join(folder, "folder.gguf"))
+    os.mkfifo(os.path.join(folder, "pipe.gguf"))
+    os.symlink("good.gguf", os.path.join(folder, "inside.gguf"))
+    os.symlink(HOME.path("outside.gguf"), os.path.join(folder, "link.gguf"))
+    os.symlink("../outside.gguf", os.path.join(folder, "upwards.gguf"))
+    with open(os.path.join(folder, "good.gguf"), "rb") as f, open(os.path.join(folder, "cut.gguf"), "wb") as to:
+        to.write(f.read(30000))
+    for more in ((), ("--no-sandbox",)):
+        with HOME.serve("--ctx", "512", "--adapters", folder, *more) as server:
+            for name, status, says in (
+                    ("none", 404, "there is no file none.gguf in"), ("link", 404, "there is no file link.gguf in"),
+                    ("upwards", 404, "there is no file upwards.gguf in"), ("folder", 400, "folder: is not a file"),
+                    ("pipe", 400, "pipe: is not a file"), ("cut", 400, "cut: ")):
+                r = server.ask("POST", "/v1/adapters", {"name": name})
+                assert r.status == status and r.error()["message"].startswith(says), (name, r.status, r.body)
+                assert ": :" not in r.error()["message"] and HOME.path("") not in r.error()["message"], r.body
+            for name in ("good", "inside"):
+                assert server.ask("POST", "/v1/adapters", {"name": name}).status == 200
+
+
 def a_pause_would_be_seen():
     """The same measure, where the server is made to stand still: what finds nothing finds nothing wrong."""
     with HOME.serve("--ctx", "2048") as server, begin(server, 1) as s:
@@ -110,4 +136,4 @@ def a_pause_would_be_seen():
 
 
 if __name__ == "__main__":
-    sys.exit(tap.run([streams_do_not_pause_for_adapters, a_pause_would_be_seen]))
+    sys.exit(tap.run([only_files_of_the_folder_are_adapters, streams_do_not_pause_for_adapters, a_pause_would_be_seen]))

@@ -6,6 +6,7 @@ usage: test_records.py SELVAGE MODEL      prints TAP
 """
 import json
 import os
+import re
 import resource
 import sys
 
@@ -104,6 +105,26 @@ def what_cannot_be_recorded_is_not_answered():
         assert records(log) == []
 
 
+def what_is_wrong_is_said_plainly():
+    """In the words of who asks, not of the library; and the log says when, without an empty reason."""
+    text = HOME.path("messages.log")
+    with serve(HOME.path("plain.log"), "--log", text) as s:
+        for body, says in ((b"[1]", "the body is a JSON object"), (b"5", "the body is a JSON object"),
+                           (b"", "the body is a JSON object"), (b" \r\n", "the body is a JSON object"),
+                           (b'{"prompt": "a\\u0000b"}', "body: line 1, column 21: a NUL character cannot be taken")):
+            r = s.ask("POST", "/v1/completions", body)
+            assert r.status == 400 and r.error()["message"] == says, (body, r.body)
+    with open(text) as f:
+        lines = f.read().splitlines()
+    assert len(lines) > 5
+    for line in lines:
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (error|warn|info) \S", line), line
+        assert not line.rstrip().endswith(":"), line
+    said = HOME.run("serve", MODEL, "--listen", "127.0.0.1:0", "--audit", HOME.path("no/such/a.log"), status=1)
+    assert said.endswith("selvage: --audit: %s: its folder: No such file or directory\n" % HOME.path("no/such/a.log")), said
+
+
 if __name__ == "__main__":
     HOME.run("key", "new")
-    sys.exit(tap.run([refused_requests_leave_a_record, without_keys_too, what_cannot_be_recorded_is_not_answered]))
+    sys.exit(tap.run([refused_requests_leave_a_record, without_keys_too, what_is_wrong_is_said_plainly,
+                      what_cannot_be_recorded_is_not_answered]))

@@ -409,7 +409,11 @@ def tls_for_the_clients_and_new_certificates():
     folder = ROOT / "tls"
     certificates(folder)
     tls = serving.client_tls(folder, "ours")
-    with Server("--tls-cert", folder / "server.crt", "--tls-key", folder / "server.key", tls=tls) as s:
+    live = ROOT / "live"  # links to them, as they often are
+    live.mkdir()
+    for name in ("server.crt", "server.key"):
+        (live / name).symlink_to(folder / name)
+    with Server("--tls-cert", live / "server.crt", "--tls-key", live / "server.key", tls=tls) as s:
         s.url = s.url.replace("127.0.0.1", "localhost")
         plain = shared().text(ASK)
         c = openai_client(s, http_client=http_client(tls))
@@ -449,6 +453,14 @@ def mutual_tls_lets_friends_in_and_no_others():
             raises(openai.APIConnectionError, bad.models.list)
         raises(OSError, lambda: s.tls.wrap_socket and serving_plain(s))
         assert c.models.list().data
+
+        # whoever knocks in vain leaves a trace
+        socket.create_connection(("127.0.0.1", s.port), timeout=20).close()
+        s.until(lambda: {"no_certificate", "certificate", "protocol", "closed"} <=
+                {k.split('"')[1] for k in s.metrics() if k.startswith("selvage_tls_failures_total{")})
+        told = [x for x in s.stderr().splitlines() if "TLS handshake failed: " in x]
+        assert told and "127.0.0.1:" in told[0] and "no_certificate: peer did not return" in told[0], told
+        assert len(told) <= 3 + 20 * serving.SLOW, told  # at most one a second
 
 
 def serving_plain(s):
@@ -610,12 +622,74 @@ def a_stop_lets_answers_end():
         assert s.process.wait(20 * serving.SLOW) == 0, s.stderr()
 
 
+def device_key():
+    """Audit logs are signed with it."""
+    if not (ROOT / "store" / "keys" / "device.key").exists():
+        HOME.run("key", "new")
+
+
+def cut(server, path, body, n):
+    """Signals it n times while it streams an answer; all that came of it, by event."""
+    raw = server.raw()
+    raw.sendall(serving.raw_request(path, json.dumps({**body, "stream": True}).encode()))
+    first = b""
+    while first.count(b"data: ") < 6:
+        first += raw.recv(4000)
+    for _ in range(n):
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+    whole = first + serving.read_all(raw)
+    assert server.process.wait(20 * serving.SLOW) == 0, server.stderr()
+    return whole.decode()
+
+
+@test
+def answers_that_a_stop_cuts_say_so():
+    device_key()
+    story = [{"role": "user", "content": "Write a long story about a lighthouse and the people who live there."}]
+    long = {"messages": story, "max_tokens": 4000, "temperature": 0}
+    for i, (path, n, drain) in enumerate([("/v1/chat/completions", 1, 1), ("/v1/chat/completions", 2, 3600),
+                                          ("/v1/messages", 2, 3600)]):
+        log = ROOT / ("cut-%d.log" % i)
+        with HOME.serve("--ctx", 4096, "--drain", drain, "--audit", log, models=[NAME + "=" + MODEL]) as s:
+            whole = [None]
+            other = threading.Thread(target=lambda: whole.__setitem__(0, s.chat(**long)))
+            other.start()
+            s.until(lambda: s.active() == 1)
+            text = cut(s, path, long, n)
+            other.join()
+            assert text.endswith("\r\n0\r\n\r\n") and "the server is stopping" in text, text[-500:]
+            assert "server_error" in text and "finish_reason\":\"" not in text, text[-500:]
+            if path.endswith("completions"):
+                assert '"code":"stopping"' in text, text[-500:]
+            assert whole[0].status == 503 and whole[0].error()["code"] == "stopping", whole[0].body
+            assert s.stderr().count(" 503 stopping: ") == 2 and " 499 " not in s.stderr(), s.stderr()[-2000:]
+        shown = HOME.run("audit", "show", "--json", log)
+        assert shown.count('"finish":"stopping"') == 2 and '"status":503' in shown, shown[-2000:]
+
+
+@test
+def vectors_that_a_stop_cuts_say_so():
+    with Server("--drain", 3600, models=["v=" + ENCODER]) as s:
+        reply = [None]
+        texts = [("%d " % i) * 100 for i in range(2000)]
+        asks = threading.Thread(target=lambda: reply.__setitem__(0, s.ask("POST", "/v1/embeddings", {"input": texts})))
+        asks.start()
+        s.until(lambda: s.metrics()["selvage_waiting"] == 1)
+        for _ in range(2):
+            s.process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+        asks.join()
+        assert s.process.wait(20 * serving.SLOW) == 0, s.stderr()
+        assert reply[0].status == 503 and reply[0].error()["code"] == "stopping", reply[0].body[:300]
+
+
 # --- what is kept ---------------------------------------------------------------------------------
 
 @test
 def every_answer_has_a_record_and_no_text_is_kept():
     secret = "xyzzy-plugh-"
-    HOME.run("key", "new")
+    device_key()
     log = ROOT / "audit.log"
     with HOME.serve("--audit", log, "--ctx", 1024) as s:
         said = "Repeat: " + secret + "alpha"

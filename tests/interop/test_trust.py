@@ -185,18 +185,31 @@ def what_was_sealed_is_for_its_devices_only():
     one.run("unseal", "theirs.sealed", "no", want=5, says="is sealed for keys %s{32} and %s{32}; this device has" % (HEX, HEX))
     two.run("unseal", one.path("own.sealed"), "no", want=5, says="is sealed for key")
     for device, sealed in ((one, "both"), (two, "both"), (two, "theirs"), (three, "theirs")):
-        device.run("unseal", one.path(sealed + ".sealed"), "out")
+        device.run("unseal", one.path(sealed + ".sealed"), "out", "--force")
         assert device.read("out") == data
         assert os.stat(device.path("out")).st_mode & 0o777 == 0o600
     assert not os.path.exists(one.path("no")) and not os.path.exists(two.path("no"))
     one.run("key", "rotate")
-    one.run("unseal", "own.sealed", "out")
+    one.run("unseal", "own.sealed", "out", "--force")
     one.run("key", "rotate", "--forget")
     one.run("unseal", "own.sealed", "no", want=5, says="is sealed for key")
     one.run("unseal", "model.gguf", "no", want=3, says="is not a sealed file")
     one.run("unseal", "nothing", "no", want=1, says="No such file")
     one.run("seal", "nothing", "no", want=1, says="No such file")
     one.run("seal", "model.gguf", "no", "--for", "model.gguf", want=3)
+
+
+def no_file_is_replaced_unasked():
+    c = with_key()
+    for name in ("m", "s", "u"):
+        c.write(name, name.encode())
+    c.run("seal", "m", "s", want=2, says="s: is there already: --force replaces it")
+    assert c.read("s") == b"s"
+    c.run("seal", "m", "s", "--force")
+    c.run("unseal", "s", "u", want=2, says="u: is there already: --force replaces it")
+    assert c.read("u") == b"u"
+    c.run("unseal", "s", "u", "--force")
+    assert c.read("u") == b"m"
 
 
 def standard_input_can_be_sealed():
@@ -387,7 +400,7 @@ def sealed_files_are_whole_or_absent():
 
     def whole(n, p):
         if os.path.exists(c.path("s")):
-            c.run("unseal", "s", "out")
+            c.run("unseal", "s", "out", "--force")
             assert c.read("out") == data
             os.unlink(c.path("s"))
 
@@ -458,7 +471,7 @@ def sealing_survives_being_killed_at_random():
             p.wait(60)
             if os.path.exists(c.path(out)):
                 if out == "s":
-                    c.run("unseal", "s", "check")
+                    c.run("unseal", "s", "check", "--force")
                 assert c.read("check" if out == "s" else "u") == data
                 os.unlink(c.path(out))
     c.run("seal", "m", "s")  # what was left behind is in nobody's way
@@ -486,6 +499,7 @@ def main():
         what_a_trusted_device_signed_is_verified_elsewhere,
         what_an_old_key_signed_is_still_verified,
         what_was_sealed_is_for_its_devices_only,
+        no_file_is_replaced_unasked,
         standard_input_can_be_sealed,
         what_was_done_to_a_sealed_file_is_refused,
         an_audit_log_shows_what_was_done_to_it,

@@ -95,6 +95,16 @@ static void on_refused(int status, void *ctx) {
     atomic_store(&refused, status);
 }
 
+/* What is held is answered: the time is over. */
+static void on_late(void *ctx) {
+    static const struct slv_reply late = {.status = 503, .type = "text/plain"};
+    struct slv_exchange *x = atomic_exchange(&held, NULL);
+    (void)ctx;
+    if (!x) return;
+    slv_exchange_reply(x, &late, "too late", 8);
+    slv_exchange_put(x);
+}
+
 static void *run(void *arg) {
     (void)arg;
     assert_int_equal(slv_httpd_run(server, 10000, NULL), 0);
@@ -179,6 +189,43 @@ static double until(atomic_int *at, int want) {
         usleep(1000);
     assert_true(atomic_load(at) >= want);
     return (double)(slv_clock_mono(&slv_clock_system) - t) / 1e6;
+}
+
+/* --- addresses -------------------------------------------------------------------------------- */
+
+/* A port past 65535 taken modulo 65536 would open one that nobody asked for. */
+static void addresses_are_read_strictly(void **state) {
+    static const char *const bad[] = {"127.0.0.1:99999",
+                                      "127.0.0.1:65536",
+                                      "127.0.0.1:80a",
+                                      "127.0.0.1:-1",
+                                      "127.0.0.1:+80",
+                                      "127.0.0.1: 80",
+                                      "127.0.0.1:000080",
+                                      "127.0.0.1:",
+                                      "127.0.0.1",
+                                      "foo",
+                                      ":8080",
+                                      "::1:8080",
+                                      "unix:",
+                                      ""};
+    static const char *const good[] = {"127.0.0.1:0", "127.0.0.1:65535", "[::1]:8080", "unix:x"};
+    bool local = false;
+    (void)state;
+    serve((struct slv_httpd_opts){0});
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct slv_err err = {0};
+        assert_int_equal(slv_httpd_check(bad[i], &local, &err), SLV_E_USAGE);
+        assert_non_null(strstr(err.msg, "a port of 0 to 65535, or unix:PATH"));
+        assert_int_equal(slv_httpd_listen(server, bad[i], NULL, NULL), SLV_E_USAGE);
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        local = false;
+        assert_int_equal(slv_httpd_check(good[i], &local, NULL), 0);
+        assert_true(local);
+    }
+    assert_int_equal(slv_httpd_check("0.0.0.0:1", &local, NULL), 0);
+    assert_false(local);
 }
 
 /* --- streams ---------------------------------------------------------------------------------- */
@@ -498,6 +545,20 @@ static void an_end_lets_replies_end_and_nobody_in(void **state) {
     close(idle);
 }
 
+/* Whoever waits for an answer hears that there will be none, and not just the line go dead. */
+static void an_end_in_a_hurry_tells_who_waits(void **state) {
+    (void)state;
+    serve((struct slv_httpd_opts){.late = on_late});
+    int fd = dial();
+    hold(fd, "/hold");
+    uint64_t t = slv_clock_mono(&slv_clock_system);
+    slv_httpd_hurry(server);
+    heard(fd, "HTTP/1.1 503");
+    assert_true(slv_clock_mono(&slv_clock_system) - t < 5000000000u); /* draining takes ten */
+    close(fd);
+    assert_int_equal(atomic_load(&lost), 0);
+}
+
 static void memory_that_runs_out_ends_a_connection(void **state) {
     (void)state;
     serve((struct slv_httpd_opts){0});
@@ -522,6 +583,7 @@ int main(void) {
     signal(SIGPIPE, SIG_IGN); /* of the clients here; the server looks after its own thread */
 #define TEST(f) cmocka_unit_test_teardown(f, end)
     const struct CMUnitTest tests[] = {
+        TEST(addresses_are_read_strictly),
         TEST(no_stream_loses_a_piece),
         TEST(a_silent_stream_gets_comments),
         TEST(requests_that_come_at_once_are_answered_in_turn),
@@ -536,6 +598,7 @@ int main(void) {
         TEST(who_is_silent_makes_room),
         TEST(no_descriptors_is_no_storm),
         TEST(an_end_lets_replies_end_and_nobody_in),
+        TEST(an_end_in_a_hurry_tells_who_waits),
         TEST(memory_that_runs_out_ends_a_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
