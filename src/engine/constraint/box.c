@@ -17,7 +17,13 @@ void slv_refuse(struct slv_compile *c, int code, slv_node n, const char *keyword
     if (c->rc || c->unknown) return;
     const int below = c->p ? slv_langs_status(c->p) : 0;
     if (below) { /* what was found since then may be due to that */
-        c->rc = slv_err_set(c->err, below, "patterns: %s", slv_strerror(below));
+        if (!keyword && c->costly_key) {
+            keyword = c->costly_key;
+            n = c->costly;
+        }
+        c->rc = slv_err_set(c->err, below, "%s", slv_langs_why(c->p));
+        if (keyword) (void)slv_err_prefix(c->err, below, "\"%s\"", keyword);
+        if (c->at) slv_document_pointer(c->d, n, keyword, c->at);
         return;
     }
     c->rc = code;
@@ -430,6 +436,7 @@ static bool text_clear(struct slv_compile *c, const struct slv_box *b) {
 struct slv_box slv_box_and(struct slv_compile *c, const struct slv_box *a,
                            const struct slv_box *b) {
     struct slv_box r = slv_box_of(a->types & b->types);
+    (void)slv_langs_spend(c->p, SLV_BOX_STEPS);
     if (++c->work > SLV_MAX_WORK)
         slv_refuse(c, SLV_E_LIMIT, 0, NULL, "the schema needs too many combinations");
     if (c->clear_depth && c->work > c->clear_work) c->unknown = true;

@@ -27,7 +27,7 @@
 #include "engine/constraint/shape.h"
 #include "format/tokenizer.h"
 
-#define SLV_GRAMMAR_MAX_BYTES ((size_t)8 << 20)
+#define SLV_GRAMMAR_MAX_BYTES ((size_t)1 << 20)
 #define SLV_GRAMMAR_MAX_RULES 4096u
 #define SLV_GRAMMAR_MAX_ITEMS 65536u /* expressions, as they stand */
 #define SLV_GRAMMAR_MAX_NODES 65536u /* once repetitions are written out */

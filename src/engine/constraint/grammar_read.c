@@ -123,7 +123,7 @@ static struct slv_gexpr *language(struct slv_gtext *x, slv_lang lang) {
     struct slv_gexpr *e = make(x, E_LANG);
     if (!e) return NULL;
     if (lang == SLV_LANG_FAIL)
-        return wrong(x, slv_langs_status(x->g->p), "the terminal needs too many states");
+        return wrong(x, slv_langs_status(x->g->p), slv_langs_why(x->g->p));
     if (slv_lang_is_none(x->g->p, lang))
         return wrong(x, SLV_E_UNSUPPORTED, "no string belongs to this terminal");
     e->lang = lang;

@@ -34,6 +34,7 @@ struct slv_lang_node {
     uint8_t kind, life;
     bool nullable;
     struct slv_lengths len; /* dense: of this node alone */
+    uint32_t size;          /* see slv_lang_size */
     union {
         struct {
             slv_lang a, b;
@@ -69,6 +70,8 @@ struct slv_langs {
     uint32_t *slots; /* node + 1, by hash; 0: free */
     size_t n_slots;  /* a power of two */
     uint32_t n_searches;
+    uint64_t left; /* steps */
+    bool spent;    /* which is why it failed */
     int status;
 };
 

@@ -594,6 +594,7 @@ static const struct slv_members *live_object(struct work *w, const struct slv_me
     struct slv_member *v = slv_compile_take(c, m->n, sizeof *v);
     struct slv_free_member *f = slv_compile_take(c, m->n_families, sizeof *f);
     if (!r || !v || !f) return NULL;
+    (void)slv_langs_spend(w->c->p, (uint64_t)m->n + m->n_families);
     *r = *m;
     r->v = v;
     r->families = f;
@@ -629,6 +630,7 @@ static const struct slv_items *live_array(struct work *w, const struct slv_items
 }
 
 static bool has_value(struct work *w, const struct slv_shape *s) {
+    (void)slv_langs_spend(w->c->p, 1);
     if (s->types || slv_numbers_writable(s->numbers) || s->n_texts) return true;
     for (uint32_t i = 0; i < s->n_arrays; i++)
         if (live_array(w, s->arrays[i])) return true;
@@ -892,6 +894,7 @@ static int compile(struct slv_schema *s, const char *text, size_t n, struct slv_
     if (!rc && !c->p) {
         rc = slv_langs_open(&c->p);
         s->own_langs = true;
+        if (!rc) slv_langs_allow(c->p, SLV_COMPILE_STEPS);
     }
     if (rc) return rc;
     const json_t *root = slv_document_json(c->d, 0);
@@ -910,6 +913,7 @@ static int compile(struct slv_schema *s, const char *text, size_t n, struct slv_
     slv_mem_free(w.r.seen);
     slv_mem_free(w.shapes);
     slv_mem_free(w.alive);
+    if (s->own_langs && !c->rc) slv_langs_allow(c->p, SLV_LANG_NO_BOUND);
     return c->rc;
 }
 

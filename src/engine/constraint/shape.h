@@ -93,6 +93,10 @@ struct slv_schema {
     bool own_langs; /* its pool of languages is its own */
 };
 
+/* Steps (lang.h) that a schema, or a grammar with all its schemas, may take to be compiled: some
+ * tenths of a second. */
+#define SLV_COMPILE_STEPS ((uint64_t)16000000)
+
 struct slv_schema_options {
     bool formats; /* "format" is asserted, not an annotation */
     enum slv_regex_classes classes;
