@@ -188,7 +188,7 @@ def hostile_schemas_end_soon():
         out = json.loads(p.stdout)
         assert out["compile_us"] < 4e6, (c[:200], out)  # some 0.2 s: the rest is for a busy machine, or checkers
         assert out["supported"] or "limit was exceeded" not in out["why"], (c[:200], out)
-        if not out["supported"] and "pattern" in c[:200] and c[0] == "{":
+        if not out["supported"] and any(x in out["why"] for x in ("places", "states", "steps")):
             assert "attern" in out["pointer"], (c[:200], out)
     p = run("schema", "check", "--json", "-", input=json.dumps({"pattern": "^((a{1,100}){1,100}){1,100}$"}) + "\n")
     assert json.loads(p.stdout)["supported"], p  # what is one repetition is taken as one

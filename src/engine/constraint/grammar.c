@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_BYTES ((size_t)256 << 20)
-
 struct work {
     struct slv_gtext x;
     struct slv_grammar *g;
@@ -502,8 +500,8 @@ int slv_grammar_read(const struct slv_tokenizer *t, const char *text, size_t n,
     struct slv_grammar *g = slv_mem_calloc(1, sizeof *g);
     struct work w = {.g = g, .x = {.g = g, .t = t, .s = text, .n = n, .err = err ? err : &own}};
     if (!g) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
-    slv_arena_init(&g->mem, MAX_BYTES);
-    slv_arena_init(&w.x.mem, MAX_BYTES);
+    slv_arena_init(&g->mem, SLV_GRAMMAR_MAX_MEMORY);
+    slv_arena_init(&w.x.mem, SLV_GRAMMAR_MAX_MEMORY);
     int rc = slv_langs_open(&g->p);
     if (rc) slv_err_set(err, rc, "out of memory");
     else {
@@ -518,6 +516,14 @@ int slv_grammar_read(const struct slv_tokenizer *t, const char *text, size_t n,
     if (rc) slv_grammar_free(g);
     else *ret = g;
     return rc;
+}
+
+size_t slv_grammar_bytes(const struct slv_grammar *g) {
+    size_t r = sizeof *g + g->mem.used + slv_langs_bytes(g->p) + g->cap_nodes * sizeof *g->nodes +
+               g->cap_tokens * sizeof *g->tokens + g->cap_schemas * sizeof(struct slv_schema *);
+    for (size_t i = 0; i < g->n_schemas; i++)
+        r += slv_schema_bytes(g->schemas[i]);
+    return r;
 }
 
 void slv_grammar_free(struct slv_grammar *g) {

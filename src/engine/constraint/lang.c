@@ -30,9 +30,11 @@ slv_lang slv_lang_fail(struct slv_langs *p, int code) {
 
 void slv_langs_allow(struct slv_langs *p, uint64_t steps) {
     p->left = steps;
-    if (p->spent) p->status = 0; /* nothing was kept of what failed */
+    if (p->status == SLV_E_LIMIT) p->status = 0; /* nothing was kept of what failed */
     p->spent = false;
 }
+
+uint64_t slv_langs_left(const struct slv_langs *p) { return p->left; }
 
 bool slv_langs_spend(struct slv_langs *p, uint64_t steps) {
     if (p->status) return false;
@@ -848,6 +850,7 @@ static bool visit(struct slv_langs *p, slv_lang to, uint32_t stamp, slv_lang **q
     if (!slv_langs_spend(p, 1)) return false;
     if (p->v[to].life == L_UNKNOWN) {
         const enum slv_lang_life l = by_form(p, to);
+        if (p->status) return false;
         p->v[to].life = (uint8_t)l;
     }
     if (p->v[to].life == L_ALIVE) return true;

@@ -42,14 +42,17 @@ struct slv_range {
 /* A pool, empty but for the constants. SLV_E_NOMEM. */
 int slv_langs_open(struct slv_langs **ret) SLV_MUST_USE;
 void slv_langs_close(struct slv_langs *p);
-/* 0, or why SLV_LANG_FAIL was returned: SLV_E_LIMIT or SLV_E_NOMEM. Sticky. */
+/* 0, or why SLV_LANG_FAIL was returned: SLV_E_LIMIT or SLV_E_NOMEM. Sticky, but for
+ * slv_langs_allow. */
 int slv_langs_status(const struct slv_langs *p);
 
 /* What is asked of a pool is paid for in steps: about as many as nodes, ranges and words are looked
  * at. From here on it may take so many; then it fails with SLV_E_LIMIT, until it is allowed more. A
- * new pool has no bound. */
+ * new pool has no bound. One that has no room left goes on, too, with what it has. */
 #define SLV_LANG_NO_BOUND UINT64_MAX
 void slv_langs_allow(struct slv_langs *p, uint64_t steps);
+/* How many it may still take. */
+uint64_t slv_langs_left(const struct slv_langs *p);
 /* Takes steps for work done elsewhere; false once a limit was passed. */
 bool slv_langs_spend(struct slv_langs *p, uint64_t steps);
 /* Whether it failed for want of steps. */

@@ -118,6 +118,8 @@ struct slv_matcher {
 
 /* Notes why; NULL. */
 void *slv_way_fail(struct slv_matcher *m, int code);
+/* Takes steps of the pool's (slv_langs_spend); false, and noted, where it has none left. */
+bool slv_way_spend(struct slv_matcher *m, uint64_t steps);
 /* matcher_room.c: some bytes, zeroed, until they are rewound. */
 void *slv_way_bump(struct slv_matcher *m, size_t size);
 /* Gives back what the current set, the only one there is, does not need. */
