@@ -7,6 +7,7 @@
 #include "engine/model.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define FORCED_BYTES 512
@@ -29,8 +30,10 @@ struct slv_constraint {
     struct slv_schema *schema;   /* or */
     struct slv_grammar *grammar; /* one of them is NULL */
     struct slv_masks *masks;
-    size_t langs_at_first; /* bytes of their languages when it was new */
-    pthread_mutex_t lock;  /* of their languages and of masks */
+    size_t fixed, langs_at_first; /* bytes that do not grow; and of its languages when it was new */
+    _Atomic size_t bytes;
+    _Atomic bool worn;
+    pthread_mutex_t lock; /* of their languages and of masks */
 };
 
 struct slv_guide {
@@ -97,7 +100,14 @@ static void begin(struct slv_constraint *c, const uint64_t *steps) {
 }
 
 static void end(struct slv_constraint *c, uint64_t *steps) {
-    *steps = slv_langs_left(langs_of(c));
+    const struct slv_langs *p = langs_of(c);
+    const size_t bytes = slv_langs_bytes(p);
+    const bool worn = slv_langs_nodes(p) > SLV_LANG_MAX_NODES / 2 ||
+                      bytes > c->langs_at_first / 2 + SLV_LANG_MAX_BYTES / 2;
+    atomic_store_explicit(&c->bytes, c->fixed + bytes + slv_masks_bytes(c->masks),
+                          memory_order_relaxed);
+    atomic_store_explicit(&c->worn, worn, memory_order_relaxed);
+    *steps = slv_langs_left(p);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -114,6 +124,10 @@ static int try_out(struct slv_constraint *c, struct slv_err *err) {
     struct slv_matcher *m = NULL;
     uint64_t *bits = slv_mem_calloc(slv_mask_words(c->shared->lexicon), sizeof *bits);
     uint64_t steps = STEPS_AT_FIRST;
+    c->langs_at_first = slv_langs_bytes(langs_of(c));
+    c->fixed = sizeof *c +
+               (c->schema ? slv_schema_bytes(c->schema) : slv_grammar_bytes(c->grammar)) -
+               c->langs_at_first;
     int rc = bits ? open_matcher(c, &steps, &m) : SLV_E_NOMEM;
     begin(c, &steps);
     if (!rc) rc = slv_mask_next(c->masks, m, bits);
@@ -166,7 +180,6 @@ int slv_constraint_open(struct slv_model *m, const char *schema, size_t n,
     int rc = open_empty(m, &c, err);
     if (rc) return rc;
     rc = open_schema(c, schema, n, ret_pointer, err);
-    if (!rc) c->langs_at_first = slv_langs_bytes(langs_of(c));
     if (rc) slv_constraint_close(c);
     else *ret = c;
     return rc;
@@ -178,29 +191,18 @@ int slv_grammar_open(struct slv_model *m, const char *text, size_t n, struct slv
     int rc = open_empty(m, &c, err);
     if (rc) return rc;
     rc = open_grammar(c, text, n, err);
-    if (!rc) c->langs_at_first = slv_langs_bytes(langs_of(c));
     if (rc) slv_constraint_close(c);
     else *ret = c;
     return rc;
 }
 
+/* As they were when it was last used: nobody waits for who uses it now. */
 bool slv_constraint_is_worn(const struct slv_constraint *c) {
-    struct slv_constraint *k = (struct slv_constraint *)(uintptr_t)c; /* only its lock changes */
-    pthread_mutex_lock(&k->lock);
-    const struct slv_langs *p = langs_of(k);
-    const bool r = slv_langs_nodes(p) > SLV_LANG_MAX_NODES / 2 ||
-                   slv_langs_bytes(p) > k->langs_at_first / 2 + SLV_LANG_MAX_BYTES / 2;
-    pthread_mutex_unlock(&k->lock);
-    return r;
+    return atomic_load_explicit(&c->worn, memory_order_relaxed);
 }
 
 size_t slv_constraint_bytes(const struct slv_constraint *c) {
-    struct slv_constraint *k = (struct slv_constraint *)(uintptr_t)c;
-    pthread_mutex_lock(&k->lock);
-    const size_t r = sizeof *k + slv_masks_bytes(k->masks) +
-                     (k->schema ? slv_schema_bytes(k->schema) : slv_grammar_bytes(k->grammar));
-    pthread_mutex_unlock(&k->lock);
-    return r;
+    return atomic_load_explicit(&c->bytes, memory_order_relaxed);
 }
 
 void slv_constraint_close(struct slv_constraint *c) {
