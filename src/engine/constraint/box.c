@@ -36,13 +36,13 @@ void slv_refuse(struct slv_compile *c, int code, slv_node n, const char *keyword
 
 void *slv_compile_take(struct slv_compile *c, size_t count, size_t size) {
     void *r = slv_arena_calloc(&c->mem, count ? count : 1, size);
-    if (!r) slv_refuse(c, SLV_E_LIMIT, 0, NULL, "the schema needs too much memory");
+    if (!r) slv_refuse(c, SLV_E_LIMIT, 0, NULL, "the schema needs more than 64 MiB to be compiled");
     return r;
 }
 
 static bool room(struct slv_compile *c, void **v, size_t n, size_t *cap, size_t size, size_t most) {
     const int rc = slv_mem_grow(v, n, cap, size, most);
-    if (rc) slv_refuse(c, rc, 0, NULL, "the schema needs too much memory");
+    if (rc) slv_refuse(c, rc, 0, NULL, "the schema needs more than 64 MiB to be compiled");
     return rc == 0;
 }
 
@@ -92,7 +92,7 @@ slv_name slv_name_of(struct slv_compile *c, const char *s, size_t n) {
         return 0;
     const char *copy = slv_arena_strndup(&c->mem, s, n);
     if (!copy) {
-        slv_refuse(c, SLV_E_LIMIT, 0, NULL, "the schema needs too much memory");
+        slv_refuse(c, SLV_E_LIMIT, 0, NULL, "the schema needs more than 64 MiB to be compiled");
         return 0;
     }
     c->names[c->n_names] = (struct slv_name_def){copy, n};

@@ -313,9 +313,16 @@ uint32_t slv_lang_size(const struct slv_langs *p, slv_lang a) {
     return k->kind == K_REPEAT && p->v[k->repeat.a].kind == K_SET ? 1 : k->size;
 }
 
+/* Steps that a new table of words costs: their lengths are looked at. */
+static uint64_t cost_of_words(const struct slv_lang_node *k) {
+    uint64_t r = 0;
+    for (uint32_t i = k->words.lo; i < k->words.hi; i++)
+        r += 1 + (k->words.t->w[i].n - k->words.depth) / 16;
+    return r;
+}
+
 /* Steps that a node costs: as much as is looked at to make it, or to find that it is there. */
 static uint64_t cost_of(const struct slv_lang_node *k) {
-    uint64_t r = 1;
     switch ((enum slv_lang_kind)k->kind) {
     case K_SET:
         return 1 + k->set.n / 4;
@@ -323,9 +330,6 @@ static uint64_t cost_of(const struct slv_lang_node *k) {
     case K_AND:
         return 1 + k->kids.n;
     case K_WORDS:
-        for (uint32_t i = k->words.lo; i < k->words.hi; i++)
-            r += 1 + (k->words.t->w[i].n - k->words.depth) / 16;
-        return r;
     case K_NONE:
     case K_EMPTY:
     case K_ANY:
@@ -335,7 +339,7 @@ static uint64_t cost_of(const struct slv_lang_node *k) {
     case K_NOT:
         break;
     }
-    return r;
+    return 1;
 }
 
 /* The node that looks like k; its arrays are the pool's already. */
@@ -346,6 +350,7 @@ static slv_lang intern(struct slv_langs *p, struct slv_lang_node k) {
         if (same(&p->v[p->slots[at] - 1], &k)) return p->slots[at] - 1;
     const int rc = slv_mem_grow((void **)&p->v, p->n, &p->cap, sizeof *p->v, SLV_LANG_MAX_NODES);
     if (rc) return slv_lang_fail(p, rc);
+    if (k.kind == K_WORDS && !slv_langs_spend(p, cost_of_words(&k))) return SLV_LANG_FAIL;
     k.nullable = nullable_of(p, &k);
     k.len = lengths_of(p, &k);
     k.size = size_of(p, &k);

@@ -93,7 +93,7 @@ struct slv_schema {
     bool own_langs; /* its pool of languages is its own */
 };
 
-#define SLV_SCHEMA_MAX_MEMORY ((size_t)40 << 20) /* of a compiled schema, its languages apart */
+#define SLV_SCHEMA_MAX_MEMORY ((size_t)64 << 20) /* of a compiled schema, its languages apart */
 /* Steps (lang.h) that a schema, or a grammar with all its schemas, may take to be compiled: some
  * tenths of a second. */
 #define SLV_COMPILE_STEPS ((uint64_t)16000000)
