@@ -261,7 +261,7 @@ def schemas_that_never_end_are_refused():
     assert schema({"type": "string", "pattern": "(a+)+$\\1"}) == 400
     body = {"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "json_schema", "json_schema": {
         "name": "x", "schema": {"items": {"pattern": "^(((ab?){1,100}c?){1,100}d?){1,100}$"}}}}}
-    e = wrong(body, 400)
+    e = wrong(json.dumps(body).encode(), 400)
     assert e["code"] == "unsupported_schema" and "/items/pattern: " in e["message"], e
     assert "repetitions multiply to more than" in e["message"], e
     calm()
