@@ -38,7 +38,6 @@ uint64_t slv_langs_left(const struct slv_langs *p) { return p->left; }
 
 bool slv_langs_spend(struct slv_langs *p, uint64_t steps) {
     if (p->status) return false;
-    if (p->left == SLV_LANG_NO_BOUND) return true;
     if (steps <= p->left) {
         p->left -= steps;
         return true;
@@ -750,7 +749,7 @@ static slv_lang set_next(const struct slv_lang_node *k, uint32_t c, struct slv_r
 static slv_lang derive(struct slv_langs *p, slv_lang a, uint32_t c, struct slv_range *same_to) {
     const struct slv_lang_node k = p->v[a]; /* a copy: the pool moves */
     slv_lang r;
-    if (!slv_langs_spend(p, 1)) return SLV_LANG_FAIL;
+    if (!slv_langs_pay(p, 1)) return SLV_LANG_FAIL;
     switch ((enum slv_lang_kind)k.kind) {
     case K_NONE:
     case K_EMPTY:

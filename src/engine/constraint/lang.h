@@ -49,7 +49,7 @@ int slv_langs_status(const struct slv_langs *p);
 /* What is asked of a pool is paid for in steps: about as many as nodes, ranges and words are looked
  * at. From here on it may take so many; then it fails with SLV_E_LIMIT, until it is allowed more. A
  * new pool has no bound. One that has no room left goes on, too, with what it has. */
-#define SLV_LANG_NO_BOUND UINT64_MAX
+#define SLV_LANG_NO_BOUND UINT64_MAX /* more than can be taken */
 void slv_langs_allow(struct slv_langs *p, uint64_t steps);
 /* How many it may still take. */
 uint64_t slv_langs_left(const struct slv_langs *p);

@@ -77,6 +77,13 @@ struct slv_langs {
 
 /* Notes why; SLV_LANG_FAIL. */
 slv_lang slv_lang_fail(struct slv_langs *p, int code);
+/* slv_langs_spend, where it is asked at each byte. */
+static inline bool slv_langs_pay(struct slv_langs *p, uint64_t steps) {
+    if (p->status || steps > p->left) return slv_langs_spend(p, steps);
+    p->left -= steps;
+    return true;
+}
+
 /* Makes the spans of a; false after a limit. */
 bool slv_lang_spread(struct slv_langs *p, slv_lang a);
 /* Whether it has a string. */

@@ -1,6 +1,7 @@
 /* mask.c: see mask.h. */
 #include "engine/constraint/mask.h"
 #include "base/mem.h"
+#include "engine/constraint/lang_int.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -169,7 +170,7 @@ static int find_tokens(const struct slv_lexicon *l, struct slv_langs *p, struct 
         const unsigned d = l->depth[i];
         const unsigned char c = l->byte[i];
         at[d] = at[d - 1];
-        if (!slv_langs_spend(p, 1)) break;
+        if (!slv_langs_pay(p, 1)) break;
         if (c == '"' && !at[d].part) {
             if (slv_string_may_close(p, &at[d - 1])) {
                 const int rc = add_rests(l, i, (uint8_t)(at[d].count - from->count), r);
@@ -216,7 +217,7 @@ static int find_text(const struct slv_lexicon *l, struct slv_langs *p, struct sl
     for (uint32_t i = 1; i < l->n;) {
         const unsigned d = l->depth[i];
         at[d] = at[d - 1];
-        if (!slv_langs_spend(p, 1)) break;
+        if (!slv_langs_pay(p, 1)) break;
         path[d - 1] = l->byte[i];
         if (slv_text_byte(p, &at[d], l->byte[i])) {
             set_tokens(l, i, k->stay);

@@ -17,10 +17,6 @@ void *slv_way_fail(struct slv_matcher *m, int code) {
     return NULL;
 }
 
-bool slv_way_spend(struct slv_matcher *m, uint64_t steps) {
-    return slv_langs_spend(m->p, steps) || slv_way_fail(m, slv_langs_status(m->p)) != NULL;
-}
-
 /* size <= CHUNK bytes, zeroed. */
 void *slv_way_bump(struct slv_matcher *m, size_t size) {
     struct slv_room *r = &m->room;
