@@ -10,9 +10,9 @@
 
 struct slv_guide;
 
-/* Bytes that a constraint takes now: it grows as answers meet new states, up to
- * SLV_CONSTRAINT_MAX_BYTES. What the vocabulary takes is the model's, and not in it. */
-#define SLV_CONSTRAINT_MAX_BYTES ((size_t)128 << 20)
+/* Bytes that a constraint took when it was last used: it grows as answers meet new states, by at
+ * most SLV_LANG_MAX_BYTES and SLV_MASKS_MAX_BYTES. What the vocabulary takes is the model's, and
+ * not in it. Waits for nobody. */
 size_t slv_constraint_bytes(const struct slv_constraint *c);
 /* Whether a constraint has used up so much of its room for states that whoever keeps it for answers
  * to come had better open it anew: answers need room for states that none has met before. */

@@ -470,10 +470,9 @@ void serve_model_give(struct serve_model *m, uint64_t bytes);
 bool serve_tokens_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 
 /* constraint.c: what answers are held to, compiled once for all that ask for it: of a model so many
- * bytes, of which one that is compiled takes at most all. While one is compiled it may take
- * SERVE_COMPILE_BYTES more; of large texts only one at a time is. */
+ * bytes, of which a single one takes all at most. While one is compiled it may take twice as much
+ * more, with its text as a tree; of large texts only one at a time is. */
 #define SERVE_CONSTRAINT_BYTES ((size_t)64 << 20)
-#define SERVE_COMPILE_BYTES ((size_t)128 << 20)
 bool serve_constraint_get(struct serve_call *c, const char *param, bool grammar, const char *text,
                           size_t n, struct serve_fail *f) SLV_MUST_USE;
 void serve_constraint_put(struct serve_call *c);

@@ -34,10 +34,10 @@
 #define SLV_GRAMMAR_MAX_DEPTH 100u   /* of parentheses */
 #define SLV_GRAMMAR_MAX_NESTING 300u /* of expressions in languages, rules they refer to included */
 #define SLV_GRAMMAR_MAX_WALK 3000u   /* the same of all rules, up to one that comes again */
-#define SLV_GRAMMAR_MAX_MEMORY SLV_SCHEMA_MAX_MEMORY /* its schemas together; itself */
-#define SLV_GRAMMAR_MAX_SCHEMAS 1024u                /* different ones */
-#define SLV_GRAMMAR_MAX_TOKENS 1024u                 /* different ones that are named */
-#define SLV_GRAMMAR_MAX_LANGUAGE 2048u               /* parts of one terminal */
+#define SLV_GRAMMAR_MAX_MEMORY ((size_t)16 << 20) /* its schemas and languages apart */
+#define SLV_GRAMMAR_MAX_SCHEMAS 1024u             /* different ones */
+#define SLV_GRAMMAR_MAX_TOKENS 1024u              /* different ones that are named */
+#define SLV_GRAMMAR_MAX_LANGUAGE 2048u            /* parts of one terminal */
 
 enum slv_gnode_kind {
     SLV_G_NONE,

@@ -305,7 +305,7 @@ static int add_schema(struct slv_gtext *x, const char *s, size_t n) {
     x->schema_texts[g->n_schemas] = (struct slv_word){s, n};
     g->schemas[g->n_schemas++] = schema;
     x->schema_bytes += slv_schema_bytes(schema);
-    if (x->schema_bytes > SLV_GRAMMAR_MAX_MEMORY)
+    if (x->schema_bytes > SLV_SCHEMA_MAX_MEMORY)
         return wrong(x, SLV_E_LIMIT, "%json: all schemas together need more than 64 MiB") == NULL;
     if (slv_schema_has_values(schema)) return 0;
     return wrong(x, SLV_E_UNSUPPORTED, "%json: no value meets the schema") == NULL;
