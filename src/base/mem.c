@@ -8,6 +8,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static _Atomic uint64_t allocations;
 static _Atomic uint64_t fail_number; /* the value of `allocations` that fails; 0: none */
@@ -37,6 +40,12 @@ void *slv_mem_realloc(void *p, size_t size) {
 }
 
 void slv_mem_free(void *p) { free(p); }
+
+void slv_mem_trim(void) {
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
+}
 
 void *slv_mem_alloc_aligned(size_t align, size_t size) {
     void *p;

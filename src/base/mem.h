@@ -38,6 +38,10 @@ char *slv_mem_strndup(const char *s, size_t n) SLV_MUST_USE;
  * SLV_E_LIMIT or SLV_E_NOMEM, with *p and *cap unchanged. */
 int slv_mem_grow(void **p, size_t n, size_t *cap, size_t elem_size, size_t max) SLV_MUST_USE;
 
+/* Gives what was freed back to the system, where the allocator can: after much was freed. Takes a
+ * moment, more where much is in use. Threads: any. */
+void slv_mem_trim(void);
+
 /* For tests: the n-th allocation from now on (n >= 1) fails, once; 0 switches this off. The count
  * is of all allocations since the process began. */
 void slv_mem_fail_at(uint64_t n);

@@ -107,13 +107,23 @@ static uint32_t room(const struct slv_generation *g, uint32_t n) {
     return left < most ? left : most;
 }
 
+/* A constraint that an answer has outgrown ends it like max_tokens does: what was written keeps to
+ * it. */
+static int unless_outgrown(struct slv_generation *g, int rc, struct slv_err *err) {
+    if (rc != SLV_E_LIMIT) return rc;
+    if (err) *err = (struct slv_err){0};
+    g->ended = true;
+    g->finish = SLV_FINISH_LENGTH;
+    return 0;
+}
+
 /* Asks which tokens are certain to follow the history's first n. */
 static int ask_forced(struct slv_generation *g, uint32_t n, struct slv_err *err) {
     size_t k = 0;
     if ((!g->o->forced && !g->guide) || g->n_forced || g->forced_at == n) return 0;
     if (g->guide) {
         const int rc = slv_guide_forced(g->guide, g->forced, FORCED_MAX, &k, err);
-        if (rc) return rc;
+        if (rc) return unless_outgrown(g, rc, err);
     } else k = g->o->forced(g->o->forced_ctx, g->s->history, n, g->forced, FORCED_MAX);
     g->forced_at = n;
     g->n_forced = k < FORCED_MAX ? (uint32_t)k : FORCED_MAX;
@@ -190,7 +200,7 @@ static int next_token(struct slv_generation *g, int32_t *ret, struct slv_err *er
     struct slv_session *s = g->s;
     uint32_t pos = s->kv.n_pos;
     int rc = ask_forced(g, pos, err);
-    if (rc) return rc;
+    if (rc || g->ended) return rc;
     if (g->n_forced) {
         *ret = g->forced[0];
         memmove(g->forced, g->forced + 1, --g->n_forced * sizeof *g->forced);
@@ -199,7 +209,7 @@ static int next_token(struct slv_generation *g, int32_t *ret, struct slv_err *er
     const uint64_t *mask = NULL;
     const bool held = g->guide && slv_guide_holds(g->guide);
     if (held) rc = slv_guide_mask(g->guide, &mask, err);
-    if (rc) return rc;
+    if (rc) return unless_outgrown(g, rc, err);
     if (held && !mask) {
         g->ended = true;
         return 0;
@@ -222,7 +232,8 @@ static int generate_one(struct slv_generation *g, bool may_guess, struct slv_err
         g->ended = true;
         return 0;
     }
-    if (g->guide && (rc = slv_guide_take(g->guide, id, err)) != 0) return rc;
+    if (g->guide && (rc = slv_guide_take(g->guide, id, err)) != 0)
+        return unless_outgrown(g, rc, err);
     rc = slv_stream_add(&g->stream, id, &g->text);
     if (rc) return slv_err_set(err, rc, "the answer's text: %s", slv_strerror(rc));
     s->stats.tokens++;

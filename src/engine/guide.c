@@ -7,9 +7,14 @@
 #include "engine/model.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define FORCED_BYTES 512
+/* Steps (lang.h) that an answer has for all its masks and for what is certain: half a second to
+ * begin with, and ten milliseconds more with each token, where one is usual. */
+#define STEPS_AT_FIRST ((uint64_t)32000000)
+#define STEPS_A_TOKEN ((uint64_t)500000)
 
 /* A model's vocabulary as constraints need it, shared by all of them. */
 struct shared {
@@ -25,6 +30,9 @@ struct slv_constraint {
     struct slv_schema *schema;   /* or */
     struct slv_grammar *grammar; /* one of them is NULL */
     struct slv_masks *masks;
+    size_t fixed, langs_at_first; /* bytes that do not grow; and of its languages when it was new */
+    _Atomic size_t bytes;
+    _Atomic bool worn;
     pthread_mutex_t lock; /* of their languages and of masks */
 };
 
@@ -38,6 +46,7 @@ struct slv_guide {
         can[SLV_GUIDE_HEAD_MAX + 1]; /* by byte of the head: tokens can be found for what is left */
     size_t n_head, headed;           /* headed: bytes of it that were taken */
     uint64_t *bits;
+    uint64_t steps; /* that are left to it */
     struct slv_buf text;
     struct slv_ids ids;
 };
@@ -80,6 +89,56 @@ static int make_shared(struct slv_model *m, void **ret, struct slv_err *err) {
 
 /* --- constraints ------------------------------------------------------------------------------ */
 
+static struct slv_langs *langs_of(const struct slv_constraint *c) {
+    return c->grammar ? c->grammar->p : c->schema->c.p;
+}
+
+/* What is asked of it next is paid for from `steps`. */
+static void begin(struct slv_constraint *c, const uint64_t *steps) {
+    pthread_mutex_lock(&c->lock);
+    slv_langs_allow(langs_of(c), *steps);
+}
+
+static void end(struct slv_constraint *c, uint64_t *steps) {
+    const struct slv_langs *p = langs_of(c);
+    const size_t bytes = slv_langs_bytes(p);
+    const bool worn = slv_langs_nodes(p) > SLV_LANG_MAX_NODES / 2 ||
+                      bytes > c->langs_at_first / 2 + SLV_LANG_MAX_BYTES / 2;
+    atomic_store_explicit(&c->bytes, c->fixed + bytes + slv_masks_bytes(c->masks),
+                          memory_order_relaxed);
+    atomic_store_explicit(&c->worn, worn, memory_order_relaxed);
+    *steps = slv_langs_left(p);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static int open_matcher(struct slv_constraint *c, uint64_t *steps, struct slv_matcher **ret) {
+    begin(c, steps);
+    const int rc = c->grammar ? slv_matcher_open_grammar(c->grammar, ret)
+                              : slv_matcher_open(c->schema, 0, ret);
+    end(c, steps);
+    return rc;
+}
+
+/* Whether an answer can be begun, and its first token found. */
+static int try_out(struct slv_constraint *c, struct slv_err *err) {
+    struct slv_matcher *m = NULL;
+    uint64_t *bits = slv_mem_calloc(slv_mask_words(c->shared->lexicon), sizeof *bits);
+    uint64_t steps = STEPS_AT_FIRST;
+    c->langs_at_first = slv_langs_bytes(langs_of(c));
+    c->fixed = sizeof *c +
+               (c->schema ? slv_schema_bytes(c->schema) : slv_grammar_bytes(c->grammar)) -
+               c->langs_at_first;
+    int rc = bits ? open_matcher(c, &steps, &m) : SLV_E_NOMEM;
+    begin(c, &steps);
+    if (!rc) rc = slv_mask_next(c->masks, m, bits);
+    const char *why = slv_langs_status(langs_of(c)) ? slv_langs_why(langs_of(c)) : "too many ways";
+    end(c, &steps);
+    slv_matcher_close(m);
+    slv_mem_free(bits);
+    if (rc != SLV_E_LIMIT) return rc ? slv_err_set(err, rc, "%s", slv_strerror(rc)) : 0;
+    return slv_err_set(err, rc, "an answer's first token: %s", why);
+}
+
 static int open_schema(struct slv_constraint *c, const char *schema, size_t n, char *ret_pointer,
                        struct slv_err *err) {
     const struct slv_schema_options o = SLV_SCHEMA_WRITTEN;
@@ -88,14 +147,14 @@ static int open_schema(struct slv_constraint *c, const char *schema, size_t n, c
     if (!slv_schema_has_values(c->schema))
         return slv_err_set(err, SLV_E_UNSUPPORTED, "no value meets the schema");
     rc = slv_masks_open(c->shared->text, c->schema, &c->masks);
-    return rc ? slv_err_set(err, rc, "%s", slv_strerror(rc)) : 0;
+    return rc ? slv_err_set(err, rc, "%s", slv_strerror(rc)) : try_out(c, err);
 }
 
 static int open_grammar(struct slv_constraint *c, const char *text, size_t n, struct slv_err *err) {
     int rc = slv_grammar_read(c->m->tokenizer, text, n, &c->grammar, err);
     if (rc) return rc;
     rc = slv_masks_open_grammar(c->shared->text, c->grammar, &c->masks);
-    return rc ? slv_err_set(err, rc, "%s", slv_strerror(rc)) : 0;
+    return rc ? slv_err_set(err, rc, "%s", slv_strerror(rc)) : try_out(c, err);
 }
 
 static int open_empty(struct slv_model *m, struct slv_constraint **ret, struct slv_err *err) {
@@ -137,12 +196,13 @@ int slv_grammar_open(struct slv_model *m, const char *text, size_t n, struct slv
     return rc;
 }
 
+/* As they were when it was last used: nobody waits for who uses it now. */
 bool slv_constraint_is_worn(const struct slv_constraint *c) {
-    struct slv_constraint *k = (struct slv_constraint *)(uintptr_t)c; /* only its lock changes */
-    pthread_mutex_lock(&k->lock);
-    size_t n = slv_langs_nodes(k->schema ? k->schema->c.p : k->grammar->p);
-    pthread_mutex_unlock(&k->lock);
-    return n > SLV_LANG_MAX_NODES / 2;
+    return atomic_load_explicit(&c->worn, memory_order_relaxed);
+}
+
+size_t slv_constraint_bytes(const struct slv_constraint *c) {
+    return atomic_load_explicit(&c->bytes, memory_order_relaxed);
 }
 
 void slv_constraint_close(struct slv_constraint *c) {
@@ -155,14 +215,6 @@ void slv_constraint_close(struct slv_constraint *c) {
 }
 
 /* --- guides ----------------------------------------------------------------------------------- */
-
-static int open_matcher(struct slv_constraint *c, struct slv_matcher **ret) {
-    pthread_mutex_lock(&c->lock);
-    const int rc = c->grammar ? slv_matcher_open_grammar(c->grammar, ret)
-                              : slv_matcher_open(c->schema, 0, ret);
-    pthread_mutex_unlock(&c->lock);
-    return rc;
-}
 
 /* From which bytes of the head on there are tokens up to its end. */
 static void find_cuts(struct slv_guide *g) {
@@ -185,7 +237,7 @@ static int open_on(struct slv_guide *g) {
     const size_t words = slv_mask_words(g->shared->lexicon), logits = (g->m->h.n_vocab + 63) / 64;
     g->bits = slv_mem_calloc(words > logits ? words : logits, sizeof *g->bits);
     if (!g->bits) return SLV_E_NOMEM;
-    return g->c ? open_matcher(g->c, &g->at) : 0;
+    return g->c ? open_matcher(g->c, &g->steps, &g->at) : 0;
 }
 
 int slv_guide_open(const struct slv_constraint *c, struct slv_model *m, const char *head,
@@ -195,6 +247,7 @@ int slv_guide_open(const struct slv_constraint *c, struct slv_model *m, const ch
     g->c = (struct slv_constraint *)(uintptr_t)c;
     g->m = m;
     g->n_head = n_head;
+    g->steps = STEPS_AT_FIRST;
     if (n_head) memcpy(g->head, head, n_head);
     slv_buf_init(&g->text, SLV_MATCHER_MAX_BYTES);
     const int rc = open_on(g);
@@ -253,9 +306,9 @@ static int head_tokens(struct slv_guide *g) {
 
 static int head_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *err) {
     uint64_t any = 0;
-    if (g->c) pthread_mutex_lock(&g->c->lock);
+    if (g->c) begin(g->c, &g->steps);
     const int rc = head_tokens(g);
-    if (g->c) pthread_mutex_unlock(&g->c->lock);
+    if (g->c) end(g->c, &g->steps);
     if (rc) return wrong(rc, err);
     for (size_t i = 0; i < slv_mask_words(g->shared->lexicon); i++)
         any |= g->bits[i];
@@ -280,9 +333,9 @@ int slv_guide_mask(struct slv_guide *g, const uint64_t **ret, struct slv_err *er
     struct slv_constraint *c = g->c;
     uint64_t any = 0;
     if (g->headed < g->n_head) return head_mask(g, ret, err);
-    pthread_mutex_lock(&c->lock);
+    begin(c, &g->steps);
     const int rc = slv_mask_next(c->masks, g->at, g->bits);
-    pthread_mutex_unlock(&c->lock);
+    end(c, &g->steps);
     if (rc) return wrong(rc, err);
     for (size_t i = 0; i < slv_mask_words(c->shared->lexicon); i++)
         any |= g->bits[i];
@@ -307,12 +360,13 @@ int slv_guide_take(struct slv_guide *g, int32_t id, struct slv_err *err) {
     if (rc) return wrong(rc, err);
     bool taken = named ? !in_head : g->text.len && take_head(g, &n);
     if (taken && c && (named || n < g->text.len)) {
-        pthread_mutex_lock(&c->lock);
+        g->steps += STEPS_A_TOKEN;
+        begin(c, &g->steps);
         taken = named
                     ? slv_matcher_feed_token(g->at, id)
                     : slv_matcher_feed(g->at, g->text.data + n, g->text.len - n) + n == g->text.len;
         rc = slv_matcher_status(g->at);
-        pthread_mutex_unlock(&c->lock);
+        end(c, &g->steps);
     }
     if (rc) return wrong(rc, err);
     if (taken) return 0;
@@ -366,7 +420,7 @@ int slv_guide_forced(struct slv_guide *g, int32_t *ids, size_t most, size_t *ret
     size_t n = 0, k = 0;
     *ret_n = 0;
     if (!g->c || g->headed < g->n_head) return 0;
-    pthread_mutex_lock(&g->c->lock);
+    begin(g->c, &g->steps);
     int rc = slv_mask_forced(g->at, s, sizeof s, &n);
     g->ids.n = 0;
     while (n && ((unsigned char)s[n - 1] & 0x80)) /* whole characters only */
@@ -375,7 +429,7 @@ int slv_guide_forced(struct slv_guide *g, int32_t *ids, size_t most, size_t *ret
     const int32_t token = !rc && !n ? slv_mask_forced_token(g->at) : -1;
     if (token >= 0) rc = slv_ids_add(&g->ids, token);
     k += token >= 0 && !rc;
-    pthread_mutex_unlock(&g->c->lock);
+    end(g->c, &g->steps);
     if (rc) return wrong(rc, err);
     k = k < most ? k : most;
     if (k) memcpy(ids, g->ids.v, k * sizeof *ids);

@@ -10,6 +10,10 @@
 
 struct slv_guide;
 
+/* Bytes that a constraint took when it was last used: it grows as answers meet new states, by at
+ * most SLV_LANG_MAX_BYTES and SLV_MASKS_MAX_BYTES. What the vocabulary takes is the model's, and
+ * not in it. Waits for nobody. */
+size_t slv_constraint_bytes(const struct slv_constraint *c);
 /* Whether a constraint has used up so much of its room for states that whoever keeps it for answers
  * to come had better open it anew: answers need room for states that none has met before. */
 bool slv_constraint_is_worn(const struct slv_constraint *c);
@@ -21,6 +25,10 @@ bool slv_constraint_is_worn(const struct slv_constraint *c);
 int slv_guide_open(const struct slv_constraint *c, struct slv_model *m, const char *head,
                    size_t n_head, struct slv_guide **ret) SLV_MUST_USE;
 void slv_guide_close(struct slv_guide *g);
+
+/* All below may fail with SLV_E_LIMIT: what follows would need more states, ways or steps than a
+ * constraint may have. What was taken before is right, and can be gone on with in principle: the
+ * answer is cut there. */
 
 /* Whether anything holds the answer still: not where there is no constraint and the head is over.
  * */

@@ -141,7 +141,10 @@ static int measure(struct slv_serve *s, struct slv_model *m, const struct slv_mo
     int rc = slv_model_memory(m, &so, &mem, err);
     uint64_t kv = 0;
     if (!rc) rc = request_bytes(m, so, ctx, &kv, err);
-    *ret = (struct needs){mem.weights + mem.arena, kv, kv * s->o.slots, ctx};
+    *ret = (struct needs){.fixed = mem.weights + mem.arena + serve_constraint_most(s),
+                          .kv_least = kv,
+                          .kv_most = kv * s->o.slots,
+                          .ctx = ctx};
     if (rc) return rc;
     if (s->o.kv_bytes) ret->kv_least = ret->kv_most = s->o.kv_bytes;
     const bool small = s->o.kv_bytes ? s->o.kv_bytes < kv : ret->fixed + kv > s->o.memory;

@@ -488,6 +488,11 @@ void serve_model_give(struct serve_model *m, uint64_t bytes);
 bool serve_tokens_make(struct serve_call *c, struct serve_fail *f) SLV_MUST_USE;
 
 /* constraint.c: what answers are held to, compiled once for all that ask for it. */
+
+/* Bytes of all of a model's, of which a single one takes all at most: a sixteenth of the memory,
+ * 8 to 64 MiB. While one is compiled it may take twice as much more, with its text as a tree; of
+ * large texts only one at a time is. */
+size_t serve_constraint_most(const struct slv_serve *s);
 bool serve_constraint_get(struct serve_call *c, const char *param, bool grammar, const char *text,
                           size_t n, struct serve_fail *f) SLV_MUST_USE;
 /* Whether a schema alone can be honoured. If not, the refusal begins with `what` and has keyword

@@ -290,7 +290,24 @@ def what_cannot_be_held_is_an_error():
     assert p.returncode == 2, p
 
 
+def what_grows_too_large_is_refused_or_cut():
+    """Refused before the answer, with the limit's name; or the answer is cut, and no error follows."""
+    p = run("run", MODELS[0], "hello", "--raw", "--grammar",
+            file("g", 'root ::= ((("a"{1,1000}){1,1000}){1,1000}){1,1000}'))
+    assert p.returncode == 4 and p.stdout == "" and "rule root: its repetitions multiply" in p.stderr, p
+    for text, letters in ((r'root ::= (([a-c]{3,30} "b"?){20,30} "c"?){20,30} "."', "abc"),
+                          ('root ::= (([a-c]{1,30} x?){20,30} x?){20,30} "."\nx ::= [ab] x | [bc] x | ""', "abc"),
+                          ('root ::= ("a"? "a"? "a"? "a"? "a"? ){30} x\nx ::= "a" x root | "ab" | "aa" x', "ab"),
+                          (r'root ::= ([ab]* "a" [ab]{20} "."){20}', "ab.")):
+        for seed in range(2):
+            p = run("run", MODELS[0], "hello", "--raw", "--grammar", file("g", text), "-n", "300", "--json",
+                    "--seed", str(seed))
+            assert p.returncode == 0, (text, p)
+            out = json.loads(p.stdout)
+            assert out["finish"] in ("length", "schema") and not out["text"].strip(letters), (text, out)
+
+
 warnings.simplefilter("ignore")
 sys.exit(tap.run([json_is_what_python_reads, sums_are_what_python_parses, random_grammars_derive_what_they_should,
                   an_answer_is_a_text_of_the_grammar, free_text_that_is_cut_says_so,
-                  what_cannot_be_held_is_an_error]))
+                  what_cannot_be_held_is_an_error, what_grows_too_large_is_refused_or_cut]))

@@ -175,11 +175,23 @@ def hostile_schemas_end_soon():
         json.dumps({"properties": {f"p{i}": {"type": "integer"} for i in range(20000)}}),
         json.dumps({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}),
         json.dumps(wide), json.dumps({"items": [{"$ref": "#/items/0"}]}),
+        json.dumps({"properties": {f"p{i}": {"pattern": "^\\p{L}+\\P{Lu}*" + str(i)} for i in range(1500)}}),
+        json.dumps({"patternProperties": {f"{c}.{{{n}}}": True for c, n in zip("abcdefgh", range(5, 13))},
+                    "additionalProperties": False}),
+        json.dumps({"pattern": "^(((ab?){1,100}c?){1,100}d?){1,100}$"}),
+        json.dumps({"allOf": [{"pattern": f"^.*{c}.{{{n}}}$"} for c, n in zip("abcdefgh", range(5, 13))]}),
+        json.dumps({"enum": [f"{i:07d}" for i in range(300000)]}),
         '{"minimum": 1e999}', '{"multipleOf": 1e-300}', '{"const": "\\ud800"}', "[" * 100000, '"x"', "nul"]
     for c in cases:
         p = run("schema", "check", "--json", "-", input=c + "\n")
         assert p.returncode == 0, (c[:200], p.stderr)
-        json.loads(p.stdout)
+        out = json.loads(p.stdout)
+        assert out["compile_us"] < 4e6, (c[:200], out)  # some 0.2 s: the rest is for a busy machine, or checkers
+        assert out["supported"] or "limit was exceeded" not in out["why"], (c[:200], out)
+        if not out["supported"] and any(x in out["why"] for x in ("places", "states", "steps")):
+            assert "attern" in out["pointer"], (c[:200], out)
+    p = run("schema", "check", "--json", "-", input=json.dumps({"pattern": "^((a{1,100}){1,100}){1,100}$"}) + "\n")
+    assert json.loads(p.stdout)["supported"], p  # what is one repetition is taken as one
 
 
 def an_answer_keeps_to_the_schema():

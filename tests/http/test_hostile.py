@@ -259,6 +259,58 @@ def schemas_that_never_end_are_refused():
     schema({"type": "array", "minItems": 10**9, "items": {"type": "null"}})
     schema({"anyOf": [{"type": "object", "properties": {"k%d" % i: {"const": j}}} for i in range(30) for j in range(30)]})
     assert schema({"type": "string", "pattern": "(a+)+$\\1"}) == 400
+    body = {"messages": [{"role": "user", "content": "a"}], "response_format": {"type": "json_schema", "json_schema": {
+        "name": "x", "schema": {"items": {"pattern": "^(((ab?){1,100}c?){1,100}d?){1,100}$"}}}}}
+    e = wrong(json.dumps(body).encode(), 400)
+    assert e["code"] == "unsupported_schema" and "/items/pattern: " in e["message"], e
+    assert "repetitions multiply to more than" in e["message"], e
+    calm()
+
+
+def anonymous_mib(s):
+    with open("/proc/%d/status" % s.process.pid) as f:
+        return int(re.search(r"RssAnon:\s+(\d+) kB", f.read())[1]) / 1024
+
+
+@test
+def many_schemas_take_bounded_memory():
+    """Each is of 1 MB, and is kept for who asks again: so many bytes of all, given back when others come."""
+    s = Server("--ctx", 512, "--kv-memory", "32M")
+
+    def ask(schema, status=200):
+        r = s.ask("POST", "/v1/chat/completions", json.dumps({
+            "messages": [{"role": "user", "content": "a"}], "max_tokens": 2,
+            "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}).encode())
+        assert r.status == status, (r.status, r.body[:300])
+        return r
+
+    ask({"type": "boolean"})
+    before, most = anonymous_mib(s), 0
+    for i in range(100 if FULL else 40):
+        ask({"enum": ["%03d%06d" % (i, k) for k in range(60_000)]})
+        most = max(most, anonymous_mib(s))
+    if serving.SLOW == 1:
+        assert most < before + 64 + 48, (before, most)  # what is kept; and what compiling one takes
+        for i in range(40):
+            ask({"type": "boolean", "title": str(i)})
+        assert anonymous_mib(s) < before + 48, (before, most, anonymous_mib(s))
+    e = ask({"enum": ["%07d" % k for k in range(200_000)]}, 400).error()
+    assert e["code"] == "unsupported_schema" and "at most 1048576" in e["message"], e
+    s.stop()
+
+
+@test
+def answers_that_outgrow_a_grammar_are_cut():
+    s = server()
+
+    def ask(grammar, **more):
+        return post({"messages": [{"role": "user", "content": "a"}], "max_tokens": 60, "grammar": grammar, **more})
+
+    r = ask('root ::= ((("a"{1,1000}){1,1000}){1,1000}){1,1000}')
+    assert r.status == 400 and "repetitions multiply" in r.error()["message"], r.body
+    for stream in (False, True):
+        r = ask('root ::= (([a-c]{3,30} "b"?){20,30} "c"?){20,30} "."', stream=stream)
+        assert r.status == 200 and b'"finish_reason":"length"' in r.body and b'"error"' not in r.body, r.body[-500:]
     calm()
 
 

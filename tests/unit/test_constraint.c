@@ -82,6 +82,57 @@ static void test_patterns(void **state) {
     }
 }
 
+/* Repetitions of repetitions: one where their counts leave no gap, and then with one state a count;
+ * else as they are. */
+static void test_repetitions(void **state) {
+    static const struct row {
+        const char *nested, *flat; /* NULL: it stays nested */
+        uint32_t in[4], out[4];
+    } rows[] = {
+        {"^((a{1,16}){1,16}){1,16}$", "^a{1,4096}$", {1, 15, 17, 4096}, {0, 0, 4097, 5000}},
+        {"^(a{3}){2,4}$", NULL, {6, 9, 12, 6}, {3, 7, 10, 15}},
+        {"^(a{2,3}){4}$", "^a{8,12}$", {8, 9, 11, 12}, {0, 4, 7, 13}},
+        {"^(a{2,3}){0,4}$", NULL, {0, 2, 3, 12}, {1, 13, 14, 100}},
+        {"^(a{2,3}){2,}$", "^a{4,}$", {4, 5, 7, 5000}, {0, 1, 2, 3}},
+        {"^(a{0,3}){2,5}$", "^a{0,15}$", {0, 1, 14, 15}, {16, 17, 18, 100}},
+        {"^(a{5,}){2,3}$", "^a{10,}$", {10, 11, 14, 5000}, {0, 5, 6, 9}},
+        {"^(a{5,}){0,3}$", NULL, {0, 5, 6, 5000}, {1, 2, 3, 4}},
+    };
+    static char text[5001];
+    (void)state;
+    memset(text, 'a', sizeof text);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct slv_langs *p = NULL;
+        assert_int_equal(slv_langs_open(&p), 0);
+        const slv_lang l = compiled(p, rows[i].nested);
+        if (rows[i].flat && compiled(p, rows[i].flat) != l) fail_msg("%s", rows[i].nested);
+        for (size_t k = 0; k < 4; k++) {
+            if (!slv_lang_has(p, l, text, rows[i].in[k])) fail_msg("%s: in", rows[i].nested);
+            if (slv_lang_has(p, l, text, rows[i].out[k]))
+                fail_msg("%s: %u", rows[i].nested, rows[i].out[k]);
+        }
+        slv_langs_close(p);
+    }
+}
+
+/* A pool that may take so many steps and no more, and can go on when it is allowed more. */
+static void test_steps(void **state) {
+    (void)state;
+    struct slv_langs *p = NULL;
+    assert_int_equal(slv_langs_open(&p), 0);
+    const slv_lang l = compiled(p, "^(.*a.{20})$");
+    const slv_lang other = compiled(p, "^(.*b.{19})$");
+    slv_langs_allow(p, 1000);
+    const slv_lang both = slv_lang_and(p, l, slv_lang_not(p, other));
+    assert_true(slv_lang_count(p, both, SIZE_MAX) < SIZE_MAX);
+    assert_true(slv_langs_is_spent(p));
+    assert_int_equal(slv_langs_status(p), SLV_E_LIMIT);
+    slv_langs_allow(p, SLV_LANG_NO_BOUND);
+    assert_int_equal(slv_langs_status(p), 0);
+    assert_true(slv_lang_has(p, both, "xa01234567890123456789", 22));
+    slv_langs_close(p);
+}
+
 static void test_patterns_refused(void **state) {
     static const struct {
         const char *pattern;
@@ -320,6 +371,11 @@ static void test_refused(void **state) {
         {"{\"properties\":{\"a/b\":{\"not\":{\"uniqueItems\":true}}}}", SLV_E_UNSUPPORTED,
          "uniqueItems", "/properties/a~1b/not/uniqueItems"},
         {"{\"items\":{\"pattern\":\"(a)\\\\1\"}}", SLV_E_UNSUPPORTED, "pattern", "/items/pattern"},
+        {"{\"items\":{\"pattern\":\"^((ab?){1,1000}c){1,1000}$\"}}", SLV_E_LIMIT,
+         "\"pattern\": its repetitions multiply", "/items/pattern"},
+        {"{\"patternProperties\":{\"a.{9}$\":true,\"b.{11}$\":false,\"c.{13}$\":true,"
+         "\"d.{15}$\":false},\"additionalProperties\":false}",
+         SLV_E_LIMIT, "\"patternProperties\": too many steps", "/patternProperties"},
         {"{\"anyOf\":[true,{\"type\":\"strnig\"}]}", SLV_E_FORMAT, "type", "/anyOf/1/type"},
         {"{\"$ref\":\"https://example.org/other\"}", SLV_E_UNSUPPORTED, "outside", "/$ref"},
         {"{\"$ref\":\"#/$defs/none\"}", SLV_E_FORMAT, "nowhere", "/$ref"},
@@ -663,12 +719,13 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_patterns),  cmocka_unit_test(test_patterns_refused),
-        cmocka_unit_test(test_languages), cmocka_unit_test(test_decimals),
-        cmocka_unit_test(test_numbers),   cmocka_unit_test(test_values),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_no_value),
-        cmocka_unit_test(test_longest),   cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_forced),    cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_patterns),    cmocka_unit_test(test_patterns_refused),
+        cmocka_unit_test(test_repetitions), cmocka_unit_test(test_steps),
+        cmocka_unit_test(test_languages),   cmocka_unit_test(test_decimals),
+        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_values),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_no_value),
+        cmocka_unit_test(test_longest),     cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_forced),      cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, open_vocabulary, close_vocabulary);
 }

@@ -368,6 +368,10 @@ static void test_hostile(void **state) {
     if (rc) fail_msg("%s", e.msg);
     slv_grammar_free(g);
     slv_buf_fini(&b);
+    /* Repetitions multiply: known before anything is tried, and the rule is named. */
+    static const char nested[] = "root ::= x\nx ::= (((\"a\"{1,1000}){1,1000}){1,1000}){1,1000}";
+    assert_int_equal(slv_grammar_read(tokenizer, nested, sizeof nested - 1, &g, &e), SLV_E_LIMIT);
+    assert_non_null(strstr(e.msg, "its repetitions multiply"));
 }
 
 /* --- masks ------------------------------------------------------------------------------------ */

@@ -227,6 +227,28 @@ static void test_answers(void **state) {
     slv_model_close(m);
 }
 
+/* What an answer needs of a constraint depends on the answer: one that outgrows it is cut, as at
+ * max_tokens, and is no error; one that begins too large is refused, not begun. */
+static void test_outgrown(void **state) {
+    static const char *const grammars[] = {
+        "root ::= (([a-c]{3,30} \"b\"?){20,30} \"c\"?){20,30} \".\"",
+        "root ::= (([a-c]{1,30} x?){20,30} x?){20,30} \".\"\nx ::= [ab] x | [bc] x | \"\"",
+    };
+    struct answer a;
+    (void)state;
+    struct slv_model *m = witness_model("llama3");
+    for (size_t i = 0; i < sizeof grammars / sizeof grammars[0]; i++) {
+        struct slv_constraint *c = open_grammar(m, grammars[i]);
+        for (uint64_t seed = 0; seed < 4; seed++) {
+            answer_behind(m, c, "", seed, 0, &a);
+            assert_int_equal(a.finish, SLV_FINISH_LENGTH);
+            assert_true(a.n > 0 && a.n < 200 && strspn(a.text, "abc") == a.n_text);
+        }
+        slv_constraint_close(c);
+    }
+    slv_model_close(m);
+}
+
 /* Text that may end at any place, and was cut by max_tokens, is not called whole. */
 static void test_cut(void **state) {
     static struct answer a;
@@ -344,9 +366,10 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_cut),     cmocka_unit_test(test_head),
-        cmocka_unit_test(test_heal),    cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_threads),   cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_outgrown),  cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_head),      cmocka_unit_test(test_heal),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

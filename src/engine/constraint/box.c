@@ -17,7 +17,13 @@ void slv_refuse(struct slv_compile *c, int code, slv_node n, const char *keyword
     if (c->rc || c->unknown) return;
     const int below = c->p ? slv_langs_status(c->p) : 0;
     if (below) { /* what was found since then may be due to that */
-        c->rc = slv_err_set(c->err, below, "patterns: %s", slv_strerror(below));
+        if (!keyword && c->costly_key) {
+            keyword = c->costly_key;
+            n = c->costly;
+        }
+        c->rc = slv_err_set(c->err, below, "%s", slv_langs_why(c->p));
+        if (keyword) (void)slv_err_prefix(c->err, below, "\"%s\"", keyword);
+        if (c->at) slv_document_pointer(c->d, n, keyword, c->at);
         return;
     }
     c->rc = code;
@@ -30,13 +36,13 @@ void slv_refuse(struct slv_compile *c, int code, slv_node n, const char *keyword
 
 void *slv_compile_take(struct slv_compile *c, size_t count, size_t size) {
     void *r = slv_arena_calloc(&c->mem, count ? count : 1, size);
-    if (!r) slv_refuse(c, SLV_E_LIMIT, 0, NULL, "the schema needs too much memory");
+    if (!r) slv_refuse(c, SLV_E_LIMIT, 0, NULL, "the schema needs more than 64 MiB to be compiled");
     return r;
 }
 
 static bool room(struct slv_compile *c, void **v, size_t n, size_t *cap, size_t size, size_t most) {
     const int rc = slv_mem_grow(v, n, cap, size, most);
-    if (rc) slv_refuse(c, rc, 0, NULL, "the schema needs too much memory");
+    if (rc) slv_refuse(c, rc, 0, NULL, "the schema needs more than 64 MiB to be compiled");
     return rc == 0;
 }
 
@@ -86,7 +92,7 @@ slv_name slv_name_of(struct slv_compile *c, const char *s, size_t n) {
         return 0;
     const char *copy = slv_arena_strndup(&c->mem, s, n);
     if (!copy) {
-        slv_refuse(c, SLV_E_LIMIT, 0, NULL, "the schema needs too much memory");
+        slv_refuse(c, SLV_E_LIMIT, 0, NULL, "the schema needs more than 64 MiB to be compiled");
         return 0;
     }
     c->names[c->n_names] = (struct slv_name_def){copy, n};
@@ -430,6 +436,7 @@ static bool text_clear(struct slv_compile *c, const struct slv_box *b) {
 struct slv_box slv_box_and(struct slv_compile *c, const struct slv_box *a,
                            const struct slv_box *b) {
     struct slv_box r = slv_box_of(a->types & b->types);
+    (void)slv_langs_spend(c->p, SLV_BOX_STEPS);
     if (++c->work > SLV_MAX_WORK)
         slv_refuse(c, SLV_E_LIMIT, 0, NULL, "the schema needs too many combinations");
     if (c->clear_depth && c->work > c->clear_work) c->unknown = true;

@@ -41,6 +41,7 @@ enum { SLV_SPEC_ANY = 0, SLV_SPEC_NONE = 1 };
 #define SLV_MAX_CREDITS 4u /* wants of an object, or contains of an array */
 #define SLV_MAX_EXPAND_DEPTH 100u
 #define SLV_MAX_WORK 200000u /* intersections of boxes */
+#define SLV_BOX_STEPS 8u     /* that one is counted as: slv_langs_spend */
 #define SLV_CLEAR_WORK 300u  /* of them, to see whether a spec has no value by form */
 
 enum {
@@ -166,9 +167,12 @@ struct slv_compile {
     bool unknown;         /* there, something is not known yet: what is computed is worth nothing */
     bool formats;         /* "format" is asserted */
     enum slv_regex_classes classes;
-    bool annotate;     /* an unevaluated... is somewhere: boxes say what they have looked at */
-    size_t work;       /* intersections of boxes so far */
-    size_t clear_work; /* when to give up inside slv_spec_clear */
+    bool annotate;          /* an unevaluated... is somewhere: boxes say what they have looked at */
+    size_t work;            /* intersections of boxes so far */
+    size_t clear_work;      /* when to give up inside slv_spec_clear */
+    slv_node costly;        /* where the pattern stands that is made of most, */
+    const char *costly_key; /* its keyword, NULL: there is none, */
+    uint32_t cost;          /* and of how much */
     int rc;
     struct slv_err *err;
     char *at; /* SLV_SCHEMA_POINTER_MAX, or NULL */

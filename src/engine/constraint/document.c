@@ -452,6 +452,9 @@ static int parse(struct slv_document *d, const char *text, size_t n) {
 }
 
 int slv_document_read(const char *text, size_t n, struct slv_document **ret, struct slv_err *err) {
+    if (n > SLV_SCHEMA_MAX_TEXT)
+        return slv_err_set(err, SLV_E_LIMIT, "a schema of %zu bytes; at most %zu", n,
+                           SLV_SCHEMA_MAX_TEXT);
     struct slv_document *d = slv_mem_calloc(1, sizeof *d);
     if (!d) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
     slv_arena_init(&d->mem, MAX_MEMORY);

@@ -16,7 +16,8 @@
 
 #include <jansson.h>
 
-#define SLV_SCHEMA_MAX_BYTES ((size_t)8 << 20)
+#define SLV_SCHEMA_MAX_TEXT ((size_t)1 << 20)
+#define SLV_SCHEMA_MAX_BYTES ((size_t)8 << 20) /* with values beside it, in a file */
 #define SLV_SCHEMA_MAX_NODES 200000u
 #define SLV_SCHEMA_MAX_DEPTH 256u
 #define SLV_SCHEMA_POINTER_MAX 1024u

@@ -69,6 +69,12 @@ slv_lang slv_kw_pattern(const struct slv_at *a, const char *keyword, const char 
     struct slv_err e = {0};
     slv_lang r;
     const int rc = slv_regex_search(a->c->p, s, n, a->c->classes, &r, &e);
+    const uint32_t cost = rc ? UINT32_MAX : slv_lang_size(a->c->p, r);
+    if (cost >= a->c->cost) {
+        a->c->cost = cost;
+        a->c->costly = a->node;
+        a->c->costly_key = keyword;
+    }
     if (!rc) return r;
     slv_refuse(a->c, rc, a->node, keyword, "%s", e.msg);
     return SLV_LANG_ANY;

@@ -11,12 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_BYTES ((size_t)256 << 20)
-
 struct work {
     struct slv_gtext x;
     struct slv_grammar *g;
     const struct slv_gdef **sorted;
+    const struct slv_gdef *at; /* the rule that nodes are made of */
     unsigned depth;
 };
 
@@ -208,6 +207,11 @@ static uint32_t split(struct work *w, uint32_t next, uint32_t other) {
 
 static uint32_t term(struct work *w, slv_lang lang, uint32_t next) {
     if (lang == SLV_LANG_EMPTY) return next;
+    if (lang != SLV_LANG_FAIL && slv_lang_size(w->g->p, lang) > SLV_LANG_MAX_SIZE)
+        slv_gtext_fail(&w->x, SLV_E_LIMIT,
+                       "%s%.*s: its repetitions multiply to more than %u places",
+                       w->at ? "rule " : "", w->at ? shown(w->at->n) : 0, w->at ? w->at->name : "",
+                       SLV_LANG_MAX_SIZE);
     return node(w, (struct slv_gnode){.kind = SLV_G_TERM, .next = next, .lang = lang});
 }
 
@@ -291,14 +295,14 @@ static void build_all(struct work *w) {
     (void)node(w, (struct slv_gnode){.kind = SLV_G_ACCEPT});
     (void)node(w, (struct slv_gnode){.kind = SLV_G_END});
     for (uint32_t i = 0; i < x->n_defs && !x->rc; i++) {
-        const struct slv_gdef *d = &x->defs[i];
+        const struct slv_gdef *d = w->at = &x->defs[i];
         g->rules[i].name = slv_arena_strndup(&g->mem, d->name, d->n);
         if (!g->rules[i].name) slv_gtext_fail(x, SLV_E_NOMEM, "out of memory");
         else if (d->terminal) g->rules[i].start = term(w, rule_lang(w, i), SLV_G_ACCEPT_NODE);
         else g->rules[i].start = build(w, d->body, SLV_G_ACCEPT_NODE);
         if (slv_langs_status(g->p))
-            slv_gtext_fail(x, slv_langs_status(g->p), "rule %.*s needs too many states",
-                           shown(d->n), d->name);
+            slv_gtext_fail(x, slv_langs_status(g->p), "rule %.*s: %s", shown(d->n), d->name,
+                           slv_langs_why(g->p));
     }
 }
 
@@ -496,11 +500,15 @@ int slv_grammar_read(const struct slv_tokenizer *t, const char *text, size_t n,
     struct slv_grammar *g = slv_mem_calloc(1, sizeof *g);
     struct work w = {.g = g, .x = {.g = g, .t = t, .s = text, .n = n, .err = err ? err : &own}};
     if (!g) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
-    slv_arena_init(&g->mem, MAX_BYTES);
-    slv_arena_init(&w.x.mem, MAX_BYTES);
+    slv_arena_init(&g->mem, SLV_GRAMMAR_MAX_MEMORY);
+    slv_arena_init(&w.x.mem, SLV_GRAMMAR_MAX_MEMORY);
     int rc = slv_langs_open(&g->p);
     if (rc) slv_err_set(err, rc, "out of memory");
-    else rc = compile(&w);
+    else {
+        slv_langs_allow(g->p, SLV_COMPILE_STEPS);
+        rc = compile(&w);
+        if (!rc) slv_langs_allow(g->p, SLV_LANG_NO_BOUND);
+    }
     slv_arena_fini(&w.x.mem);
     slv_mem_free(w.x.defs);
     slv_mem_free(w.x.schema_texts);
@@ -508,6 +516,14 @@ int slv_grammar_read(const struct slv_tokenizer *t, const char *text, size_t n,
     if (rc) slv_grammar_free(g);
     else *ret = g;
     return rc;
+}
+
+size_t slv_grammar_bytes(const struct slv_grammar *g) {
+    size_t r = sizeof *g + g->mem.used + slv_langs_bytes(g->p) + g->cap_nodes * sizeof *g->nodes +
+               g->cap_tokens * sizeof *g->tokens + g->cap_schemas * sizeof(struct slv_schema *);
+    for (size_t i = 0; i < g->n_schemas; i++)
+        r += slv_schema_bytes(g->schemas[i]);
+    return r;
 }
 
 void slv_grammar_free(struct slv_grammar *g) {

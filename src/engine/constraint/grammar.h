@@ -27,16 +27,17 @@
 #include "engine/constraint/shape.h"
 #include "format/tokenizer.h"
 
-#define SLV_GRAMMAR_MAX_BYTES ((size_t)8 << 20)
+#define SLV_GRAMMAR_MAX_BYTES ((size_t)1 << 20)
 #define SLV_GRAMMAR_MAX_RULES 4096u
 #define SLV_GRAMMAR_MAX_ITEMS 65536u /* expressions, as they stand */
 #define SLV_GRAMMAR_MAX_NODES 65536u /* once repetitions are written out */
 #define SLV_GRAMMAR_MAX_DEPTH 100u   /* of parentheses */
 #define SLV_GRAMMAR_MAX_NESTING 300u /* of expressions in languages, rules they refer to included */
 #define SLV_GRAMMAR_MAX_WALK 3000u   /* the same of all rules, up to one that comes again */
-#define SLV_GRAMMAR_MAX_SCHEMAS 1024u  /* different ones */
-#define SLV_GRAMMAR_MAX_TOKENS 1024u   /* different ones that are named */
-#define SLV_GRAMMAR_MAX_LANGUAGE 2048u /* parts of one terminal */
+#define SLV_GRAMMAR_MAX_MEMORY ((size_t)16 << 20) /* its schemas and languages apart */
+#define SLV_GRAMMAR_MAX_SCHEMAS 1024u             /* different ones */
+#define SLV_GRAMMAR_MAX_TOKENS 1024u              /* different ones that are named */
+#define SLV_GRAMMAR_MAX_LANGUAGE 2048u            /* parts of one terminal */
 
 enum slv_gnode_kind {
     SLV_G_NONE,
@@ -84,6 +85,8 @@ struct slv_grammar {
 int slv_grammar_read(const struct slv_tokenizer *t, const char *text, size_t n,
                      struct slv_grammar **ret, struct slv_err *err) SLV_MUST_USE;
 void slv_grammar_free(struct slv_grammar *g);
+/* Bytes it takes with its schemas and languages. */
+size_t slv_grammar_bytes(const struct slv_grammar *g);
 /* Whether the token is named somewhere. */
 bool slv_grammar_names(const struct slv_grammar *g, int32_t id);
 

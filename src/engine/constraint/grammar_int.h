@@ -47,6 +47,7 @@ struct slv_gtext {
     struct slv_gexpr *refs;
     struct slv_word *schema_texts; /* by schema */
     size_t cap_schema_texts;
+    size_t schema_bytes; /* of those that are compiled */
     int rc;
     struct slv_err *err;
 };

@@ -122,8 +122,7 @@ static struct slv_gexpr *make(struct slv_gtext *x, enum slv_gexpr_kind kind) {
 static struct slv_gexpr *language(struct slv_gtext *x, slv_lang lang) {
     struct slv_gexpr *e = make(x, E_LANG);
     if (!e) return NULL;
-    if (lang == SLV_LANG_FAIL)
-        return wrong(x, slv_langs_status(x->g->p), "the terminal needs too many states");
+    if (lang == SLV_LANG_FAIL) return wrong(x, slv_langs_status(x->g->p), slv_langs_why(x->g->p));
     if (slv_lang_is_none(x->g->p, lang))
         return wrong(x, SLV_E_UNSUPPORTED, "no string belongs to this terminal");
     e->lang = lang;
@@ -305,6 +304,9 @@ static int add_schema(struct slv_gtext *x, const char *s, size_t n) {
                               line_of(x), e.msg, at) == NULL;
     x->schema_texts[g->n_schemas] = (struct slv_word){s, n};
     g->schemas[g->n_schemas++] = schema;
+    x->schema_bytes += slv_schema_bytes(schema);
+    if (x->schema_bytes > SLV_SCHEMA_MAX_MEMORY)
+        return wrong(x, SLV_E_LIMIT, "%json: all schemas together need more than 64 MiB") == NULL;
     if (slv_schema_has_values(schema)) return 0;
     return wrong(x, SLV_E_UNSUPPORTED, "%json: no value meets the schema") == NULL;
 }

@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_BYTES ((size_t)256 << 20)
 #define ASCII 128u
 #define FIRST_SURROGATE 0xd800u /* no string has them: they go where what is before them goes */
 #define LAST_SURROGATE 0xdfffu
@@ -29,7 +28,39 @@ slv_lang slv_lang_fail(struct slv_langs *p, int code) {
     return SLV_LANG_FAIL;
 }
 
+void slv_langs_allow(struct slv_langs *p, uint64_t steps) {
+    p->left = steps;
+    if (p->status == SLV_E_LIMIT) p->status = 0; /* nothing was kept of what failed */
+    p->spent = false;
+}
+
+uint64_t slv_langs_left(const struct slv_langs *p) { return p->left; }
+
+bool slv_langs_spend(struct slv_langs *p, uint64_t steps) {
+    if (p->status) return false;
+    if (steps <= p->left) {
+        p->left -= steps;
+        return true;
+    }
+    p->spent = true;
+    return slv_lang_fail(p, SLV_E_LIMIT) != SLV_LANG_FAIL;
+}
+
+bool slv_langs_is_spent(const struct slv_langs *p) { return p->spent; }
+
+const char *slv_langs_why(const struct slv_langs *p) {
+    if (p->status == SLV_E_NOMEM) return "out of memory";
+    if (p->spent) return "too many steps to put it together with what else is asked";
+    if (p->n >= SLV_LANG_MAX_NODES) return "more than 65536 states, with what else is asked";
+    return "its states need more than 32 MiB, with what else is asked";
+}
+
+size_t slv_langs_bytes(const struct slv_langs *p) {
+    return p->mem.used + p->cap * sizeof *p->v + p->n_slots * sizeof *p->slots;
+}
+
 static void *take(struct slv_langs *p, size_t n, size_t size) {
+    if (!slv_langs_spend(p, n)) return NULL;
     void *r = slv_arena_calloc(&p->mem, n ? n : 1, size);
     if (!r) (void)slv_lang_fail(p, SLV_E_LIMIT);
     return r;
@@ -147,9 +178,12 @@ static struct slv_lengths words_lengths(const struct slv_lang_node *k) {
     return r;
 }
 
+#define MAX_PASSES 16u /* a union of more runs that touch is not seen to be dense */
+
 static struct slv_lengths or_lengths(const struct slv_langs *p, const struct slv_lang_node *k) {
     struct slv_lengths r = p->v[k->kids.v[0]].len;
-    for (bool joined = true; joined && r.dense;) {
+    bool joined = true;
+    for (unsigned pass = 0; joined && r.dense && pass < MAX_PASSES; pass++) {
         joined = false;
         for (uint32_t i = 0; i < k->kids.n; i++) {
             const struct slv_lengths x = p->v[k->kids.v[i]].len;
@@ -240,16 +274,85 @@ static bool nullable_of(const struct slv_langs *p, const struct slv_lang_node *k
     return false;
 }
 
+static uint32_t many(uint32_t a, uint32_t b) {
+    uint32_t r;
+    return __builtin_mul_overflow(a, b, &r) ? UINT32_MAX : r;
+}
+
+static uint32_t sum(uint32_t a, uint32_t b) { return a > UINT32_MAX - b ? UINT32_MAX : a + b; }
+
+static uint32_t size_of(const struct slv_langs *p, const struct slv_lang_node *k) {
+    uint32_t r = 0;
+    switch ((enum slv_lang_kind)k->kind) {
+    case K_CONCAT:
+        return sum(p->v[k->concat.a].size, p->v[k->concat.b].size);
+    case K_REPEAT:
+        return many(p->v[k->repeat.a].size,
+                    k->repeat.hi != SLV_LANG_INF ? k->repeat.hi : k->repeat.lo + 1);
+    case K_OR:
+    case K_AND:
+        for (uint32_t i = 0; i < k->kids.n; i++)
+            r = sum(r, p->v[k->kids.v[i]].size);
+        return r;
+    case K_NOT:
+        return p->v[k->inner].size;
+    case K_NONE:
+    case K_EMPTY:
+    case K_ANY:
+    case K_FAIL:
+    case K_SET:
+    case K_WORDS: /* a table */
+        break;
+    }
+    return 1;
+}
+
+uint32_t slv_lang_size(const struct slv_langs *p, slv_lang a) {
+    const struct slv_lang_node *k = &p->v[a];
+    return k->kind == K_REPEAT && p->v[k->repeat.a].kind == K_SET ? 1 : k->size;
+}
+
+/* Steps that a new table of words costs: their lengths are looked at. */
+static uint64_t cost_of_words(const struct slv_lang_node *k) {
+    uint64_t r = 0;
+    for (uint32_t i = k->words.lo; i < k->words.hi; i++)
+        r += 1 + (k->words.t->w[i].n - k->words.depth) / 16;
+    return r;
+}
+
+/* Steps that a node costs: as much as is looked at to make it, or to find that it is there. */
+static uint64_t cost_of(const struct slv_lang_node *k) {
+    switch ((enum slv_lang_kind)k->kind) {
+    case K_SET:
+        return 1 + k->set.n / 4;
+    case K_OR:
+    case K_AND:
+        return 1 + k->kids.n;
+    case K_WORDS:
+    case K_NONE:
+    case K_EMPTY:
+    case K_ANY:
+    case K_FAIL:
+    case K_CONCAT:
+    case K_REPEAT:
+    case K_NOT:
+        break;
+    }
+    return 1;
+}
+
 /* The node that looks like k; its arrays are the pool's already. */
 static slv_lang intern(struct slv_langs *p, struct slv_lang_node k) {
-    if (p->status) return SLV_LANG_FAIL;
+    if (!slv_langs_spend(p, cost_of(&k))) return SLV_LANG_FAIL;
     size_t at = hash_of(&k) & (p->n_slots - 1);
     for (; p->slots[at]; at = (at + 1) & (p->n_slots - 1))
         if (same(&p->v[p->slots[at] - 1], &k)) return p->slots[at] - 1;
     const int rc = slv_mem_grow((void **)&p->v, p->n, &p->cap, sizeof *p->v, SLV_LANG_MAX_NODES);
     if (rc) return slv_lang_fail(p, rc);
+    if (k.kind == K_WORDS && !slv_langs_spend(p, cost_of_words(&k))) return SLV_LANG_FAIL;
     k.nullable = nullable_of(p, &k);
     k.len = lengths_of(p, &k);
+    k.size = size_of(p, &k);
     k.life = k.nullable ? L_ALIVE : L_UNKNOWN;
     p->v[p->n] = k;
     p->slots[at] = (uint32_t)++p->n;
@@ -261,7 +364,8 @@ static slv_lang intern(struct slv_langs *p, struct slv_lang_node k) {
 int slv_langs_open(struct slv_langs **ret) {
     struct slv_langs *p = slv_mem_calloc(1, sizeof *p);
     if (!p) return SLV_E_NOMEM;
-    slv_arena_init(&p->mem, MAX_BYTES);
+    slv_arena_init(&p->mem, SLV_LANG_MAX_BYTES);
+    p->left = SLV_LANG_NO_BOUND;
     if (!rehash(p, 256)) p->status = SLV_E_NOMEM;
     for (unsigned k = K_NONE; k <= K_FAIL; k++)
         (void)intern(p, (struct slv_lang_node){.kind = (uint8_t)k});
@@ -483,6 +587,18 @@ slv_lang slv_lang_concat(struct slv_langs *p, slv_lang a, slv_lang b) {
     return intern(p, (struct slv_lang_node){.kind = K_CONCAT, .concat = {a, b}});
 }
 
+/* Whether k, a repetition, from lo to hi times is one repetition: the counts that so many times add
+ * up to have no gap between them, and are numbers. */
+static bool without_gaps(const struct slv_lang_node *k, uint32_t lo, uint32_t hi, uint32_t *least,
+                         uint32_t *most) {
+    const uint32_t a = k->repeat.lo, b = k->repeat.hi;
+    *least = times(lo, a);
+    *most = times(hi, b);
+    if (*least == SLV_LANG_INF) return false;
+    if (*most == SLV_LANG_INF && hi != SLV_LANG_INF && b != SLV_LANG_INF) return false;
+    return lo == hi || (uint64_t)*least + a <= (uint64_t)times(lo, b) + 1;
+}
+
 slv_lang slv_lang_repeat(struct slv_langs *p, slv_lang a, uint32_t lo, uint32_t hi) {
     if (a == SLV_LANG_FAIL || lo > hi) return slv_lang_fail(p, SLV_E_LIMIT);
     if (hi == 0 || a == SLV_LANG_EMPTY) return SLV_LANG_EMPTY;
@@ -495,6 +611,9 @@ slv_lang slv_lang_repeat(struct slv_langs *p, slv_lang a, uint32_t lo, uint32_t 
         return SLV_LANG_ANY;
     if (k.kind == K_REPEAT && k.repeat.hi == SLV_LANG_INF && k.repeat.lo <= 1 && hi == SLV_LANG_INF)
         return slv_lang_repeat(p, k.repeat.a, k.repeat.lo < lo ? k.repeat.lo : lo, hi);
+    uint32_t least, most;
+    if (k.kind == K_REPEAT && without_gaps(&k, lo, hi, &least, &most))
+        return slv_lang_repeat(p, k.repeat.a, least, most);
     return intern(p, (struct slv_lang_node){.kind = K_REPEAT, .repeat = {a, lo, hi}});
 }
 
@@ -630,6 +749,7 @@ static slv_lang set_next(const struct slv_lang_node *k, uint32_t c, struct slv_r
 static slv_lang derive(struct slv_langs *p, slv_lang a, uint32_t c, struct slv_range *same_to) {
     const struct slv_lang_node k = p->v[a]; /* a copy: the pool moves */
     slv_lang r;
+    if (!slv_langs_pay(p, 1)) return SLV_LANG_FAIL;
     switch ((enum slv_lang_kind)k.kind) {
     case K_NONE:
     case K_EMPTY:
@@ -731,8 +851,10 @@ static enum slv_lang_life by_form(struct slv_langs *p, slv_lang a) {
 /* Whether `to` leads to a word for sure; queued where that is not known. */
 static bool visit(struct slv_langs *p, slv_lang to, uint32_t stamp, slv_lang **queue, size_t *n,
                   size_t *cap) {
+    if (!slv_langs_spend(p, 1)) return false;
     if (p->v[to].life == L_UNKNOWN) {
         const enum slv_lang_life l = by_form(p, to);
+        if (p->status) return false;
         p->v[to].life = (uint8_t)l;
     }
     if (p->v[to].life == L_ALIVE) return true;

@@ -28,7 +28,10 @@ enum {
 
 #define SLV_LANG_INF UINT32_MAX
 #define SLV_LANG_MAX_NODES 65536u /* nodes of a pool */
+#define SLV_LANG_MAX_BYTES ((size_t)32 << 20)
 #define SLV_LANG_MAX_REPEAT 100000u
+#define SLV_LANG_MAX_SIZE                                                                          \
+    131072u /* of what a pattern or a terminal may be, as slv_lang_size tells */
 #define SLV_CODE_POINT_MAX 0x10ffffu
 
 /* An inclusive range of code points. Surrogates may lie in it: no string has them. */
@@ -39,8 +42,25 @@ struct slv_range {
 /* A pool, empty but for the constants. SLV_E_NOMEM. */
 int slv_langs_open(struct slv_langs **ret) SLV_MUST_USE;
 void slv_langs_close(struct slv_langs *p);
-/* 0, or why SLV_LANG_FAIL was returned: SLV_E_LIMIT or SLV_E_NOMEM. Sticky. */
+/* 0, or why SLV_LANG_FAIL was returned: SLV_E_LIMIT or SLV_E_NOMEM. Sticky, but for
+ * slv_langs_allow. */
 int slv_langs_status(const struct slv_langs *p);
+
+/* What is asked of a pool is paid for in steps: about as many as nodes, ranges and words are looked
+ * at. From here on it may take so many; then it fails with SLV_E_LIMIT, until it is allowed more. A
+ * new pool has no bound. One that has no room left goes on, too, with what it has. */
+#define SLV_LANG_NO_BOUND UINT64_MAX /* more than can be taken */
+void slv_langs_allow(struct slv_langs *p, uint64_t steps);
+/* How many it may still take. */
+uint64_t slv_langs_left(const struct slv_langs *p);
+/* Takes steps for work done elsewhere; false once a limit was passed. */
+bool slv_langs_spend(struct slv_langs *p, uint64_t steps);
+/* Whether it failed for want of steps. */
+bool slv_langs_is_spent(const struct slv_langs *p);
+/* What limit it was that it failed for, in words. */
+const char *slv_langs_why(const struct slv_langs *p);
+/* Bytes it takes. */
+size_t slv_langs_bytes(const struct slv_langs *p);
 /* Nodes it has, of SLV_LANG_MAX_NODES. States that are looked at for the first time make more. */
 size_t slv_langs_nodes(const struct slv_langs *p);
 
@@ -100,6 +120,11 @@ size_t slv_lang_count(struct slv_langs *p, slv_lang a, size_t most);
  * where it has more. */
 bool slv_lang_each(struct slv_langs *p, slv_lang a, size_t most,
                    void (*f)(void *ctx, const char *s, size_t n), void *ctx);
+
+/* Places in it once its repetitions are written out, up to UINT32_MAX: a bound on what its states
+ * are made of. One set repeated, and nothing else, counts once: that is a matter of length.
+ * Cheap. */
+uint32_t slv_lang_size(const struct slv_langs *p, slv_lang a);
 
 /* Whether it is one set from lo to hi times; then *ret_set is that set's language. */
 bool slv_lang_is_repeat(const struct slv_langs *p, slv_lang a, slv_lang *ret_set, uint32_t *ret_lo,

@@ -34,6 +34,7 @@ struct slv_lang_node {
     uint8_t kind, life;
     bool nullable;
     struct slv_lengths len; /* dense: of this node alone */
+    uint32_t size;          /* see slv_lang_size */
     union {
         struct {
             slv_lang a, b;
@@ -69,11 +70,20 @@ struct slv_langs {
     uint32_t *slots; /* node + 1, by hash; 0: free */
     size_t n_slots;  /* a power of two */
     uint32_t n_searches;
+    uint64_t left; /* steps */
+    bool spent;    /* which is why it failed */
     int status;
 };
 
 /* Notes why; SLV_LANG_FAIL. */
 slv_lang slv_lang_fail(struct slv_langs *p, int code);
+/* slv_langs_spend, where it is asked at each byte. */
+static inline bool slv_langs_pay(struct slv_langs *p, uint64_t steps) {
+    if (p->status || steps > p->left) return slv_langs_spend(p, steps);
+    p->left -= steps;
+    return true;
+}
+
 /* Makes the spans of a; false after a limit. */
 bool slv_lang_spread(struct slv_langs *p, slv_lang a);
 /* Whether it has a string. */

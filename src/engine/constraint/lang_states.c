@@ -17,7 +17,7 @@ static size_t states_of(struct slv_langs *p, slv_lang a, slv_lang *v, size_t mos
     v[n++] = a;
     p->v[a].seen = stamp;
     for (size_t at = 0; at < n; at++) {
-        if (!slv_lang_spread(p, v[at])) return 0;
+        if (!slv_lang_spread(p, v[at]) || !slv_langs_spend(p, p->v[v[at]].n_spans)) return 0;
         for (uint32_t i = 0; i < p->v[v[at]].n_spans; i++) {
             const slv_lang to = p->v[v[at]].spans[i].to;
             if (p->v[to].life == L_DEAD || p->v[to].seen == stamp) continue;
@@ -70,6 +70,7 @@ static void count_states(struct slv_langs *p, const slv_lang *v, size_t n, size_
                 if (p->v[x.to].life == L_DEAD || !wide) continue;
                 while (j < n && v[j] != x.to)
                     j++;
+                if (!slv_langs_spend(p, 1 + j / 8)) count[j < n ? j : i] = most;
                 if (j == n) continue; /* not reached: dead */
                 if (count[j] == SIZE_MAX) sum = SIZE_MAX;
                 else if (count[j] >= most || wide > most / (count[j] ? count[j] : 1)) sum = most;

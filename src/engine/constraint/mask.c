@@ -1,6 +1,7 @@
 /* mask.c: see mask.h. */
 #include "engine/constraint/mask.h"
 #include "base/mem.h"
+#include "engine/constraint/lang_int.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@ struct kept {
     struct leaving *leave;
     size_t n;
     size_t n_leave;
+    size_t bytes; /* that it takes */
 };
 
 struct slv_free_text {
@@ -45,7 +47,7 @@ struct slv_masks {
     struct slv_langs *p;
     const struct slv_grammar *g; /* NULL: a schema's masks */
     struct kept **v;
-    size_t n, cap;
+    size_t n, cap, bytes; /* bytes: of what is kept */
     uint64_t clock;
     struct slv_mark *marks; /* by depth of a walk */
     struct slv_string_at *strings;
@@ -168,6 +170,7 @@ static int find_tokens(const struct slv_lexicon *l, struct slv_langs *p, struct 
         const unsigned d = l->depth[i];
         const unsigned char c = l->byte[i];
         at[d] = at[d - 1];
+        if (!slv_langs_pay(p, 1)) break;
         if (c == '"' && !at[d].part) {
             if (slv_string_may_close(p, &at[d - 1])) {
                 const int rc = add_rests(l, i, (uint8_t)(at[d].count - from->count), r);
@@ -214,6 +217,7 @@ static int find_text(const struct slv_lexicon *l, struct slv_langs *p, struct sl
     for (uint32_t i = 1; i < l->n;) {
         const unsigned d = l->depth[i];
         at[d] = at[d - 1];
+        if (!slv_langs_pay(p, 1)) break;
         path[d - 1] = l->byte[i];
         if (slv_text_byte(p, &at[d], l->byte[i])) {
             set_tokens(l, i, k->stay);
@@ -274,15 +278,37 @@ static int find(const struct slv_lexicon *l, struct slv_langs *p, struct slv_str
     return rc;
 }
 
-/* Room for one more: the one that was not used for longest goes. */
-static int make_room(struct slv_masks *z) {
-    if (z->n < MAX_KEPT) return slv_mem_grow((void **)&z->v, z->n, &z->cap, sizeof *z->v, MAX_KEPT);
+static size_t bytes_of(const struct slv_lexicon *l, const struct kept *k) {
+    return sizeof *k + (k->stay ? slv_mask_words(l) * sizeof *k->stay : 0) +
+           k->n * (sizeof *k->byte + sizeof *k->depth + sizeof *k->end + sizeof *k->first) +
+           k->n_leave * sizeof *k->leave;
+}
+
+static void drop_oldest(struct slv_masks *z) {
     size_t oldest = 0;
     for (size_t i = 1; i < z->n; i++)
         if (z->v[i]->used < z->v[oldest]->used) oldest = i;
+    z->bytes -= z->v[oldest]->bytes;
     drop(z->v[oldest]);
     z->v[oldest] = z->v[--z->n];
+}
+
+/* Keeps one more: those that were not used for longest go. */
+static int keep(struct slv_masks *z, struct kept *k) {
+    k->bytes = bytes_of(z->l, k);
+    while (z->n && (z->n == MAX_KEPT || z->bytes + k->bytes > SLV_MASKS_MAX_BYTES))
+        drop_oldest(z);
+    const int rc = slv_mem_grow((void **)&z->v, z->n, &z->cap, sizeof *z->v, MAX_KEPT);
+    if (rc) return rc;
+    z->bytes += k->bytes;
+    z->v[z->n++] = k;
     return 0;
+}
+
+size_t slv_masks_bytes(const struct slv_masks *z) {
+    return sizeof *z + z->bytes + z->cap * sizeof *z->v + slv_mask_words(z->l) * sizeof *z->some +
+           (SLV_LEXICON_DEPTH + 1) * (sizeof *z->marks + sizeof *z->strings) +
+           2 * SLV_MAX_THREADS * sizeof *z->keep;
 }
 
 static struct kept *known(struct slv_masks *z, slv_lang lang, uint32_t part, uint32_t least,
@@ -300,9 +326,8 @@ static struct kept *known(struct slv_masks *z, slv_lang lang, uint32_t part, uin
 
 static int add_kept(struct slv_masks *z, const struct slv_string_at *s, uint32_t least,
                     uint32_t most, bool text, struct kept **ret) {
-    int rc = make_room(z);
-    struct kept *k = rc ? NULL : slv_mem_calloc(1, sizeof *k);
-    if (!k) return rc ? rc : SLV_E_NOMEM;
+    struct kept *k = slv_mem_calloc(1, sizeof *k);
+    if (!k) return SLV_E_NOMEM;
     k->lang = s->lang;
     k->part = s->part;
     k->least = least;
@@ -310,15 +335,12 @@ static int add_kept(struct slv_masks *z, const struct slv_string_at *s, uint32_t
     k->used = ++z->clock;
     struct slv_string_at from = *s;
     if (least == 0 && most == SLV_LANG_INF) from.set = NULL;
-    rc = text ? find_in_text(z->l, z->p, z->strings, s, k)
-              : find(z->l, z->p, z->strings, &from, k, NULL);
-    if (rc) {
-        drop(k);
-        return rc;
-    }
-    z->v[z->n++] = k;
-    *ret = k;
-    return 0;
+    int rc = text ? find_in_text(z->l, z->p, z->strings, s, k)
+                  : find(z->l, z->p, z->strings, &from, k, NULL);
+    if (!rc) rc = keep(z, k);
+    if (rc) drop(k);
+    else *ret = k;
+    return rc;
 }
 
 /* What is kept for the state of s; bounds of the length count only where the language does not

@@ -32,6 +32,9 @@ int slv_masks_open(const struct slv_free_text *f, struct slv_schema *s,
 int slv_masks_open_grammar(const struct slv_free_text *f, struct slv_grammar *g,
                            struct slv_masks **ret) SLV_MUST_USE;
 void slv_masks_close(struct slv_masks *k);
+/* Bytes it takes; what is kept of states stays below SLV_MASKS_MAX_BYTES, or is one. */
+#define SLV_MASKS_MAX_BYTES ((size_t)8 << 20)
+size_t slv_masks_bytes(const struct slv_masks *k);
 
 /* 64-bit words of a mask. */
 size_t slv_mask_words(const struct slv_lexicon *l);

@@ -35,8 +35,10 @@ const struct places *slv_way_join(struct slv_matcher *m, const struct places *a,
                                   const struct places *b) {
     for (; b; b = b->next) {
         const struct places *x = a;
-        while (x && x->f != b->f)
+        uint64_t n = 1;
+        for (; x && x->f != b->f; n++)
             x = x->next;
+        if (!slv_way_spend(m, n)) return a;
         if (x) continue;
         struct places *r = slv_way_bump(m, sizeof *r);
         if (!r) return a;
@@ -98,7 +100,7 @@ static bool alike(const struct thread *a, const struct thread *b) {
 
 /* Adds a thread to the set that is being made, or its containers to one that is like it. */
 void slv_way_put(struct slv_matcher *m, const struct thread *t) {
-    if (m->status) return;
+    if (m->status || !slv_way_spend(m, 1 + (m->n - m->first) / 8)) return;
     for (size_t i = m->first; i < m->n; i++) {
         const struct thread *x = &m->v[i];
         if (!alike(x, t)) continue;
@@ -586,7 +588,7 @@ bool slv_way_step(struct slv_matcher *m, unsigned char c,
     m->text[m->n_text] = (char)c;
     m->first = n;
     m->n_steps++;
-    for (size_t i = first; i < n && !m->status; i++) {
+    for (size_t i = first; i < n && slv_way_spend(m, 1); i++) {
         const struct thread t = m->v[i];
         advance_one(m, &t, c);
     }

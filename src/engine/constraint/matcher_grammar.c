@@ -22,8 +22,10 @@ static const struct places *fresh(struct slv_matcher *m, const struct places *a,
     const struct places *r = NULL;
     for (; b; b = b->next) {
         const struct places *x = a;
-        while (x && x->f != b->f)
+        uint64_t n = 1;
+        for (; x && x->f != b->f; n++)
             x = x->next;
+        if (!slv_way_spend(m, n)) return r;
         if (!x) r = slv_way_join(m, r, slv_way_in(m, b->f));
     }
     return r;
@@ -127,7 +129,7 @@ static void go_on(struct slv_matcher *m, uint32_t at, const struct places *up) {
 }
 
 static void go_on_all(struct slv_matcher *m) {
-    for (size_t i = 0; i < m->n_queue && !m->status; i++)
+    for (size_t i = 0; i < m->n_queue && slv_way_spend(m, 1); i++)
         go_on(m, m->queue[i].node, m->queue[i].up);
     m->n_queue = 0;
 }

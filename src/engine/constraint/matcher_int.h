@@ -3,6 +3,7 @@
 #ifndef SLV_ENGINE_CONSTRAINT_MATCHER_INT_H
 #define SLV_ENGINE_CONSTRAINT_MATCHER_INT_H
 
+#include "engine/constraint/lang_int.h"
 #include "engine/constraint/matcher.h"
 
 enum state {
@@ -118,6 +119,10 @@ struct slv_matcher {
 
 /* Notes why; NULL. */
 void *slv_way_fail(struct slv_matcher *m, int code);
+/* Takes steps of the pool's (slv_langs_spend); false, and noted, where it has none left. */
+static inline bool slv_way_spend(struct slv_matcher *m, uint64_t steps) {
+    return slv_langs_pay(m->p, steps) || slv_way_fail(m, slv_langs_status(m->p)) != NULL;
+}
 /* matcher_room.c: some bytes, zeroed, until they are rewound. */
 void *slv_way_bump(struct slv_matcher *m, size_t size);
 /* Gives back what the current set, the only one there is, does not need. */

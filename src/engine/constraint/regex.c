@@ -139,24 +139,41 @@ static const struct category {
                   {"cntrl", "Cc"},
                   {"Format", "Cf"}};
 
-static bool in_category(uint32_t c, const char *name) {
-    return !strncmp(utf8proc_category_string((utf8proc_int32_t)c), name, strlen(name));
+#define MAX_RUNS 16384 /* Unicode 15 has some 3300 */
+
+/* Code points of one category beside each other; found once, read only then. */
+static struct {
+    struct slv_range v[MAX_RUNS];
+    utf8proc_category_t category[MAX_RUNS];
+    size_t n;
+} runs;
+static pthread_once_t runs_once = PTHREAD_ONCE_INIT;
+
+static void find_runs(void) {
+    for (uint32_t c = 0; c <= SLV_CODE_POINT_MAX; c++) {
+        const utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+        if (!runs.n || (runs.category[runs.n - 1] != k && runs.n < MAX_RUNS)) {
+            runs.category[runs.n] = k;
+            runs.v[runs.n++].lo = c;
+        }
+        runs.v[runs.n - 1].hi = c;
+    }
+}
+
+static bool in_category(const struct slv_range *run, const char *name) {
+    const char *s = utf8proc_category_string((utf8proc_int32_t)run->lo);
+    return !strncmp(s, name, strlen(name));
 }
 
 static bool add_category(struct re *r, struct ranges *to, const char *name, bool negative) {
-    bool in = false, any = false;
-    uint32_t from = 0;
-    for (uint32_t c = 0; c <= SLV_CODE_POINT_MAX + 1; c++) {
-        bool has = false;
-        if (c <= SLV_CODE_POINT_MAX) {
-            has = in_category(c, name);
-            any = any || has;
-            has = has != negative;
-        }
-        if (has == in) continue;
-        if (has) from = c;
-        else if (!add(r, to, from, c - 1)) return false;
-        in = has;
+    bool any = false;
+    pthread_once(&runs_once, find_runs);
+    for (size_t i = 0; i < runs.n; i++) {
+        const bool has = in_category(&runs.v[i], name);
+        any = any || has;
+        if (has == negative) continue;
+        if (to->n && to->v[to->n - 1].hi + 1 == runs.v[i].lo) to->v[to->n - 1].hi = runs.v[i].hi;
+        else if (!add(r, to, runs.v[i].lo, runs.v[i].hi)) return false;
     }
     return any || refuse(r, SLV_E_UNSUPPORTED, "\\p{} with an unknown general category") != NULL;
 }
@@ -510,6 +527,14 @@ static struct term *alternatives(struct re *r) {
 
 /* --- languages -------------------------------------------------------------------------------- */
 
+/* v, if its repetitions do not multiply past what a pool could hold: then nothing is tried. */
+static slv_lang sized(struct re *r, slv_lang v) {
+    if (v == SLV_LANG_FAIL || slv_lang_size(r->p, v) <= SLV_LANG_MAX_SIZE) return v;
+    slv_err_set(r->err, SLV_E_LIMIT, "its repetitions multiply to more than %u places",
+                SLV_LANG_MAX_SIZE);
+    return SLV_LANG_FAIL;
+}
+
 /* What a term without assertions matches. */
 static slv_lang plain(struct re *r, const struct term *t);
 
@@ -523,7 +548,7 @@ static slv_lang plain(struct re *r, const struct term *t) {
     case R_SET:
         return t->set;
     case R_REPEAT:
-        return slv_lang_repeat(r->p, plain(r, t->first), t->lo, t->hi);
+        return sized(r, slv_lang_repeat(r->p, plain(r, t->first), t->lo, t->hi));
     case R_CAT:
         return plain_list(r, t->first);
     case R_ALT:
@@ -745,13 +770,10 @@ static int compile(struct slv_langs *p, const char *pattern, size_t n,
         v = whole ? tail(&w, t, NULL, B_START) : anywhere(&w, t);
     }
     slv_arena_fini(&r.mem);
-    if (v == SLV_LANG_FAIL) {
-        if (r.err->code) return r.err->code;
-        return slv_err_set(err, slv_langs_status(p), "the pattern needs too many states");
-    }
-    *ret = slv_lang_is_none(p, v) ? SLV_LANG_NONE : v;
-    if (slv_langs_status(p))
-        return slv_err_set(err, slv_langs_status(p), "the pattern needs too many states");
+    v = r.err->code ? SLV_LANG_FAIL : sized(&r, v);
+    if (v == SLV_LANG_FAIL && r.err->code) return r.err->code;
+    if (v != SLV_LANG_FAIL) *ret = slv_lang_is_none(p, v) ? SLV_LANG_NONE : v;
+    if (slv_langs_status(p)) return slv_err_set(err, slv_langs_status(p), "%s", slv_langs_why(p));
     return 0;
 }
 

@@ -594,6 +594,7 @@ static const struct slv_members *live_object(struct work *w, const struct slv_me
     struct slv_member *v = slv_compile_take(c, m->n, sizeof *v);
     struct slv_free_member *f = slv_compile_take(c, m->n_families, sizeof *f);
     if (!r || !v || !f) return NULL;
+    (void)slv_langs_spend(w->c->p, (uint64_t)m->n + m->n_families);
     *r = *m;
     r->v = v;
     r->families = f;
@@ -629,6 +630,7 @@ static const struct slv_items *live_array(struct work *w, const struct slv_items
 }
 
 static bool has_value(struct work *w, const struct slv_shape *s) {
+    (void)slv_langs_spend(w->c->p, 1);
     if (s->types || slv_numbers_writable(s->numbers) || s->n_texts) return true;
     for (uint32_t i = 0; i < s->n_arrays; i++)
         if (live_array(w, s->arrays[i])) return true;
@@ -892,6 +894,7 @@ static int compile(struct slv_schema *s, const char *text, size_t n, struct slv_
     if (!rc && !c->p) {
         rc = slv_langs_open(&c->p);
         s->own_langs = true;
+        if (!rc) slv_langs_allow(c->p, SLV_COMPILE_STEPS);
     }
     if (rc) return rc;
     const json_t *root = slv_document_json(c->d, 0);
@@ -910,10 +913,23 @@ static int compile(struct slv_schema *s, const char *text, size_t n, struct slv_
     slv_mem_free(w.r.seen);
     slv_mem_free(w.shapes);
     slv_mem_free(w.alive);
+    if (s->own_langs && !c->rc) slv_langs_allow(c->p, SLV_LANG_NO_BOUND);
     return c->rc;
 }
 
-#define MAX_COMPILE_BYTES ((size_t)256 << 20)
+/* What only compiling needs. */
+static void forget(struct slv_compile *c) {
+    slv_document_close(c->d);
+    slv_mem_free(c->places);
+    slv_mem_free(c->place_of_node);
+    slv_mem_free(c->spec_slots);
+    slv_mem_free(c->names);
+    slv_mem_free(c->name_slots);
+    c->d = NULL;
+    c->places = NULL;
+    c->place_of_node = c->spec_slots = c->name_slots = NULL;
+    c->names = NULL;
+}
 
 int slv_schema_open(const char *text, size_t n, const struct slv_schema_options *o,
                     struct slv_schema **ret, char *ret_at, struct slv_err *err) {
@@ -925,7 +941,7 @@ int slv_schema_open_in(struct slv_langs *p, const char *text, size_t n,
                        struct slv_err *err) {
     struct slv_schema *s = slv_mem_calloc(1, sizeof *s);
     if (!s) return slv_err_set(err, SLV_E_NOMEM, "out of memory");
-    slv_arena_init(&s->c.mem, MAX_COMPILE_BYTES);
+    slv_arena_init(&s->c.mem, SLV_SCHEMA_MAX_MEMORY);
     s->c.p = p;
     s->c.formats = o->formats;
     s->c.classes = o->classes;
@@ -935,6 +951,7 @@ int slv_schema_open_in(struct slv_langs *p, const char *text, size_t n,
     const int rc = compile(s, text, n, err);
     s->c.err = NULL;
     s->c.at = NULL;
+    forget(&s->c);
     if (rc) {
         slv_schema_close(s);
         return rc;
@@ -943,17 +960,17 @@ int slv_schema_open_in(struct slv_langs *p, const char *text, size_t n,
     return 0;
 }
 
+size_t slv_schema_bytes(const struct slv_schema *s) {
+    return sizeof *s + s->c.mem.used + s->c.cap_specs * sizeof *s->c.specs +
+           (s->own_langs ? slv_langs_bytes(s->c.p) : 0);
+}
+
 void slv_schema_close(struct slv_schema *s) {
     if (!s) return;
     struct slv_compile *c = &s->c;
     if (s->own_langs) slv_langs_close(c->p);
-    slv_document_close(c->d);
-    slv_mem_free(c->places);
-    slv_mem_free(c->place_of_node);
+    forget(c);
     slv_mem_free(c->specs);
-    slv_mem_free(c->spec_slots);
-    slv_mem_free(c->names);
-    slv_mem_free(c->name_slots);
     slv_arena_fini(&c->mem);
     slv_mem_free(s);
 }

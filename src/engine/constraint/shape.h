@@ -93,6 +93,11 @@ struct slv_schema {
     bool own_langs; /* its pool of languages is its own */
 };
 
+#define SLV_SCHEMA_MAX_MEMORY ((size_t)64 << 20) /* of a compiled schema, its languages apart */
+/* Steps (lang.h) that a schema, or a grammar with all its schemas, may take to be compiled: some
+ * tenths of a second. */
+#define SLV_COMPILE_STEPS ((uint64_t)16000000)
+
 struct slv_schema_options {
     bool formats; /* "format" is asserted, not an annotation */
     enum slv_regex_classes classes;
@@ -114,6 +119,8 @@ int slv_schema_open_in(struct slv_langs *p, const char *text, size_t n,
                        const struct slv_schema_options *o, struct slv_schema **ret, char *ret_at,
                        struct slv_err *err) SLV_MUST_USE;
 void slv_schema_close(struct slv_schema *s);
+/* Bytes it takes, its languages left out where they are not its own. */
+size_t slv_schema_bytes(const struct slv_schema *s);
 /* Whether any value meets it. */
 bool slv_schema_has_values(const struct slv_schema *s);
 /* A bound on the bytes of a value as it is written (and so on its tokens); SIZE_MAX: there is
