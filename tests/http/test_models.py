@@ -25,8 +25,8 @@ def ask(server, name, **how):
 
 
 def one_takes():
-    """Bytes that one model takes."""
-    with HOME.serve(*SMALL, models=["a=" + MODEL]) as server:
+    """Bytes that one model takes, of a memory whose share for schemas is the least."""
+    with HOME.serve(*SMALL, "--memory", "100M", models=["a=" + MODEL]) as server:
         return int(server.metrics()["selvage_memory_planned_bytes"])
 
 
@@ -107,7 +107,7 @@ def a_server_of_no_use_ends():
 def a_small_memory_makes_small_requests():
     """The context is what fits, unless one was asked for: then it is said which would."""
     def look(*args):
-        with HOME.serve("--slots", "2", *args, models=["a=" + MODEL]) as server:
+        with HOME.serve("--slots", "2", "--memory", "100M", *args, models=["a=" + MODEL]) as server:
             return (server.get("/v1/models")["data"][0]["context"],
                     int(server.metrics()["selvage_memory_planned_bytes"]))
     context, takes = look()
