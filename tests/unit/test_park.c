@@ -310,7 +310,7 @@ static void room_is_made_for_who_is_worth_more(void **state) {
     close_scene(&x);
 }
 
-/* No more than so many are in a step, also without a cache that they share; who joins later waits. */
+/* No more than so many are in a step, also without a cache that they share. */
 static void no_more_than_so_many_at_once(void **state) {
     struct slv_batch_opts bo = {.threads = 1, .n_sessions = 4, .n_at_once = 2};
     struct scene x;
