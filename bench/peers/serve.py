@@ -185,7 +185,7 @@ def measure_sealed(selvage, model, options, rounds):
     stream, of a plain and a sealed model."""
     def first(server, k):
         r = {}
-        stream(server.port, f"{WORDS[k % len(WORDS)]} {k}: what is it made of?", 1, r)
+        stream(server.port, f"{WORDS[k % len(WORDS)]} {k}: what is it made of?", 4, r)
         return r["times"][0] - r["begun"]
 
     def speed(server, k):
