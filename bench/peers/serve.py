@@ -85,6 +85,11 @@ class Server:
                 return int(line.split()[1]) * 1024
         return 0
 
+    def busy(self):
+        """Processor time so far, in ticks."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -133,6 +138,16 @@ def together(port, prompts, n):
 def quantile(values, q):
     values = sorted(values)
     return values[min(len(values) - 1, int(q * len(values)))]
+
+
+def settle(servers, seconds=10):
+    """Waits until none of them computes any more: one may go on after its last reply."""
+    end = time.monotonic() + seconds
+    quiet = 0
+    while quiet < 3 and time.monotonic() < end:
+        before = [s.busy() for s in servers]
+        time.sleep(0.2)
+        quiet = quiet + 1 if [s.busy() for s in servers] == before else 0
 
 
 def measure_streams(server, round_no, n=16, out=128):
@@ -287,6 +302,7 @@ def main():
         rows = {name: [] for name in servers}
         for k in range(a.rounds):
             for name, s in servers.items():
+                settle(servers.values())
                 rows[name].append(measure_streams(s, k))
         for name, r in rows.items():
             out[name] = {key: statistics.median(x[key] for x in r) for key in r[0]}
