@@ -283,8 +283,47 @@ static void filter_mask(struct slv_sampler *s, const uint64_t *mask) {
     if (mask) s->n = keep;
 }
 
+#define LANES 16u
+#define SPAN 256u /* logits of which the largest is kept at a time */
+
+/* Whether the largest logit wins, whatever came before. */
+static bool is_plain(const struct slv_sampling *o) {
+    return o->temperature <= 0.0f && !o->n_bias && o->repeat_penalty == 1.0f &&
+           o->presence_penalty == 0.0f && o->frequency_penalty == 0.0f && o->dry_multiplier == 0.0f;
+}
+
+/* The largest of v[0..SPAN): in lanes, which compilers make vectors of. */
+static float span_max(const float *v) {
+    float m[LANES];
+    memcpy(m, v, sizeof m);
+    for (size_t i = LANES; i < SPAN; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            m[k] = v[i + k] > m[k] ? v[i + k] : m[k];
+    for (size_t k = 1; k < LANES; k++)
+        m[0] = m[k] > m[0] ? m[k] : m[0];
+    return m[0];
+}
+
+/* The first of the largest: as best() finds it among candidates, without making any. */
+static int32_t first_largest(const float *logits, size_t n) {
+    const size_t whole = n / SPAN * SPAN;
+    float max = logits[0];
+    size_t at = 0; /* of the span that it is in */
+    for (size_t i = 0; i < whole; i += SPAN) {
+        const float m = span_max(logits + i);
+        if (m > max) max = m, at = i;
+    }
+    size_t best = at;
+    while (logits[best] != max && best + 1 < n)
+        best++;
+    for (size_t i = whole; i < n; i++)
+        if (logits[i] > logits[best]) best = i;
+    return (int32_t)best;
+}
+
 int32_t slv_sampler_draw(struct slv_sampler *s, const float *logits, const int32_t *history,
                          size_t n, uint64_t pos, const uint64_t *mask) {
+    if (!mask && is_plain(&s->o)) return first_largest(logits, s->n_vocab);
     for (size_t i = 0; i < s->n_vocab; i++)
         s->c[i] = (struct candidate){.id = (int32_t)i, .logit = logits[i]};
     s->n = s->n_vocab;

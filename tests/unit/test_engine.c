@@ -15,6 +15,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MODEL HOSTILE_DIR "/ok-llama.gguf"
@@ -313,6 +314,28 @@ static int32_t draw(const struct slv_sampling *o, const float *logits, size_t n,
     return id;
 }
 
+/* Of any number of logits, with equals among them: as among those that a mask leaves, all of them. */
+static void greedy_is_the_same_by_both_ways(void **state) {
+    static float logits[1100];
+    uint64_t mask[18];
+    struct slv_sampling o;
+    (void)state;
+    memset(mask, 0xff, sizeof mask);
+    slv_sampling_default(&o);
+    srand(3);
+    for (size_t n = 1; n <= 1100; n += n < 40 ? 1 : 53)
+        for (int k = 0; k < 20; k++) {
+            struct slv_sampler *s;
+            const int values = k % 2 ? 5 : 5000;
+            for (size_t i = 0; i < n; i++)
+                logits[i] = (float)(rand() % values) - (k % 3 ? 3000.0f : 0.0f);
+            assert_int_equal(slv_sampler_open(&o, n, NULL, NULL, &s, NULL), 0);
+            assert_int_equal(slv_sampler_draw(s, logits, NULL, 0, 0, NULL),
+                             slv_sampler_draw(s, logits, NULL, 0, 0, mask));
+            slv_sampler_close(s);
+        }
+}
+
 static void greedy_takes_the_best_and_the_lowest_of_equals(void **state) {
     (void)state;
     const float logits[] = {1, 5, 2, 5, 0};
@@ -438,6 +461,7 @@ int main(void) {
         cmocka_unit_test(drafts_allocate_nothing),
         cmocka_unit_test(drafts_are_in_the_memory_plan),
         cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(greedy_is_the_same_by_both_ways),
         cmocka_unit_test(greedy_takes_the_best_and_the_lowest_of_equals),
         cmocka_unit_test(draws_follow_the_probabilities),
         cmocka_unit_test(penalties_turn_away_from_what_was_said),
