@@ -242,15 +242,25 @@ static inline __attribute__((always_inline)) void put_numbers(unsigned bits, uin
         memcpy(chunk + (size_t)64 * v + 4 * r, &out[v], 4);
 }
 
-static void put_chunk(unsigned bits, uint8_t *chunk, size_t r, const uint8_t u[CHUNK]) {
-#define BITS(n)                                                                                    \
-    case n:                                                                                        \
-        put_numbers(n, chunk, r, u);                                                               \
-        break;
-    switch (bits) {
-        BITS(2) BITS(3) BITS(4) BITS(5) BITS(6) BITS(8) default : break; /* there are no others */
+/* f with its number of bits a constant, so that each has code of its own. */
+#define BY_BITS(bits, f, ...)                                                                      \
+    switch (bits) {                                                                                \
+        BITS(2, f, __VA_ARGS__)                                                                    \
+        BITS(3, f, __VA_ARGS__)                                                                    \
+        BITS(4, f, __VA_ARGS__)                                                                    \
+        BITS(5, f, __VA_ARGS__)                                                                    \
+        BITS(6, f, __VA_ARGS__)                                                                    \
+        BITS(8, f, __VA_ARGS__)                                                                    \
+    default:                                                                                       \
+        break; /* there are no others */                                                           \
     }
-#undef BITS
+#define BITS(n, f, ...)                                                                            \
+    case n:                                                                                        \
+        f(n, __VA_ARGS__);                                                                         \
+        break;
+
+static void put_chunk(unsigned bits, uint8_t *chunk, size_t r, const uint8_t u[CHUNK]) {
+    BY_BITS(bits, put_numbers, chunk, r, u)
 }
 
 /* One row of one tile block; its canonical blocks lie end to end over the tile block's columns. */
@@ -329,14 +339,7 @@ static inline __attribute__((always_inline)) void get_numbers(unsigned bits, con
 }
 
 static void get_chunk(unsigned bits, const uint8_t *chunk, size_t r, uint8_t u[CHUNK]) {
-#define BITS(n)                                                                                    \
-    case n:                                                                                        \
-        get_numbers(n, chunk, r, u);                                                               \
-        break;
-    switch (bits) {
-        BITS(2) BITS(3) BITS(4) BITS(5) BITS(6) BITS(8) default : break; /* there are no others */
-    }
-#undef BITS
+    BY_BITS(bits, get_numbers, chunk, r, u)
 }
 
 static float get_float(const struct slv_layout *l, const uint8_t *p) {
