@@ -9,26 +9,20 @@
  *     late-comer takes what is not there, or looks at a job that has returned.
  *   - `left` counts units of the open stage that are not done. Who brings it to 0 opens the next.
  *   - job is written before `stage` (release) and read after it (acquire).
- *   - `phase` is the futex that sleepers wait on: it changes after `stage` does, and at the end.
+ *   - `phase` is what sleepers wait for: it is raised after `stage` has changed, and at the end.
  */
-#define _GNU_SOURCE
 #include "base/team.h"
 #include "base/clock.h"
 #include "base/cores.h"
+#include "base/gate.h"
 #include "base/mem.h"
 #include "base/thread.h"
 
-#include <limits.h>
-#include <linux/futex.h>
 #include <stdatomic.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define PIECES SLV_TEAM_PIECES
 
-/* How long one waits before looking at the others' shares, and before sleeping. */
-#define PATIENCE_NS 2000
-#define AWAKE_NS 40000
+#define PATIENCE_NS 2000 /* how long one waits before looking at the others' shares */
 
 /* A stage and a count below it. */
 static uint64_t pair(uint32_t stage, uint32_t n) { return (uint64_t)stage << 32 | n; }
@@ -44,12 +38,11 @@ struct slv_team {
     _Alignas(64) _Atomic uint64_t stage;
     size_t next; /* stage of the job that follows the open one */
     struct line left;
-    _Alignas(64) _Atomic uint32_t phase;
-    _Atomic uint32_t sleepers;
+    _Alignas(64) struct slv_gate phase;
     struct line share[SLV_TEAM_MAX];
     /* what does not, apart from it */
     _Alignas(64) size_t n;
-    unsigned patience, awake; /* the two times above in turns of cpu_relax */
+    unsigned patience, awake; /* PATIENCE_NS and SLV_AWAKE_NS in turns of slv_cpu_relax */
     struct slv_job job;
     _Atomic bool done, stop;
     struct member {
@@ -58,29 +51,6 @@ struct slv_team {
         pthread_t thread;
     } members[];
 };
-
-static void cpu_relax(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-/* Returns when the phase is no longer `old`. */
-static void doze(struct slv_team *t, uint32_t old) {
-    /* Counted first, then checked again: whoever changes the phase after this sees the sleeper. */
-    atomic_fetch_add(&t->sleepers, 1);
-    while (atomic_load(&t->phase) == old)
-        syscall(SYS_futex, &t->phase, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
-    atomic_fetch_sub(&t->sleepers, 1);
-}
-
-static void advance(struct slv_team *t) {
-    atomic_fetch_add(&t->phase, 1);
-    if (atomic_load(&t->sleepers))
-        syscall(SYS_futex, &t->phase, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
 
 /* --- stages ----------------------------------------------------------------------------------- */
 
@@ -101,11 +71,11 @@ static void open_next(struct slv_team *t) {
         if (!n) continue;
         atomic_store_explicit(&t->left.v, n, memory_order_relaxed);
         atomic_store_explicit(&t->stage, pair(number, (uint32_t)n), memory_order_release);
-        advance(t);
+        slv_gate_raise(&t->phase);
         return;
     }
     atomic_store_explicit(&t->done, true, memory_order_release);
-    advance(t);
+    slv_gate_raise(&t->phase);
 }
 
 /* The first unit of piece p of P that n units are cut into. */
@@ -158,15 +128,15 @@ static bool help(struct slv_team *t, uint64_t stage, size_t ith) {
 /* Works and waits until `over` is set. */
 static void take_part(struct slv_team *t, size_t ith, const _Atomic bool *over) {
     while (!atomic_load_explicit(over, memory_order_acquire)) {
-        uint32_t phase = atomic_load(&t->phase);
+        uint32_t phase = atomic_load(&t->phase.at);
         uint64_t stage = open_stage(t);
         own_share(t, stage, ith);
         for (unsigned i = 0; i <= t->awake && open_stage(t) == stage; i++) {
             while (i == t->patience && help(t, stage, ith)) {
             }
             if (atomic_load_explicit(over, memory_order_acquire)) return;
-            if (i == t->awake) doze(t, phase);
-            else cpu_relax();
+            if (i == t->awake) slv_gate_sleep(&t->phase, phase);
+            else slv_cpu_relax();
         }
     }
 }
@@ -204,15 +174,15 @@ static void measure_relax(struct slv_team *t) {
     const int turns = 100;
     uint64_t begin = slv_clock_mono(&slv_clock_system);
     for (int i = 0; i < turns; i++)
-        cpu_relax();
+        slv_cpu_relax();
     uint64_t ns = (slv_clock_mono(&slv_clock_system) - begin) / (unsigned)turns + 1;
     t->patience = (unsigned)(PATIENCE_NS / ns + 1);
-    t->awake = (unsigned)(AWAKE_NS / ns + 2);
+    t->awake = (unsigned)(SLV_AWAKE_NS / ns + 2);
 }
 
 static void stop_workers(struct slv_team *t, size_t started) {
     atomic_store(&t->stop, true);
-    advance(t);
+    slv_gate_raise(&t->phase);
     for (size_t i = 1; i < started; i++)
         pthread_join(t->members[i].thread, NULL);
 }

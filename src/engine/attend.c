@@ -46,7 +46,7 @@ static size_t most_spans(const struct slv_attend *a) {
 }
 
 bool slv_attend_waits(const struct slv_attend *a) {
-    size_t spans = most_spans(a);
+    size_t spans = a->part ? most_spans(a) : 1;
     return spans > 1 && a->n * a->h->n_head * spans <= SLV_ATTEND_PARTS;
 }
 
@@ -121,9 +121,17 @@ static void end_span(const struct slv_attend *a, struct work *w) {
     }
 }
 
-/* One block for the queries that see something of it; `next` comes after it. */
+/* Keys of a block of one KV head. */
+static const void *keys_at(const struct slv_attend *a, const struct slv_kv *kv, size_t kv_head,
+                           uint32_t block) {
+    struct slv_attn_block b;
+    slv_kv_block(kv, a->layer, (uint32_t)kv_head, block, &b);
+    return b.k;
+}
+
+/* One block for the queries that see something of it; the keys `next` come after it. */
 static void one_block(const struct slv_attend *a, const struct slv_kv *kv, size_t kv_head,
-                      uint32_t block, uint32_t next, struct work *w) {
+                      uint32_t block, const void *next, struct work *w) {
     const uint32_t base = block * SLV_KV_BLOCK;
     struct slv_attn_query q[QUERIES];
     size_t who[QUERIES], n = 0;
@@ -137,10 +145,8 @@ static void one_block(const struct slv_attend *a, const struct slv_kv *kv, size_
         who[n++] = c;
     }
     if (!n) return;
-    struct slv_attn_block b = {.scale = a->h->attn_scale, .cap = a->h->attn_cap}, after = b;
+    struct slv_attn_block b = {.scale = a->h->attn_scale, .cap = a->h->attn_cap, .next = next};
     slv_kv_block(kv, a->layer, (uint32_t)kv_head, block, &b);
-    slv_kv_block(kv, a->layer, (uint32_t)kv_head, next, &after);
-    b.next = after.k;
     a->kern->attn[kv->type](&b, q, n);
     for (size_t k = 0; k < n; k++) {
         struct state *s = &w->state[who[k]];
@@ -150,11 +156,11 @@ static void one_block(const struct slv_attend *a, const struct slv_kv *kv, size_
     }
 }
 
-/* All queries over blocks [b0, b1). */
+/* All queries over blocks [b0, b1); the keys `then` come after them. */
 static void blocks(const struct slv_attend *a, const struct slv_kv *kv, size_t kv_head, uint32_t b0,
-                   uint32_t b1, struct work *w) {
+                   uint32_t b1, const void *then, struct work *w) {
     for (uint32_t b = b0; b < b1; b++) {
-        one_block(a, kv, kv_head, b, b + 1 < b1 ? b + 1 : b, w);
+        one_block(a, kv, kv_head, b, b + 1 < b1 ? keys_at(a, kv, kv_head, b + 1) : then, w);
         if ((b + 1) % SLV_KV_SPAN == 0) end_span(a, w);
     }
     end_span(a, w);
@@ -167,19 +173,28 @@ static size_t most_queries(const struct work *w) {
     return fit < QUERIES ? fit : QUERIES;
 }
 
+/* out = o / sum, for n dimensions. */
+static void divide(const float *restrict o, float sum, size_t n, float *restrict out) {
+    for (size_t j = 0; j < n; j++)
+        out[j] = o[j] / sum;
+}
+
 /* What the queries of w have come to goes to their rows. */
 static void give(const struct slv_attend *a, const struct work *w, size_t c, size_t i,
                  size_t head) {
-    const struct state *s = &w->state[c];
-    float *out = a->out + i * a->ldo + head * a->h->head_v;
-    for (size_t j = 0; j < a->h->head_v; j++)
-        out[j] = s->all.o[j] / s->all.sum;
+    const struct part *all = &w->state[c].all;
+    divide(all->o, all->sum, a->h->head_v, a->out + i * a->ldo + head * a->h->head_v);
+}
+
+/* The first keys that token i sees. */
+static const void *first_keys(const struct slv_attend *a, size_t i, size_t kv_head) {
+    return keys_at(a, a->tok[i].kv, kv_head, seen_first(a, i) / SLV_KV_BLOCK);
 }
 
 /* The queries [from, to) of tokens that share a cache, counted token by token over the group's
- * heads, from token i on. */
+ * heads, from token i on; after them token `then` comes. */
 static void some_queries(const struct slv_attend *a, size_t i, size_t kv_head, size_t from,
-                         size_t to, struct work *w) {
+                         size_t to, size_t then, struct work *w) {
     const struct slv_kv *kv = a->tok[i].kv;
     const size_t g = group(a->h), head0 = kv_head * g;
     uint32_t first = UINT32_MAX, end = 0;
@@ -190,7 +205,8 @@ static void some_queries(const struct slv_attend *a, size_t i, size_t kv_head, s
         if (s->first < first) first = s->first;
         if (s->end > end) end = s->end;
     }
-    blocks(a, kv, kv_head, first / SLV_KV_BLOCK, (end - 1) / SLV_KV_BLOCK + 1, w);
+    blocks(a, kv, kv_head, first / SLV_KV_BLOCK, (end - 1) / SLV_KV_BLOCK + 1,
+           first_keys(a, then, kv_head), w);
     for (size_t k = from; k < to; k++)
         give(a, w, k - from, i + k / g, head0 + k % g);
 }
@@ -206,8 +222,10 @@ static void run_of_tokens(const struct slv_attend *a, size_t i0, size_t i1, size
         w->dk = kv->dk;
         w->dv = kv->dv;
         const size_t all = (end - i) * group(a->h), most = most_queries(w);
-        for (size_t k = 0; k < all; k += most)
-            some_queries(a, i, kv_head, k, k + most < all ? k + most : all, w);
+        for (size_t k = 0; k < all; k += most) {
+            const size_t to = k + most < all ? k + most : all;
+            some_queries(a, i, kv_head, k, to, to == all && end < i1 ? end : i, w);
+        }
         i = end;
     }
 }
@@ -227,7 +245,7 @@ static void one_span(const struct slv_attend *a, size_t i, size_t kv_head, size_
         w->n = 0;
         for (size_t k = from; k < to; k++)
             put_query(a, w, i, kv_head * g + k);
-        blocks(a, kv, kv_head, b0, b1 < last ? b1 : last, w);
+        blocks(a, kv, kv_head, b0, b1 < last ? b1 : last, first_keys(a, i, kv_head), w);
         for (size_t k = from; k < to; k++) {
             const struct state *s = &w->state[k - from];
             float *part = part_of(a, i, kv_head * g + k, spans, span);
@@ -272,9 +290,7 @@ static void finish_head(const struct slv_attend *a, size_t i, size_t head, size_
         const float *part = part_of(a, i, head, spans, s);
         a->kern->attn_join(part[0], part[1], part + 16 + begin, n, &max, &sum, acc);
     }
-    float *out = a->out + i * a->ldo + head * a->h->head_v;
-    for (size_t j = d0; j < d1; j++)
-        out[j] = acc[j - begin] / sum;
+    divide(acc + (d0 - begin), sum, d1 - d0, a->out + i * a->ldo + head * a->h->head_v + d0);
 }
 
 void slv_attend_finish(const struct slv_attend *a, size_t i, size_t c0, size_t c1) {

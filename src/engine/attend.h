@@ -26,7 +26,7 @@ struct slv_attend {
     size_t n;
     const float *q; /* [n][ldq]: heads end to end */
     float *out;     /* [n][ldo] */
-    float *part;    /* [slv_attend_part_floats] */
+    float *part;    /* [slv_attend_part_floats]; NULL: nothing is to wait */
     size_t ldq, ldo;
     uint32_t layer;
 };

@@ -303,14 +303,22 @@ static void store_floats(const struct slv_kv *kv, const struct slv_kernels *kern
     kern->f32_to_f16(v, kv->dv, (uint16_t *)(void *)(blk + kv->v_at) + in * kv->dv);
 }
 
+/* x[n] padded with zeros to `to`: itself where it needs none, else a copy. */
+static const float *padded(const float *x, size_t n, size_t to, float copy[SLV_MAX_HEAD_DIM]) {
+    if (n == to) return x;
+    memcpy(copy, x, n * sizeof *x);
+    memset(copy + n, 0, (to - n) * sizeof *x);
+    return copy;
+}
+
 void slv_kv_store(struct slv_kv *kv, const struct slv_kernels *kern, uint32_t layer, uint32_t head,
                   uint32_t pos, const float *k, size_t head_k, const float *v, size_t head_v) {
-    float kp[SLV_MAX_HEAD_DIM] = {0}, vp[SLV_MAX_HEAD_DIM] = {0};
-    memcpy(kp, k, head_k * sizeof *k);
-    memcpy(vp, v, head_v * sizeof *v);
+    float kp[SLV_MAX_HEAD_DIM], vp[SLV_MAX_HEAD_DIM];
+    k = padded(k, head_k, kv->dk, kp);
+    v = padded(v, head_v, kv->dv, vp);
     unsigned char *blk = block_at(kv, layer, head, pos / BLOCK);
-    if (kv->type == SLV_KV_Q8) store_q8(kv, kern, blk, pos, kp, vp);
-    else store_floats(kv, kern, blk, pos, kp, vp);
+    if (kv->type == SLV_KV_Q8) store_q8(kv, kern, blk, pos, k, v);
+    else store_floats(kv, kern, blk, pos, k, v);
 }
 
 void slv_kv_block(const struct slv_kv *kv, uint32_t layer, uint32_t head, uint32_t block,

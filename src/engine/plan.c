@@ -52,7 +52,10 @@ static void part(struct slv_plan *p, struct slv_op *op, const struct slv_linear 
     if (!lin->mat.layout) return;
     op->part[op->n_parts].lin = lin;
     op->part[op->n_parts++].out = out;
-    p->act_mask[op->act] |= slv_act_bit(lin->mat.layout->act);
+    const struct slv_layout *l = lin->mat.layout;
+    p->act_mask[op->act] |= slv_act_bit(l->act);
+    for (size_t k = 0; k < SLV_ACT_KINDS; k++)
+        if (l->act == (size_t)32 << k) p->act_read[op->act][k] |= slv_codes_read(l);
 }
 
 static struct slv_op *matmul(struct slv_plan *p, size_t layer, enum slv_buf_id in,

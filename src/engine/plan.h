@@ -85,9 +85,10 @@ struct slv_plan {
     const struct slv_hparams *h;
     struct slv_op *ops; /* [n_ops] */
     size_t n_ops;
-    size_t width[SLV_B_COUNT];     /* floats a row, padded to 16; 0: unused */
-    size_t act_cols[SLV_A_COUNT];  /* elements a row */
-    uint8_t act_mask[SLV_A_COUNT]; /* bit i: block size 32 << i is wanted */
+    size_t width[SLV_B_COUNT];                    /* floats a row, padded to 16; 0: unused */
+    size_t act_cols[SLV_A_COUNT];                 /* elements a row */
+    uint8_t act_mask[SLV_A_COUNT];                /* bit i: block size 32 << i is wanted */
+    uint8_t act_read[SLV_A_COUNT][SLV_ACT_KINDS]; /* slv_codes_read of what reads it */
 };
 
 /* The operators borrow from w. SLV_E_NOMEM. */

@@ -164,29 +164,40 @@ void slv_profile_piece(struct slv_profile *p, size_t op, uint64_t begin) {
     else m->event[m->n++] = (struct slv_profile_event){begin, end, (uint32_t)op, step};
 }
 
-void slv_profile_end_step(struct slv_profile *p, const struct slv_step_token *tok, uint32_t n,
-                          uint32_t n_logits, size_t members) {
-    uint64_t end = now(), before = p->begun;
-    if (members > p->members) members = p->members;
-    for (size_t i = 0; i < p->plan->n_ops; i++) {
-        uint64_t busy = 0, last = 0;
-        for (size_t m = 0; m < members; m++) {
-            const struct part *part = &p->member[m].part[i];
-            busy += part->busy;
-            if (part->end > last) last = part->end;
-        }
-        if (!last) continue; /* it had no work */
-        struct slv_profile_row *row = &p->row[i];
-        uint64_t all = last > before ? (last - before) * members : 0;
-        row->calls++;
-        row->busy_ns += busy;
-        row->wait_ns += all > busy ? all - busy : 0;
-        p->sum.busy_ns += busy;
-        p->sum.wait_ns += all > busy ? all - busy : 0;
-        add_cost(p->plan, &p->plan->ops[i], tok, n, n_logits, row);
-        before = last;
+/* The time of one operator, for members whose operators before it ended at before[]. */
+static void add_times(struct slv_profile *p, size_t op, bool alone, size_t members,
+                      uint64_t *before) {
+    struct slv_profile_row *row = &p->row[op];
+    uint64_t last = 0;
+    for (size_t m = 0; m < members; m++)
+        if (p->member[m].part[op].end > last) last = p->member[m].part[op].end;
+    for (size_t m = 0; m < members && last; m++) {
+        const struct part *part = &p->member[m].part[op];
+        const uint64_t end = alone ? part->end : last, all = end > before[m] ? end - before[m] : 0;
+        const uint64_t wait = all > part->busy ? all - part->busy : 0;
+        row->busy_ns += part->busy;
+        row->wait_ns += wait;
+        p->sum.busy_ns += part->busy;
+        p->sum.wait_ns += wait;
+        if (end > before[m]) before[m] = end;
     }
-    p->sum.idle_ns += (end - before) * members;
+    row->calls += last != 0;
+}
+
+void slv_profile_end_step(struct slv_profile *p, const struct slv_step_token *tok, uint32_t n,
+                          uint32_t n_logits, size_t n_alone, size_t members) {
+    uint64_t end = now(), before[SLV_TEAM_MAX];
+    if (members > p->members) members = p->members;
+    for (size_t m = 0; m < members; m++)
+        before[m] = p->begun;
+    for (size_t i = 0; i < p->plan->n_ops; i++) {
+        const uint64_t calls = p->row[i].calls;
+        add_times(p, i, i < n_alone, members, before);
+        if (p->row[i].calls > calls)
+            add_cost(p->plan, &p->plan->ops[i], tok, n, n_logits, &p->row[i]);
+    }
+    for (size_t m = 0; m < members; m++)
+        p->sum.idle_ns += end - before[m];
     p->sum.step_ns += end - p->begun;
     p->sum.steps++;
     p->sum.tokens += n;

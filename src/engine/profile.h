@@ -7,7 +7,9 @@
  *
  * The time of a step is parted without a rest: for each member it is work on operators, waiting in
  * operators (from the end of the operator before to the end of this one, without its own work), and
- * what lies behind the last one. Bytes and products are those that the step needs, not those of a
+ * what lies behind the last one. Where members take their tokens through the layers each by itself
+ * (lanes.h) an operator ends for each when it has done it; the wait for the others is that of the
+ * operator that follows. Bytes and products are those that the step needs, not those of a
  * counter: weights once a step, keys and values once a step for each cache.
  *
  * Nothing is allocated while steps run. Threads: pieces from any member of the team, the rest from
@@ -79,8 +81,8 @@ void slv_profile_begin_step(struct slv_profile *p);
 void slv_profile_piece(struct slv_profile *p, size_t op, uint64_t begin);
 
 /* The step over tok[0..n), n_logits of them with logits, has ended; a team of so many members made
- * it. */
+ * it, each doing the first n_alone operators by itself for some of the tokens. */
 void slv_profile_end_step(struct slv_profile *p, const struct slv_step_token *tok, uint32_t n,
-                          uint32_t n_logits, size_t members);
+                          uint32_t n_logits, size_t n_alone, size_t members);
 
 #endif

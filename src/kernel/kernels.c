@@ -25,6 +25,14 @@ void slv_kernels_init(struct slv_kernels *ret, enum slv_cpu_level level) {
 #endif
 }
 
+uint8_t slv_codes_read(const struct slv_layout *l) {
+    const struct slv_form_parts *f = &slv_form_parts[l->form];
+    const bool parted = f->sub || f->fsub;
+    return (uint8_t)((f->min == 1 ? SLV_CODES_M : 0) | (parted ? 0 : SLV_CODES_LESS) |
+                     (f->sub == 16 || f->fsub ? SLV_CODES_SUM : 0) |
+                     (f->sub == 32 ? SLV_CODES_SUM32 : 0));
+}
+
 #if defined(__x86_64__)
 /* MXCSR: bits 13-14 rounding, 15 flush to zero, 6 denormals are zero; exceptions stay masked. */
 uint64_t slv_fpenv_enter(void) {

@@ -42,6 +42,15 @@ struct slv_codes {
     int16_t *sum, *sum32;
 };
 
+/* What products with a layout's weights read beside q and d, as bits. */
+enum {
+    SLV_CODES_M = 1,
+    SLV_CODES_LESS = 2,
+    SLV_CODES_SUM = 4,
+    SLV_CODES_SUM32 = 8,
+};
+uint8_t slv_codes_read(const struct slv_layout *l);
+
 /* The same from element `at` of the panel and column c on; `act`: codes of a scale. */
 static inline struct slv_codes slv_codes_at(const struct slv_codes *x, size_t at, size_t act,
                                             size_t c) {
@@ -104,6 +113,8 @@ typedef void (*slv_binary_fn)(const float *a, const float *b, size_t n, float *o
 typedef void (*slv_axpy_fn)(const float *a, const float *b, float s, size_t n, float *out);
 /* out = s * tanh(x / s), as s * tanh(x * (1 / s)) */
 typedef void (*slv_softcap_fn)(const float *x, float s, size_t n, float *out);
+/* The largest magnitude of x[n], as bits: 0x7f800000 and more where one is infinite or NaN. */
+typedef uint32_t (*slv_top_fn)(const float *x, size_t n);
 
 /* --- attention over one block of positions ---------------------------------------------------- */
 
@@ -160,6 +171,7 @@ struct slv_kernels {
     slv_binary_fn add, mul, silu_mul, gelu_mul; /* silu(a) * b */
     slv_axpy_fn axpy;
     slv_softcap_fn softcap;
+    slv_top_fn top;
     slv_attn_fn attn[SLV_KV_TYPES];
     slv_attn_join_fn attn_join;
     void (*f32_to_f16)(const float *x, size_t n, uint16_t *out);

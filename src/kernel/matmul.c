@@ -55,19 +55,23 @@ static void unpack(const struct slv_layout *l, const uint8_t *blk, size_t r,
         ret->code[k] = load_code(l, f, blk + k / 32 * chunk_bytes, k % 32, r);
 }
 
+/* The sum of the codes that a sub-minimum covers, from `at` on. */
+static int32_t codes_sum(size_t sub, const struct slv_codes *x, size_t at, size_t panel_w) {
+    return sub == 32 ? x->sum32[at / 64 * panel_w * 2 + at / 32 % 2]
+                     : x->sum[at / 32 * panel_w * 2 + at / 16 % 2];
+}
+
 /* Adds the product of one unpacked block with its part of a column, whose panel has w, to acc. */
 static float block_dot(const struct row_block *w, int mins, size_t act, size_t panel_w,
                        const struct slv_codes *x, float acc) {
     for (size_t i = 0; i < w->n_scales; i++) {
         int32_t dot = 0, min = 0;
         for (size_t at = i * w->per; at < (i + 1) * w->per; at += w->sub) {
-            int32_t part = 0, total = 0;
+            int32_t part = 0;
             for (size_t k = at; k < at + w->sub; k++)
                 part += w->code[k] * x->q[k / 32 * panel_w * 32 + k % 32];
-            for (size_t k = at; k < at + w->sub; k += 16)
-                total += x->sum[k / 32 * panel_w * 2 + k / 16 % 2];
             dot += w->sc[at / w->sub] * part;
-            min += w->mn[at / w->sub] * total;
+            if (mins == 2) min += w->mn[at / w->sub] * codes_sum(w->sub, x, at, panel_w);
         }
         float dx = x->d[i * w->per / act * panel_w];
         acc = slv_fma((float)dot, w->d[i] * dx, acc);

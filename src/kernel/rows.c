@@ -133,6 +133,15 @@ static void softcap(const float *x, float s, size_t n, float *out) {
         out[i] = s * slv_tanhf(x[i] * inv);
 }
 
+static uint32_t top(const float *x, size_t n) {
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t u = slv_f32_bits(x[i]) & 0x7fffffffu;
+        if (u > most) most = u;
+    }
+    return most;
+}
+
 static void to_f16(const float *x, size_t n, uint16_t *out) {
     for (size_t i = 0; i < n; i++)
         out[i] = slv_f32_to_f16(x[i]);
@@ -156,6 +165,7 @@ void slv_kernels_scalar_rows(struct slv_kernels *k) {
     k->gelu_mul = gelu_mul;
     k->axpy = axpy;
     k->softcap = softcap;
+    k->top = top;
     k->f32_to_f16 = to_f16;
     k->f16_to_f32 = from_f16;
 }

@@ -256,7 +256,13 @@ struct row_case {
     X(silu_mul, k->silu_mul(r->a, r->b, r->n, o))                                                  \
     X(gelu_mul, k->gelu_mul(r->a, r->b, r->n, o))                                                  \
     X(axpy, k->axpy(r->a, r->b, 0.37f, r->n, o))                                                   \
-    X(softcap, k->softcap(r->a, 30.0f, r->n, o))
+    X(softcap, k->softcap(r->a, 30.0f, r->n, o))                                                   \
+    X(top, put_top(k, r, o))
+
+static void put_top(const struct slv_kernels *k, const struct row_case *r, float *o) {
+    for (size_t i = 0; i < r->n; i++)
+        o[i] = slv_f32_from_bits(k->top(r->a + i, r->n - i));
+}
 
 #define ROW_FN(name, call)                                                                         \
     static void row_##name(const struct slv_kernels *k, const struct row_case *r, float *o) {      \

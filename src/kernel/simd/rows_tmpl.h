@@ -81,34 +81,40 @@ OP void rw_store(float *p, vf x, size_t left) {
     else rw_store_tail(p, x, left);
 }
 
-/* The largest magnitude of a block, as bits, which order as the numbers do. */
-OP uint32_t rw_top(const float *x, size_t block) {
+/* The largest magnitude, as bits, which order as the numbers do. */
+OP uint32_t rw_top(const float *x, size_t n) {
     vi top = vi_zero();
-    for (size_t i = 0; i < block; i += LANES)
-        top = vi_maxu(top, vi_and(vf_bits(vf_load(x + i)), vi_set1(0x7fffffff)));
+    for (size_t i = 0; i < n; i += LANES)
+        top = vi_maxu(top, vi_and(vf_bits(rw_load(x + i, n - i)), vi_set1(0x7fffffff)));
     return vi_maxu_of(top);
+}
+
+static uint32_t rw_top_row(const float *x, size_t n) { return rw_top(x, n); }
+
+/* Codes of sixteen numbers: magic plus an integer is that integer's bits above magic's own. */
+OP vi rw_codes(const float *x, vf by, int8_t *q) {
+    const vf magic = vf_set1(SLV_RNE_MAGIC);
+    const vi codes = vi_sub(vf_bits(vf_add(vf_mul(vf_load(x), by), magic)), vf_bits(magic));
+    vi_store_i8(q, codes);
+    return codes;
 }
 
 /* Codes of the block at b, and the sum of all. */
 OP int32_t rw_quantize_block(const float *x, size_t b, size_t block, size_t w, vf by,
                              const struct slv_codes *to) {
-    const vf magic = vf_set1(SLV_RNE_MAGIC);
-    int32_t all = 0;
+    vi all = vi_zero();
     for (size_t i = b; i < b + block; i += 32) {
-        int8_t *q = to->q + i * w;
-        int32_t s[2];
-        for (size_t half = 0; half < 2; half++) {
-            /* magic plus an integer is that integer's bits above magic's own */
-            const vf y = vf_add(vf_mul(vf_load(x + i + half * LANES), by), magic);
-            const vi codes = vi_sub(vf_bits(y), vf_bits(magic));
-            s[half] = vi_sum_of(codes);
-            vi_store_i8(q + half * LANES, codes);
-            if (to->sum) to->sum[i / 32 * w * 2 + half] = (int16_t)s[half];
+        const vi c0 = rw_codes(x + i, by, to->q + i * w);
+        const vi c1 = rw_codes(x + i + LANES, by, to->q + i * w + LANES);
+        const vi both = vi_add(c0, c1);
+        if (to->sum) {
+            to->sum[i / 32 * w * 2] = (int16_t)vi_sum_of(c0);
+            to->sum[i / 32 * w * 2 + 1] = (int16_t)vi_sum_of(c1);
         }
-        if (to->sum32) to->sum32[i / 64 * w * 2 + i / 32 % 2] = (int16_t)(s[0] + s[1]);
-        all += s[0] + s[1];
+        if (to->sum32) to->sum32[i / 64 * w * 2 + i / 32 % 2] = (int16_t)vi_sum_of(both);
+        all = vi_add(all, both);
     }
-    return all;
+    return to->m || to->less ? vi_sum_of(all) : 0;
 }
 
 /* A block of which nothing can be kept: too small, or with an infinity or a NaN in it. */
@@ -236,6 +242,7 @@ static void rw_fill(struct slv_kernels *k) {
     k->gelu_mul = rw_gelu_mul_row;
     k->axpy = rw_axpy;
     k->softcap = rw_softcap;
+    k->top = rw_top_row;
     k->f32_to_f16 = rw_to_f16;
     k->f16_to_f32 = rw_from_f16;
 }
