@@ -99,13 +99,17 @@ unsigned char *slv_pool_take(struct slv_pool *p, enum slv_page_class cls) {
     while (!find_free(p, c, &i))
         if (!p->evict || !p->evict(p->evict_ctx)) return NULL;
     c->refs[i] = 1;
+    c->taken++;
     p->used += c->page_bytes;
     return c->base + i * c->page_bytes;
 }
 
 bool slv_pool_warm(struct slv_pool *p, enum slv_page_class cls, uint32_t n) {
     struct slv_pool_class *c = &p->cls[cls];
-    if (c->n_touched >= n || !c->n_untouched || p->resident + c->page_bytes > p->budget)
+    const size_t fourth = p->budget / 4, most = fourth < SLV_POOL_WARM ? fourth : SLV_POOL_WARM;
+    if (c->n_touched >= c->taken || (c->n_touched + 1) * c->page_bytes > most) c->taken = 0;
+    const uint32_t want = n > c->taken ? n : c->taken;
+    if (c->n_touched >= want || !c->n_untouched || p->resident + c->page_bytes > p->budget)
         return false;
     uint32_t k = c->list[c->n - c->n_untouched--];
     volatile unsigned char *page = c->base + k * c->page_bytes;

@@ -99,12 +99,13 @@ static void name_space(uint64_t space, const struct slv_adapter_set *adapters, i
     memcpy(ret, v, sizeof v);
 }
 
-void slv_prefix_warm(struct slv_prefix_cache *c) {
+bool slv_prefix_warm(struct slv_prefix_cache *c) {
+    bool did = false;
     slv_pool_lock(c->pool);
-    for (int k = 0; k < SLV_PAGE_CLASSES; k++)
-        while (c->pool->cls[k].page_bytes && slv_pool_warm(c->pool, (enum slv_page_class)k, WARM)) {
-        }
+    for (int k = 0; k < SLV_PAGE_CLASSES && !did; k++)
+        did = c->pool->cls[k].page_bytes && slv_pool_warm(c->pool, (enum slv_page_class)k, WARM);
     slv_pool_unlock(c->pool);
+    return did;
 }
 
 void slv_prefix_join(struct slv_prefix_user *u, struct slv_prefix_cache *c, uint32_t n_ctx,

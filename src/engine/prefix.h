@@ -39,8 +39,9 @@ struct slv_prefix_user {
     struct slv_tree_node *at; /* of the last block that is in the tree; NULL: nothing is shared */
 };
 
-/* While there is nothing else to do: the next sessions find memory for their first pages. */
-void slv_prefix_warm(struct slv_prefix_cache *c);
+/* While there is nothing else to do, again and again while it returns true: the next sessions find
+ * memory for their first pages, and for as many as were taken lately. */
+bool slv_prefix_warm(struct slv_prefix_cache *c);
 
 /* Begins and ends using the cache, NULL: none, for a session of n_ctx positions whose pages are of
  * its pool. It shares with those of the same space and the same adapters. */

@@ -25,7 +25,7 @@
 #define CTX_DEFAULT 8192u
 #define SLOTS_DEFAULT 16u
 #define N_BATCH 256u
-#define N_BESIDE 80u
+#define N_BESIDE 64u
 #define BLOCK 64u /* positions of a page of a prefix cache */
 
 /* --- what there is ---------------------------------------------------------------------------- */
@@ -252,7 +252,8 @@ static int open_batch(struct serve_model *m, const struct needs *n, struct slv_e
         .threads = s->o.threads};
     int rc = slv_prefix_cache_open(m->m, &po, &m->prefix, err);
     if (!rc) rc = slv_batch_open(m->m, &bo, &m->batch, err);
-    if (!rc) slv_prefix_warm(m->prefix);
+    while (!rc && slv_prefix_warm(m->prefix)) {
+    }
     return rc;
 }
 

@@ -42,6 +42,7 @@ struct serve_sched {
     uint32_t n_waiting, n_active;
     struct serve_choice *active[ACTIVE_MAX];
     struct serve_call *embeds;    /* by choice[0].next: in turn */
+    struct serve_model *cold;     /* whose memory is to be made ready when there is time, or NULL */
     double served;                /* where the key stands that was admitted last */
     atomic_uint_fast64_t step_ns; /* of the last step */
     uint64_t gave_up;             /* ns, when */
@@ -94,6 +95,7 @@ static void release(struct serve_sched *q, struct serve_choice *ch) {
     ch->s = NULL;
     if (st.stop >= 0) ch->stop = c->ask.stop[st.stop];
     c->model->n_active--;
+    q->cold = c->model;
     c->user->active--;
     pthread_mutex_unlock(&q->lock);
     slv_session_close(s);
@@ -112,12 +114,8 @@ static void on_done(struct slv_session *s, int rc, enum slv_finish finish, const
         slv_log(SLV_LOG_WARN, "%s: %s", c->id, msg);
     if (rc) slv_err_set(&ch->err, rc, "%s", msg);
     if (!rc && !ch->finish) ch->finish = finish_word(ch);
-    struct serve_model *m = c->model;
     release(c->s->sched, ch);
-    bool held = serve_model_hold(m); /* the call may be gone before that is done */
     choice_ended(ch);
-    if (held && !m->n_active) slv_prefix_warm(m->prefix);
-    if (held) serve_model_put(m);
 }
 
 /* --- pieces ----------------------------------------------------------------------------------- */
@@ -435,6 +433,16 @@ static void wait_for_work(struct serve_sched *q) {
     pthread_cond_timedwait(&q->more, &q->lock, &ts);
 }
 
+/* There is nothing else to do. The lock is held, but not while that is done. */
+static void warm_a_page(struct serve_sched *q) {
+    struct serve_model *m = q->cold;
+    pthread_mutex_unlock(&q->lock);
+    const bool held = serve_model_hold(m), did = held && slv_prefix_warm(m->prefix);
+    if (held) serve_model_put(m);
+    pthread_mutex_lock(&q->lock);
+    if (!did) q->cold = NULL;
+}
+
 static void *run(void *arg) {
     struct serve_sched *q = arg;
     struct slv_serve *s = q->s;
@@ -449,7 +457,8 @@ static void *run(void *arg) {
         note_readers(q);
         if (!q->n_active && !q->embeds) {
             if (q->stop && !q->n_waiting) break;
-            wait_for_work(q);
+            if (q->cold) warm_a_page(q);
+            else wait_for_work(q);
             continue;
         }
         pthread_mutex_unlock(&q->lock);
