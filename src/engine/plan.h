@@ -1,8 +1,7 @@
 /* plan.h: a model as a flat list of fused operators over a planned arena.
  *
  * The list is made once from the family's row, the numbers and the tensors that are there. Every
- * operator works on all tokens of a step; all threads work on one operator at a
- * time (step.c).
+ * operator works on all tokens of a step, or on those of a lane (lanes.h).
  *
  * One layer, sequential:              and parallel (no norm before the feed-forward part):
  *
