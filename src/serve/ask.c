@@ -346,6 +346,14 @@ static const struct field message_fields[] = {
     {"tool_choice", FUNCTION, 0, 0, 0, read_tool_choice},
 };
 
+static const struct field count_fields[] = {
+    {"model", TEXT, AT(model), 0, 0, NULL},
+    {"messages", VALUE, AT(messages), 0, 0, NULL},
+    {"system", VALUE, AT(system), 0, 0, NULL},
+    {"tools", VALUE, AT(tools), 0, 0, NULL},
+    {"tool_choice", FUNCTION, 0, 0, 0, read_tool_choice},
+};
+
 static const struct field embedding_fields[] = {
     COMMON_FIELDS,
     {"input", VALUE, AT(input), 0, 0, NULL},
@@ -380,7 +388,8 @@ static const struct {
               [API_MESSAGES] = ROWS(message_fields),
               [API_EMBEDDINGS] = ROWS(embedding_fields),
               [API_TOKENIZE] = ROWS(tokenize_fields),
-              [API_DETOKENIZE] = ROWS(detokenize_fields)};
+              [API_DETOKENIZE] = ROWS(detokenize_fields),
+              [API_COUNT_TOKENS] = ROWS(count_fields)};
 
 static const struct field *find(enum serve_api api, const char *name) {
     for (size_t i = 0; i < tables[api].n; i++)
@@ -408,7 +417,8 @@ static const struct only {
             {API_RESPONSES, "reasoning", NULL},
             {API_RESPONSES, "store", "false"},
             {API_RESPONSES, "truncation", "\"disabled\""},
-            {API_MESSAGES, "thinking", "{\"type\":\"disabled\"}"}};
+            {API_MESSAGES, "thinking", "{\"type\":\"disabled\"}"},
+            {API_COUNT_TOKENS, "thinking", "{\"type\":\"disabled\"}"}};
 
 static const struct only *find_only(enum serve_api api, const char *name) {
     for (size_t i = 0; i < sizeof only / sizeof only[0]; i++)
@@ -437,11 +447,11 @@ static void set_defaults(struct serve_ask *a) {
 static bool check_whole(struct serve_call *c, struct serve_fail *f) {
     const struct serve_ask *a = &c->ask;
     const json_t *needs[] = {
-        [API_CHAT] = a->messages,     [API_COMPLETIONS] = a->prompt, [API_RESPONSES] = a->input,
-        [API_MESSAGES] = a->messages, [API_EMBEDDINGS] = a->input,   [API_TOKENIZE] = a->messages,
-        [API_DETOKENIZE] = a->tokens};
-    static const char *const names[] = {"messages", "prompt",   "input", "messages",
-                                        "input",    "messages", "tokens"};
+        [API_CHAT] = a->messages,     [API_COMPLETIONS] = a->prompt,   [API_RESPONSES] = a->input,
+        [API_MESSAGES] = a->messages, [API_EMBEDDINGS] = a->input,     [API_TOKENIZE] = a->messages,
+        [API_DETOKENIZE] = a->tokens, [API_COUNT_TOKENS] = a->messages};
+    static const char *const names[] = {"messages", "prompt",   "input",  "messages",
+                                        "input",    "messages", "tokens", "messages"};
     if (c->api == API_TOKENIZE && !a->content == !a->messages)
         return serve_refuse(f, 400, "content", "missing_field",
                             "one of content and messages is wanted");

@@ -80,7 +80,7 @@ static void error_json(struct slv_buf *out, enum serve_api api, const struct ser
     struct slv_json j;
     slv_json_init(&j, out);
     slv_json_object(&j, NULL);
-    if (api == API_MESSAGES) slv_json_str(&j, "type", "error");
+    if (serve_is_anthropic(api)) slv_json_str(&j, "type", "error");
     slv_json_object(&j, "error");
     slv_json_str(&j, "message", f->err.msg);
     slv_json_str(&j, "type", f->type);
@@ -131,9 +131,9 @@ void serve_reply_fail(struct slv_serve *s, struct slv_exchange *x, enum serve_ap
 /* --- life ------------------------------------------------------------------------------------- */
 
 static const char *const prefixes[] = {
-    [API_CHAT] = "chatcmpl-", [API_COMPLETIONS] = "cmpl-", [API_RESPONSES] = "resp_",
-    [API_MESSAGES] = "msg_",  [API_EMBEDDINGS] = "embd-",  [API_TOKENIZE] = "tok-",
-    [API_DETOKENIZE] = "tok-"};
+    [API_CHAT] = "chatcmpl-",  [API_COMPLETIONS] = "cmpl-", [API_RESPONSES] = "resp_",
+    [API_MESSAGES] = "msg_",   [API_EMBEDDINGS] = "embd-",  [API_TOKENIZE] = "tok-",
+    [API_DETOKENIZE] = "tok-", [API_COUNT_TOKENS] = "tok-"};
 
 /* NULL: it answers in one piece. */
 static const struct serve_format *const formats[API_COUNT] = {

@@ -166,8 +166,13 @@ enum serve_api {
     API_EMBEDDINGS,
     API_TOKENIZE,
     API_DETOKENIZE,
+    API_COUNT_TOKENS, /* of what API_MESSAGES would be asked */
     API_COUNT
 };
+
+static inline bool serve_is_anthropic(enum serve_api api) {
+    return api == API_MESSAGES || api == API_COUNT_TOKENS;
+}
 enum serve_tool_choice { TOOLS_AUTO, TOOLS_NONE, TOOLS_REQUIRED, TOOLS_NAMED };
 
 /* A request's fields as they were understood. JSON is borrowed from `doc`. */

@@ -1,5 +1,5 @@
 /* tokens.c: /tokenize and /detokenize: what a model's tokenizer makes of a text or a conversation,
- * and back. */
+ * and back; and how many tokens that is, as Anthropic's clients ask. */
 #include "engine/model.h"
 #include "serve/prompt.h"
 
@@ -10,6 +10,11 @@
 static void write_tokens(const struct serve_call *c, const int32_t *ids, size_t n,
                          struct slv_json *j) {
     slv_json_object(j, NULL);
+    if (c->api == API_COUNT_TOKENS) {
+        slv_json_uint(j, "input_tokens", n);
+        slv_json_object_end(j);
+        return;
+    }
     slv_json_array(j, "tokens");
     for (size_t i = 0; i < n; i++) {
         struct slv_text t = {0};
@@ -69,7 +74,7 @@ static bool detokenize(struct serve_call *c, struct serve_fail *f) {
 }
 
 bool serve_tokens_make(struct serve_call *c, struct serve_fail *f) {
-    bool ok = c->api == API_TOKENIZE ? tokenize(c, f) : detokenize(c, f);
+    bool ok = c->api == API_DETOKENIZE ? detokenize(c, f) : tokenize(c, f);
     if (ok && c->out.status) ok = serve_refuse(f, 413, NULL, NULL, "the reply is too long");
     return ok;
 }

@@ -329,7 +329,8 @@ typedef bool (*message_fn)(struct serve_turns *t, const json_t *m, size_t i, str
 static bool read_system(struct serve_turns *t, struct slv_buf *b, struct serve_fail *f) {
     const json_t *v = t->c->ask.system;
     if (!v) return true;
-    if (!content_text(v, t->c->api == API_MESSAGES ? "system" : "instructions", b, f)) return false;
+    if (!content_text(v, serve_is_anthropic(t->c->api) ? "system" : "instructions", b, f))
+        return false;
     if (b->len) add_dict(t, turn(t, "system", b));
     return true;
 }
@@ -344,7 +345,8 @@ bool serve_turns_read(struct serve_turns *t, struct serve_fail *f) {
     static const message_fn readers[] = {[API_CHAT] = chat_message,
                                          [API_RESPONSES] = response_item,
                                          [API_MESSAGES] = anthropic_message,
-                                         [API_TOKENIZE] = chat_message};
+                                         [API_TOKENIZE] = chat_message,
+                                         [API_COUNT_TOKENS] = anthropic_message};
     const struct serve_ask *a = &t->c->ask;
     const json_t *list = t->c->api == API_RESPONSES ? a->input : a->messages;
     const char *name = t->c->api == API_RESPONSES ? "input" : "messages";

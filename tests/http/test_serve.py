@@ -263,6 +263,15 @@ def anthropic_messages_and_their_events():
                           stop_sequences=[text[4:7]], **greedy)
     assert r.stop_reason == "stop_sequence" and r.stop_sequence == text[4:7], r
     assert NAME in [m.id for m in c.models.list().data]
+    tool = {"name": "look", "description": "Looks at a thing.", "input_schema": {"type": "object"}}
+    for more in {}, {"system": "Be brief."}, {"tools": [tool]}, {"tools": [tool], "tool_choice": {"type": "any"}}:
+        counted = c.messages.count_tokens(model=NAME, messages=MESSAGES, **more).input_tokens
+        used = c.messages.create(model=NAME, messages=MESSAGES, max_tokens=1, **more).usage
+        assert counted == used.input_tokens + used.cache_read_input_tokens, (more, counted, used)
+    e = raises(anthropic.BadRequestError, lambda: c.messages.count_tokens(model=NAME, messages=[{"role": "user"}]), "content")
+    assert e.body["type"] == "error", e.body
+    raises(anthropic.BadRequestError, lambda: c.post("/v1/messages/count_tokens", cast_to=object, body={"model": NAME}),
+           "messages")
     raises(anthropic.NotFoundError, lambda: c.messages.create(model="no", messages=MESSAGES, max_tokens=1), "no")
     e = raises(anthropic.BadRequestError, lambda: c.messages.create(model=NAME, messages=MESSAGES, max_tokens=1,
                                                                     extra_body={"colour": 1}), "colour")
@@ -553,6 +562,36 @@ def a_full_queue_says_so_and_priority_goes_first():
             assert {j.result().status for j in (first, low, high)} == {200}
         assert done == ["first", "high", "low"], done
         assert s.chat(n=3).status == 429  # more than can ever wait: not half of them
+
+
+@test
+def schemas_in_use_may_leave_no_room_for_another():
+    """Those of answers that wait are not dropped; who finds no room hears so, and is served when they are done."""
+    def ask(k):
+        words = ["%d word %05d %s" % (k, i * 7919 % 99991, "x" * (i % 13)) for i in range(30000)]
+        return s.chat(max_tokens=1, response_format={"type": "json_schema",
+                                                     "json_schema": {"name": "s%d" % k, "schema": {"enum": words}}})
+
+    with Server("--slots", 1, "--ctx", 4096, "--memory", "400M") as s:
+        with concurrent.futures.ThreadPoolExecutor(9) as pool:
+            first = s.raw()
+            first.sendall(serving.raw_request("/v1/completions", json.dumps(
+                {"prompt": "a", "max_tokens": 4000, "ignore_eos": True, "stream": True}).encode()))
+            s.until(lambda: s.active() == 1)
+            asked, full = [], None
+            while not full:
+                one = pool.submit(ask, len(asked))
+                s.until(lambda: one.done() or s.metrics()["selvage_waiting"] == len(asked) + 1)
+                if one.done():
+                    full = one.result()
+                else:
+                    asked.append(one)
+                assert len(asked) < 8, "they take no memory"
+            assert full.status == 503 and full.error()["code"] == "out_of_memory", full.body
+            assert "no room beside the schemas" in full.error()["message"] and asked, full.body
+            first.close()
+            assert {one.result().status for one in asked} == {200}
+        assert ask(len(asked)).status == 200
 
 
 @test
