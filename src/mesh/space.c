@@ -1,0 +1,74 @@
+/* space.c: see space.h. */
+#include "mesh/space.h"
+
+int slv_space_init(struct slv_space *s) {
+    *s = (struct slv_space){0};
+    return slv_entries_open(&s->entries);
+}
+
+void slv_space_fini(struct slv_space *s) {
+    slv_entries_close(s->entries);
+    slv_dots_fini(&s->context);
+    *s = (struct slv_space){0};
+}
+
+/* Each range is seen before its entries go: whoever is cut short between has lost nothing, as the
+ * op itself is not seen and comes again. */
+static int remove_dots(struct slv_space *s, const struct slv_dots *removes) {
+    for (uint32_t i = 0; i < removes->n; i++) {
+        const struct slv_dots_writer *w = &removes->writer[i];
+        for (uint32_t k = 0; k < w->n; k++) {
+            const int rc = slv_dots_add(&s->context, w->id, w->range[k]);
+            if (rc) return rc;
+            for (uint64_t n = w->range[k].first; n <= w->range[k].last; n++)
+                slv_entries_remove(s->entries, (struct slv_dot){w->id, n});
+        }
+    }
+    return 0;
+}
+
+static int put(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
+    if (slv_dots_has(&s->context, at->dot) || slv_entries_find(s->entries, at->dot)) return 0;
+    return slv_entries_put(s->entries, at, data, NULL);
+}
+
+int slv_space_apply(struct slv_space *s, const struct slv_op *op, bool *ret_new) {
+    const bool fresh = !slv_dots_has(&s->context, op->dot);
+    if (!op->dot.n || op->key.n > SLV_KEY_MAX || slv_dots_count(&op->removes) > SLV_OP_REMOVES_MAX)
+        return SLV_E_FORMAT;
+    int rc = fresh ? remove_dots(s, &op->removes) : 0;
+    for (uint32_t i = 0; i < op->n && fresh && !rc; i++) {
+        const struct slv_place at = {op->key, op->entry[i].path, slv_op_entry_dot(op, i)};
+        rc = put(s, &at, op->entry[i].data);
+    }
+    if (fresh && !rc) rc = slv_dots_add(&s->context, op->dot.writer, slv_op_range(op));
+    if (!rc && ret_new) *ret_new = fresh;
+    return rc;
+}
+
+void slv_space_find(const struct slv_space *s, const struct slv_space_range *r, uint64_t *ret_from,
+                    uint64_t *ret_to) {
+    *ret_from = r->from ? slv_entries_rank(s->entries, r->from) : 0;
+    *ret_to = r->to ? slv_entries_rank(s->entries, r->to) : slv_entries_count(s->entries);
+}
+
+uint64_t slv_space_retain(struct slv_space *s, const struct slv_space_range *r,
+                          const struct slv_dots *theirs, const struct slv_dots *seen) {
+    uint64_t i, to, removed = 0;
+    slv_space_find(s, r, &i, &to);
+    while (i < to) {
+        const struct slv_dot dot = slv_entries_at(s->entries, i)->dot;
+        if (slv_dots_has(seen, dot) && !slv_dots_has(theirs, dot)) {
+            slv_entries_remove(s->entries, dot);
+            removed++;
+            to--;
+        } else {
+            i++;
+        }
+    }
+    return removed;
+}
+
+int slv_space_take(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
+    return put(s, at, data);
+}

@@ -1,0 +1,55 @@
+/* space.h: what one node has of a key space: entries, and the context of all that it has seen.
+ *
+ * The lattice. An entry lives where its op was seen and no op that was seen removed it. Seen are
+ * the dots of the context; so two nodes that have applied the same ops, in any order and any number
+ * of times, hold the same, and what was removed leaves nothing but its place in the context (delta
+ * CRDTs as in dots.h; sets without tombstones: Bieniusa and others, 2012).
+ *
+ * Instead of ops a node may be sent what another holds of a range of places: its context, its
+ * entries there that this one lacks, and the dots of all its entries there. What this node has
+ * beyond these and the other has seen was removed. When all ranges were taken, and only then, the
+ * other's context is this one's too.
+ *
+ * Invariants: a dot of the context that names an entry which is not there was removed. An entry may
+ * be there before its dot is in the context (its op was cut short by lack of memory, or it came
+ * with a range): its op, when it comes, finds it.
+ *
+ * Threads: one.
+ */
+#ifndef SLV_MESH_SPACE_H
+#define SLV_MESH_SPACE_H
+
+#include "mesh/op.h"
+
+struct slv_space {
+    struct slv_entries *entries;
+    struct slv_dots context;
+};
+
+int slv_space_init(struct slv_space *s) SLV_MUST_USE;
+void slv_space_fini(struct slv_space *s);
+
+/* Applies an op; one that was applied changes nothing. *ret_new (may be NULL): it was not.
+ * SLV_E_NOMEM, SLV_E_LIMIT: nothing is lost if the op is applied again. SLV_E_FORMAT:
+ * it is none. */
+int slv_space_apply(struct slv_space *s, const struct slv_op *op, bool *ret_new) SLV_MUST_USE;
+
+/* Places [from, to) of the order; `to` NULL: to the end. */
+struct slv_space_range {
+    const struct slv_place *from, *to;
+};
+
+/* The counted entries of a range. */
+void slv_space_find(const struct slv_space *s, const struct slv_space_range *r, uint64_t *ret_from,
+                    uint64_t *ret_to);
+
+/* What another node holds of a range: the dots of all its entries there, and what it has seen.
+ * Removes here what it has seen removed. How many. */
+uint64_t slv_space_retain(struct slv_space *s, const struct slv_space_range *r,
+                          const struct slv_dots *theirs, const struct slv_dots *seen);
+
+/* One of its entries; it is put in where it was not seen here. SLV_E_NOMEM, SLV_E_LIMIT. */
+int slv_space_take(struct slv_space *s, const struct slv_place *at,
+                   struct slv_str data) SLV_MUST_USE;
+
+#endif
