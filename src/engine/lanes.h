@@ -1,5 +1,5 @@
-/* lanes.h: a step of many tokens, cut so that each member of the team takes some of them through all
- * layers by itself.
+/* lanes.h: a step of many tokens, cut so that each member of the team takes some of them through
+ * all layers by itself.
  *
  * Where the members share every operator they wait for each other at the end of each, and what one
  * writes is in another's cache when it is read. In a lane nobody waits, an operator finds what the

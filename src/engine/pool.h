@@ -66,9 +66,9 @@ void slv_pool_unreserve(struct slv_pool *p, size_t bytes);
  * less than it reserved. No heap allocation. */
 unsigned char *slv_pool_take(struct slv_pool *p, enum slv_page_class c) SLV_MUST_USE;
 
-/* Has the system give memory for one more free page, so that who takes it need not wait for that: if
- * fewer have some than n, or than were taken since there was nothing to be done; but these only up
- * to SLV_POOL_WARM bytes and a fourth of the budget. False: nothing was to be done. */
+/* Has the system give memory for one more free page, so that who takes it need not wait for that:
+ * if fewer have some than n, or than were taken since there was nothing to be done; but these only
+ * up to SLV_POOL_WARM bytes and a fourth of the budget. False: nothing was to be done. */
 #define SLV_POOL_WARM ((size_t)128 << 20)
 bool slv_pool_warm(struct slv_pool *p, enum slv_page_class c, uint32_t n);
 

@@ -1,0 +1,101 @@
+/* fuzz_mesh.c: any bytes as a set of dots and as a run of ops: refused, or read as what writing it
+ * again gives; and whatever was applied can be read as a value of every type. */
+#include "mesh/doc.h"
+#include "mesh/oplog.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool ok) {
+    if (!ok) abort();
+}
+
+static void dots(const uint8_t *data, size_t size) {
+    struct slv_dots s = {0}, t = {0};
+    struct slv_buf b;
+    struct slv_reader r = slv_reader_of(data, size);
+    const int rc = slv_dots_read(&r, &s);
+    require(!rc || rc == SLV_E_FORMAT);
+    slv_buf_init(&b, (size_t)1 << 24);
+    if (!rc) {
+        const size_t n = size - slv_reader_left(&r);
+        slv_dots_write(&s, &b);
+        require(b.len == n && !memcmp(b.data, data, n));
+        require(!slv_dots_join(&t, &s) && slv_dots_equal(&s, &t) && slv_dots_cover(&s, &t));
+    }
+    slv_buf_fini(&b);
+    slv_dots_fini(&s);
+    slv_dots_fini(&t);
+}
+
+static bool touch(void *ctx, struct slv_str v) {
+    size_t *sum = ctx;
+    for (size_t i = 0; i < v.n; i++)
+        *sum += (unsigned char)v.p[i];
+    return true;
+}
+
+static void read_value(const struct slv_space *s, struct slv_str key) {
+    size_t sum = 0;
+    double v[4];
+    for (int t = 0; t < SLV_MESH_TYPES; t++)
+        slv_read_values(s, (enum slv_mesh_type)t, key, touch, &sum);
+    (void)slv_read_flag(s, SLV_TYPE_ON_WINS, key);
+    (void)slv_read_count(s, SLV_TYPE_COUNTER, key);
+    (void)slv_read_count(s, SLV_TYPE_BUDGET, key);
+    (void)slv_read_rights(s, key, 1);
+    (void)slv_read_vector(s, key, 1, v, 4);
+    for (int is_text = 0; is_text < 2; is_text++) {
+        struct slv_seq q;
+        if (slv_seq_open(s, key, (struct slv_str){"", 0}, is_text, &q)) continue;
+        for (size_t i = 0; i < q.count && i < 64; i++)
+            touch(&sum, slv_seq_at(&q, i));
+        slv_seq_close(&q);
+    }
+    struct slv_buf b;
+    slv_buf_init(&b, 1 << 20);
+    const int rc = slv_doc_read(s, key, (struct slv_str){"", 0}, &b);
+    require(!rc || rc == SLV_E_NOENT || rc == SLV_E_LIMIT);
+    slv_buf_fini(&b);
+}
+
+/* Of bytes that are read as one another gives. */
+static void check_bytes(const struct slv_op *op, const uint8_t *p, size_t n) {
+    struct slv_buf b;
+    slv_buf_init(&b, SLV_OP_BYTES_MAX);
+    slv_op_write(op, &b);
+    require(b.len == n && !memcmp(b.data, p, n));
+    slv_buf_fini(&b);
+}
+
+static void ops(const uint8_t *data, size_t size) {
+    struct slv_space s;
+    struct slv_oplog *log;
+    struct slv_reader r = slv_reader_of(data, size);
+    require(!slv_space_init(&s) && !slv_oplog_open(1 << 20, &log));
+    for (int k = 0; k < 32 && slv_reader_left(&r); k++) {
+        const uint8_t *from = r.p;
+        struct slv_op op = {0};
+        bool fresh = false;
+        if (slv_op_read(&r, &op)) break;
+        check_bytes(&op, from, (size_t)(r.p - from));
+        const int rc = slv_space_apply(&s, &op, &fresh);
+        require(!rc || rc == SLV_E_LIMIT);
+        if (!rc) require(!slv_space_apply(&s, &op, &fresh) && !fresh);
+        const int kept = slv_oplog_add(log, op.dot.writer, slv_op_range(&op),
+                                       (struct slv_str){(const char *)from, (size_t)(r.p - from)});
+        require(!kept || kept == SLV_E_LIMIT);
+        read_value(&s, op.key);
+        slv_op_fini(&op);
+    }
+    slv_oplog_close(log);
+    slv_space_fini(&s);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    dots(data, size);
+    ops(data, size);
+    return 0;
+}

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""make_mesh_corpus.py FOLDER STAMP: sets of dots and runs of ops as the mesh sends them, written down from
+their description (dots.h, op.h, types.h, seq.h) and not by the code that is tested."""
+import pathlib
+import struct
+import sys
+
+FOLDER, STAMP = map(pathlib.Path, sys.argv[1:3])
+
+
+def number(v):
+    out = b""
+    while v > 0x7F:
+        out += bytes([v & 0x7F | 0x80])
+        v >>= 7
+    return out + bytes([v])
+
+
+def with_length(b):
+    return number(len(b)) + b
+
+
+def ident(v):
+    return struct.pack(">Q", v)
+
+
+def dots(sets):
+    """{writer: [(first, last), ..]}"""
+    out = number(len(sets))
+    for writer, ranges in sorted(sets.items()):
+        out += ident(writer) + number(len(ranges))
+        following = 1
+        for first, last in ranges:
+            out += number(first - following) + number(last - first)
+            following = last + 2
+    return out
+
+
+def op(writer, n, key, removes, entries):
+    out = ident(writer) + number(n) + with_length(key) + dots(removes) + number(len(entries))
+    return out + b"".join(with_length(path) + with_length(data) for path, data in entries)
+
+
+def run(right, writer, n, i, elements):
+    return b"r", number(right) + ident(writer) + number(n) + number(i) + elements
+
+
+CASES = {
+    "dots-none": dots({}),
+    "dots-some": dots({1: [(1, 9), (12, 12)], 2**63: [(5, 2**40)]}),
+    "register": op(7, 1, b"name", {}, [(b"", ident(99 << 16) + b"first")])
+    + op(7, 3, b"name", {7: [(2, 2)]}, [(b"", ident(100 << 16) + b"second")]),
+    "set": op(7, 1, b"s", {}, [(b"red", b""), (b"green", b"")]) + op(9, 1, b"s", {7: [(3, 3)]}, []),
+    "counter": op(7, 1, b"c", {}, [(ident(7), number(10) + number(3))])
+    + op(7, 3, b"c", {7: [(2, 2)]}, [(ident(7), number(11) + number(3))]),
+    "budget": op(7, 1, b"b", {}, [(ident(7), number(100) + number(30) + number(1) + ident(9) + number(20))]),
+    "vector": op(7, 1, b"v", {}, [(ident(1) + ident(7), struct.pack("<4f", 1, 2, 3, 4))]),
+    "text": op(7, 1, b"t", {}, [run(1, 0, 0, 0, "héllo".encode())])
+    + op(9, 1, b"t", {}, [run(0, 7, 2, 3, b"XY"), (b"d" + ident(7) + ident(2), number(1) + number(2))]),
+    "list": op(7, 1, b"l", {}, [run(1, 0, 0, 0, with_length(b"one") + with_length(b""))]),
+    "doc": op(7, 1, b"d", {}, [(b"=", ident(5) + b"{"), (b".a\0\0=", ident(5) + b'v"x"'),
+                               (b".l\0\0=", ident(5) + b"[" + ident(7) + number(4)),
+                               (b".l\0\0#" + ident(7) + ident(4) + b"r", b"\1" + ident(0) + b"\0\0" + b"\0"),
+                               (b".l\0\0@" + ident(7) + ident(5) + b"\0\0\0\0=", ident(5) + b"v1"),
+                               (b".n\0\0=", ident(5) + b"+"), (b".n\0\0+" + ident(7), number(4) + number(1)),
+                               (b".t\0\0=", ident(5) + b"t" + ident(7) + number(10)),
+                               (b".t\0\0#" + ident(7) + ident(10) + b"r", b"\1" + ident(0) + b"\0\0" + b"hi")]),
+    "late": op(7, 3, b"k", {7: [(2, 2)]}, [(b"", b"new")]) + op(7, 1, b"k", {}, [(b"", b"old")]),
+}
+
+FOLDER.mkdir(parents=True, exist_ok=True)
+for name, data in CASES.items():
+    (FOLDER / name).write_bytes(data)
+STAMP.write_text("")
