@@ -314,8 +314,8 @@ static int32_t draw(const struct slv_sampling *o, const float *logits, size_t n,
     return id;
 }
 
-/* Of any number of logits, with equals among them: as among those that a mask leaves, all of them.
- * */
+/* Of any number of logits, with equals among them: as among those that a mask leaves, which are
+ * all of them. */
 static void greedy_is_the_same_by_both_ways(void **state) {
     static float logits[1100];
     uint64_t mask[18];
