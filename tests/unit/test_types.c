@@ -101,7 +101,10 @@ static bool make(struct slv_draft *d, struct done *w, enum slv_mesh_type type) {
         assert_true(!rc || rc == SLV_E_BUSY);
         return !rc;
     }
-    default:
+    case SLV_TYPE_LIST:
+    case SLV_TYPE_TEXT:
+    case SLV_TYPE_DOC:
+    case SLV_MESH_TYPES:
         break;
     }
     assert_int_equal(rc, 0);
