@@ -12,61 +12,22 @@
 
 #include "base/mem.h"
 #include "mesh/doc.h"
+#include "replicas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define REPLICAS 3
 #define WRITES 100
 #define KEY ((struct slv_str){"doc", 3})
 
-static uint32_t rnd(uint32_t n) {
-    static uint64_t state = 1;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((state >> 33) % n);
-}
-
-struct replica {
-    struct slv_space space;
-    uint64_t id, next;
-};
-static struct replica replica[REPLICAS];
-static struct slv_buf history[WRITES];
-static size_t n_history;
-static uint64_t now; /* a stamp */
-
-static struct slv_str text(const char *s) { return (struct slv_str){s, strlen(s)}; }
-
-static void open_all(void) {
-    n_history = 0;
-    now = 0;
-    for (size_t i = 0; i < REPLICAS; i++) {
-        replica[i] = (struct replica){.id = 7 + i, .next = 1};
-        assert_int_equal(slv_space_init(&replica[i].space), 0);
-    }
-}
-
-static void close_all(void) {
-    for (size_t i = 0; i < REPLICAS; i++)
-        slv_space_fini(&replica[i].space);
-    while (n_history)
-        slv_buf_fini(&history[--n_history]);
-}
-
-static void give(struct replica *to, size_t k) {
-    struct slv_op op = {0};
-    struct slv_reader r = slv_reader_of(history[k].data, history[k].len);
-    assert_int_equal(slv_op_read(&r, &op), 0);
-    assert_int_equal(slv_space_apply(&to->space, &op, NULL), 0);
-    slv_op_fini(&op);
-}
+static uint64_t now; /* the last stamp */
 
 /* Everybody sees everything. */
 static void meet(void) {
     for (size_t i = 0; i < REPLICAS; i++)
         for (size_t k = 0; k < n_history; k++)
-            give(&replica[i], k);
+            replica_give(&replica[i], k);
 }
 
 enum what { SET, SET_TEXT, REMOVE, INSERT, EDIT, COUNT };
@@ -83,13 +44,7 @@ static int write_doc(size_t who, enum what what, const char *pointer, const char
                    : what == INSERT   ? slv_doc_insert(&d, text(pointer), text(value))
                    : what == EDIT     ? slv_doc_edit(&d, text(pointer), (size_t)n, 0, text(value))
                                       : slv_doc_count(&d, text(pointer), n);
-    if (!rc) {
-        assert_true(n_history < WRITES);
-        slv_buf_init(&history[n_history], SLV_OP_BYTES_MAX);
-        slv_op_write(&d.op, &history[n_history]);
-        r->next = slv_op_range(&d.op).last + 1;
-        give(r, n_history++);
-    }
+    if (!rc) replica_write(r, &d.op);
     slv_draft_close(&d);
     return rc;
 }
@@ -122,7 +77,7 @@ static void expect_all(const char *want) {
 
 static void what_is_set_is_there(void **state) {
     (void)state;
-    open_all();
+    replicas_open();
     expect(0, "", NULL);
     done(0, SET, "",
          "{\"b\": [1, {\"x\": null}, []], \"a\": \"\\u00e9\\n\", \"\": 1.50, \"a/b~c\": true}", 0);
@@ -151,12 +106,12 @@ static void what_is_set_is_there(void **state) {
     expect(0, "", "3");
     done(0, REMOVE, "", "", 0);
     expect(0, "", NULL);
-    close_all();
+    replicas_close();
 }
 
 static void what_cannot_be_done_is_refused(void **state) {
     (void)state;
-    open_all();
+    replicas_open();
     done(0, SET, "", "{\"a\": {\"b\": [1, 2]}, \"s\": 1}", 0);
     assert_int_equal(write_doc(0, SET, "a", "1", 0), SLV_E_FORMAT);
     assert_int_equal(write_doc(0, SET, "/a~2", "1", 0), SLV_E_FORMAT);
@@ -175,12 +130,12 @@ static void what_cannot_be_done_is_refused(void **state) {
     assert_int_equal(write_doc(0, EDIT, "/t", "x", 3), SLV_E_NOENT);
     assert_int_equal(write_doc(0, EDIT, "/t", "\xff", 0), SLV_E_FORMAT);
     expect(0, "", "{\"a\":{\"b\":[1,2]},\"s\":1,\"t\":\"ab\"}");
-    close_all();
+    replicas_close();
 }
 
 /* Two that do not see each other's writes. */
 static void begin(const char *json) {
-    open_all();
+    replicas_open();
     done(0, SET, "", json, 0);
     meet();
 }
@@ -193,27 +148,27 @@ static void those_who_write_at_once_lose_nothing(void **state) {
     done(0, SET, "/o/c", "3", 0);
     done(1, SET, "/o/c", "4", 0);
     expect_all("{\"o\":{\"a\":1,\"b\":2,\"c\":4}}");
-    close_all();
-    open_all(); /* also where both begin it */
+    replicas_close();
+    replicas_open(); /* also where both begin it */
     done(0, SET, "", "{\"a\": {\"x\": 1}}", 0);
     done(1, SET, "", "{\"a\": {\"y\": 2}}", 0);
     expect_all("{\"a\":{\"x\":1,\"y\":2}}");
-    close_all();
+    replicas_close();
     begin("{\"o\": {\"a\": 1}}"); /* a removal takes what it saw */
     done(0, REMOVE, "/o", "", 0);
     done(1, SET, "/o/b", "2", 0);
     expect_all("{\"o\":{\"b\":2}}");
-    close_all();
+    replicas_close();
     begin("{\"o\": {\"a\": 1}}"); /* of an object and what takes its place the later */
     done(1, SET, "/o/b", "2", 0);
     done(0, SET, "/o", "\"gone\"", 0);
     expect_all("{\"o\":\"gone\"}");
-    close_all();
+    replicas_close();
     begin("{\"o\": {\"a\": 1}}");
     done(0, SET, "/o", "\"gone\"", 0);
     done(1, SET, "/o/b", "2", 0);
     expect_all("{\"o\":{\"b\":2}}");
-    close_all();
+    replicas_close();
     begin("{\"l\": [0]}"); /* lists: both come, one after the other */
     done(0, INSERT, "/l/1", "1", 0);
     done(1, INSERT, "/l/1", "2", 0);
@@ -223,17 +178,17 @@ static void those_who_write_at_once_lose_nothing(void **state) {
     done(1, SET, "/l/3", "{\"x\": 1}", 0);
     done(2, SET, "/l/1", "[]", 0);
     expect_all("{\"l\":[[],2,{\"x\":1}]}");
-    close_all();
+    replicas_close();
     begin("{\"l\": [1, 2]}"); /* two new lists are not one */
     done(0, SET, "/l", "[3]", 0);
     done(1, SET, "/l", "[4]", 0);
     expect_all("{\"l\":[4]}");
-    close_all();
+    replicas_close();
     begin("{\"l\": [1, 2]}"); /* into one that is removed */
     done(0, REMOVE, "/l", "", 0);
     done(1, INSERT, "/l/1", "9", 0);
     expect_all("{\"l\":[9]}");
-    close_all();
+    replicas_close();
     begin("{}"); /* texts and counters */
     done(0, SET_TEXT, "/t", "shared", 0);
     done(0, COUNT, "/n", "", 10);
@@ -243,7 +198,7 @@ static void those_who_write_at_once_lose_nothing(void **state) {
     done(0, COUNT, "/n", "", 1);
     done(1, COUNT, "/n", "", -4);
     expect_all("{\"n\":7,\"t\":\"more shared!\"}");
-    close_all();
+    replicas_close();
 }
 
 /* --- anything anywhere ------------------------------------------------------------------------ */
@@ -278,21 +233,21 @@ static void all_read_the_same_in_the_end(void **state) {
     slv_buf_init(&a, 1 << 20);
     slv_buf_init(&b, 1 << 20);
     for (int turn = 0; turn < 150; turn++) {
-        open_all();
+        replicas_open();
         for (int i = 0; i < 400 && n_history < WRITES; i++) {
             write_any(rnd(REPLICAS));
             for (uint32_t k = rnd(3); k > 0 && n_history; k--)
-                give(&replica[rnd(REPLICAS)], rnd((uint32_t)n_history));
+                replica_give(&replica[rnd(REPLICAS)], rnd((uint32_t)n_history));
         }
         for (size_t i = 0; i < REPLICAS; i++)
             for (size_t k = 0; k < n_history; k++)
-                give(&replica[i], (k + 31 * i) % n_history);
+                replica_give(&replica[i], (k + 31 * i) % n_history);
         const int rc = read_doc(0, "", &a);
         for (size_t i = 1; i < REPLICAS; i++) {
             assert_int_equal(read_doc(i, "", &b), rc);
             assert_string_equal(a.data, b.data);
         }
-        close_all();
+        replicas_close();
     }
     slv_buf_fini(&a);
     slv_buf_fini(&b);
@@ -307,10 +262,10 @@ static void a_set_changes_its_place_and_no_other(void **state) {
     for (size_t i = 0; i < 10; i++)
         slv_buf_init(&before[i], 1 << 20);
     for (int turn = 0; turn < 400; turn++) {
-        open_all();
+        replicas_open();
         for (int i = 0; i < 40; i++) {
             write_any(rnd(2));
-            if (!rnd(4) && n_history) give(&replica[rnd(2)], rnd((uint32_t)n_history));
+            if (!rnd(4) && n_history) replica_give(&replica[rnd(2)], rnd((uint32_t)n_history));
         }
         for (size_t i = 0; i < 10; i++)
             rc[i] = read_doc(0, names[i], &before[i]);
@@ -325,7 +280,7 @@ static void a_set_changes_its_place_and_no_other(void **state) {
                 if (!rc[i]) assert_string_equal(b.data, before[i].data);
             }
         }
-        close_all();
+        replicas_close();
     }
     for (size_t i = 0; i < 10; i++)
         slv_buf_fini(&before[i]);

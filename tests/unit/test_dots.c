@@ -11,18 +11,13 @@
 
 #include "base/mem.h"
 #include "mesh/dots.h"
+#include "replicas.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define WRITERS 5
 #define NUMBERS 60
-
-static uint32_t rnd(uint32_t n) {
-    static uint64_t state = 1;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((state >> 33) % n);
-}
 
 /* Which are in it: [writer][number - 1]. */
 struct model {

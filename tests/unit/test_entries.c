@@ -12,18 +12,13 @@
 
 #include "base/mem.h"
 #include "mesh/entries.h"
+#include "replicas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MOST 4000
-
-static uint32_t rnd(uint32_t n) {
-    static uint64_t state = 1;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((state >> 33) % n);
-}
 
 /* An entry as it was put in. */
 struct item {
@@ -41,8 +36,6 @@ static int by_place(const void *a, const void *b) {
     if (!c) c = (x->dot.writer > y->dot.writer) - (x->dot.writer < y->dot.writer);
     return c ? c : (x->dot.n > y->dot.n) - (x->dot.n < y->dot.n);
 }
-
-static struct slv_str text(const char *s) { return (struct slv_str){s, strlen(s)}; }
 
 static struct slv_place place(const struct item *i) {
     return (struct slv_place){text(i->key), text(i->path), i->dot};

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "mesh/oplog.h"
+#include "replicas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +19,6 @@
 
 #define OPS 60
 #define WRITERS 3
-
-static uint32_t rnd(uint32_t n) {
-    static uint64_t state = 1;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((state >> 33) % n);
-}
 
 struct item {
     uint64_t writer;

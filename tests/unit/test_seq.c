@@ -12,53 +12,16 @@
 
 #include "base/mem.h"
 #include "mesh/seq.h"
+#include "replicas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define REPLICAS 3
 #define WRITES 120
 #define KEY ((struct slv_str){"text", 4})
 
 static const struct slv_str none = {"", 0};
-
-static uint32_t rnd(uint32_t n) {
-    static uint64_t state = 1;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((state >> 33) % n);
-}
-
-struct replica {
-    struct slv_space space;
-    uint64_t id, next;
-};
-static struct replica replica[REPLICAS];
-static struct slv_buf history[WRITES];
-static size_t n_history;
-
-static void open_all(void) {
-    n_history = 0;
-    for (size_t i = 0; i < REPLICAS; i++) {
-        replica[i] = (struct replica){.id = 7 + i, .next = 1};
-        assert_int_equal(slv_space_init(&replica[i].space), 0);
-    }
-}
-
-static void close_all(void) {
-    for (size_t i = 0; i < REPLICAS; i++)
-        slv_space_fini(&replica[i].space);
-    while (n_history)
-        slv_buf_fini(&history[--n_history]);
-}
-
-static void give(struct replica *to, size_t k) {
-    struct slv_op op = {0};
-    struct slv_reader r = slv_reader_of(history[k].data, history[k].len);
-    assert_int_equal(slv_op_read(&r, &op), 0);
-    assert_int_equal(slv_space_apply(&to->space, &op, NULL), 0);
-    slv_op_fini(&op);
-}
 
 /* The text of a replica, or its list with bars behind items; and how many elements it has. */
 static size_t read_all(const struct replica *r, bool is_text, struct slv_buf *ret) {
@@ -95,12 +58,9 @@ static void change(struct replica *r, bool is_text, size_t at, size_t erased, co
     if (is_text) assert_int_equal(slv_seq_insert_text(&q, &d, at, (struct slv_str){text, n}), 0);
     else assert_int_equal(slv_seq_insert(&q, &d, at, item, n), 0);
     assert_int_equal(slv_seq_erase(&q, &d, at, erased), 0);
-    slv_buf_init(&history[n_history], SLV_OP_BYTES_MAX);
-    slv_op_write(&d.op, &history[n_history]);
-    r->next = slv_op_range(&d.op).last + 1;
+    replica_write(r, &d.op);
     slv_seq_close(&q);
     slv_draft_close(&d);
-    give(r, n_history++);
 }
 
 /* The same on a plain string, of which an element of a list is two bytes. */
@@ -144,21 +104,21 @@ static void what_is_read_is_what_was_typed(void **state) {
     slv_buf_init(&other, 1 << 20);
     for (int turn = 0; turn < 120; turn++) {
         const bool is_text = turn % 2;
-        open_all();
+        replicas_open();
         while (n_history <
                WRITES) { /* an edit here is what it is on an array, whatever came before */
             edit(&replica[rnd(REPLICAS)], is_text, &b, true);
             for (uint32_t i = rnd(4); i > 0; i--)
-                give(&replica[rnd(REPLICAS)], rnd((uint32_t)n_history));
+                replica_give(&replica[rnd(REPLICAS)], rnd((uint32_t)n_history));
         }
         for (size_t i = 0; i < REPLICAS; i++) {
             for (size_t k = 0; k < WRITES; k++)
-                give(&replica[i], (k * 7 + i * 11) % WRITES);
+                replica_give(&replica[i], (k * 7 + i * 11) % WRITES);
             read_all(&replica[i], is_text, i ? &other : &b);
             if (i) assert_int_equal(b.len, other.len);
             if (i) assert_memory_equal(b.data, other.data, b.len);
         }
-        close_all();
+        replicas_close();
     }
     slv_buf_fini(&b);
     slv_buf_fini(&other);
@@ -172,9 +132,9 @@ static void words_that_are_typed_at_once_stay_whole(void **state) {
     slv_buf_init(&b, 1 << 20);
     for (int ways = 0; ways < 4; ways++) {
         const char *word[2] = {"shopping", "kitchen"};
-        open_all();
+        replicas_open();
         change(&replica[0], true, 0, 0, "<>");
-        give(&replica[1], 0);
+        replica_give(&replica[1], 0);
         for (size_t w = 0; w < 2; w++) {
             const size_t n = strlen(word[w]);
             for (size_t i = 0; i < n; i++) {
@@ -184,10 +144,10 @@ static void words_that_are_typed_at_once_stay_whole(void **state) {
             }
         }
         for (size_t k = 0; k < n_history; k++)
-            give(&replica[0], k);
+            replica_give(&replica[0], k);
         read_all(&replica[0], true, &b);
         assert_true(!strcmp(b.data, "<shoppingkitchen>") || !strcmp(b.data, "<kitchenshopping>"));
-        close_all();
+        replicas_close();
     }
     slv_buf_fini(&b);
 }
@@ -199,7 +159,7 @@ static void what_is_no_place_or_no_text_is_refused(void **state) {
     struct slv_buf b;
     const struct slv_str item = {"x", 1};
     slv_buf_init(&b, 1 << 20);
-    open_all();
+    replicas_open();
     struct slv_space *s = &replica[0].space;
     change(&replica[0], true, 0, 0, "h\xc3\xa9llo \xf0\x9f\x8c\x8d");
     assert_int_equal(slv_seq_open(s, KEY, none, true, &q), 0);
@@ -218,7 +178,7 @@ static void what_is_no_place_or_no_text_is_refused(void **state) {
     read_all(&replica[0], true, &b);
     assert_string_equal(b.data, "hello \xf0\x9f\x8c\x8d");
     slv_buf_fini(&b);
-    close_all();
+    replicas_close();
 }
 
 /* Any bytes as entries of a sequence: something is read, and nothing beyond them. */
@@ -227,7 +187,7 @@ static void damaged_entries_do_no_harm(void **state) {
     struct slv_buf b;
     slv_buf_init(&b, 1 << 20);
     for (int turn = 0; turn < 400; turn++) {
-        open_all();
+        replicas_open();
         struct replica *r = &replica[0];
         for (int i = 0; i < 10; i++)
             edit(r, turn % 2, &b, false);
@@ -248,7 +208,7 @@ static void damaged_entries_do_no_harm(void **state) {
         }
         read_all(r, turn % 2, &b);
         edit(r, turn % 2, &b, false);
-        close_all();
+        replicas_close();
     }
     slv_buf_fini(&b);
 }
@@ -257,7 +217,7 @@ static void without_memory_nothing_is_opened(void **state) {
     (void)state;
     struct slv_buf b;
     slv_buf_init(&b, 1 << 20);
-    open_all();
+    replicas_open();
     while (n_history < 40)
         edit(&replica[0], true, &b, false);
     for (uint64_t k = 1;; k++) {
@@ -270,7 +230,7 @@ static void without_memory_nothing_is_opened(void **state) {
         if (!rc) break;
     }
     slv_buf_fini(&b);
-    close_all();
+    replicas_close();
 }
 
 int main(void) {

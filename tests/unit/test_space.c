@@ -12,57 +12,18 @@
 
 #include "base/mem.h"
 #include "mesh/space.h"
+#include "replicas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define REPLICAS 4
 #define WRITES 160
 #define KEYS 6
 
-static uint32_t rnd(uint32_t n) {
-    static uint64_t state = 1;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((state >> 33) % n);
-}
-
-/* All writes there were, as bytes. */
-static struct slv_buf history[WRITES];
-static size_t n_history;
-
-struct replica {
-    struct slv_space space;
-    uint64_t next;
-};
-static struct replica replica[REPLICAS];
-
-static void open_all(void) {
-    n_history = 0;
-    for (size_t i = 0; i < REPLICAS; i++) {
-        assert_int_equal(slv_space_init(&replica[i].space), 0);
-        replica[i].next = 1;
-    }
-}
-
-static void close_all(void) {
-    for (size_t i = 0; i < REPLICAS; i++)
-        slv_space_fini(&replica[i].space);
-    while (n_history)
-        slv_buf_fini(&history[--n_history]);
-}
-
-static struct slv_op op_of(size_t k) {
-    struct slv_op op = {0};
-    struct slv_reader r = slv_reader_of(history[k].data, history[k].len);
-    assert_int_equal(slv_op_read(&r, &op), 0);
-    assert_true(slv_reader_done(&r));
-    return op;
-}
-
 /* Gives a replica a write, perhaps with no memory for some of it, until it has it. */
 static void give(struct replica *to, size_t k, bool starve) {
-    struct slv_op op = op_of(k);
+    struct slv_op op = replicas_op(k);
     const bool had = slv_dots_has(&to->space.context, op.dot);
     bool fresh = false;
     int rc;
@@ -77,9 +38,9 @@ static void give(struct replica *to, size_t k, bool starve) {
 }
 
 /* Removes some or all of what the replica sees of a key, and puts some in. */
-static void write_something(struct replica *from, uint64_t writer) {
+static void write_something(struct replica *from) {
     char key[8], path[8], data[16];
-    struct slv_op op = {.dot = {writer, from->next}};
+    struct slv_op op = {.dot = {from->id, from->next}};
     snprintf(key, sizeof key, "k%u", (unsigned)rnd(KEYS));
     op.key = (struct slv_str){key, strlen(key)};
     const struct slv_place at = {.key = op.key};
@@ -99,11 +60,8 @@ static void write_something(struct replica *from, uint64_t writer) {
         assert_int_equal(slv_op_add(&op, (struct slv_str){path, strlen(path)},
                                     (struct slv_str){data, strlen(data)}),
                          0);
-    slv_buf_init(&history[n_history], SLV_OP_BYTES_MAX);
-    slv_op_write(&op, &history[n_history]);
-    from->next = slv_op_range(&op).last + 1;
+    replica_write(from, &op);
     slv_op_fini(&op);
-    give(from, n_history++, false);
 }
 
 /* --- ranges ----------------------------------------------------------------------------------- */
@@ -154,13 +112,13 @@ static void check(const struct slv_space *s) {
     struct slv_dots removed = {0}, live = {0}, have = {0};
     const struct slv_space_range all = {0};
     for (size_t k = 0; k < n_history; k++) {
-        struct slv_op op = op_of(k);
+        struct slv_op op = replicas_op(k);
         if (slv_dots_has(&s->context, op.dot))
             assert_int_equal(slv_dots_join(&removed, &op.removes), 0);
         slv_op_fini(&op);
     }
     for (size_t k = 0; k < n_history; k++) {
-        struct slv_op op = op_of(k);
+        struct slv_op op = replicas_op(k);
         for (uint32_t i = 0; i < op.n && slv_dots_has(&s->context, op.dot); i++) {
             const struct slv_dot d = slv_op_entry_dot(&op, i);
             if (!slv_dots_has(&removed, d))
@@ -186,10 +144,10 @@ static void check_equal(const struct slv_space *a, const struct slv_space *b) {
 }
 
 static void run(bool ranges, bool starve) {
-    open_all();
+    replicas_open();
     while (n_history < WRITES) {
         const uint32_t i = rnd(REPLICAS), j = rnd(REPLICAS);
-        if (!rnd(3)) write_something(&replica[i], 1000 + i);
+        if (!rnd(3)) write_something(&replica[i]);
         else if (n_history) give(&replica[i], rnd((uint32_t)n_history), starve);
         if (ranges && i != j && !rnd(8)) take_all(&replica[i].space, &replica[j].space);
         if (!ranges) check(&replica[i].space);
@@ -201,7 +159,7 @@ static void run(bool ranges, bool starve) {
         check(&replica[i].space);
         check_equal(&replica[i].space, &replica[0].space);
     }
-    close_all();
+    replicas_close();
 }
 
 static void orders_and_repetitions_do_not_matter(void **state) {
@@ -221,10 +179,10 @@ static void ranges_that_are_taken_agree_with_writes(void **state) {
 static void ranges_alone_bring_two_together(void **state) {
     (void)state;
     for (int turn = 0; turn < 100; turn++) {
-        open_all();
+        replicas_open();
         while (n_history < WRITES) {
             const uint32_t i = rnd(2);
-            if (rnd(2)) write_something(&replica[i], 1000 + i);
+            if (rnd(2)) write_something(&replica[i]);
             else if (n_history) give(&replica[i], rnd((uint32_t)n_history), false);
         }
         const struct slv_space_range all = {0};
@@ -235,15 +193,15 @@ static void ranges_alone_bring_two_together(void **state) {
         take_range(b, a, &all);
         assert_int_equal(slv_dots_join(&b->context, &a->context), 0);
         check_equal(a, b);
-        close_all();
+        replicas_close();
     }
 }
 
 static void bytes_that_are_no_op_are_refused(void **state) {
     (void)state;
-    open_all();
+    replicas_open();
     while (n_history < 40)
-        write_something(&replica[rnd(REPLICAS)], 7);
+        write_something(&replica[rnd(REPLICAS)]);
     for (size_t k = 0; k < n_history; k++) {
         struct slv_buf *h = &history[k], again;
         for (size_t cut = 0; cut < h->len; cut++) {
@@ -268,7 +226,7 @@ static void bytes_that_are_no_op_are_refused(void **state) {
         }
         slv_buf_fini(&again);
     }
-    close_all();
+    replicas_close();
 }
 
 int main(void) {

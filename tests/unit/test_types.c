@@ -12,50 +12,33 @@
 
 #include "mesh/hlc.h"
 #include "mesh/types.h"
+#include "replicas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define REPLICAS 4
 #define WRITES 60
 #define ELEMENTS 3
 #define KEY ((struct slv_str){"key", 3})
 
-static uint32_t rnd(uint32_t n) {
-    static uint64_t state = 1;
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)((state >> 33) % n);
-}
-
 /* A write as the definitions see it. */
 struct done {
-    struct slv_buf bytes;
     uint64_t seen; /* bit k: write k */
     uint64_t writer, stamp;
     bool is_delete, puts; /* puts: it leaves something to be read */
     char what[16];        /* value or element */
     int64_t by;
 };
-static struct done history[WRITES];
-static size_t n_history;
+static struct done said[WRITES];    /* of each write of the history */
+static uint64_t has_seen[REPLICAS]; /* bit k: write k */
 
-struct replica {
-    struct slv_space space;
-    uint64_t id, next, seen;
-};
-static struct replica replica[REPLICAS];
+static uint64_t seen_by(const struct replica *r) { return has_seen[r - replica]; }
 
 static void give(struct replica *to, size_t k) {
-    struct slv_op op = {0};
-    struct slv_reader r = slv_reader_of(history[k].bytes.data, history[k].bytes.len);
-    assert_int_equal(slv_op_read(&r, &op), 0);
-    assert_int_equal(slv_space_apply(&to->space, &op, NULL), 0);
-    slv_op_fini(&op);
-    to->seen |= (uint64_t)1 << k;
+    replica_give(to, k);
+    has_seen[to - replica] |= (uint64_t)1 << k;
 }
-
-static struct slv_str text(const char *s) { return (struct slv_str){s, strlen(s)}; }
 
 /* One write of a type; false: it was not to be. */
 static bool make(struct slv_draft *d, struct done *w, enum slv_mesh_type type) {
@@ -112,9 +95,9 @@ static bool make(struct slv_draft *d, struct done *w, enum slv_mesh_type type) {
 }
 
 static void write_something(struct replica *from, enum slv_mesh_type type, bool deletes) {
-    struct done *w = &history[n_history];
+    struct done *w = &said[n_history];
     struct slv_draft d;
-    *w = (struct done){.seen = from->seen, .writer = from->id, .stamp = 1 + rnd(20)};
+    *w = (struct done){.seen = seen_by(from), .writer = from->id, .stamp = 1 + rnd(20)};
     const struct slv_dot dot = {from->id, from->next};
     assert_int_equal(slv_draft_open(&d, &from->space, type, KEY, dot, w->stamp), 0);
     w->is_delete = deletes && !rnd(8);
@@ -122,10 +105,8 @@ static void write_something(struct replica *from, enum slv_mesh_type type, bool 
     if (w->is_delete) assert_int_equal(slv_draft_delete(&d), 0);
     else ok = make(&d, w, type);
     if (ok) {
-        slv_buf_init(&w->bytes, SLV_OP_BYTES_MAX);
-        slv_op_write(&d.op, &w->bytes);
-        from->next = slv_op_range(&d.op).last + 1;
-        give(from, n_history++);
+        replica_write(from, &d.op);
+        give(from, n_history - 1);
     }
     slv_draft_close(&d);
 }
@@ -136,23 +117,22 @@ static void write_something(struct replica *from, enum slv_mesh_type type, bool 
  * with `seen` knows. */
 static bool is_over(size_t k, uint64_t seen, bool by_element) {
     for (size_t j = 0; j < n_history; j++) {
-        const struct done *w = &history[j];
+        const struct done *w = &said[j];
         if (!(seen >> j & 1) || !(w->seen >> k & 1)) continue;
-        if (w->is_delete || !by_element || !strcmp(w->what, history[k].what)) return true;
+        if (w->is_delete || !by_element || !strcmp(w->what, said[k].what)) return true;
     }
     return false;
 }
 
 static bool is_alive(size_t k, uint64_t seen, bool by_element) {
-    return (seen >> k & 1) && history[k].puts && !history[k].is_delete &&
-           !is_over(k, seen, by_element);
+    return (seen >> k & 1) && said[k].puts && !said[k].is_delete && !is_over(k, seen, by_element);
 }
 
 /* Whether a replica has seen all that what it has seen had seen: what each says of the others then
  * holds. (Without, something may be seen for a while that was written over by what is to come.) */
 static bool is_closed(const struct replica *r) {
     for (size_t k = 0; k < n_history; k++)
-        if ((r->seen >> k & 1) && (history[k].seen & ~r->seen)) return false;
+        if ((seen_by(r) >> k & 1) && (said[k].seen & ~seen_by(r))) return false;
     return true;
 }
 
@@ -168,8 +148,8 @@ static void check_registers(const struct replica *r, enum slv_mesh_type type) {
     size_t n = 0, best = WRITES;
     slv_read_values(&r->space, type, KEY, collect, read);
     for (size_t k = 0; k < n_history; k++) {
-        if (!is_alive(k, r->seen, false)) continue;
-        const struct done *w = &history[k], *b = &history[best == WRITES ? k : best];
+        if (!is_alive(k, seen_by(r), false)) continue;
+        const struct done *w = &said[k], *b = &said[best == WRITES ? k : best];
         if (best == WRITES || w->stamp > b->stamp ||
             (w->stamp == b->stamp && w->writer > b->writer))
             best = k;
@@ -181,7 +161,7 @@ static void check_registers(const struct replica *r, enum slv_mesh_type type) {
         assert_int_equal(strlen(read), n);
         return;
     }
-    if (best < WRITES) snprintf(want, sizeof want, "|%s|", history[best].what);
+    if (best < WRITES) snprintf(want, sizeof want, "|%s|", said[best].what);
     assert_string_equal(read, want);
 }
 
@@ -192,10 +172,10 @@ static void check_others(const struct replica *r, enum slv_mesh_type type) {
     double want[6][3] = {{0}}, got[3];
     size_t parts[6] = {0}, n = 0;
     for (size_t k = 0; k < n_history; k++) {
-        const struct done *w = &history[k];
-        any = any || is_alive(k, r->seen, false);
-        if (is_alive(k, r->seen, true)) has[atoi(w->what)] = true;
-        if (!(r->seen >> k & 1)) continue;
+        const struct done *w = &said[k];
+        any = any || is_alive(k, seen_by(r), false);
+        if (is_alive(k, seen_by(r), true)) has[atoi(w->what)] = true;
+        if (!(seen_by(r) >> k & 1)) continue;
         sum += w->by;
         if (type != SLV_TYPE_VECTOR) continue;
         want[w->by][0] += (double)k;
@@ -227,13 +207,13 @@ static void check_budget(void) {
     int64_t left = 0;
     uint64_t rights = 0;
     for (size_t k = 0; k < n_history; k++)
-        left += history[k].by;
+        left += said[k].by;
     assert_true(left >= 0);
     for (size_t i = 0; i < REPLICAS; i++)
         rights += slv_read_rights(&replica[i].space, KEY, replica[i].id);
     assert_true(rights <= (uint64_t)left);
-    if (replica[0].seen == ((uint64_t)1 << n_history) - 1 && replica[1].seen == replica[0].seen &&
-        replica[2].seen == replica[0].seen && replica[3].seen == replica[0].seen)
+    const uint64_t all = ((uint64_t)1 << n_history) - 1;
+    if ((has_seen[0] & has_seen[1] & has_seen[2] & has_seen[3]) == all)
         assert_int_equal(rights, left);
 }
 
@@ -244,16 +224,13 @@ static void check(const struct replica *r, enum slv_mesh_type type) {
 }
 
 static void run(enum slv_mesh_type type, bool deletes, bool causal) {
-    n_history = 0;
-    for (size_t i = 0; i < REPLICAS; i++) {
-        replica[i] = (struct replica){.id = 0xffffffffffff0000u * (i % 2) + 10 + i, .next = 1};
-        assert_int_equal(slv_space_init(&replica[i].space), 0);
-    }
+    replicas_open();
+    memset(has_seen, 0, sizeof has_seen);
     for (int turn = 0; turn < 400 && n_history < WRITES; turn++) {
         struct replica *r = &replica[rnd(REPLICAS)];
         const size_t k = n_history ? rnd((uint32_t)n_history) : 0;
         if (!rnd(3)) write_something(r, type, deletes);
-        else if (n_history && (!causal || !(history[k].seen & ~r->seen))) give(r, k);
+        else if (n_history && (!causal || !(said[k].seen & ~seen_by(r)))) give(r, k);
         check(r, type);
         if (type == SLV_TYPE_BUDGET) check_budget();
     }
@@ -266,10 +243,7 @@ static void run(enum slv_mesh_type type, bool deletes, bool causal) {
         check(&replica[i], type);
     }
     if (type == SLV_TYPE_BUDGET) check_budget();
-    for (size_t i = 0; i < REPLICAS; i++)
-        slv_space_fini(&replica[i].space);
-    while (n_history)
-        slv_buf_fini(&history[--n_history].bytes);
+    replicas_close();
 }
 
 static void each_type_is_what_it_says(void **state) {
