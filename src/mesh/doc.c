@@ -3,8 +3,6 @@
 #include "base/json.h"
 #include "base/jsonin.h"
 
-#define COUNT_MAX ((uint64_t)1 << 62)
-
 /* --- paths ------------------------------------------------------------------------------------ */
 
 /* A place's path, to which steps are added and taken off again. */
@@ -262,29 +260,11 @@ static int read_text(const struct view *v, const struct path *p, const struct he
     return status;
 }
 
-struct row {
-    uint64_t ups, downs;
-};
-
-static struct row read_row(const struct slv_entry *e) {
-    struct slv_reader r = slv_reader_of(e->bytes + e->n_path, e->n_data);
-    const uint64_t ups = slv_read_number(&r, COUNT_MAX), downs = slv_read_number(&r, COUNT_MAX);
-    return slv_reader_done(&r) ? (struct row){ups, downs} : (struct row){0, 0};
-}
-
 static void read_counter(const struct view *v, struct path *p, struct slv_buf *out) {
     const size_t len = p->b.len;
-    const struct slv_entry *e;
-    uint64_t up = 0, down = 0;
     slv_buf_addc(&p->b, '+');
-    struct slv_walk w = slv_walk_of(v->s, v->key, path_str(p));
-    while ((e = slv_walk_next_row(&w)) != NULL) {
-        const struct row r = read_row(e);
-        up += r.ups;
-        down += r.downs;
-    }
+    slv_buf_addf(out, "%lld", (long long)slv_read_count_at(v->s, v->key, path_str(p)));
     cut_path(p, len);
-    slv_buf_addf(out, "%lld", (long long)(up - down));
 }
 
 static int read_place(const struct view *v, struct path *p, struct slv_buf *out) {
@@ -654,31 +634,6 @@ int slv_doc_insert(struct slv_draft *d, struct slv_str pointer, struct slv_str j
     return rc;
 }
 
-/* This writer's row with more. */
-static int put_row(const struct view *v, struct slv_draft *d, struct path *p, int64_t by) {
-    const size_t len = p->b.len;
-    const uint64_t n = by < 0 ? -(uint64_t)by : (uint64_t)by;
-    struct slv_buf data;
-    struct row r = {0, 0};
-    slv_buf_addc(&p->b, '+');
-    slv_write_id(&p->b, d->op.dot.writer);
-    if (p->b.status) return p->b.status;
-    struct slv_walk w = slv_walk_of(v->s, v->key, path_str(p));
-    const struct slv_entry *e = slv_walk_next_row(&w);
-    if (e) r = read_row(e);
-    uint64_t *to = by < 0 ? &r.downs : &r.ups;
-    if (n > COUNT_MAX - *to) return SLV_E_LIMIT;
-    *to += n;
-    slv_buf_init(&data, 64);
-    slv_write_number(&data, r.ups);
-    slv_write_number(&data, r.downs);
-    int rc = data.status ? data.status : slv_draft_remove(d, path_str(p), false);
-    if (!rc) rc = slv_draft_put(d, path_str(p), data.data, data.len);
-    slv_buf_fini(&data);
-    cut_path(p, len);
-    return rc;
-}
-
 int slv_doc_count(struct slv_draft *d, struct slv_str pointer, int64_t by) {
     struct path p;
     struct view v;
@@ -686,7 +641,8 @@ int slv_doc_count(struct slv_draft *d, struct slv_str pointer, int64_t by) {
     const struct here h = rc ? (struct here){.kind = NOTHING} : find_here(&v, &p);
     if (!rc && h.kind != COUNTER && h.kind != NOTHING) rc = SLV_E_USAGE;
     if (!rc) rc = put_here(d, &p, &(struct here){.kind = COUNTER});
-    if (!rc) rc = put_row(&v, d, &p, by);
+    slv_buf_addc(&p.b, '+');
+    if (!rc) rc = p.b.status ? p.b.status : slv_draft_count_at(d, path_str(&p), by);
     slv_buf_fini(&p.b);
     return rc;
 }

@@ -63,6 +63,11 @@ uint64_t slv_dots_last(const struct slv_dots *s, uint64_t writer);
  * there may be. */
 int slv_dots_add(struct slv_dots *s, uint64_t writer, struct slv_dot_range r) SLV_MUST_USE;
 
+/* One dot. */
+static inline int slv_dots_add_dot(struct slv_dots *s, struct slv_dot dot) {
+    return slv_dots_add(s, dot.writer, (struct slv_dot_range){dot.n, dot.n});
+}
+
 /* s and t together. What was added before a failure stays. */
 int slv_dots_join(struct slv_dots *s, const struct slv_dots *t) SLV_MUST_USE;
 

@@ -86,6 +86,15 @@ static void unlink_kept(struct slv_oplog *l, struct kept *k) {
     l->bytes -= cost(k);
 }
 
+/* A writer of whom nothing is kept has no list. */
+static void drop_if_empty(struct slv_oplog *l, struct list *w) {
+    const size_t at = (size_t)(w - l->list);
+    if (w->n) return;
+    slv_mem_free(w->v);
+    memmove(w, w + 1, (l->n - at - 1) * sizeof *w);
+    l->n--;
+}
+
 static void drop(struct slv_oplog *l, struct kept *k) {
     struct list *w = find_list(l, k->writer);
     const size_t i = op_at(w, k->dots.first);
@@ -93,11 +102,7 @@ static void drop(struct slv_oplog *l, struct kept *k) {
     w->n--;
     unlink_kept(l, k);
     slv_mem_free(k);
-    if (w->n) return;
-    const size_t at = (size_t)(w - l->list);
-    slv_mem_free(w->v);
-    memmove(l->list + at, l->list + at + 1, (l->n - at - 1) * sizeof *l->list);
-    l->n--;
+    drop_if_empty(l, w);
 }
 
 static int open_list(struct slv_oplog *l, uint64_t writer, struct list **ret) {
@@ -115,17 +120,14 @@ static int open_list(struct slv_oplog *l, uint64_t writer, struct list **ret) {
     return 0;
 }
 
-/* Room in a writer's list for one more; a list that stays empty goes again. */
+/* Room in a writer's list for one more. */
 static int ready(struct slv_oplog *l, uint64_t writer, struct list **ret) {
     int rc = open_list(l, writer, ret);
     if (rc) return rc;
     void *p = (*ret)->v;
     rc = slv_mem_grow(&p, (*ret)->n, &(*ret)->room, sizeof *(*ret)->v, SIZE_MAX / 16);
     (*ret)->v = p;
-    if (!rc || (*ret)->n) return rc;
-    const size_t at = (size_t)(*ret - l->list);
-    memmove(l->list + at, l->list + at + 1, (l->n - at - 1) * sizeof *l->list);
-    l->n--;
+    if (rc) drop_if_empty(l, *ret);
     return rc;
 }
 
@@ -134,11 +136,11 @@ int slv_oplog_add(struct slv_oplog *l, uint64_t writer, struct slv_dot_range dot
     struct list *w = find_list(l, writer);
     size_t i = w ? op_at(w, dots.first) : 0;
     if (w && i < w->n && w->v[i]->dots.first == dots.first) return 0;
-    if (bytes.n > l->max || sizeof(struct kept) + bytes.n + sizeof(struct kept *) > l->max)
-        return SLV_E_LIMIT;
+    const size_t own = sizeof(struct kept) + sizeof(struct kept *);
+    if (l->max < own || bytes.n > l->max - own) return SLV_E_LIMIT;
     struct kept *k = slv_mem_alloc(sizeof *k + bytes.n);
     if (!k) return SLV_E_NOMEM;
-    *k = (struct kept){.older = l->newest, .writer = writer, .dots = dots, .n = bytes.n};
+    *k = (struct kept){.writer = writer, .dots = dots, .n = bytes.n};
     if (bytes.n) memcpy(k->bytes, bytes.p, bytes.n);
     while (l->oldest && l->bytes + cost(k) > l->max)
         drop(l, l->oldest);

@@ -79,8 +79,7 @@ int slv_draft_remove(struct slv_draft *d, struct slv_str path, bool below) {
     int rc = 0;
     while (!rc && (e = slv_walk_next(&w)) != NULL) {
         if (!below && e->n_path != path.n) break; /* longer ones come behind */
-        rc =
-            slv_dots_add(&d->op.removes, e->dot.writer, (struct slv_dot_range){e->dot.n, e->dot.n});
+        rc = slv_dots_add_dot(&d->op.removes, e->dot);
     }
     if (!rc && slv_dots_count(&d->op.removes) > SLV_OP_REMOVES_MAX) rc = SLV_E_LIMIT;
     return rc;
@@ -174,21 +173,30 @@ static struct ups_downs read_count(const struct slv_entry *e) {
     return slv_reader_done(&r) ? (struct ups_downs){ups, downs} : (struct ups_downs){0, 0};
 }
 
-int slv_draft_count(struct slv_draft *d, int64_t by) {
-    const struct row_path p = row_of(d->op.dot.writer);
-    const struct slv_entry *e = entry_at(d->space, d->op.key, path_str(&p));
+int slv_draft_count_at(struct slv_draft *d, struct slv_str prefix, int64_t by) {
+    struct slv_buf path, b;
+    slv_buf_init(&path, SLV_PATH_MAX);
+    slv_buf_add(&path, prefix.p, prefix.n);
+    slv_write_id(&path, d->op.dot.writer);
+    const struct slv_str own = {path.data, path.len};
+    const struct slv_entry *e = entry_at(d->space, d->op.key, own);
     struct ups_downs c = e ? read_count(e) : (struct ups_downs){0, 0};
-    struct slv_buf b;
-    if (d->type != SLV_TYPE_COUNTER && d->type != SLV_TYPE_GROWING) return SLV_E_USAGE;
-    if (d->type == SLV_TYPE_GROWING && by < 0) return SLV_E_USAGE;
     const uint64_t n = by < 0 ? -(uint64_t)by : (uint64_t)by;
     uint64_t *to = by < 0 ? &c.downs : &c.ups;
-    if (n > COUNT_MAX - *to) return SLV_E_LIMIT;
+    int rc = path.status ? path.status : n > COUNT_MAX - *to ? SLV_E_LIMIT : 0;
     *to += n;
     slv_buf_init(&b, 64);
     slv_write_number(&b, c.ups);
     slv_write_number(&b, c.downs);
-    return put_buf(d, path_str(&p), &b);
+    if (rc) slv_buf_fini(&b);
+    else rc = put_buf(d, own, &b);
+    slv_buf_fini(&path);
+    return rc;
+}
+
+int slv_draft_count(struct slv_draft *d, int64_t by) {
+    if (d->type != SLV_TYPE_COUNTER && d->type != SLV_TYPE_GROWING) return SLV_E_USAGE;
+    return d->type == SLV_TYPE_GROWING && by < 0 ? SLV_E_USAGE : slv_draft_count_at(d, none, by);
 }
 
 /* --- budgets ---------------------------------------------------------------------------------- */
@@ -325,8 +333,7 @@ static int remove_before(struct slv_draft *d, uint64_t keep) {
     const struct slv_entry *e;
     int rc = 0;
     while (!rc && (e = slv_walk_next(&w)) != NULL && epoch_of(e) < keep)
-        rc =
-            slv_dots_add(&d->op.removes, e->dot.writer, (struct slv_dot_range){e->dot.n, e->dot.n});
+        rc = slv_dots_add_dot(&d->op.removes, e->dot);
     return rc;
 }
 
@@ -406,17 +413,25 @@ bool slv_read_has(const struct slv_space *s, struct slv_str key, struct slv_str 
     return entry_at(s, key, element) != NULL;
 }
 
+int64_t slv_read_count_at(const struct slv_space *s, struct slv_str key, struct slv_str prefix) {
+    struct slv_walk w = slv_walk_of(s, key, prefix);
+    const struct slv_entry *e;
+    uint64_t sum = 0;
+    while ((e = slv_walk_next_row(&w)) != NULL) {
+        const struct ups_downs c = read_count(e);
+        sum += c.ups - c.downs;
+    }
+    return (int64_t)sum;
+}
+
 int64_t slv_read_count(const struct slv_space *s, enum slv_mesh_type type, struct slv_str key) {
     struct slv_walk w = slv_walk_of(s, key, none);
     const struct slv_entry *e;
-    uint64_t up = 0, down = 0;
+    uint64_t sum = 0;
+    if (type != SLV_TYPE_BUDGET) return slv_read_count_at(s, key, none);
     while ((e = slv_walk_next_row(&w)) != NULL) {
-        const struct budget_row row =
-            type == SLV_TYPE_BUDGET ? read_row(e, 0, NULL) : (struct budget_row){0};
-        const struct ups_downs c =
-            type == SLV_TYPE_BUDGET ? (struct ups_downs){row.made, row.spent} : read_count(e);
-        up += c.ups;
-        down += c.downs;
+        const struct budget_row row = read_row(e, 0, NULL);
+        sum += row.made - row.spent;
     }
-    return (int64_t)(up - down);
+    return (int64_t)sum;
 }

@@ -74,6 +74,9 @@ int slv_draft_remove(struct slv_draft *d, struct slv_str path, bool below) SLV_M
 int slv_draft_put(struct slv_draft *d, struct slv_str path, const void *data,
                   size_t n) SLV_MUST_USE;
 
+/* A counter whose rows lie behind a prefix counts. SLV_E_LIMIT past 2^62 in all. */
+int slv_draft_count_at(struct slv_draft *d, struct slv_str prefix, int64_t by) SLV_MUST_USE;
+
 /* Each but slv_draft_delete is for its types only, else SLV_E_USAGE;
  * and SLV_E_NOMEM, SLV_E_LIMIT. */
 
@@ -122,6 +125,9 @@ void slv_read_values(const struct slv_space *s, enum slv_mesh_type type, struct 
 bool slv_read_flag(const struct slv_space *s, enum slv_mesh_type type, struct slv_str key);
 
 bool slv_read_has(const struct slv_space *s, struct slv_str key, struct slv_str element);
+
+/* A counter whose rows lie behind a prefix. */
+int64_t slv_read_count_at(const struct slv_space *s, struct slv_str key, struct slv_str prefix);
 
 /* COUNTER, GROWING: its value. BUDGET: what may still be spent by all. */
 int64_t slv_read_count(const struct slv_space *s, enum slv_mesh_type type, struct slv_str key);
