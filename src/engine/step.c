@@ -212,7 +212,8 @@ static size_t act_unit(const struct slv_runner *r, enum slv_act_id act) {
     return unit;
 }
 
-static size_t rows(const struct slv_runner *r, const struct slv_op *op, const struct slv_lane *l) {
+static size_t rows_of(const struct slv_runner *r, const struct slv_op *op,
+                      const struct slv_lane *l) {
     (void)r, (void)op;
     return l->n;
 }
@@ -591,16 +592,11 @@ static const struct {
     void (*run)(struct slv_runner *r, const struct slv_op *op, const struct slv_lane *l,
                 size_t from, size_t to);
 } op_table[SLV_OP_KINDS] = {
-    [SLV_OP_EMBED] = {rows, op_embed},
-    [SLV_OP_NORM] = {rows, op_norm},
-    [SLV_OP_MATMUL] = {all_tiles, op_matmul},
-    [SLV_OP_QK] = {tokens_or_heads, op_qk},
-    [SLV_OP_ATTN] = {attn_units, op_attn},
-    [SLV_OP_ATTN_OUT] = {attn_out_units, op_attn_out},
-    [SLV_OP_ACT] = {act_blocks, op_act},
-    [SLV_OP_OUT_NORM] = {rows, op_out_norm},
-    [SLV_OP_LOGITS] = {logits_tiles, op_logits},
-    [SLV_OP_HEAD] = {logits_tiles, op_head},
+    [SLV_OP_EMBED] = {rows_of, op_embed},         [SLV_OP_NORM] = {rows_of, op_norm},
+    [SLV_OP_MATMUL] = {all_tiles, op_matmul},     [SLV_OP_QK] = {tokens_or_heads, op_qk},
+    [SLV_OP_ATTN] = {attn_units, op_attn},        [SLV_OP_ATTN_OUT] = {attn_out_units, op_attn_out},
+    [SLV_OP_ACT] = {act_blocks, op_act},          [SLV_OP_OUT_NORM] = {rows_of, op_out_norm},
+    [SLV_OP_LOGITS] = {logits_tiles, op_logits},  [SLV_OP_HEAD] = {logits_tiles, op_head},
     [SLV_OP_HEAD_ACT] = {head_rows, op_head_act},
 };
 

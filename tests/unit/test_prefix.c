@@ -648,6 +648,43 @@ static void threads_may_share_one(void **state) {
     slv_model_close(m);
 }
 
+/* Until slv_pool_warm has nothing to do: how many free pages have memory then. */
+static uint32_t warmed(struct slv_pool *p, uint32_t n) {
+    while (slv_pool_warm(p, SLV_PAGE_FULL, n)) {
+    }
+    assert_true(p->resident <= p->budget);
+    return p->cls[SLV_PAGE_FULL].n_touched;
+}
+
+static void as_many_pages_are_made_ready_as_were_taken(void **state) {
+    (void)state;
+    const size_t bytes[SLV_PAGE_CLASSES] = {[SLV_PAGE_FULL] = 4096};
+    const uint32_t n[SLV_PAGE_CLASSES] = {[SLV_PAGE_FULL] = 100};
+    unsigned char *page[100];
+    struct slv_pool *p;
+    assert_int_equal(slv_pool_open(bytes, n, 100 * 4096, &p), 0);
+    slv_pool_lock(p);
+    assert_int_equal(warmed(p, 3), 3);
+    for (int i = 0; i < 12; i++)
+        assert_non_null(page[i] = slv_pool_take(p, SLV_PAGE_FULL));
+    assert_int_equal(warmed(p, 3), 12);
+    assert_int_equal(warmed(p, 3), 12); /* and it was not forgotten half way */
+    for (int i = 12; i < 22; i++)
+        assert_non_null(page[i] = slv_pool_take(p, SLV_PAGE_FULL));
+    assert_int_equal(warmed(p, 3), 10);
+    for (int i = 22; i < 62; i++)
+        assert_non_null(page[i] = slv_pool_take(p, SLV_PAGE_FULL));
+    assert_int_equal(warmed(p, 3), 25); /* a fourth of the budget */
+    for (int i = 62; i < 100; i++)
+        assert_non_null(page[i] = slv_pool_take(p, SLV_PAGE_FULL));
+    assert_int_equal(warmed(p, 3), 0); /* no budget is left */
+    for (int i = 0; i < 100; i++)
+        slv_pool_drop(p, SLV_PAGE_FULL, page[i]);
+    assert_int_equal(p->used, 0);
+    slv_pool_unlock(p);
+    slv_pool_close(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_known_changes_no_bit),
@@ -664,6 +701,7 @@ int main(void) {
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(threads_may_share_one),
+        cmocka_unit_test(as_many_pages_are_made_ready_as_were_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
