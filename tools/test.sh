@@ -1,5 +1,5 @@
 #!/bin/sh
-# test.sh BUILD [meson test arguments]: run tests and close with "N passed, N failed".
+# test.sh BUILD [meson test arguments]: run tests and close with what failed and "N passed, N failed".
 set -u
 build=$1
 shift
@@ -8,12 +8,16 @@ status=$?
 python3 - "$build" <<'P'
 import json, pathlib, re, sys
 passed = failed = skipped = 0
+SHOWN = 20  # lines of a test that failed: its log may be long, and of ours only the end may be kept
 log = pathlib.Path(sys.argv[1], "meson-logs/testlog.json")
 for line in log.read_text().splitlines():
     test = json.loads(line)
     out = test.get("stdout", "")
     oks = len(re.findall(r"^ok \d+", out, re.M))
     bad = len(re.findall(r"^not ok \d+", out, re.M))
+    if test["result"] not in ("OK", "SKIP", "EXPECTEDFAIL"):
+        lines = [l for l in out.splitlines() + test.get("stderr", "").splitlines() if not re.match(r"ok \d|1\.\.", l)]
+        print(f"{test['name']}: {test['result']}", *lines[-SHOWN:], sep="\n    ")
     if test["result"] == "SKIP":
         skipped += 1
     elif oks + bad:
