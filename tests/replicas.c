@@ -37,10 +37,21 @@ void replicas_close(void) {
         slv_buf_fini(&history[--n_history]);
 }
 
+void write_op(const struct slv_op *op, struct slv_buf *b) {
+    slv_write_id(b, op->dot.writer);
+    slv_write_number(b, op->dot.n);
+    slv_op_write(op, b);
+}
+
+int read_op(struct slv_reader *r, struct slv_op *ret) {
+    const uint64_t writer = slv_read_id(r), n = slv_read_number(r, SLV_DOT_MAX);
+    return slv_op_read(r, (struct slv_dot){writer, n}, ret);
+}
+
 struct slv_op replicas_op(size_t k) {
     struct slv_op op = {0};
     struct slv_reader r = slv_reader_of(history[k].data, history[k].len);
-    assert_int_equal(slv_op_read(&r, &op), 0);
+    assert_int_equal(read_op(&r, &op), 0);
     assert_true(slv_reader_done(&r));
     return op;
 }
@@ -53,8 +64,8 @@ void replica_give(struct replica *to, size_t k) {
 
 void replica_write(struct replica *from, const struct slv_op *op) {
     assert_true(n_history < WRITES_MAX);
-    slv_buf_init(&history[n_history], SLV_OP_BYTES_MAX);
-    slv_op_write(op, &history[n_history]);
+    slv_buf_init(&history[n_history], SLV_OP_BYTES_MAX + 32);
+    write_op(op, &history[n_history]);
     from->next = slv_op_range(op).last + 1;
     replica_give(from, n_history++);
 }

@@ -26,6 +26,10 @@ extern size_t n_history;
 void replicas_open(void);
 void replicas_close(void);
 
+/* A write behind its dot. slv_op_read's errors. */
+void write_op(const struct slv_op *op, struct slv_buf *b);
+int read_op(struct slv_reader *r, struct slv_op *ret);
+
 /* Write k, by way of its bytes. */
 struct slv_op replicas_op(size_t k);
 void replica_give(struct replica *to, size_t k);

@@ -21,7 +21,7 @@
 
 #define SLV_KEY_MAX 1024u
 #define SLV_PATH_MAX 4096u
-#define SLV_DATA_MAX ((size_t)1 << 20)
+#define SLV_DATA_MAX ((size_t)512 << 10)
 
 /* A key's bytes, once for all of its entries. */
 struct slv_name {

@@ -21,8 +21,6 @@ int slv_op_add(struct slv_op *op, struct slv_str path, struct slv_str data) {
 }
 
 void slv_op_write(const struct slv_op *op, struct slv_buf *b) {
-    slv_write_id(b, op->dot.writer);
-    slv_write_number(b, op->dot.n);
     slv_write_bytes(b, op->key.p, op->key.n);
     slv_dots_write(&op->removes, b);
     slv_write_number(b, op->n);
@@ -45,12 +43,10 @@ static int read_entries(struct slv_reader *r, struct slv_op *op) {
     return 0;
 }
 
-int slv_op_read(struct slv_reader *r, struct slv_op *ret) {
-    struct slv_op op = {0};
-    op.dot.writer = slv_read_id(r);
-    op.dot.n = slv_read_number(r, SLV_DOT_MAX);
+int slv_op_read(struct slv_reader *r, struct slv_dot dot, struct slv_op *ret) {
+    struct slv_op op = {.dot = dot};
     op.key = slv_read_bytes(r, SLV_KEY_MAX);
-    int rc = r->bad || !op.dot.n ? SLV_E_FORMAT : slv_dots_read(r, &op.removes);
+    int rc = r->bad || !dot.n || dot.n > SLV_DOT_MAX ? SLV_E_FORMAT : slv_dots_read(r, &op.removes);
     if (!rc && slv_dots_count(&op.removes) > SLV_OP_REMOVES_MAX) rc = SLV_E_FORMAT;
     if (!rc) rc = read_entries(r, &op);
     if (rc) slv_op_fini(&op);

@@ -1,9 +1,9 @@
-/* op.h: one write as it goes over the wire and into logs.
+/* op.h: one write.
  *
  * An op has a dot of its own; its entries have the dots behind it, in their order. What it removes
- * are dots that its writer saw. In bytes:
+ * are dots that its writer saw. In bytes, where the dot is told by what it lies in (batch.h):
  *
- *     writer (8), number, key, removed dots (dots.h), number of entries, each: path, data
+ *     key, removed dots (dots.h), number of entries, each: path, data
  *
  * An op that is read borrows from the bytes it was read from, but for its removed dots.
  * Threads: any, each its own.
@@ -15,7 +15,7 @@
 
 #define SLV_OP_ENTRIES_MAX 1024u
 #define SLV_OP_REMOVES_MAX 65536u /* dots */
-#define SLV_OP_BYTES_MAX ((size_t)4 << 20)
+#define SLV_OP_BYTES_MAX ((size_t)768 << 10)
 
 struct slv_op_entry {
     struct slv_str path, data;
@@ -46,7 +46,7 @@ int slv_op_add(struct slv_op *op, struct slv_str path, struct slv_str data) SLV_
 
 void slv_op_write(const struct slv_op *op, struct slv_buf *b);
 
-/* *ret is {0} before and after a failure. SLV_E_FORMAT, SLV_E_NOMEM. */
-int slv_op_read(struct slv_reader *r, struct slv_op *ret) SLV_MUST_USE;
+/* The op with this dot. *ret is {0} before and after a failure. SLV_E_FORMAT, SLV_E_NOMEM. */
+int slv_op_read(struct slv_reader *r, struct slv_dot dot, struct slv_op *ret) SLV_MUST_USE;
 
 #endif

@@ -76,10 +76,11 @@ static void ops(const uint8_t *data, size_t size) {
     struct slv_reader r = slv_reader_of(data, size);
     require(!slv_space_init(&s) && !slv_oplog_open(1 << 20, &log));
     for (int k = 0; k < 32 && slv_reader_left(&r); k++) {
+        const uint64_t writer = slv_read_id(&r), n = slv_read_number(&r, SLV_DOT_MAX);
         const uint8_t *from = r.p;
         struct slv_op op = {0};
         bool fresh = false;
-        if (slv_op_read(&r, &op)) break;
+        if (slv_op_read(&r, (struct slv_dot){writer, n}, &op)) break;
         check_bytes(&op, from, (size_t)(r.p - from));
         const int rc = slv_space_apply(&s, &op, &fresh);
         require(!rc || rc == SLV_E_LIMIT);
