@@ -72,23 +72,26 @@ static void hash_number(crypto_generichash_state *h, uint64_t v) {
     crypto_generichash_update(h, bytes, sizeof bytes);
 }
 
-struct slv_print slv_entry_print(const struct slv_entry *e) {
+struct slv_print slv_place_print(const struct slv_place *at, struct slv_str data) {
     crypto_generichash_state h;
     unsigned char out[16];
     uint64_t half[2] = {0, 0};
+    const uint64_t number[] = {at->key.n, at->path.n, data.n, at->dot.writer, at->dot.n};
+    const struct slv_str part[] = {at->key, at->path, data};
     crypto_generichash_init(&h, NULL, 0, sizeof out);
-    hash_number(&h, e->key->n);
-    hash_number(&h, e->n_path);
-    hash_number(&h, e->n_data);
-    hash_number(&h, e->dot.writer);
-    hash_number(&h, e->dot.n);
-    crypto_generichash_update(&h, (const unsigned char *)e->key->bytes, e->key->n);
-    crypto_generichash_update(&h, (const unsigned char *)e->bytes,
-                              (unsigned long long)e->n_path + e->n_data);
+    for (size_t i = 0; i < sizeof number / sizeof *number; i++)
+        hash_number(&h, number[i]);
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++)
+        crypto_generichash_update(&h, (const unsigned char *)part[i].p, part[i].n);
     crypto_generichash_final(&h, out, sizeof out);
     for (size_t i = 0; i < sizeof out; i++)
         half[i / 8] |= (uint64_t)out[i] << i % 8 * 8;
     return (struct slv_print){half[0], half[1]};
+}
+
+struct slv_print slv_entry_print(const struct slv_entry *e) {
+    const struct slv_place at = {slv_entry_key(e), slv_entry_path(e), e->dot};
+    return slv_place_print(&at, slv_entry_data(e));
 }
 
 /* --- by dot ----------------------------------------------------------------------------------- */

@@ -85,6 +85,7 @@ struct slv_print slv_entries_sum(const struct slv_entries *t, uint64_t from, uin
 
 /* The fingerprint of one: 16 bytes of BLAKE2b of its parts, each behind its length. */
 struct slv_print slv_entry_print(const struct slv_entry *e);
+struct slv_print slv_place_print(const struct slv_place *at, struct slv_str data);
 
 /* Bytes of memory that it takes, about. */
 size_t slv_entries_bytes(const struct slv_entries *t);

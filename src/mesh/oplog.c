@@ -22,6 +22,8 @@ struct slv_oplog {
     size_t n, room;
     struct kept *oldest, *newest;
     size_t bytes, max;
+    void (*dropped)(void *ctx, struct slv_str bytes); /* may be NULL */
+    void *ctx;
 };
 
 int slv_oplog_open(size_t max, struct slv_oplog **ret) {
@@ -30,6 +32,12 @@ int slv_oplog_open(size_t max, struct slv_oplog **ret) {
     l->max = max;
     *ret = l;
     return 0;
+}
+
+void slv_oplog_on_drop(struct slv_oplog *l, void (*fn)(void *ctx, struct slv_str bytes),
+                       void *ctx) {
+    l->dropped = fn;
+    l->ctx = ctx;
 }
 
 void slv_oplog_close(struct slv_oplog *l) {
@@ -101,6 +109,7 @@ static void drop(struct slv_oplog *l, struct kept *k) {
     memmove(w->v + i, w->v + i + 1, (w->n - i - 1) * sizeof *w->v);
     w->n--;
     unlink_kept(l, k);
+    if (l->dropped) l->dropped(l->ctx, (struct slv_str){k->bytes, k->n});
     slv_mem_free(k);
     drop_if_empty(l, w);
 }
@@ -174,24 +183,27 @@ struct search {
     const struct slv_oplog *l;
     int (*fn)(void *ctx, struct slv_str bytes);
     void *ctx;
+    const struct kept *given; /* the last */
     bool gone;
 };
 
-/* A range that begins within an op is of entries of it: the op itself was missed too, and given.
- * What belongs to no op that is here may be entries alone, which others removed before their op
- * came; that cannot be told from an op that is gone. */
+/* What is kept may reach over the range's ends: it is given all the same, once, as the same dots
+ * again do no harm. What lies in nothing that is here may be entries alone, which others removed
+ * before their op came; that cannot be told from an op that is gone. */
 static int search_range(void *ctx, uint64_t writer, struct slv_dot_range r) {
     struct search *s = ctx;
     const struct list *w = find_list(s->l, writer);
     size_t i = w ? op_at(w, r.first) : 0;
     uint64_t next = r.first;
-    if (i && w->v[i - 1]->dots.last >= next) next = w->v[i - 1]->dots.last + 1;
+    if (i && w->v[i - 1]->dots.last >= next) i--;
     for (; w && i < w->n && w->v[i]->dots.first <= r.last; i++) {
         const struct kept *k = w->v[i];
         if (k->dots.first > next) s->gone = true;
+        next = k->dots.last + 1;
+        if (k == s->given) continue;
+        s->given = k;
         const int rc = s->fn(s->ctx, (struct slv_str){k->bytes, k->n});
         if (rc) return rc;
-        next = k->dots.last + 1;
     }
     if (next <= r.last) s->gone = true;
     return 0;
@@ -204,4 +216,11 @@ int slv_oplog_missing(const struct slv_oplog *l, const struct slv_dots *have,
     const int rc = slv_dots_missing(have, theirs, search_range, &s);
     *ret_gone = s.gone;
     return rc;
+}
+
+struct slv_str slv_oplog_find(const struct slv_oplog *l, struct slv_dot dot) {
+    const struct list *w = find_list(l, dot.writer);
+    const size_t i = w ? op_at(w, dot.n + 1) : 0;
+    if (!i || w->v[i - 1]->dots.last < dot.n) return (struct slv_str){"", 0};
+    return (struct slv_str){w->v[i - 1]->bytes, w->v[i - 1]->n};
 }

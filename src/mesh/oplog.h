@@ -1,10 +1,10 @@
-/* oplog.h: the ops of a space that others may still want, as bytes.
+/* oplog.h: the batches of ops of a space that others may still want, as bytes.
  *
- * Ops are kept until all members have seen them, or until the log's bytes are at their limit: then
+ * They are kept until all members have seen them, or until the log's bytes are at their limit: then
  * the oldest go, by when they came here. Who misses one that is gone is brought up to date by
  * ranges (space.h).
  *
- *     by writer: ops in the order of their numbers; and all in the order in which they came
+ *     by writer: in the order of their numbers; and all in the order in which they came
  *
  * Threads: one.
  */
@@ -19,7 +19,10 @@ struct slv_oplog;
 int slv_oplog_open(size_t max, struct slv_oplog **ret) SLV_MUST_USE;
 void slv_oplog_close(struct slv_oplog *l);
 
-/* Keeps a copy of an op whose dots these are. One that is there stays as it is. SLV_E_NOMEM;
+/* fn is told of each that is dropped while the log is open. */
+void slv_oplog_on_drop(struct slv_oplog *l, void (*fn)(void *ctx, struct slv_str bytes), void *ctx);
+
+/* Keeps a copy of ops whose dots these are. One that is there stays as it is. SLV_E_NOMEM;
  * SLV_E_LIMIT: longer than the whole log may be. */
 int slv_oplog_add(struct slv_oplog *l, uint64_t writer, struct slv_dot_range dots,
                   struct slv_str bytes) SLV_MUST_USE;
@@ -27,12 +30,15 @@ int slv_oplog_add(struct slv_oplog *l, uint64_t writer, struct slv_dot_range dot
 /* Drops what is in `seen`: all members have it. */
 void slv_oplog_trim(struct slv_oplog *l, const struct slv_dots *seen);
 
-/* Calls fn with each op whose dot is in `have` and not in `theirs`, in the order of writers and
- * numbers, until it returns other than 0, which is returned. *ret_gone: ops of that kind that the
- * log no longer has, or some of them where fn ended it. */
+/* Calls fn with all of whose dots some are in `have` and not in `theirs`, in the order of writers
+ * and numbers, until it returns other than 0, which is returned. *ret_gone: there are such dots of
+ * which the log has no ops, as far as it was looked through. */
 int slv_oplog_missing(const struct slv_oplog *l, const struct slv_dots *have,
                       const struct slv_dots *theirs, int (*fn)(void *ctx, struct slv_str bytes),
                       void *ctx, bool *ret_gone);
+
+/* What has this dot; empty: nothing has. Borrowed until the log changes. */
+struct slv_str slv_oplog_find(const struct slv_oplog *l, struct slv_dot dot);
 
 size_t slv_oplog_bytes(const struct slv_oplog *l);
 

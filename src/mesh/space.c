@@ -12,6 +12,19 @@ void slv_space_fini(struct slv_space *s) {
     *s = (struct slv_space){0};
 }
 
+static void remove_entry(struct slv_space *s, struct slv_dot dot) {
+    const struct slv_entry *e = s->watch ? slv_entries_find(s->entries, dot) : NULL;
+    if (e) s->watch->removed(s->watch->ctx, e);
+    slv_entries_remove(s->entries, dot);
+}
+
+static int put_entry(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
+    const struct slv_entry *e;
+    const int rc = slv_entries_put(s->entries, at, data, &e);
+    if (!rc && s->watch) s->watch->put(s->watch->ctx, e);
+    return rc;
+}
+
 /* Each range is seen before its entries go: whoever is cut short between has lost nothing, as the
  * op itself is not seen and comes again. */
 static int remove_dots(struct slv_space *s, const struct slv_dots *removes) {
@@ -21,7 +34,7 @@ static int remove_dots(struct slv_space *s, const struct slv_dots *removes) {
             const int rc = slv_dots_add(&s->context, w->id, w->range[k]);
             if (rc) return rc;
             for (uint64_t n = w->range[k].first; n <= w->range[k].last; n++)
-                slv_entries_remove(s->entries, (struct slv_dot){w->id, n});
+                remove_entry(s, (struct slv_dot){w->id, n});
         }
     }
     return 0;
@@ -29,7 +42,7 @@ static int remove_dots(struct slv_space *s, const struct slv_dots *removes) {
 
 static int put(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
     if (slv_dots_has(&s->context, at->dot) || slv_entries_find(s->entries, at->dot)) return 0;
-    return slv_entries_put(s->entries, at, data, NULL);
+    return put_entry(s, at, data);
 }
 
 int slv_space_apply(struct slv_space *s, const struct slv_op *op, bool *ret_new) {
@@ -46,6 +59,23 @@ int slv_space_apply(struct slv_space *s, const struct slv_op *op, bool *ret_new)
     return rc;
 }
 
+int slv_space_write(struct slv_space *s, const struct slv_op *op) {
+    uint32_t i = 0;
+    int rc = 0;
+    for (; i < op->n && !rc; i++) {
+        const struct slv_place at = {op->key, op->entry[i].path, slv_op_entry_dot(op, i)};
+        rc = put_entry(s, &at, op->entry[i].data);
+    }
+    if (rc) i--; /* that one is not there */
+    else rc = slv_dots_add(&s->context, op->dot.writer, slv_op_range(op));
+    if (rc) {
+        while (i-- > 0)
+            remove_entry(s, slv_op_entry_dot(op, i));
+        return rc;
+    }
+    return remove_dots(s, &op->removes); /* all are in the context: it does not grow */
+}
+
 void slv_space_find(const struct slv_space *s, const struct slv_space_range *r, uint64_t *ret_from,
                     uint64_t *ret_to) {
     *ret_from = r->from ? slv_entries_rank(s->entries, r->from) : 0;
@@ -59,7 +89,7 @@ uint64_t slv_space_retain(struct slv_space *s, const struct slv_space_range *r,
     while (i < to) {
         const struct slv_dot dot = slv_entries_at(s->entries, i)->dot;
         if (slv_dots_has(seen, dot) && !slv_dots_has(theirs, dot)) {
-            slv_entries_remove(s->entries, dot);
+            remove_entry(s, dot);
             removed++;
             to--;
         } else {
@@ -71,4 +101,14 @@ uint64_t slv_space_retain(struct slv_space *s, const struct slv_space_range *r,
 
 int slv_space_take(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
     return put(s, at, data);
+}
+
+int slv_space_settle(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
+    const struct slv_entry *have = slv_entries_find(s->entries, at->dot);
+    if (!have) return put(s, at, data);
+    const struct slv_print a = slv_entry_print(have);
+    const struct slv_print b = slv_place_print(at, data);
+    if (a.hi < b.hi || (a.hi == b.hi && a.lo <= b.lo)) return 0;
+    remove_entry(s, at->dot);
+    return put_entry(s, at, data);
 }

@@ -21,9 +21,17 @@
 
 #include "mesh/op.h"
 
+/* Who is told of each entry that comes and, before it is gone, that goes. */
+struct slv_space_watch {
+    void (*put)(void *ctx, const struct slv_entry *e);
+    void (*removed)(void *ctx, const struct slv_entry *e);
+    void *ctx;
+};
+
 struct slv_space {
     struct slv_entries *entries;
     struct slv_dots context;
+    const struct slv_space_watch *watch; /* may be NULL */
 };
 
 int slv_space_init(struct slv_space *s) SLV_MUST_USE;
@@ -33,6 +41,10 @@ void slv_space_fini(struct slv_space *s);
  * SLV_E_NOMEM, SLV_E_LIMIT: nothing is lost if the op is applied again. SLV_E_FORMAT:
  * it is none. */
 int slv_space_apply(struct slv_space *s, const struct slv_op *op, bool *ret_new) SLV_MUST_USE;
+
+/* Applies an op of this node's own, whose dots are new and which removes only what is seen here.
+ * On failure (SLV_E_NOMEM, SLV_E_LIMIT) nothing has changed, so that its dots may be used again. */
+int slv_space_write(struct slv_space *s, const struct slv_op *op) SLV_MUST_USE;
 
 /* Places [from, to) of the order; `to` NULL: to the end. */
 struct slv_space_range {
@@ -51,5 +63,10 @@ uint64_t slv_space_retain(struct slv_space *s, const struct slv_space_range *r,
 /* One of its entries; it is put in where it was not seen here. SLV_E_NOMEM, SLV_E_LIMIT. */
 int slv_space_take(struct slv_space *s, const struct slv_place *at,
                    struct slv_str data) SLV_MUST_USE;
+
+/* The same of an entry that may be here with other contents, as a writer that gives one dot twice
+ * makes them: of the two that with the smaller fingerprint stays, at every node. */
+int slv_space_settle(struct slv_space *s, const struct slv_place *at,
+                     struct slv_str data) SLV_MUST_USE;
 
 #endif
