@@ -241,7 +241,8 @@ def the_servers_own_limit_counts_there_too():
         finally:
             os.kill(pid, signal.SIGCONT)
         server.until(lambda: server.states()["a"] == "ready")
-        assert server.ask("POST", "/tokenize", {"model": "a", "content": "a"}).status == 200
+        # (on a machine that stands still for 200 ms it is late once more)
+        server.until(lambda: server.ask("POST", "/tokenize", {"model": "a", "content": "a"}).status == 200)
 
 
 ONE = one_takes()
