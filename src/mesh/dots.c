@@ -176,6 +176,22 @@ int slv_dots_missing(const struct slv_dots *s, const struct slv_dots *t,
     return 0;
 }
 
+static int add_range(void *ctx, uint64_t writer, struct slv_dot_range r) {
+    return slv_dots_add(ctx, writer, r);
+}
+
+int slv_dots_subtract(struct slv_dots *s, const struct slv_dots *t) {
+    struct slv_dots left = {0};
+    const int rc = t->n ? slv_dots_missing(s, t, add_range, &left) : 0;
+    if (rc || !t->n) {
+        slv_dots_fini(&left);
+        return rc;
+    }
+    slv_dots_fini(s);
+    *s = left;
+    return 0;
+}
+
 static int is_one(void *ctx, uint64_t writer, struct slv_dot_range r) {
     (void)ctx, (void)writer, (void)r;
     return 1;

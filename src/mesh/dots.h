@@ -71,6 +71,9 @@ static inline int slv_dots_add_dot(struct slv_dots *s, struct slv_dot dot) {
 /* s and t together. What was added before a failure stays. */
 int slv_dots_join(struct slv_dots *s, const struct slv_dots *t) SLV_MUST_USE;
 
+/* s without those of t. Nothing has changed on failure: SLV_E_NOMEM, SLV_E_LIMIT. */
+int slv_dots_subtract(struct slv_dots *s, const struct slv_dots *t) SLV_MUST_USE;
+
 /* Whether all of t are in s; whether the two are equal. */
 bool slv_dots_cover(const struct slv_dots *s, const struct slv_dots *t);
 bool slv_dots_equal(const struct slv_dots *s, const struct slv_dots *t);

@@ -48,10 +48,31 @@ static int compare_bytes(struct slv_str a, struct slv_str b) {
 }
 
 /* Of an entry and a place. */
+int slv_place_compare(const struct slv_place *a, const struct slv_place *b) {
+    int c = compare_bytes(a->key, b->key);
+    if (!c) c = compare_bytes(a->path, b->path);
+    return c ? c : slv_dot_compare(a->dot, b->dot);
+}
+
+void slv_place_write(const struct slv_place *p, struct slv_buf *b) {
+    slv_write_bytes(b, p->key.p, p->key.n);
+    slv_write_bytes(b, p->path.p, p->path.n);
+    slv_write_id(b, p->dot.writer);
+    slv_write_number(b, p->dot.n);
+}
+
+struct slv_place slv_place_read(struct slv_reader *r) {
+    struct slv_place p;
+    p.key = slv_read_bytes(r, SLV_KEY_MAX);
+    p.path = slv_read_bytes(r, SLV_PATH_MAX);
+    p.dot.writer = slv_read_id(r);
+    p.dot.n = slv_read_number(r, SLV_DOT_MAX);
+    return p;
+}
+
 static int compare(const struct slv_entry *e, const struct slv_place *p) {
-    int c = compare_bytes(slv_entry_key(e), p->key);
-    if (!c) c = compare_bytes(slv_entry_path(e), p->path);
-    return c ? c : slv_dot_compare(e->dot, p->dot);
+    const struct slv_place at = slv_entry_place(e);
+    return slv_place_compare(&at, p);
 }
 
 /* --- fingerprints ----------------------------------------------------------------------------- */
@@ -90,7 +111,7 @@ struct slv_print slv_place_print(const struct slv_place *at, struct slv_str data
 }
 
 struct slv_print slv_entry_print(const struct slv_entry *e) {
-    const struct slv_place at = {slv_entry_key(e), slv_entry_path(e), e->dot};
+    const struct slv_place at = slv_entry_place(e);
     return slv_place_print(&at, slv_entry_data(e));
 }
 

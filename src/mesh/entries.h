@@ -73,6 +73,17 @@ static inline struct slv_str slv_entry_data(const struct slv_entry *e) {
     return (struct slv_str){e->bytes + e->n_path, e->n_data};
 }
 
+static inline struct slv_place slv_entry_place(const struct slv_entry *e) {
+    return (struct slv_place){slv_entry_key(e), slv_entry_path(e), e->dot};
+}
+
+/* Below, at or above 0, as a is before, at or behind b. */
+int slv_place_compare(const struct slv_place *a, const struct slv_place *b);
+
+/* On the wire: key, path, writer (8), number. */
+void slv_place_write(const struct slv_place *p, struct slv_buf *b);
+struct slv_place slv_place_read(struct slv_reader *r);
+
 uint64_t slv_entries_count(const struct slv_entries *t);
 
 /* How many entries are before a place; the entry with so many before it, NULL: there are not so

@@ -15,8 +15,10 @@ uint64_t slv_hlc_now(struct slv_hlc *h) {
     return h->last;
 }
 
+uint64_t slv_hlc_limit(const struct slv_hlc *h) { return wall(h) + (h->skew_ms << 16) + 0xffff; }
+
 bool slv_hlc_see(struct slv_hlc *h, uint64_t stamp) {
-    if (slv_stamp_ms(stamp) > slv_stamp_ms(wall(h)) + h->skew_ms) {
+    if (stamp > slv_hlc_limit(h)) {
         h->refused++;
         return false;
     }

@@ -32,6 +32,9 @@ void slv_hlc_init(struct slv_hlc *h, const struct slv_clock *clock, uint64_t ske
 /* The stamp of something that happens now. */
 uint64_t slv_hlc_now(struct slv_hlc *h);
 
+/* The latest stamp that would be taken now. */
+uint64_t slv_hlc_limit(const struct slv_hlc *h);
+
 /* Something with this stamp was seen. False: it is refused, and nothing has changed. */
 bool slv_hlc_see(struct slv_hlc *h, uint64_t stamp) SLV_MUST_USE;
 

@@ -1,0 +1,390 @@
+/* replica.c: see replica.h. Its own writes, others' batches, messages. */
+#include "mesh/replica_int.h"
+#include "base/mem.h"
+#include "mesh/check.h"
+
+#include <sodium.h>
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **ret) {
+    struct slv_replica *r = slv_mem_calloc(1, sizeof *r);
+    if (!r) return SLV_E_NOMEM;
+    r->conf = *conf;
+    r->writer = slv_mesh_writer(conf->node, conf->store);
+    r->waiting_end = &r->waiting;
+    r->pull_id = conf->chance;
+    slv_buf_init(&r->ops, SLV_BATCH_OPS_MAX);
+    replica_forget_ghosts(&r->unsigned_);
+    replica_forget_ghosts(&r->unsynced);
+    slv_buf_init(&r->pull.later, conf->log_max);
+    int rc = slv_space_init(&r->space);
+    if (!rc) rc = slv_oplog_open(conf->log_max, &r->log);
+    if (rc) {
+        slv_replica_close(r);
+        return rc;
+    }
+    *ret = r;
+    return 0;
+}
+
+void slv_replica_close(struct slv_replica *r) {
+    if (!r) return;
+    replica_forget_ranges(r);
+    for (struct waiting *w = r->waiting, *next; w; w = next) {
+        next = w->next;
+        slv_batch_fini(&w->batch);
+        slv_mem_free(w);
+    }
+    for (size_t i = 0; i < r->n_head; i++)
+        slv_mem_free(r->head[i].bytes);
+    slv_mem_free(r->head);
+    slv_buf_fini(&r->unsigned_.bytes);
+    slv_buf_fini(&r->unsynced.bytes);
+    slv_dots_fini(&r->deps);
+    slv_buf_fini(&r->ops);
+    slv_buf_fini(&r->pull.later);
+    slv_oplog_close(r->log);
+    slv_space_fini(&r->space);
+    slv_mem_free(r);
+}
+
+const struct slv_space *slv_replica_space(const struct slv_replica *r) { return &r->space; }
+const struct slv_replica_count *slv_replica_count(const struct slv_replica *r) { return &r->count; }
+uint64_t slv_replica_last(const struct slv_replica *r) { return r->flushed; }
+
+/* --- own writes ------------------------------------------------------------------------------- */
+
+int slv_replica_draft(struct slv_replica *r, struct slv_str key, struct slv_draft *ret) {
+    return slv_draft_open(ret, &r->space, r->conf.type, key, (struct slv_dot){r->writer, r->next},
+                          slv_hlc_now(r->conf.hlc));
+}
+
+int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) {
+    const struct slv_replica_world *w = r->conf.world;
+    const struct slv_op *op = &d->op;
+    if (r->failed) return r->failed;
+    if (!w->may_write(w->ctx, r->conf.node, op->key)) return SLV_E_USAGE;
+    const size_t len = r->ops.len;
+    const uint64_t first = len ? r->first_waiting : r->next;
+    if (slv_op_range(op).last - first >= SLV_BATCH_DOTS_MAX) return SLV_E_BUSY;
+    slv_op_write(op, &r->ops);
+    int rc = r->ops.status;
+    if (rc == SLV_E_LIMIT && len) rc = SLV_E_BUSY; /* alone it might fit */
+    r->writing = true;
+    if (!rc) rc = slv_space_write(&r->space, op);
+    r->writing = false;
+    if (rc) {
+        r->ops.len = len;
+        r->ops.status = 0;
+        return rc;
+    }
+    r->first_waiting = first;
+    r->stamp = d->stamp;
+    r->next = slv_op_range(op).last + 1;
+    r->context_changed = true;
+    r->count.written++;
+    return 0;
+}
+
+static int sign_waiting(struct slv_replica *r, struct slv_buf *ret) {
+    const size_t len = ret->len;
+    struct slv_batch_head h = {.space = r->conf.id,
+                               .node = r->conf.node,
+                               .store = r->conf.store,
+                               .stamp = r->stamp,
+                               .dots = {r->first_waiting, r->next - 1},
+                               .deps = r->deps};
+    int rc = slv_batch_write(&h, (struct slv_str){r->ops.data, r->ops.len}, r->conf.trust, ret);
+    if (rc) return rc;
+    h.writer = r->writer;
+    h.bytes = (struct slv_str){ret->data + len, ret->len - len - r->ops.len};
+    rc = replica_keep_head(r, &h);
+    if (!rc) rc = replica_keep_batch(r, &h, (struct slv_str){ret->data + len, ret->len - len});
+    if (rc) {
+        ret->len = len;
+        return rc;
+    }
+    slv_buf_add(&r->unsynced.bytes, r->unsigned_.bytes.data, r->unsigned_.bytes.len);
+    r->unsynced.n += r->unsigned_.n;
+    replica_forget_ghosts(&r->unsigned_);
+    slv_dots_fini(&r->deps);
+    r->flushed = r->next - 1;
+    slv_buf_clear(&r->ops);
+    return 0;
+}
+
+int slv_replica_flush(struct slv_replica *r, struct slv_buf *ret) {
+    const int rc = r->failed ? r->failed : r->ops.len ? sign_waiting(r, ret) : 0;
+    if (rc) return rc;
+    if (r->context_changed) {
+        replica_keep_context(r);
+    }
+    return r->failed;
+}
+
+void slv_replica_synced(struct slv_replica *r) {
+    r->synced = r->flushed;
+    replica_forget_ghosts(&r->unsynced);
+}
+
+/* --- others' batches -------------------------------------------------------------------------- */
+
+/* All of its ops are such as the type and the lists allow. */
+static int check_ops(const struct slv_replica *r, const struct slv_batch *b, bool *ret_allowed) {
+    const struct slv_replica_world *w = r->conf.world;
+    struct slv_batch_walk walk = slv_batch_walk_of(b);
+    struct slv_op op = {0};
+    int rc;
+    *ret_allowed = true;
+    while (!(rc = slv_batch_next(&walk, &op))) {
+        const bool good = slv_op_check(&op, r->conf.type, b->head.stamp);
+        *ret_allowed = *ret_allowed && w->may_write(w->ctx, b->head.node, op.key);
+        slv_op_fini(&op);
+        if (!good) return SLV_E_FORMAT;
+    }
+    return rc == 1 ? 0 : rc;
+}
+
+static int apply_ops(struct slv_replica *r, const struct slv_batch *b) {
+    struct slv_batch_walk walk = slv_batch_walk_of(b);
+    struct slv_op op = {0};
+    int rc;
+    while (!(rc = slv_batch_next(&walk, &op))) {
+        bool fresh;
+        rc = slv_space_apply(&r->space, &op, &fresh);
+        slv_op_fini(&op);
+        if (rc) return rc;
+        r->count.applied += fresh;
+    }
+    return rc == 1 ? 0 : rc;
+}
+
+/* A batch's dots, all of them, are in the context. */
+static bool is_here(const struct slv_replica *r, const struct slv_batch_head *h) {
+    struct slv_dots_writer w = {
+        .id = h->writer, .range = (struct slv_dot_range[]){h->dots}, .n = 1};
+    const struct slv_dots all = {.writer = &w, .n = 1};
+    return slv_dots_cover(&r->space.context, &all);
+}
+
+/* All that it was written in view of is here: its writer's batch before it, and what it names. */
+static bool is_due(const struct slv_replica *r, const struct slv_batch_head *h) {
+    if (!r->conf.causal) return true;
+    return (h->dots.first == 1 ||
+            slv_dots_has(&r->space.context, (struct slv_dot){h->writer, h->dots.first - 1})) &&
+           slv_dots_cover(&r->space.context, &h->deps);
+}
+
+/* The dots of one batch, of different contents: its node signed both. */
+static void look_for_two_faces(struct slv_replica *r, const struct slv_batch *b) {
+    const struct slv_replica_world *w = r->conf.world;
+    const struct slv_str have =
+        slv_oplog_find(r->log, (struct slv_dot){b->head.writer, b->head.dots.first});
+    if (!have.n || (have.n == b->bytes.n && !memcmp(have.p, b->bytes.p, have.n))) return;
+    if (slv_batch_head_check(&b->head, r->conf.trust))
+        w->two_faced(w->ctx, b->head.node, have, b->bytes);
+}
+
+static int apply(struct slv_replica *r, uint64_t peer, const struct slv_batch *b) {
+    const struct slv_replica_world *w = r->conf.world;
+    int rc = replica_keep_head(r, &b->head);
+    if (!rc) rc = apply_ops(r, b);
+    r->context_changed = true;
+    if (!rc) rc = replica_keep_batch(r, &b->head, b->bytes);
+    if (!rc && r->conf.causal)
+        rc = slv_dots_add_dot(&r->deps, (struct slv_dot){b->head.writer, b->head.dots.last});
+    if (!rc) w->fresh(w->ctx, b, peer);
+    return rc;
+}
+
+static int put_off(struct slv_replica *r, uint64_t peer, const struct slv_batch *b) {
+    struct waiting *w;
+    for (w = r->waiting; w; w = w->next)
+        if (w->batch.head.writer == b->head.writer &&
+            w->batch.head.dots.first == b->head.dots.first)
+            return 0;
+    const size_t cost = sizeof *w + b->bytes.n;
+    if (cost > r->conf.waiting_max - r->waiting_bytes) {
+        r->count.put_off++;
+        return 0;
+    }
+    w = slv_mem_alloc(cost);
+    if (!w) return SLV_E_NOMEM;
+    memcpy(w->bytes, b->bytes.p, b->bytes.n);
+    struct slv_reader m = slv_reader_of(w->bytes, b->bytes.n);
+    const int rc = slv_batch_read(&m, &w->batch);
+    if (rc) {
+        slv_mem_free(w);
+        return rc;
+    }
+    w->next = NULL;
+    w->peer = peer;
+    *r->waiting_end = w;
+    r->waiting_end = &w->next;
+    r->waiting_bytes += cost;
+    r->count.waited++;
+    return 0;
+}
+
+/* What is signed by whom it says, allowed, well-formed, and not of the future. */
+static int check_batch(struct slv_replica *r, const struct slv_batch *b, bool *ret_good) {
+    bool allowed;
+    *ret_good = false;
+    if (!slv_batch_head_check(&b->head, r->conf.trust)) {
+        r->count.forged++;
+        return 0;
+    }
+    const int rc = check_ops(r, b, &allowed);
+    if (rc == SLV_E_FORMAT) r->count.malformed++;
+    else if (!rc && !allowed) r->count.forbidden++;
+    else if (!rc && !slv_hlc_see(r->conf.hlc, b->head.stamp)) r->count.in_future++;
+    else *ret_good = !rc;
+    return rc == SLV_E_FORMAT ? 0 : rc;
+}
+
+int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool *ret_new) {
+    const struct slv_replica_world *w = r->conf.world;
+    bool good;
+    *ret_new = false;
+    if (r->failed) return r->failed;
+    if (b->head.space != r->conf.id) return SLV_E_TRUST;
+    if (is_here(r, &b->head)) {
+        r->count.doubled++;
+        look_for_two_faces(r, b);
+        return 0;
+    }
+    int rc = check_batch(r, b, &good);
+    if (rc || !good) return rc;
+    if (b->head.writer == r->writer && b->head.dots.last >= r->next) {
+        r->failed = SLV_E_BUSY;
+        w->behind_itself(w->ctx);
+        return r->failed;
+    }
+    if (!is_due(r, &b->head)) return put_off(r, peer, b);
+    rc = apply(r, peer, b);
+    *ret_new = !rc;
+    return rc ? rc : replica_drain(r);
+}
+
+int replica_drain(struct slv_replica *r) {
+    struct waiting **at = &r->waiting;
+    while (*at && !r->failed) {
+        struct waiting *w = *at;
+        const bool here = is_here(r, &w->batch.head);
+        if (!here && !is_due(r, &w->batch.head)) {
+            at = &w->next;
+            continue;
+        }
+        const int rc = here ? 0 : apply(r, w->peer, &w->batch);
+        if (rc) return rc; /* it waits on, and is tried again with the next */
+        r->waiting_bytes -= sizeof *w + w->batch.bytes.n;
+        *at = w->next;
+        if (!w->next) r->waiting_end = at;
+        slv_batch_fini(&w->batch);
+        slv_mem_free(w);
+        at = &r->waiting; /* others may be due now */
+    }
+    return r->failed;
+}
+
+/* --- what others may know --------------------------------------------------------------------- */
+
+bool replica_may_show(const struct slv_replica *r, struct slv_dot dot) {
+    return dot.writer != r->writer || dot.n <= r->synced;
+}
+
+struct show {
+    const struct slv_replica *r;
+    struct slv_dots *to;
+};
+
+static int show_range(void *ctx, uint64_t writer, struct slv_dot_range d) {
+    const struct show *s = ctx;
+    if (writer == s->r->writer && d.last > s->r->synced) d.last = s->r->synced;
+    return d.first > d.last ? 0 : slv_dots_add(s->to, writer, d);
+}
+
+int replica_shown(const struct slv_replica *r, struct slv_dots *ret) {
+    const struct slv_dots nothing = {0};
+    struct show s = {r, ret};
+    const int rc = slv_dots_missing(&r->space.context, &nothing, show_range, &s);
+    if (rc) slv_dots_fini(ret);
+    return rc;
+}
+
+static void write_print(struct slv_print p, uint8_t ret[SLV_SUM_BYTES]) {
+    for (size_t i = 0; i < 8; i++) {
+        ret[i] = (uint8_t)(p.lo >> 8 * i);
+        ret[8 + i] = (uint8_t)(p.hi >> 8 * i);
+    }
+}
+
+void replica_sums(struct slv_replica *r, const struct slv_dots *shown, uint8_t seen[SLV_SUM_BYTES],
+                  uint8_t there[SLV_SUM_BYTES]) {
+    const struct slv_entries *e = r->space.entries;
+    struct slv_buf b;
+    slv_buf_init(&b, SLV_MESSAGE_MAX);
+    slv_dots_write(shown, &b);
+    crypto_generichash(seen, SLV_SUM_BYTES, (const uint8_t *)b.data, b.len, NULL, 0);
+    slv_buf_fini(&b);
+    write_print(slv_entries_sum(e, 0, slv_entries_count(e)), there);
+}
+
+void slv_replica_sum(struct slv_replica *r, uint8_t ret[SLV_SUM_BYTES]) {
+    uint8_t half[2 * SLV_SUM_BYTES] = {0};
+    struct slv_dots shown = {0};
+    if (!replica_shown(r, &shown)) replica_sums(r, &shown, half, half + SLV_SUM_BYTES);
+    slv_dots_fini(&shown);
+    crypto_generichash(ret, SLV_SUM_BYTES, half, sizeof half, NULL, 0);
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+void replica_begin(const struct slv_replica *r, struct slv_buf *b, enum slv_mesh_kind kind) {
+    slv_buf_init(b, SLV_MESSAGE_MAX);
+    slv_buf_addc(b, (char)kind);
+    slv_write_id(b, r->conf.id);
+}
+
+int replica_send(const struct slv_replica *r, uint64_t peer, struct slv_buf *b) {
+    const struct slv_replica_world *w = r->conf.world;
+    int rc = b->status;
+    if (!rc) rc = w->send(w->ctx, peer, (struct slv_str){b->data, b->len});
+    slv_buf_fini(b);
+    return rc;
+}
+
+static int on_batches(struct slv_replica *r, uint64_t peer, uint64_t now, struct slv_reader *m) {
+    bool gains = false;
+    int rc = 0;
+    while (!rc && slv_reader_left(m)) {
+        struct slv_batch b;
+        bool fresh = false;
+        rc = slv_batch_read(m, &b);
+        if (rc) break;
+        rc = replica_take(r, peer, &b, &fresh);
+        gains = gains || fresh;
+        slv_batch_fini(&b);
+    }
+    replica_heard(r, peer, now, gains);
+    return rc;
+}
+
+int slv_replica_receive(struct slv_replica *r, uint64_t peer, uint64_t now, enum slv_mesh_kind kind,
+                        struct slv_reader *m) {
+    if (r->failed) return r->failed;
+    switch (kind) {
+    case SLV_MSG_BATCH:
+        return on_batches(r, peer, now, m);
+    case SLV_MSG_PULL:
+        return replica_on_pull(r, peer, now, m);
+    case SLV_MSG_GIVE:
+        return replica_on_give(r, peer, now, m);
+    case SLV_MSG_ASK:
+        return replica_on_ask(r, peer, m);
+    case SLV_MSG_TELL:
+        return replica_on_tell(r, peer, now, m);
+    }
+    return SLV_E_FORMAT;
+}

@@ -1,0 +1,163 @@
+/* replica.h: a key space at one node: what it holds, how it writes, and how it and its peers come
+ * to hold the same.
+ *
+ * A write is applied here at once and waits, with others, to be signed (slv_replica_flush); when
+ * the store has it, its batch goes out to peers, who apply it and hand it on. That loses nothing
+ * only where no message is lost. So peers compare 16 bytes now and then (slv_replica_sum); who
+ * differs asks. All is asked for by the one who lacks it and answered out of what is there, so
+ * that the one who answers keeps nothing of it:
+ *
+ *     PULL  what I have seen                    (some 12 bytes a writer)
+ *     BATCH those you have not, out of my log   up to the bytes you asked for
+ *     GIVE  there is more; or some of it is no longer in my log; and two sums of all I have
+ *
+ *     ASK   ranges of places, of each how many entries I have and their sum
+ *     TELL  for each: the same; or its parts with their sums; or the entries that you have not
+ *           seen and the dots of all there
+ *
+ * Ranges (Meyer, 2022, as entries.h) are for those who were away for longer than the log reaches,
+ * and for damage. When all were told, and only then, what the other had seen when it was first
+ * asked is seen here too: of each writer not further than a head with that writer's signature
+ * proves, so that nobody can be made to believe that he has seen what was not written yet.
+ *
+ * What is asked of others is one thing at a time. A peer who does not answer, or whose answers
+ * bring nothing although it differs, is left alone for a while, twice as long each time.
+ *
+ * A causal space takes a batch when it has taken all that it was written in view of; until then it
+ * waits, within a limit. Ranges are taken there all at once, when the last is told.
+ *
+ * Invariants:
+ *   1. No number of a writer is given twice: none leaves before the store has it, and a node that
+ *      finds its own writer ahead of itself begins another store.
+ *   2. Of each writer there is a head that reaches as far as the context, but for this node's own
+ *      writes that wait.
+ *   3. What is sent tells nothing of own writes that the store does not have yet.
+ *
+ * Threads: one. Sources: as in space.h; Scuttlebutt (van Renesse and others, 2008).
+ */
+#ifndef SLV_MESH_REPLICA_H
+#define SLV_MESH_REPLICA_H
+
+#include "mesh/batch.h"
+#include "mesh/hlc.h"
+#include "mesh/oplog.h"
+#include "mesh/types.h"
+
+#define SLV_SUM_BYTES 16u
+/* No message is longer. */
+#define SLV_MESSAGE_MAX ((size_t)1 << 20)
+
+/* The first byte of a message; all but SUMS are of one space, whose id follows. */
+enum slv_mesh_kind {
+    SLV_MSG_BATCH = 1,
+    SLV_MSG_PULL,
+    SLV_MSG_GIVE,
+    SLV_MSG_ASK,
+    SLV_MSG_TELL,
+};
+
+struct slv_replica;
+
+/* What a replica wants of the node that it is in. */
+struct slv_replica_world {
+    /* A message to a peer, borrowed. Other than 0: it is not sent, which is as if it were lost. */
+    int (*send)(void *ctx, uint64_t peer, struct slv_str message);
+    bool (*may_write)(void *ctx, uint64_t node, struct slv_str key);
+    /* Whether a peer is believed in what is there and what was removed, without a signature for
+     * each: whoever may write all of the space is. */
+    bool (*may_repair)(void *ctx, uint64_t node);
+    /* Another's batch that is new here, and from whom it came. */
+    void (*fresh)(void *ctx, const struct slv_batch *b, uint64_t peer);
+    /* Pulling has brought something, and ended. */
+    void (*pulled)(void *ctx);
+    /* This store's writer is further elsewhere than here, or gave a number twice. */
+    void (*behind_itself)(void *ctx);
+    /* A node has signed two different things with the same numbers. */
+    void (*two_faced)(void *ctx, uint64_t node, struct slv_str one, struct slv_str other);
+    /* Records for the store: they are one transaction until slv_replica_flush and what it put are
+     * synced. Failing, the replica refuses all until it is opened anew. */
+    int (*put)(void *ctx, struct slv_str key, struct slv_str value);
+    int (*del)(void *ctx, struct slv_str key);
+    void *ctx;
+};
+
+struct slv_replica_conf {
+    uint64_t id; /* of the space */
+    enum slv_mesh_type type;
+    bool causal;
+    size_t log_max;     /* bytes of others' and own batches that are kept */
+    size_t waiting_max; /* bytes of batches that wait for what they depend on */
+    uint64_t node;
+    uint32_t store;
+    uint64_t chance; /* this life, drawn each time: questions and answers across a crash are none */
+    struct slv_hlc *hlc;                /* borrowed, as all below */
+    const struct slv_mesh_trust *trust; /* for batches */
+    const struct slv_replica_world *world;
+    const struct slv_space_watch *watch; /* may be NULL */
+};
+
+struct slv_replica_count {
+    uint64_t written, applied;                        /* ops: own, others' */
+    uint64_t doubled;                                 /* batches that were here already */
+    uint64_t malformed, forged, forbidden, in_future; /* batches that were refused */
+    uint64_t waited, put_off;                         /* batches: for others; no room to wait */
+    uint64_t pulls, ranges, unanswered, useless;      /* ways of asking */
+};
+
+int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **ret) SLV_MUST_USE;
+void slv_replica_close(struct slv_replica *r);
+
+const struct slv_space *slv_replica_space(const struct slv_replica *r);
+const struct slv_replica_count *slv_replica_count(const struct slv_replica *r);
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+/* A draft of a write to a key, the next of this node. One at a time; the caller closes it. As
+ * slv_draft_open. */
+int slv_replica_draft(struct slv_replica *r, struct slv_str key,
+                      struct slv_draft *ret) SLV_MUST_USE;
+
+/* Applies the draft that was opened last. SLV_E_BUSY: so much waits that slv_replica_flush must
+ * come first; SLV_E_USAGE: the node may not write there; SLV_E_NOMEM, SLV_E_LIMIT: nothing has
+ * changed. SLV_E_IO: the store has failed. */
+int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) SLV_MUST_USE;
+
+/* Signs what waits and puts it, and what else has changed, into the store's transaction. The batch,
+ * empty if there was none, goes out when that is synced: it is appended to ret. */
+int slv_replica_flush(struct slv_replica *r, struct slv_buf *ret) SLV_MUST_USE;
+
+/* What was flushed until now is synced. */
+void slv_replica_synced(struct slv_replica *r);
+
+/* The last number of this store's writer that is flushed. */
+uint64_t slv_replica_last(const struct slv_replica *r);
+
+/* --- with others ------------------------------------------------------------------------------ */
+
+/* A message behind its kind and space. SLV_E_FORMAT: it is none; SLV_E_TRUST: it is refused, of a
+ * peer that cannot have made it in good faith; SLV_E_NOMEM. Nothing is lost by any of them that
+ * asking again would not bring. */
+int slv_replica_receive(struct slv_replica *r, uint64_t peer, uint64_t now, enum slv_mesh_kind kind,
+                        struct slv_reader *m) SLV_MUST_USE;
+
+/* Equal where the same was seen and is there. */
+void slv_replica_sum(struct slv_replica *r, uint8_t ret[SLV_SUM_BYTES]);
+
+/* A peer's sum is another: it is asked what it has, unless somebody is being asked. */
+void slv_replica_differs(struct slv_replica *r, uint64_t peer, uint64_t now);
+
+/* Whether somebody is being asked. */
+bool slv_replica_asking(const struct slv_replica *r);
+
+/* When to call slv_replica_tick; UINT64_MAX: never. */
+uint64_t slv_replica_next(const struct slv_replica *r);
+void slv_replica_tick(struct slv_replica *r, uint64_t now);
+
+/* --- the store -------------------------------------------------------------------------------- */
+
+/* A record of this space that the store has, while the replica is new. SLV_E_FORMAT: it is none.
+ * When all are there, slv_replica_loaded: then it may be used. */
+int slv_replica_load(struct slv_replica *r, struct slv_str key, struct slv_str value) SLV_MUST_USE;
+int slv_replica_loaded(struct slv_replica *r) SLV_MUST_USE;
+
+#endif

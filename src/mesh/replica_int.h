@@ -1,0 +1,148 @@
+/* replica_int.h: what the files of a replica share. See replica.h. */
+#ifndef SLV_MESH_REPLICA_INT_H
+#define SLV_MESH_REPLICA_INT_H
+
+#include "mesh/replica.h"
+
+#define SHY_MAX 16u                    /* peers that are left alone at a time */
+#define RANGES_MAX 16384u              /* that are still to be asked for */
+#define ANSWER_NS 3000000000ull        /* how long one waits for an answer */
+#define SHY_NS 1000000000ull           /* how long a peer is left alone at first, */
+#define SHY_MOST_NS 60000000000ull     /* and at most */
+#define BUDGET_MIN ((size_t)32 << 10)  /* bytes asked for at first, */
+#define BUDGET_MAX ((size_t)384 << 10) /* and at most */
+
+/* The head of a writer's latest batch. */
+struct head {
+    uint64_t writer, last;
+    char *bytes; /* heap */
+    size_t n;
+};
+
+/* A batch that waits for what it depends on. */
+struct waiting {
+    struct waiting *next;
+    uint64_t peer;
+    struct slv_batch batch; /* of the bytes behind this */
+    char bytes[];
+};
+
+struct shy {
+    uint64_t peer, until, gap;
+};
+
+/* A range to be asked for: its ends as slv_place is written; NULL: open. */
+struct ask {
+    char *from, *to; /* heap */
+    uint32_t n_from, n_to;
+    bool settle; /* all entries are wanted, whatever was seen */
+};
+
+enum asking { NOBODY, FOR_BATCHES, FOR_RANGES };
+
+/* Who is asked, and for what. */
+struct pull {
+    enum asking what;
+    uint64_t peer, deadline;
+    uint64_t id;
+    size_t budget;
+    bool came, gains; /* since it was asked last: batches; such as were not here */
+    bool gained;      /* something since it was asked first */
+    /* FOR_RANGES: what the other had seen at first, what is to be asked for still, of which the
+     * last n_asked were asked for, and what was told to a causal space, to be taken at once. */
+    bool has_seen;
+    uint64_t life; /* of the other, then */
+    struct slv_dots seen;
+    struct slv_dots ghosts; /* of the other */
+    struct slv_dots gone;   /* seen, and no ghosts: what is not there was removed */
+    struct ask *ask;        /* heap */
+    size_t n_ask, room_ask, n_asked;
+    uint64_t work; /* ranges that may still be told */
+    struct slv_buf later;
+};
+
+/* Entries that own writes have removed which can still be lost: nobody else may take them for
+ * removed. Place, data, of each. */
+struct ghosts {
+    struct slv_buf bytes;
+    uint64_t n;
+};
+
+struct slv_replica {
+    struct slv_replica_conf conf;
+    struct slv_replica_count count;
+    struct slv_space space;
+    struct slv_space_watch watch; /* the space's: it tells store and conf.watch */
+    struct slv_oplog *log;
+    uint64_t writer;                   /* of this store */
+    uint64_t next;                     /* number */
+    uint64_t flushed, synced;          /* last numbers */
+    uint64_t first_waiting;            /* number of the first op that waits to be signed */
+    uint64_t stamp;                    /* the latest of those */
+    struct slv_buf ops;                /* that wait to be signed */
+    struct ghosts unsigned_, unsynced; /* of writes that wait to be signed; that are signed */
+    bool writing;
+    struct slv_dots deps; /* others' writes seen since the last flush that wrote */
+    struct head *head;    /* heap, ascending by writer */
+    size_t n_head, room_head;
+    struct waiting *waiting, **waiting_end;
+    size_t waiting_bytes;
+    bool context_changed; /* since the last flush */
+    int failed;           /* what the store, or this replica's writer, has failed with */
+    struct pull pull;
+    uint64_t pull_id;
+    struct shy shy[SHY_MAX];
+};
+
+/* --- replica.c -------------------------------------------------------------------------------- */
+
+/* One batch of a peer's. 0: it is here, or waits, or was refused, which is counted; SLV_E_TRUST,
+ * SLV_E_FORMAT, SLV_E_NOMEM. *ret_new: it is here now and was not. */
+int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool *ret_new);
+
+/* Batches that waited, as far as they can be applied now. */
+int replica_drain(struct slv_replica *r);
+
+/* The context, but for own writes that are not synced. */
+int replica_shown(const struct slv_replica *r, struct slv_dots *ret);
+/* Whether others may know of this dot. */
+bool replica_may_show(const struct slv_replica *r, struct slv_dot dot);
+void replica_sums(struct slv_replica *r, const struct slv_dots *shown, uint8_t seen[SLV_SUM_BYTES],
+                  uint8_t there[SLV_SUM_BYTES]);
+
+/* A message begun: kind, space. */
+void replica_begin(const struct slv_replica *r, struct slv_buf *b, enum slv_mesh_kind kind);
+/* Sends it and ends the buffer. 0 or what is wrong. */
+int replica_send(const struct slv_replica *r, uint64_t peer, struct slv_buf *b);
+
+/* --- replica_store.c --------------------------------------------------------------------------- */
+
+/* Keeps a head that was checked, if it reaches further than what is there. */
+int replica_keep_head(struct slv_replica *r, const struct slv_batch_head *h);
+/* NULL: there is none. */
+const struct head *replica_head(const struct slv_replica *r, uint64_t writer);
+
+/* For others who lack it. */
+int replica_keep_batch(struct slv_replica *r, const struct slv_batch_head *h, struct slv_str bytes);
+void replica_keep_context(struct slv_replica *r);
+void replica_forget_ghosts(struct ghosts *g);
+
+/* --- replica_pull.c --------------------------------------------------------------------------- */
+
+int replica_on_pull(struct slv_replica *r, uint64_t peer, uint64_t now, struct slv_reader *m);
+int replica_on_give(struct slv_replica *r, uint64_t peer, uint64_t now, struct slv_reader *m);
+/* Batches of that peer came: it is at it. */
+void replica_heard(struct slv_replica *r, uint64_t peer, uint64_t now, bool gains);
+/* The end of asking. A peer that had nothing is left alone for a moment; one whose answers were
+ * none, or nothing that could be taken, for longer each time. */
+enum outcome { GAINS, NOTHING, USELESS };
+void replica_pull_end(struct slv_replica *r, uint64_t now, enum outcome o);
+
+/* --- replica_range.c -------------------------------------------------------------------------- */
+
+void replica_ask_all(struct slv_replica *r, uint64_t now);
+int replica_on_ask(struct slv_replica *r, uint64_t peer, struct slv_reader *m);
+int replica_on_tell(struct slv_replica *r, uint64_t peer, uint64_t now, struct slv_reader *m);
+void replica_forget_ranges(struct slv_replica *r);
+
+#endif

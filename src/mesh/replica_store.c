@@ -1,0 +1,244 @@
+/* replica_store.c: see replica.h. What a replica keeps, and its records in the store. */
+#include "mesh/replica_int.h"
+#include "base/mem.h"
+
+/* --- records ---------------------------------------------------------------------------------- */
+
+/* The first byte of a record's key; the space's id follows. */
+enum table { ENTRY = 'e', CONTEXT = 'c', BATCH = 'b', HEAD = 'h' };
+
+#define KEY_MAX 64u
+#define RECORD_MAX ((size_t)1 << 20)
+#define GHOSTS_MAX ((size_t)512 << 10)
+
+static void begin_key(const struct slv_replica *r, struct slv_buf *key, enum table t) {
+    slv_buf_init(key, KEY_MAX);
+    slv_buf_addc(key, (char)t);
+    slv_write_id(key, r->conf.id);
+}
+
+/* Ends both buffers. */
+static void put_record(struct slv_replica *r, struct slv_buf *key, struct slv_buf *value) {
+    const struct slv_replica_world *w = r->conf.world;
+    int rc = key->status ? key->status : value->status;
+    if (!rc)
+        rc = w->put(w->ctx, (struct slv_str){key->data, key->len},
+                    (struct slv_str){value->data, value->len});
+    if (rc && !r->failed) r->failed = rc;
+    slv_buf_fini(key);
+    slv_buf_fini(value);
+}
+
+static void del_record(struct slv_replica *r, struct slv_buf *key) {
+    const struct slv_replica_world *w = r->conf.world;
+    const int rc =
+        key->status ? key->status : w->del(w->ctx, (struct slv_str){key->data, key->len});
+    if (rc && !r->failed) r->failed = rc;
+    slv_buf_fini(key);
+}
+
+static void entry_key(const struct slv_replica *r, struct slv_buf *key, struct slv_dot dot) {
+    begin_key(r, key, ENTRY);
+    slv_write_id(key, dot.writer);
+    slv_write_id(key, dot.n);
+}
+
+static void on_put(void *ctx, const struct slv_entry *e) {
+    struct slv_replica *r = ctx;
+    struct slv_buf key, value;
+    entry_key(r, &key, e->dot);
+    slv_buf_init(&value, RECORD_MAX);
+    slv_write_bytes(&value, e->key->bytes, e->key->n);
+    slv_write_bytes(&value, e->bytes, e->n_path);
+    slv_write_bytes(&value, e->bytes + e->n_path, e->n_data);
+    put_record(r, &key, &value);
+    if (r->conf.watch) r->conf.watch->put(r->conf.watch->ctx, e);
+}
+
+/* (Where there is no room for it no range is told until it is forgotten.) */
+static void keep_ghost(struct slv_replica *r, const struct slv_entry *e) {
+    const struct slv_place at = slv_entry_place(e);
+    if (!replica_may_show(r, e->dot)) return;
+    slv_place_write(&at, &r->unsigned_.bytes);
+    slv_write_bytes(&r->unsigned_.bytes, slv_entry_data(e).p, e->n_data);
+    r->unsigned_.n++;
+}
+
+void replica_forget_ghosts(struct ghosts *g) {
+    slv_buf_fini(&g->bytes);
+    slv_buf_init(&g->bytes, GHOSTS_MAX);
+    g->n = 0;
+}
+
+static void on_removed(void *ctx, const struct slv_entry *e) {
+    struct slv_replica *r = ctx;
+    struct slv_buf key;
+    if (r->writing) keep_ghost(r, e);
+    entry_key(r, &key, e->dot);
+    del_record(r, &key);
+    if (r->conf.watch) r->conf.watch->removed(r->conf.watch->ctx, e);
+}
+
+/* Batches in the order of their stamps, which is about that in which they came. */
+static void batch_key(const struct slv_replica *r, struct slv_buf *key,
+                      const struct slv_batch_head *h) {
+    begin_key(r, key, BATCH);
+    slv_write_id(key, h->stamp);
+    slv_write_id(key, h->writer);
+    slv_write_id(key, h->dots.first);
+}
+
+static void on_dropped(void *ctx, struct slv_str bytes) {
+    struct slv_replica *r = ctx;
+    struct slv_buf key;
+    struct slv_batch_head h;
+    struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
+    if (slv_batch_head_read(&m, &h)) {
+        if (!r->failed) r->failed = SLV_E_NOMEM; /* its form was right */
+        return;
+    }
+    batch_key(r, &key, &h);
+    slv_batch_head_fini(&h);
+    del_record(r, &key);
+}
+
+/* (One longer than the whole log is not kept.) */
+int replica_keep_batch(struct slv_replica *r, const struct slv_batch_head *h,
+                       struct slv_str bytes) {
+    struct slv_buf key, value;
+    const int rc = slv_oplog_add(r->log, h->writer, h->dots, bytes);
+    if (rc) return rc == SLV_E_LIMIT ? 0 : rc;
+    batch_key(r, &key, h);
+    slv_buf_init(&value, RECORD_MAX);
+    slv_buf_add(&value, bytes.p, bytes.n);
+    put_record(r, &key, &value);
+    return 0;
+}
+
+/* --- heads ------------------------------------------------------------------------------------ */
+
+static size_t head_at(const struct slv_replica *r, uint64_t writer) {
+    size_t lo = 0, hi = r->n_head;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (r->head[mid].writer < writer) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+const struct head *replica_head(const struct slv_replica *r, uint64_t writer) {
+    const size_t i = head_at(r, writer);
+    return i < r->n_head && r->head[i].writer == writer ? &r->head[i] : NULL;
+}
+
+static int set_head(struct slv_replica *r, uint64_t writer, uint64_t last, struct slv_str bytes) {
+    const size_t i = head_at(r, writer);
+    const bool there = i < r->n_head && r->head[i].writer == writer;
+    char *copy = slv_mem_strndup(bytes.p, bytes.n);
+    void *p = r->head;
+    int rc = copy ? 0 : SLV_E_NOMEM;
+    if (!rc && !there)
+        rc = slv_mem_grow(&p, r->n_head, &r->room_head, sizeof *r->head, SLV_WRITERS_MAX);
+    r->head = p;
+    if (rc) {
+        slv_mem_free(copy);
+        return rc;
+    }
+    if (there) {
+        slv_mem_free(r->head[i].bytes);
+    } else {
+        memmove(r->head + i + 1, r->head + i, (r->n_head - i) * sizeof *r->head);
+        r->n_head++;
+    }
+    r->head[i] = (struct head){writer, last, copy, bytes.n};
+    return 0;
+}
+
+int replica_keep_head(struct slv_replica *r, const struct slv_batch_head *h) {
+    struct slv_buf key, value;
+    const struct head *had = replica_head(r, h->writer);
+    if (had && had->last >= h->dots.last) return 0;
+    const int rc = set_head(r, h->writer, h->dots.last, h->bytes);
+    if (rc) return rc;
+    begin_key(r, &key, HEAD);
+    slv_write_id(&key, h->writer);
+    slv_buf_init(&value, RECORD_MAX);
+    slv_buf_add(&value, h->bytes.p, h->bytes.n);
+    put_record(r, &key, &value);
+    return 0;
+}
+
+void replica_keep_context(struct slv_replica *r) {
+    struct slv_buf key, value;
+    begin_key(r, &key, CONTEXT);
+    slv_buf_init(&value, RECORD_MAX);
+    slv_dots_write(&r->space.context, &value);
+    put_record(r, &key, &value);
+    r->context_changed = false;
+}
+
+/* --- what the store has ---------------------------------------------------------------------- */
+
+/* A whole batch out of the store: the log's. */
+static int load_batch(struct slv_replica *r, struct slv_reader *value) {
+    struct slv_batch b;
+    int rc = slv_batch_read(value, &b);
+    if (rc) return rc;
+    rc = slv_oplog_add(r->log, b.head.writer, b.head.dots, b.bytes);
+    slv_batch_fini(&b);
+    return rc == SLV_E_LIMIT ? 0 : rc;
+}
+
+static int load_head(struct slv_replica *r, struct slv_reader *value) {
+    struct slv_batch_head h;
+    int rc = slv_batch_head_read(value, &h);
+    if (rc) return rc;
+    rc = set_head(r, h.writer, h.dots.last, h.bytes);
+    slv_batch_head_fini(&h);
+    return rc;
+}
+
+static int load_entry(struct slv_replica *r, struct slv_reader *key, struct slv_reader *value) {
+    struct slv_place at;
+    at.dot.writer = slv_read_id(key);
+    at.dot.n = slv_read_id(key);
+    at.key = slv_read_bytes(value, SLV_KEY_MAX);
+    at.path = slv_read_bytes(value, SLV_PATH_MAX);
+    const struct slv_str data = slv_read_bytes(value, SLV_DATA_MAX);
+    if (!slv_reader_done(key) || value->bad) return SLV_E_FORMAT;
+    return slv_entries_put(r->space.entries, &at, data, NULL);
+}
+
+int slv_replica_load(struct slv_replica *r, struct slv_str key, struct slv_str value) {
+    struct slv_reader k = slv_reader_of(key.p, key.n), v = slv_reader_of(value.p, value.n);
+    const char table = *slv_read_raw(&k, 1).p;
+    int rc = SLV_E_FORMAT;
+    if (slv_read_id(&k) != r->conf.id || k.bad) return rc;
+    if (table == ENTRY) rc = load_entry(r, &k, &v);
+    else if (table == CONTEXT) rc = slv_dots_read(&v, &r->space.context);
+    else if (table == BATCH) rc = load_batch(r, &v);
+    else if (table == HEAD) rc = load_head(r, &v);
+    return rc ? rc : slv_reader_done(&v) ? 0 : SLV_E_FORMAT;
+}
+
+int slv_replica_loaded(struct slv_replica *r) {
+    const struct head *own = replica_head(r, r->writer);
+    const uint64_t seen = slv_dots_last(&r->space.context, r->writer);
+    r->flushed = own && own->last > seen ? own->last : seen;
+    r->synced = r->flushed;
+    r->next = r->flushed + 1;
+    r->watch = (struct slv_space_watch){on_put, on_removed, r};
+    r->space.watch = &r->watch;
+    slv_oplog_on_drop(r->log, on_dropped, r);
+    /* Its next batch may depend on all that is here. */
+    for (uint32_t i = 0; i < r->space.context.n && r->conf.causal; i++) {
+        const struct slv_dots_writer *w = &r->space.context.writer[i];
+        for (uint32_t k = 0; k < w->n && w->id != r->writer; k++) {
+            const struct slv_dot last = {w->id, w->range[k].last};
+            const int rc = slv_dots_add_dot(&r->deps, last);
+            if (rc) return rc;
+        }
+    }
+    return 0;
+}
