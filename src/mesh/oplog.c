@@ -224,3 +224,10 @@ struct slv_str slv_oplog_find(const struct slv_oplog *l, struct slv_dot dot) {
     if (!i || w->v[i - 1]->dots.last < dot.n) return (struct slv_str){"", 0};
     return (struct slv_str){w->v[i - 1]->bytes, w->v[i - 1]->n};
 }
+
+int slv_oplog_dots(const struct slv_oplog *l, struct slv_dots *ret) {
+    int rc = 0;
+    for (const struct kept *k = l->oldest; k && !rc; k = k->newer)
+        rc = slv_dots_add(ret, k->writer, k->dots);
+    return rc;
+}

@@ -40,6 +40,9 @@ int slv_oplog_missing(const struct slv_oplog *l, const struct slv_dots *have,
 /* What has this dot; empty: nothing has. Borrowed until the log changes. */
 struct slv_str slv_oplog_find(const struct slv_oplog *l, struct slv_dot dot);
 
+/* Adds the dots of all that it has. SLV_E_NOMEM, SLV_E_LIMIT. */
+int slv_oplog_dots(const struct slv_oplog *l, struct slv_dots *ret) SLV_MUST_USE;
+
 size_t slv_oplog_bytes(const struct slv_oplog *l);
 
 #endif

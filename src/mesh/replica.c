@@ -11,13 +11,12 @@ int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **r
     struct slv_replica *r = slv_mem_calloc(1, sizeof *r);
     if (!r) return SLV_E_NOMEM;
     r->conf = *conf;
-    r->writer = slv_mesh_writer(conf->node, conf->store);
     r->waiting_end = &r->waiting;
     r->pull_id = conf->chance;
     slv_buf_init(&r->ops, SLV_BATCH_OPS_MAX);
     replica_forget_ghosts(&r->unsigned_);
     replica_forget_ghosts(&r->unsynced);
-    slv_buf_init(&r->pull.later, conf->log_max);
+    slv_buf_init(&r->pull.later, conf->repair_max);
     int rc = slv_space_init(&r->space);
     if (!rc) rc = slv_oplog_open(conf->log_max, &r->log);
     if (rc) {
@@ -50,6 +49,8 @@ void slv_replica_close(struct slv_replica *r) {
 }
 
 const struct slv_space *slv_replica_space(const struct slv_replica *r) { return &r->space; }
+uint64_t slv_replica_id(const struct slv_replica *r) { return r->conf.id; }
+bool slv_replica_is_causal(const struct slv_replica *r) { return r->conf.causal; }
 const struct slv_replica_count *slv_replica_count(const struct slv_replica *r) { return &r->count; }
 uint64_t slv_replica_last(const struct slv_replica *r) { return r->flushed; }
 
@@ -91,7 +92,7 @@ static int sign_waiting(struct slv_replica *r, struct slv_buf *ret) {
     const size_t len = ret->len;
     struct slv_batch_head h = {.space = r->conf.id,
                                .node = r->conf.node,
-                               .store = r->conf.store,
+                               .store = r->store,
                                .stamp = r->stamp,
                                .dots = {r->first_waiting, r->next - 1},
                                .deps = r->deps};
@@ -146,7 +147,7 @@ static int check_ops(const struct slv_replica *r, const struct slv_batch *b, boo
     return rc == 1 ? 0 : rc;
 }
 
-static int apply_ops(struct slv_replica *r, const struct slv_batch *b) {
+int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b) {
     struct slv_batch_walk walk = slv_batch_walk_of(b);
     struct slv_op op = {0};
     int rc;
@@ -157,7 +158,8 @@ static int apply_ops(struct slv_replica *r, const struct slv_batch *b) {
         if (rc) return rc;
         r->count.applied += fresh;
     }
-    return rc == 1 ? 0 : rc;
+    /* (Where a number was given twice, ops may not follow on here.) */
+    return rc == 1 ? slv_dots_add(&r->space.context, b->head.writer, b->head.dots) : rc;
 }
 
 /* A batch's dots, all of them, are in the context. */
@@ -189,7 +191,7 @@ static void look_for_two_faces(struct slv_replica *r, const struct slv_batch *b)
 static int apply(struct slv_replica *r, uint64_t peer, const struct slv_batch *b) {
     const struct slv_replica_world *w = r->conf.world;
     int rc = replica_keep_head(r, &b->head);
-    if (!rc) rc = apply_ops(r, b);
+    if (!rc) rc = replica_apply_ops(r, b);
     r->context_changed = true;
     if (!rc) rc = replica_keep_batch(r, &b->head, b->bytes);
     if (!rc && r->conf.causal)

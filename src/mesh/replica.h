@@ -87,8 +87,8 @@ struct slv_replica_conf {
     bool causal;
     size_t log_max;     /* bytes of others' and own batches that are kept */
     size_t waiting_max; /* bytes of batches that wait for what they depend on */
+    size_t repair_max;  /* bytes of entries that are taken at once at the end of ranges (causal) */
     uint64_t node;
-    uint32_t store;
     uint64_t chance; /* this life, drawn each time: questions and answers across a crash are none */
     struct slv_hlc *hlc;                /* borrowed, as all below */
     const struct slv_mesh_trust *trust; /* for batches */
@@ -108,6 +108,8 @@ int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **r
 void slv_replica_close(struct slv_replica *r);
 
 const struct slv_space *slv_replica_space(const struct slv_replica *r);
+uint64_t slv_replica_id(const struct slv_replica *r);
+bool slv_replica_is_causal(const struct slv_replica *r);
 const struct slv_replica_count *slv_replica_count(const struct slv_replica *r);
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -155,9 +157,13 @@ void slv_replica_tick(struct slv_replica *r, uint64_t now);
 
 /* --- the store -------------------------------------------------------------------------------- */
 
-/* A record of this space that the store has, while the replica is new. SLV_E_FORMAT: it is none.
- * When all are there, slv_replica_loaded: then it may be used. */
+/* A record of this space that the store has, while the replica is new. SLV_E_FORMAT: it is none. */
 int slv_replica_load(struct slv_replica *r, struct slv_str key, struct slv_str value) SLV_MUST_USE;
-int slv_replica_loaded(struct slv_replica *r) SLV_MUST_USE;
+
+/* All records were there, and the replica may be used. `store` is the number of its writer.
+ * Damaged: some could not be read. Then what this node had seen is not known any more, as what is
+ * missing may have been removed or lost: it goes on from what is there and in the log, and has the
+ * rest told by others; `store` must be new. */
+int slv_replica_loaded(struct slv_replica *r, uint32_t store, bool damaged) SLV_MUST_USE;
 
 #endif

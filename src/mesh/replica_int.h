@@ -74,6 +74,7 @@ struct slv_replica {
     struct slv_space space;
     struct slv_space_watch watch; /* the space's: it tells store and conf.watch */
     struct slv_oplog *log;
+    uint32_t store;
     uint64_t writer;                   /* of this store */
     uint64_t next;                     /* number */
     uint64_t flushed, synced;          /* last numbers */
@@ -99,6 +100,9 @@ struct slv_replica {
 /* One batch of a peer's. 0: it is here, or waits, or was refused, which is counted; SLV_E_TRUST,
  * SLV_E_FORMAT, SLV_E_NOMEM. *ret_new: it is here now and was not. */
 int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool *ret_new);
+
+/* Those of its ops that are new here. */
+int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b);
 
 /* Batches that waited, as far as they can be applied now. */
 int replica_drain(struct slv_replica *r);

@@ -94,7 +94,7 @@ void replica_forget_ranges(struct slv_replica *r) {
     slv_dots_fini(&p->ghosts);
     slv_dots_fini(&p->gone);
     slv_buf_fini(&p->later);
-    slv_buf_init(&p->later, r->conf.log_max);
+    slv_buf_init(&p->later, r->conf.repair_max);
     p->ask = NULL;
     p->room_ask = p->n_asked = 0;
     p->has_seen = false;
@@ -415,8 +415,11 @@ static bool is_allowed(struct slv_replica *r, const struct slv_place *at, struct
 static int take_item(struct slv_replica *r, const struct slv_place *at, struct slv_str data,
                      bool settle) {
     if (!is_proved(r, at->dot) || !is_allowed(r, at, data)) return 0;
-    r->pull.gained = true;
-    return settle ? slv_space_settle(&r->space, at, data) : slv_space_take(&r->space, at, data);
+    bool changes = false;
+    const int rc = settle ? slv_space_settle(&r->space, at, data, &changes)
+                          : slv_space_take(&r->space, at, data, &changes);
+    r->pull.gained = r->pull.gained || changes;
+    return rc;
 }
 
 /* The items of a range: what the other has seen and has not goes, and its entries come. Without

@@ -195,6 +195,7 @@ static int load_head(struct slv_replica *r, struct slv_reader *value) {
     int rc = slv_batch_head_read(value, &h);
     if (rc) return rc;
     rc = set_head(r, h.writer, h.dots.last, h.bytes);
+    if (!rc && h.stamp > r->conf.hlc->last) r->conf.hlc->last = h.stamp;
     slv_batch_head_fini(&h);
     return rc;
 }
@@ -222,23 +223,89 @@ int slv_replica_load(struct slv_replica *r, struct slv_str key, struct slv_str v
     return rc ? rc : slv_reader_done(&v) ? 0 : SLV_E_FORMAT;
 }
 
-int slv_replica_loaded(struct slv_replica *r) {
+struct proving {
+    const struct slv_replica *r;
+    struct slv_dots to;
+};
+
+static int prove(void *ctx, uint64_t writer, struct slv_dot_range d) {
+    struct proving *p = ctx;
+    const struct head *h = replica_head(p->r, writer);
+    if (h && d.last > h->last) d.last = h->last;
+    return !h || d.first > d.last ? 0 : slv_dots_add(&p->to, writer, d);
+}
+
+/* Of a writer whose head is lost no more was seen than is proved: others will tell, and prove it. */
+static int forget_unproved(struct slv_replica *r) {
+    const struct slv_dots nothing = {0};
+    struct proving p = {.r = r};
+    const int rc = slv_dots_missing(&r->space.context, &nothing, prove, &p);
+    if (rc) {
+        slv_dots_fini(&p.to);
+        return rc;
+    }
+    slv_dots_fini(&r->space.context);
+    r->space.context = p.to;
+    return 0;
+}
+
+static int reapply(void *ctx, struct slv_str bytes) {
+    struct slv_replica *r = ctx;
+    struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
+    struct slv_batch b;
+    int rc = slv_batch_read(&m, &b);
+    if (rc) return rc;
+    const struct head *h = replica_head(r, b.head.writer);
+    if (!h || h->last < b.head.dots.last)
+        rc = set_head(r, b.head.writer, b.head.dots.last, b.head.bytes);
+    if (!rc) rc = replica_apply_ops(r, &b);
+    slv_batch_fini(&b);
+    return rc;
+}
+
+/* Seen is what is there, and what the log still has. */
+static int salvage(struct slv_replica *r) {
+    const uint64_t n = slv_entries_count(r->space.entries);
+    const struct slv_dots nothing = {0};
+    struct slv_dots logged = {0};
+    bool gone;
+    int rc = 0;
+    slv_dots_fini(&r->space.context);
+    for (uint64_t i = 0; i < n && !rc; i++)
+        rc = slv_dots_add_dot(&r->space.context, slv_entries_at(r->space.entries, i)->dot);
+    if (rc == SLV_E_LIMIT) rc = 0; /* the others' are known to others */
+    if (!rc) rc = slv_oplog_dots(r->log, &logged);
+    if (!rc) rc = slv_oplog_missing(r->log, &logged, &nothing, reapply, r, &gone);
+    slv_dots_fini(&logged);
+    if (!rc) rc = forget_unproved(r);
+    r->context_changed = true;
+    return rc;
+}
+
+/* Its next batch may depend on all that is here. */
+static int depend_on_all(struct slv_replica *r) {
+    const struct slv_dots *seen = &r->space.context;
+    int rc = 0;
+    for (uint32_t i = 0; i < seen->n && !rc; i++) {
+        const struct slv_dots_writer *w = &seen->writer[i];
+        if (w->id != r->writer)
+            rc = slv_dots_add_dot(&r->deps, (struct slv_dot){w->id, w->range[w->n - 1].last});
+    }
+    return rc;
+}
+
+int slv_replica_loaded(struct slv_replica *r, uint32_t store, bool damaged) {
+    r->store = store;
+    r->writer = slv_mesh_writer(r->conf.node, store);
+    r->watch = (struct slv_space_watch){on_put, on_removed, r};
+    r->space.watch = &r->watch;
+    slv_oplog_on_drop(r->log, on_dropped, r);
+    int rc = damaged ? salvage(r) : 0;
     const struct head *own = replica_head(r, r->writer);
     const uint64_t seen = slv_dots_last(&r->space.context, r->writer);
     r->flushed = own && own->last > seen ? own->last : seen;
     r->synced = r->flushed;
     r->next = r->flushed + 1;
-    r->watch = (struct slv_space_watch){on_put, on_removed, r};
-    r->space.watch = &r->watch;
-    slv_oplog_on_drop(r->log, on_dropped, r);
-    /* Its next batch may depend on all that is here. */
-    for (uint32_t i = 0; i < r->space.context.n && r->conf.causal; i++) {
-        const struct slv_dots_writer *w = &r->space.context.writer[i];
-        for (uint32_t k = 0; k < w->n && w->id != r->writer; k++) {
-            const struct slv_dot last = {w->id, w->range[k].last};
-            const int rc = slv_dots_add_dot(&r->deps, last);
-            if (rc) return rc;
-        }
-    }
-    return 0;
+    if (!rc && r->conf.causal) rc = depend_on_all(r);
+    return rc;
 }

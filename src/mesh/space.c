@@ -99,16 +99,22 @@ uint64_t slv_space_retain(struct slv_space *s, const struct slv_space_range *r,
     return removed;
 }
 
-int slv_space_take(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
-    return put(s, at, data);
+int slv_space_take(struct slv_space *s, const struct slv_place *at, struct slv_str data,
+                   bool *ret_new) {
+    const uint64_t n = slv_entries_count(s->entries);
+    const int rc = put(s, at, data);
+    if (!rc && ret_new) *ret_new = slv_entries_count(s->entries) > n;
+    return rc;
 }
 
-int slv_space_settle(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
+int slv_space_settle(struct slv_space *s, const struct slv_place *at, struct slv_str data,
+                     bool *ret_new) {
     const struct slv_entry *have = slv_entries_find(s->entries, at->dot);
-    if (!have) return put(s, at, data);
-    const struct slv_print a = slv_entry_print(have);
-    const struct slv_print b = slv_place_print(at, data);
-    if (a.hi < b.hi || (a.hi == b.hi && a.lo <= b.lo)) return 0;
+    if (!have) return slv_space_take(s, at, data, ret_new);
+    const struct slv_print a = slv_entry_print(have), b = slv_place_print(at, data);
+    const bool stays = a.hi < b.hi || (a.hi == b.hi && a.lo <= b.lo);
+    if (ret_new) *ret_new = !stays;
+    if (stays) return 0;
     remove_entry(s, at->dot);
     return put_entry(s, at, data);
 }

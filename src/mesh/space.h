@@ -60,13 +60,14 @@ void slv_space_find(const struct slv_space *s, const struct slv_space_range *r, 
 uint64_t slv_space_retain(struct slv_space *s, const struct slv_space_range *r,
                           const struct slv_dots *theirs, const struct slv_dots *seen);
 
-/* One of its entries; it is put in where it was not seen here. SLV_E_NOMEM, SLV_E_LIMIT. */
-int slv_space_take(struct slv_space *s, const struct slv_place *at,
-                   struct slv_str data) SLV_MUST_USE;
+/* One of its entries; it is put in where it was not seen here. *ret_new (may be NULL): so it was.
+ * SLV_E_NOMEM, SLV_E_LIMIT. */
+int slv_space_take(struct slv_space *s, const struct slv_place *at, struct slv_str data,
+                   bool *ret_new) SLV_MUST_USE;
 
 /* The same of an entry that may be here with other contents, as a writer that gives one dot twice
  * makes them: of the two that with the smaller fingerprint stays, at every node. */
-int slv_space_settle(struct slv_space *s, const struct slv_place *at,
-                     struct slv_str data) SLV_MUST_USE;
+int slv_space_settle(struct slv_space *s, const struct slv_place *at, struct slv_str data,
+                     bool *ret_new) SLV_MUST_USE;
 
 #endif

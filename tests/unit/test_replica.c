@@ -182,7 +182,6 @@ static int del_record(void *ctx, struct slv_str key) {
 }
 
 static void start(struct node *n) {
-    n->conf.store = n->store;
     n->conf.chance = (uint64_t)rnd(UINT32_MAX) << 32 | rnd(UINT32_MAX);
     assert_int_equal(slv_replica_open(&n->conf, &n->r), 0);
     for (size_t i = 0; i < n->disk.n; i++) {
@@ -191,7 +190,7 @@ static void start(struct node *n) {
                                           (struct slv_str){d->value.p, d->value.n}),
                          0);
     }
-    assert_int_equal(slv_replica_loaded(n->r), 0);
+    assert_int_equal(slv_replica_loaded(n->r, n->store, false), 0);
 }
 
 static void open_nodes(enum slv_mesh_type type, bool causal, size_t log_max) {
@@ -211,6 +210,7 @@ static void open_nodes(enum slv_mesh_type type, bool causal, size_t log_max) {
                                             .causal = causal,
                                             .log_max = log_max,
                                             .waiting_max = 4096,
+                                            .repair_max = 1 << 20,
                                             .node = n->id,
                                             .hlc = &n->hlc,
                                             .trust = &trust[i],

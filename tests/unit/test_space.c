@@ -84,7 +84,7 @@ static void take_range(struct slv_space *to, const struct slv_space *from,
     for (slv_space_find(from, r, &i, &end); i < end; i++) {
         const struct slv_entry *e = slv_entries_at(from->entries, i);
         const struct slv_place at = {slv_entry_key(e), slv_entry_path(e), e->dot};
-        assert_int_equal(slv_space_take(to, &at, slv_entry_data(e)), 0);
+        assert_int_equal(slv_space_take(to, &at, slv_entry_data(e), NULL), 0);
     }
     slv_dots_fini(&theirs);
 }

@@ -1,0 +1,454 @@
+/* node.c: see node.h. Spaces, the store, writes, members; peers are in node_peer.c. */
+#include "mesh/node_int.h"
+#include "base/mem.h"
+
+#include <sodium.h>
+
+/* --- small things ----------------------------------------------------------------------------- */
+
+void node_event(struct slv_node *n, enum slv_node_event e, uint64_t id, int state) {
+    const struct slv_node_world *w = &n->conf.world;
+    if (w->event) w->event(w->ctx, e, id, state);
+}
+
+void node_fail(struct slv_node *n, enum slv_node_event e) {
+    if (n->failed) return;
+    n->failed = true;
+    node_event(n, e, n->conf.id, 0);
+}
+
+uint64_t node_random(struct slv_node *n, uint64_t below) {
+    const struct slv_node_world *w = &n->conf.world;
+    return w->random(w->ctx) % below;
+}
+
+struct space *node_space(const struct slv_node *n, uint64_t id) {
+    for (size_t i = 0; i < n->n_space; i++)
+        if (n->space[i]->id == id) return n->space[i];
+    return NULL;
+}
+
+bool slv_node_failed(const struct slv_node *n) { return n->failed; }
+struct slv_swim *slv_node_swim(const struct slv_node *n) {
+    return n->swim;
+}
+uint64_t slv_node_durable(const struct slv_node *n) { return n->durable; }
+struct slv_replica *slv_node_replica(const struct slv_node *n, size_t space) {
+    return n->space[space]->replica;
+}
+const struct slv_space *slv_node_read(const struct slv_node *n, size_t space) {
+    return slv_replica_space(n->space[space]->replica);
+}
+
+void slv_node_stats(const struct slv_node *n, struct slv_node_stats *ret) {
+    *ret = n->stats;
+    ret->connected = 0;
+    for (size_t i = 0; i < n->n_peer; i++)
+        ret->connected += n->peer[i]->link != NULL;
+}
+
+/* --- a space's world -------------------------------------------------------------------------- */
+
+static int put_record(struct slv_node *n, struct slv_str key, struct slv_str value) {
+    const struct slv_node_world *w = &n->conf.world;
+    const int rc = n->failed ? SLV_E_IO : w->put(w->ctx, key, value);
+    n->has_records = true;
+    if (rc) node_fail(n, SLV_NODE_FAILED);
+    return rc;
+}
+
+static int on_put(void *ctx, struct slv_str key, struct slv_str value) {
+    return put_record(((struct space *)ctx)->node, key, value);
+}
+
+static int on_del(void *ctx, struct slv_str key) {
+    struct slv_node *n = ((struct space *)ctx)->node;
+    const struct slv_node_world *w = &n->conf.world;
+    const int rc = n->failed ? SLV_E_IO : w->del(w->ctx, key);
+    n->has_records = true;
+    if (rc) node_fail(n, SLV_NODE_FAILED);
+    return rc;
+}
+
+static int on_send(void *ctx, uint64_t peer, struct slv_str message) {
+    return node_message(((struct space *)ctx)->node, peer, SLV_LANE_REPAIR, message);
+}
+
+static bool on_may_write(void *ctx, uint64_t node, struct slv_str key) {
+    const struct space *s = ctx;
+    const struct slv_node_world *w = &s->node->conf.world;
+    return w->may_write(w->ctx, node, s->id, key);
+}
+
+static bool on_may_repair(void *ctx, uint64_t node) {
+    const struct space *s = ctx;
+    const struct slv_node_world *w = &s->node->conf.world;
+    return w->may_repair(w->ctx, node, s->id);
+}
+
+static void begin_batches(const struct space *s, struct slv_buf *b) {
+    slv_buf_init(b, SLV_MESSAGE_MAX);
+    slv_buf_addc(b, SLV_MSG_BATCH);
+    slv_write_id(b, s->id);
+}
+
+/* What was pushed here is pushed on, where its writer did not reach all itself. */
+static void on_fresh(void *ctx, const struct slv_batch *b, uint64_t peer) {
+    struct space *s = ctx;
+    struct slv_node *n = s->node;
+    if (node_is_small(n)) return;
+    begin_batches(s, &s->relay);
+    slv_buf_add(&s->relay, b->bytes.p, b->bytes.n);
+    if (!s->relay.status)
+        n->stats.handed_on += node_spread(n, (struct slv_str){s->relay.data, s->relay.len}, peer);
+    slv_buf_fini(&s->relay);
+}
+
+static void on_pulled(void *ctx) { ((struct space *)ctx)->node->announce = true; }
+
+static void on_behind_itself(void *ctx) {
+    node_fail(((struct space *)ctx)->node, SLV_NODE_OVERTAKEN);
+}
+
+static void on_two_faced(void *ctx, uint64_t node, struct slv_str one, struct slv_str other) {
+    (void)one, (void)other;
+    node_event(((struct space *)ctx)->node, SLV_NODE_TWO_FACED, node, 0);
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static const char meta_key[] = "m";
+
+int slv_node_open(const struct slv_node_conf *conf, struct slv_node **ret) {
+    struct slv_node *n = slv_mem_calloc(1, sizeof *n);
+    if (!n) return SLV_E_NOMEM;
+    n->conf = *conf;
+    if (!conf->round_ms) n->conf.round_ms = 1000;
+    if (!conf->direct_max) n->conf.direct_max = 64;
+    if (!conf->idle_ms) n->conf.idle_ms = 20000;
+    n->record = slv_mem_strndup(conf->record.p, conf->record.n);
+    if (!n->record) {
+        slv_node_close(n);
+        return SLV_E_NOMEM;
+    }
+    n->conf.record.p = n->record;
+    slv_hlc_init(&n->hlc, conf->clock, conf->skew_ms);
+    *ret = n;
+    return 0;
+}
+
+void slv_node_close(struct slv_node *n) {
+    if (!n) return;
+    node_free_peers(n);
+    slv_swim_close(n->swim);
+    for (size_t i = 0; i < n->n_space; i++) {
+        slv_replica_close(n->space[i]->replica);
+        slv_buf_fini(&n->space[i]->out);
+        slv_mem_free(n->space[i]);
+    }
+    slv_mem_free(n->record);
+    slv_mem_free(n);
+}
+
+/* Name, type and order: nodes that declare a space otherwise do not share it. */
+static uint64_t space_id(const struct slv_space_conf *c) {
+    struct slv_buf b;
+    uint8_t out[16];
+    slv_buf_init(&b, 256);
+    slv_buf_adds(&b, "selvage mesh space 1");
+    slv_write_bytes(&b, c->name.p, c->name.n);
+    slv_buf_adds(&b, slv_mesh_type_name(c->type));
+    slv_buf_addc(&b, c->causal ? 'c' : 'e');
+    crypto_generichash(out, sizeof out, (const uint8_t *)b.data, b.len, NULL, 0);
+    slv_buf_fini(&b);
+    struct slv_reader r = slv_reader_of(out, sizeof out);
+    return slv_read_id(&r);
+}
+
+static int open_space(struct slv_node *n, struct space *s, const struct slv_space_conf *c) {
+    s->node = n;
+    s->id = space_id(c);
+    memcpy(s->name, c->name.p, c->name.n);
+    slv_buf_init(&s->out, SLV_MESSAGE_MAX);
+    s->world = (struct slv_replica_world){
+        .send = on_send,
+        .may_write = on_may_write,
+        .may_repair = on_may_repair,
+        .fresh = on_fresh,
+        .pulled = on_pulled,
+        .behind_itself = on_behind_itself,
+        .two_faced = on_two_faced,
+        .put = on_put,
+        .del = on_del,
+        .ctx = s,
+    };
+    const struct slv_replica_conf rc = {
+        .id = s->id,
+        .type = c->type,
+        .causal = c->causal,
+        .log_max = c->log_max ? c->log_max : (size_t)64 << 20,
+        .waiting_max = c->waiting_max ? c->waiting_max : (size_t)4 << 20,
+        .repair_max = c->repair_max ? c->repair_max : (size_t)64 << 20,
+        .node = n->conf.id,
+        .chance = n->conf.world.random(n->conf.world.ctx),
+        .hlc = &n->hlc,
+        .trust = n->conf.trust,
+        .world = &s->world,
+    };
+    return slv_replica_open(&rc, &s->replica);
+}
+
+int slv_node_space(struct slv_node *n, const struct slv_space_conf *c, size_t *ret) {
+    if (n->n_space == SLV_NODE_SPACES_MAX || c->name.n > SLV_NODE_SPACE_NAME_MAX)
+        return SLV_E_LIMIT;
+    for (size_t i = 0; i < n->n_space; i++)
+        if (slv_str_is(c->name, n->space[i]->name)) return SLV_E_USAGE;
+    struct space *s = slv_mem_calloc(1, sizeof *s);
+    const int rc = s ? open_space(n, s, c) : SLV_E_NOMEM;
+    if (rc) {
+        slv_mem_free(s);
+        return rc;
+    }
+    *ret = n->n_space;
+    n->space[n->n_space++] = s;
+    return 0;
+}
+
+static int load_meta(struct slv_node *n, struct slv_str value) {
+    struct slv_reader v = slv_reader_of(value.p, value.n);
+    const uint32_t store = (uint32_t)slv_read_number(&v, UINT32_MAX);
+    const uint64_t incarnation = slv_read_number(&v, SLV_SWIM_INCARNATION_MAX - 1);
+    if (!slv_reader_done(&v)) return SLV_E_FORMAT;
+    n->store = store;
+    n->incarnation = incarnation;
+    return 0;
+}
+
+int slv_node_load(struct slv_node *n, struct slv_str key, struct slv_str value) {
+    struct slv_reader k = slv_reader_of(key.p, key.n);
+    if (slv_str_is(key, meta_key)) return load_meta(n, value);
+    slv_read_raw(&k, 1);
+    const uint64_t id = slv_read_id(&k);
+    const struct space *s = k.bad ? NULL : node_space(n, id);
+    return k.bad ? SLV_E_FORMAT : s ? slv_replica_load(s->replica, key, value) : 0;
+}
+
+static int put_meta(struct slv_node *n) {
+    struct slv_buf b;
+    slv_buf_init(&b, 64);
+    slv_write_number(&b, n->store);
+    slv_write_number(&b, n->incarnation);
+    const int rc =
+        b.status ? b.status
+                 : put_record(n, (struct slv_str){meta_key, 1}, (struct slv_str){b.data, b.len});
+    slv_buf_fini(&b);
+    return rc;
+}
+
+/* --- members ---------------------------------------------------------------------------------- */
+
+static void record_bytes(const struct slv_swim_record *r, struct slv_buf *b) {
+    slv_buf_init(b, 1024);
+    slv_buf_adds(b, "selvage mesh member 1");
+    slv_write_id(b, r->id);
+    slv_write_number(b, r->incarnation);
+    slv_write_number(b, r->left);
+    slv_buf_add(b, r->data.p, r->data.n);
+}
+
+static bool verify_record(void *ctx, const struct slv_swim_record *r) {
+    const struct slv_node *n = ctx;
+    const struct slv_node_world *w = &n->conf.world;
+    struct slv_buf b;
+    record_bytes(r, &b);
+    const bool good = !b.status && w->may_join(w->ctx, r->id) &&
+                      n->conf.trust->check(n->conf.trust->ctx, r->id,
+                                           (struct slv_str){b.data, b.len}, r->signature);
+    slv_buf_fini(&b);
+    return good;
+}
+
+static int sign_record(void *ctx, const struct slv_swim_record *r,
+                       uint8_t ret[SLV_SWIM_SIGNATURE]) {
+    const struct slv_node *n = ctx;
+    struct slv_buf b;
+    record_bytes(r, &b);
+    const int rc =
+        b.status ? b.status
+                 : n->conf.trust->sign(n->conf.trust->ctx, (struct slv_str){b.data, b.len}, ret);
+    slv_buf_fini(&b);
+    return rc;
+}
+
+static void swim_send(void *ctx, uint64_t to, const void *p, size_t len) {
+    node_datagram(ctx, to, (struct slv_str){p, len});
+}
+
+static uint64_t swim_random(void *ctx) {
+    const struct slv_node_world *w = &((struct slv_node *)ctx)->conf.world;
+    return w->random(w->ctx);
+}
+
+static void on_change(void *ctx, uint64_t id, enum slv_swim_state state, uint64_t incarnation) {
+    struct slv_node *n = ctx;
+    (void)incarnation;
+    if (id == n->conf.id) return;
+    const struct peer *p = node_peer(n, id);
+    if (p && state == SLV_SWIM_REMOVED) n->round_next = n->now; /* it is forgotten there */
+    node_event(n, SLV_NODE_MEMBER, id, (int)state);
+}
+
+static void on_isolated(void *ctx, bool isolated) {
+    node_event(ctx, SLV_NODE_ISOLATED, ((struct slv_node *)ctx)->conf.id, isolated);
+}
+
+static int open_swim(struct slv_node *n) {
+    struct slv_swim_conf c = n->conf.swim;
+    c.id = n->conf.id;
+    c.incarnation = n->incarnation;
+    c.record = n->conf.record;
+    c.ctx = n;
+    c.verify = verify_record;
+    c.sign = sign_record;
+    c.send = swim_send;
+    c.random = swim_random;
+    c.on_change = on_change;
+    c.on_isolated = on_isolated;
+    return slv_swim_open(&c, n->now, &n->swim);
+}
+
+int slv_node_start(struct slv_node *n, uint64_t now, bool damaged, bool fresh) {
+    n->now = now;
+    if (!n->store || damaged || fresh) n->store = 1 + (uint32_t)node_random(n, UINT32_MAX);
+    n->incarnation++;
+    int rc = put_meta(n);
+    for (size_t i = 0; i < n->n_space && !rc; i++)
+        rc = slv_replica_loaded(n->space[i]->replica, n->store, damaged);
+    if (!rc) rc = open_swim(n);
+    if (rc) return rc;
+    n->started = true;
+    n->has_writes = true; /* the store's number is synced before anything else */
+    n->round_next = now + node_random(n, n->conf.round_ms) * MS;
+    return 0;
+}
+
+int slv_node_seed(struct slv_node *n, uint64_t now, uint64_t id) {
+    n->swim_next = now;
+    return slv_swim_seed(n->swim, now, id);
+}
+
+/* --- writes ----------------------------------------------------------------------------------- */
+
+int slv_node_draft(struct slv_node *n, size_t space, struct slv_str key, struct slv_draft *ret) {
+    return slv_replica_draft(n->space[space]->replica, key, ret);
+}
+
+int slv_node_write(struct slv_node *n, size_t space, const struct slv_draft *d,
+                   uint64_t *ret_ticket) {
+    if (n->failed) return SLV_E_IO;
+    const int rc = slv_replica_write(n->space[space]->replica, d);
+    if (rc) return rc;
+    n->has_writes = true;
+    *ret_ticket = ++n->tickets;
+    return 0;
+}
+
+static int flush(struct slv_node *n) {
+    int rc = 0;
+    for (size_t i = 0; i < n->n_space && !rc; i++) {
+        struct space *s = n->space[i];
+        const size_t len = s->out.len;
+        if (!len) {
+            slv_buf_fini(&s->out);
+            begin_batches(s, &s->out);
+        }
+        const size_t head = s->out.len;
+        rc = slv_replica_flush(s->replica, &s->out);
+        if (!rc && s->out.len == head && !len) slv_buf_clear(&s->out);
+    }
+    return rc;
+}
+
+/* Own writes are committed at once, others' when some have come together. */
+static void commit(struct slv_node *n) {
+    const struct slv_node_world *w = &n->conf.world;
+    if (n->is_committing || n->failed || !(n->has_writes || n->has_records)) return;
+    if (!n->has_writes && n->now < n->commit_next) return;
+    const uint64_t ticket = n->tickets;
+    const int rc = flush(n);
+    if (rc == SLV_E_NOMEM) return; /* it is tried again with the next tick */
+    if (rc || w->commit(w->ctx)) {
+        node_fail(n, SLV_NODE_FAILED);
+        return;
+    }
+    n->stats.commits++;
+    n->is_committing = true;
+    n->has_writes = n->has_records = false;
+    n->committing = ticket;
+    n->commit_next = n->now + LAZY_COMMIT_NS;
+}
+
+static void publish(struct slv_node *n, const struct space *s) {
+    const struct slv_node_world *w = &n->conf.world;
+    struct slv_reader m = slv_reader_of(s->out.data + 9, s->out.len - 9);
+    struct slv_batch b;
+    if (w->published && !slv_batch_read(&m, &b)) {
+        w->published(w->ctx, &b);
+        slv_batch_fini(&b);
+    }
+    n->stats.pushed += node_spread(n, (struct slv_str){s->out.data, s->out.len}, n->conf.id);
+}
+
+void slv_node_synced(struct slv_node *n, uint64_t now) {
+    n->now = now;
+    if (!n->is_committing || n->failed) return;
+    n->is_committing = false;
+    n->durable = n->committing;
+    for (size_t i = 0; i < n->n_space; i++) {
+        struct space *s = n->space[i];
+        slv_replica_synced(s->replica);
+        if (!s->out.len) continue;
+        publish(n, s);
+        slv_buf_clear(&s->out);
+    }
+    commit(n);
+    node_pump(n);
+}
+
+/* --- time ------------------------------------------------------------------------------------- */
+
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static void round_of_sums(struct slv_node *n) {
+    if (n->now < n->round_next) return;
+    const uint64_t gap = n->conf.round_ms * MS;
+    n->round_next = n->now + gap / 2 + node_random(n, gap);
+    node_tell_sums(n, NULL);
+}
+
+static void announce(struct slv_node *n) {
+    if (!n->announce) return;
+    n->announce = false;
+    for (uint32_t i = 0; i < ANNOUNCE_PEERS; i++)
+        node_tell_sums(n, NULL);
+}
+
+uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
+    uint64_t next = UINT64_MAX;
+    n->now = now;
+    if (n->failed || !n->started) return UINT64_MAX;
+    n->swim_next = slv_swim_tick(n->swim, now);
+    for (size_t i = 0; i < n->n_space; i++) {
+        struct slv_replica *r = n->space[i]->replica;
+        if (slv_replica_next(r) <= now) slv_replica_tick(r, now);
+        next = least(next, slv_replica_next(r));
+    }
+    round_of_sums(n);
+    announce(n);
+    commit(n);
+    next = least(next, node_tick_peers(n));
+    node_pump(n);
+    next = least(next, least(n->swim_next, n->round_next));
+    if (n->has_records && !n->is_committing) next = least(next, n->commit_next);
+    return n->failed ? UINT64_MAX : next > now ? next : now + 1;
+}

@@ -1,0 +1,150 @@
+/* node.h: one node of the mesh: its spaces, its peers, what it sends and when; without sockets,
+ * disk, clock or threads, so that the same code runs on a network and in a simulator.
+ *
+ *     datagrams of associations --> link (a peer) --> messages --> replica (a space)
+ *                                        |                            |
+ *                                        +--> swim: who is there      +--> records for the store
+ *
+ * A write goes out as soon as the store has it: to every peer that is connected where members are
+ * few, and where they are many to some at random, who hand it on. Each round a peer at random is
+ * told the sums of all spaces, and asks for what it lacks; so are some peers whenever asking has
+ * brought something, which spreads it in a few round trips.
+ *
+ *     SUMS (a datagram): how many spaces, of each its id and sum (replica.h)
+ *
+ * Members are known by swim.h, and connected to: all where they are few, else those with whom there
+ * is something to speak about, until they are silent for a while.
+ *
+ * Invariants:
+ *   1. Nothing is told to others that depends on own writes which the store may still lose.
+ *   2. One commit is under way at a time; what is put meanwhile goes with the next.
+ *   3. A node that has failed (store, or its writer is ahead of it elsewhere) does nothing more:
+ *      what it put and did not commit must be dropped, and the node opened anew.
+ *
+ * Times are ns of a clock that never goes back. Callbacks must not call the node, but for those
+ * that say so. Threads: one.
+ */
+#ifndef SLV_MESH_NODE_H
+#define SLV_MESH_NODE_H
+
+#include "mesh/link.h"
+#include "mesh/replica.h"
+#include "mesh/swim.h"
+
+#define SLV_NODE_SPACES_MAX 64u
+#define SLV_NODE_SPACE_NAME_MAX 64u
+
+struct slv_node;
+
+enum slv_node_event {
+    SLV_NODE_MEMBER,    /* `id` is in state `state` */
+    SLV_NODE_ISOLATED,  /* state 1: local only; 0: no longer */
+    SLV_NODE_TWO_FACED, /* `id` signed two things with the same numbers */
+    SLV_NODE_FAILED,    /* open it anew */
+    SLV_NODE_OVERTAKEN, /* the same, with a new store: its writer is ahead of it elsewhere */
+};
+
+/* What a node wants of the world. */
+struct slv_node_world {
+    /* A datagram in the association with a peer; one that cannot be sent is lost. */
+    void (*send)(void *ctx, uint64_t peer, struct slv_str datagram);
+    /* An association with a member is wanted, whose record this is (empty: it is a seed). Asked
+     * again from time to time until slv_node_up. */
+    void (*connect)(void *ctx, uint64_t peer, struct slv_str record);
+    /* It is no longer; slv_node_down does not follow. */
+    void (*disconnect)(void *ctx, uint64_t peer);
+    /* Records of one transaction, which slv_node_world.commit ends: after it is synced,
+     * slv_node_synced follows. SLV_E_*: the store has failed. */
+    int (*put)(void *ctx, struct slv_str key, struct slv_str value);
+    int (*del)(void *ctx, struct slv_str key);
+    int (*commit)(void *ctx);
+    uint64_t (*random)(void *ctx);
+    /* The lists: who may write a key of a space, and who may write all of it. */
+    bool (*may_write)(void *ctx, uint64_t node, uint64_t space, struct slv_str key);
+    bool (*may_repair)(void *ctx, uint64_t node, uint64_t space);
+    bool (*may_join)(void *ctx, uint64_t node);
+    void (*event)(void *ctx, enum slv_node_event e, uint64_t id, int state);
+    /* A batch of this node's that is synced and goes out; for those who count. May be NULL. */
+    void (*published)(void *ctx, const struct slv_batch *b);
+    void *ctx;
+};
+
+struct slv_node_conf {
+    uint64_t id;
+    const struct slv_clock *clock; /* the wall's, for stamps */
+    uint32_t skew_ms;              /* how far ahead stamps may be; 0: SLV_SKEW_MS */
+    const struct slv_mesh_trust *trust;
+    struct slv_node_world world;
+    struct slv_str record;     /* what others need to reach it; copied */
+    struct slv_swim_conf swim; /* its numbers and switches; the rest is the node's */
+    struct slv_link_conf link; /* the same */
+    uint32_t round_ms;         /* between rounds of comparing; 0: 1000 */
+    uint32_t direct_max;       /* members up to which all are connected; 0: 64 */
+    uint32_t idle_ms;          /* beyond that: how long a silent peer stays connected; 0: 20000 */
+};
+
+struct slv_space_conf {
+    struct slv_str name; /* "readings"; the same at all nodes, with type and order */
+    enum slv_mesh_type type;
+    bool causal;
+    size_t log_max;     /* bytes; 0: 64 MiB */
+    size_t waiting_max; /* bytes; 0: 4 MiB */
+    size_t repair_max;  /* bytes; 0: 64 MiB */
+};
+
+/* *ret is to be given its spaces, the store's records, and started. */
+int slv_node_open(const struct slv_node_conf *conf, struct slv_node **ret) SLV_MUST_USE;
+void slv_node_close(struct slv_node *n);
+
+/* *ret: its number here, from 0. SLV_E_USAGE: the name is taken; SLV_E_LIMIT, SLV_E_NOMEM. */
+int slv_node_space(struct slv_node *n, const struct slv_space_conf *c, size_t *ret) SLV_MUST_USE;
+
+/* A record. One of a space that is not there is left alone. SLV_E_FORMAT: it is damaged. */
+int slv_node_load(struct slv_node *n, struct slv_str key, struct slv_str value) SLV_MUST_USE;
+
+/* All records were there. damaged: some were not readable; fresh: its writer was overtaken, or the
+ * store is another node's copy: a new writer is begun. */
+int slv_node_start(struct slv_node *n, uint64_t now, bool damaged, bool fresh) SLV_MUST_USE;
+
+/* A member to find others by. As slv_swim_seed. */
+int slv_node_seed(struct slv_node *n, uint64_t now, uint64_t id) SLV_MUST_USE;
+
+/* --- what happens ----------------------------------------------------------------------------- */
+
+/* An association with a peer is there, in the place of the one before. SLV_E_NOMEM. */
+int slv_node_up(struct slv_node *n, uint64_t now, uint64_t peer) SLV_MUST_USE;
+void slv_node_down(struct slv_node *n, uint64_t now, uint64_t peer);
+/* A datagram of it. What is wrong with it is counted. */
+void slv_node_receive(struct slv_node *n, uint64_t now, uint64_t peer, struct slv_str datagram);
+/* The commit is synced. */
+void slv_node_synced(struct slv_node *n, uint64_t now);
+/* Does what is due. When to call next: by the latest at this time, or after anything above. */
+uint64_t slv_node_tick(struct slv_node *n, uint64_t now);
+
+/* --- reading and writing ----------------------------------------------------------------------- */
+
+const struct slv_space *slv_node_read(const struct slv_node *n, size_t space);
+struct slv_replica *slv_node_replica(const struct slv_node *n, size_t space);
+
+/* As slv_replica_draft and slv_replica_write; the next slv_node_tick commits. *ret_ticket: the
+ * write is durable when slv_node_durable is at least that. */
+int slv_node_draft(struct slv_node *n, size_t space, struct slv_str key,
+                   struct slv_draft *ret) SLV_MUST_USE;
+int slv_node_write(struct slv_node *n, size_t space, const struct slv_draft *d,
+                   uint64_t *ret_ticket) SLV_MUST_USE;
+uint64_t slv_node_durable(const struct slv_node *n);
+
+struct slv_swim *slv_node_swim(const struct slv_node *n);
+bool slv_node_failed(const struct slv_node *n);
+
+struct slv_node_stats {
+    uint64_t datagrams_sent, bytes_sent, datagrams_received, bytes_received;
+    uint64_t refused;           /* datagrams and messages that were malformed or not allowed */
+    uint64_t pushed, handed_on; /* batches, times peers */
+    uint64_t rounds, differing; /* sums that came, and of those that were others */
+    uint64_t commits;
+    size_t connected;
+};
+void slv_node_stats(const struct slv_node *n, struct slv_node_stats *ret);
+
+#endif

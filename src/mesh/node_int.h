@@ -1,0 +1,91 @@
+/* node_int.h: what the files of a node share. See node.h. */
+#ifndef SLV_MESH_NODE_INT_H
+#define SLV_MESH_NODE_INT_H
+
+#include "mesh/node.h"
+
+#ifndef MS
+#define MS 1000000ull
+#endif
+#define PEERS_MAX 4096u
+#define EARLY_MAX 6u                /* datagrams kept for a peer until it is connected */
+#define EARLY_NS (2000 * MS)        /* and for how long */
+#define CONNECT_NS (250 * MS)       /* between two tries to connect, at first, */
+#define CONNECT_MOST_NS (8000 * MS) /* and at most */
+#define ANNOUNCE_PEERS 3u           /* told when asking has brought something */
+#define LAZY_COMMIT_NS (100 * MS)   /* how long others' writes may wait to be synced */
+#define MSG_SUMS 6u                 /* beside enum slv_mesh_kind */
+
+/* A member that is connected, or with whom there is something to speak about. */
+struct peer {
+    struct slv_node *node;
+    uint64_t id;
+    struct slv_link *link; /* NULL: not connected */
+    uint64_t next;         /* when the link wants to be polled */
+    uint64_t used;         /* when something was last said or heard, beside the link's own */
+    uint64_t wanted, gap;  /* when to try to connect again; 0: it is not wanted */
+    uint64_t tried;        /* when that was done */
+    struct slv_buf early;  /* datagrams that wait for the link, each behind its length */
+    uint32_t n_early;
+    uint64_t early_until;
+    bool dirty; /* the link has something to send, perhaps */
+};
+
+struct space {
+    struct slv_node *node;
+    uint64_t id;
+    char name[SLV_NODE_SPACE_NAME_MAX + 1];
+    struct slv_replica *replica;
+    struct slv_replica_world world;
+    struct slv_buf out;   /* own batches that wait to be synced */
+    struct slv_buf relay; /* others' that are handed on, as a message */
+    uint64_t relay_from;
+};
+
+struct slv_node {
+    struct slv_node_conf conf;
+    char *record; /* heap: conf's */
+    struct slv_node_stats stats;
+    struct slv_hlc hlc;
+    struct slv_swim *swim;
+    uint64_t swim_next, round_next, commit_next;
+    uint32_t store;
+    uint64_t incarnation;
+    struct space *space[SLV_NODE_SPACES_MAX];
+    size_t n_space;
+    struct peer **peer; /* heap, ascending by id */
+    size_t n_peer, room_peer;
+    uint64_t now;
+    uint64_t tickets, committing, durable; /* of writes: given, on their way, synced */
+    bool has_writes, has_records, is_committing;
+    bool announce;
+    bool failed;
+    bool started;
+};
+
+/* --- node.c ----------------------------------------------------------------------------------- */
+
+void node_fail(struct slv_node *n, enum slv_node_event e);
+void node_event(struct slv_node *n, enum slv_node_event e, uint64_t id, int state);
+uint64_t node_random(struct slv_node *n, uint64_t below);
+struct space *node_space(const struct slv_node *n, uint64_t id);
+
+/* --- node_peer.c ------------------------------------------------------------------------------ */
+
+struct peer *node_peer(const struct slv_node *n, uint64_t id);
+void node_free_peers(struct slv_node *n);
+/* Through the link. SLV_E_BUSY: there is none, or it is full. */
+int node_message(struct slv_node *n, uint64_t peer, enum slv_lane lane, struct slv_str bytes);
+/* Outside the lanes; a peer that is not connected gets it when it is, if that is soon. */
+void node_datagram(struct slv_node *n, uint64_t peer, struct slv_str bytes);
+/* To all that are connected where members are few, else to some. How many. */
+size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to);
+bool node_is_small(const struct slv_node *n);
+/* Sends what the links have. */
+void node_pump(struct slv_node *n);
+/* Connects, forgets, polls what is due. When next. */
+uint64_t node_tick_peers(struct slv_node *n);
+/* The sums of all spaces to some peer; NULL: one that is connected, at random. */
+void node_tell_sums(struct slv_node *n, struct peer *p);
+
+#endif

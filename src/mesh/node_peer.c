@@ -1,0 +1,328 @@
+/* node_peer.c: see node.h. Peers, their links, and what comes and goes through them. */
+#include "mesh/node_int.h"
+#include "base/mem.h"
+
+/* A link's datagram. Larger ones than a path takes are found out by the link. */
+#define DATAGRAM_MAX 2048u
+
+/* --- peers ------------------------------------------------------------------------------------ */
+
+static size_t peer_at(const struct slv_node *n, uint64_t id) {
+    size_t lo = 0, hi = n->n_peer;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (n->peer[mid]->id < id) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+struct peer *node_peer(const struct slv_node *n, uint64_t id) {
+    const size_t i = peer_at(n, id);
+    return i < n->n_peer && n->peer[i]->id == id ? n->peer[i] : NULL;
+}
+
+/* NULL: no memory, or too many. */
+static struct peer *open_peer(struct slv_node *n, uint64_t id) {
+    const size_t i = peer_at(n, id);
+    if (i < n->n_peer && n->peer[i]->id == id) return n->peer[i];
+    void *v = n->peer;
+    const int rc = slv_mem_grow(&v, n->n_peer, &n->room_peer, sizeof *n->peer, PEERS_MAX);
+    n->peer = v;
+    struct peer *p = rc ? NULL : slv_mem_calloc(1, sizeof *p);
+    if (!p) return NULL;
+    *p = (struct peer){.node = n, .id = id, .next = UINT64_MAX, .used = n->now};
+    slv_buf_init(&p->early, EARLY_MAX * DATAGRAM_MAX);
+    memmove(n->peer + i + 1, n->peer + i, (n->n_peer - i) * sizeof(struct peer *));
+    n->peer[i] = p;
+    n->n_peer++;
+    return p;
+}
+
+static void free_peer(struct peer *p) {
+    slv_link_close(p->link);
+    slv_buf_fini(&p->early);
+    slv_mem_free(p);
+}
+
+void node_free_peers(struct slv_node *n) {
+    for (size_t i = 0; i < n->n_peer; i++)
+        free_peer(n->peer[i]);
+    slv_mem_free(n->peer);
+    n->peer = NULL;
+    n->n_peer = 0;
+}
+
+/* There is something to say to it: that is a reason to try at once, whatever came of it before. */
+static void want(struct peer *p) {
+    const uint64_t now = p->node->now;
+    p->used = now;
+    if (p->link || (p->wanted && now - p->tried < CONNECT_NS)) return;
+    p->wanted = now;
+    p->gap = CONNECT_NS;
+}
+
+bool node_is_small(const struct slv_node *n) {
+    return slv_swim_count(n->swim) <= n->conf.direct_max;
+}
+
+/* --- what goes out ---------------------------------------------------------------------------- */
+
+static void touch(struct peer *p) {
+    p->dirty = true;
+    p->used = p->node->now;
+}
+
+int node_message(struct slv_node *n, uint64_t id, enum slv_lane lane, struct slv_str bytes) {
+    struct peer *p = open_peer(n, id);
+    if (!p) return SLV_E_NOMEM;
+    want(p);
+    if (!p->link) return SLV_E_BUSY;
+    touch(p);
+    return slv_link_send(p->link, lane, bytes);
+}
+
+void node_datagram(struct slv_node *n, uint64_t id, struct slv_str bytes) {
+    struct peer *p = open_peer(n, id);
+    if (!p) return;
+    want(p);
+    if (p->link) {
+        touch(p);
+        if (slv_link_datagram(p->link, bytes)) n->stats.refused++; /* as if it were lost */
+        return;
+    }
+    if (p->n_early == EARLY_MAX || bytes.n > SLV_SWIM_MESSAGE_MAX) return;
+    slv_write_bytes(&p->early, bytes.p, bytes.n);
+    if (p->early.status) return;
+    p->n_early++;
+    p->early_until = n->now + EARLY_NS;
+}
+
+static void send_early(struct peer *p) {
+    struct slv_reader r = slv_reader_of(p->early.data, p->early.len);
+    while (slv_reader_left(&r) && p->node->now <= p->early_until)
+        if (slv_link_datagram(p->link, slv_read_bytes(&r, SLV_SWIM_MESSAGE_MAX))) break;
+    slv_buf_fini(&p->early);
+    slv_buf_init(&p->early, EARLY_MAX * DATAGRAM_MAX);
+    p->n_early = 0;
+}
+
+/* Enough for a rumour to reach everybody, by far most of the time: log2 n and some. */
+static size_t fanout(const struct slv_node *n) {
+    size_t k = 4;
+    for (size_t m = slv_swim_count(n->swim); m > 1; m >>= 1)
+        k++;
+    return k;
+}
+
+size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to) {
+    size_t most = node_is_small(n) ? SIZE_MAX : fanout(n), k = 0;
+    if (!n->n_peer) return 0;
+    const size_t from = (size_t)node_random(n, n->n_peer);
+    for (size_t i = 0; i < n->n_peer && k < most; i++) {
+        struct peer *p = n->peer[(from + i) % n->n_peer];
+        if (!p->link || p->id == not_to) continue;
+        touch(p);
+        k += !slv_link_send(p->link, SLV_LANE_URGENT, message);
+    }
+    return k;
+}
+
+void node_tell_sums(struct slv_node *n, struct peer *p) {
+    struct slv_buf b;
+    const size_t from = n->n_peer ? (size_t)node_random(n, n->n_peer) : 0;
+    for (size_t i = 0; i < n->n_peer && !p; i++)
+        if (n->peer[(from + i) % n->n_peer]->link) p = n->peer[(from + i) % n->n_peer];
+    if (!p || !p->link || !n->n_space) return;
+    slv_buf_init(&b, SLV_MESSAGE_MAX);
+    slv_buf_addc(&b, MSG_SUMS);
+    slv_write_number(&b, n->n_space);
+    for (size_t i = 0; i < n->n_space; i++) {
+        uint8_t sum[SLV_SUM_BYTES];
+        slv_replica_sum(n->space[i]->replica, sum);
+        slv_write_id(&b, n->space[i]->id);
+        slv_buf_add(&b, sum, sizeof sum);
+    }
+    const struct slv_str m = {b.data, b.len};
+    touch(p);
+    if (slv_link_datagram(p->link, m) == SLV_E_LIMIT && slv_link_send(p->link, SLV_LANE_REPAIR, m))
+        n->stats.refused++;
+    slv_buf_fini(&b);
+    n->stats.rounds++;
+}
+
+void node_pump(struct slv_node *n) {
+    const struct slv_node_world *w = &n->conf.world;
+    char buf[DATAGRAM_MAX];
+    for (size_t i = 0; i < n->n_peer; i++) {
+        struct peer *p = n->peer[i];
+        size_t len = 1;
+        if (!p->link || (!p->dirty && p->next > n->now)) continue;
+        p->dirty = false;
+        while (len && !slv_link_poll(p->link, n->now, buf, sizeof buf, &len) && len) {
+            n->stats.datagrams_sent++;
+            n->stats.bytes_sent += len;
+            w->send(w->ctx, p->id, (struct slv_str){buf, len});
+        }
+        p->next = slv_link_next(p->link, n->now);
+    }
+}
+
+/* --- what comes in ---------------------------------------------------------------------------- */
+
+static void on_sums(struct slv_node *n, uint64_t peer, struct slv_reader *m) {
+    uint64_t k = slv_read_number(m, SLV_NODE_SPACES_MAX);
+    for (; k > 0 && !m->bad; k--) {
+        const uint64_t id = slv_read_id(m);
+        const struct slv_str theirs = slv_read_raw(m, SLV_SUM_BYTES);
+        const struct space *s = node_space(n, id);
+        uint8_t ours[SLV_SUM_BYTES];
+        if (m->bad || !s) continue;
+        slv_replica_sum(s->replica, ours);
+        if (!memcmp(ours, theirs.p, sizeof ours)) continue;
+        n->stats.differing++;
+        slv_replica_differs(s->replica, peer, n->now);
+    }
+    n->stats.refused += !slv_reader_done(m);
+}
+
+static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
+    struct peer *p = ctx;
+    struct slv_node *n = p->node;
+    struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
+    const uint64_t kind = slv_read_number(&m, MSG_SUMS);
+    (void)lane;
+    p->used = n->now;
+    if (n->failed) return;
+    if (kind == MSG_SUMS) {
+        on_sums(n, p->id, &m);
+        return;
+    }
+    const uint64_t id = slv_read_id(&m);
+    const struct space *s = m.bad ? NULL : node_space(n, id);
+    if (m.bad || !kind) n->stats.refused++;
+    if (!s || !kind) return;
+    const int rc = slv_replica_receive(s->replica, p->id, n->now, (enum slv_mesh_kind)kind, &m);
+    if (rc == SLV_E_FORMAT || rc == SLV_E_TRUST) n->stats.refused++;
+}
+
+/* Members' messages begin with their version, which is above all kinds. */
+static void on_datagram(void *ctx, struct slv_str bytes) {
+    struct peer *p = ctx;
+    struct slv_node *n = p->node;
+    if (!bytes.n || n->failed) return;
+    p->used = n->now;
+    if ((uint8_t)bytes.p[0] <= MSG_SUMS) {
+        on_message(p, SLV_LANE_REPAIR, bytes);
+        return;
+    }
+    if (slv_swim_receive(n->swim, n->now, p->id, bytes.p, bytes.n) == SLV_E_FORMAT)
+        n->stats.refused++;
+    n->swim_next = n->now;
+}
+
+void slv_node_receive(struct slv_node *n, uint64_t now, uint64_t peer, struct slv_str datagram) {
+    struct peer *p = node_peer(n, peer);
+    n->now = now;
+    if (n->failed || !p || !p->link) return;
+    n->stats.datagrams_received++;
+    n->stats.bytes_received += datagram.n;
+    if (slv_link_receive(p->link, now, datagram) == SLV_E_FORMAT) n->stats.refused++;
+    else slv_swim_heard(n->swim, now, peer);
+    p->dirty = true;
+}
+
+/* --- associations ----------------------------------------------------------------------------- */
+
+int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
+    struct slv_link_conf c = n->conf.link;
+    struct slv_link *link;
+    n->now = now;
+    struct peer *p = n->failed ? NULL : open_peer(n, id);
+    if (!p) return SLV_E_NOMEM;
+    c.on_message = on_message;
+    c.on_datagram = on_datagram;
+    c.ctx = p;
+    const int rc = slv_link_open(&c, &link);
+    if (rc) return rc;
+    slv_link_close(p->link);
+    p->link = link;
+    p->wanted = 0;
+    p->used = now;
+    p->dirty = true;
+    send_early(p);
+    node_tell_sums(n, p);
+    return 0;
+}
+
+void slv_node_down(struct slv_node *n, uint64_t now, uint64_t id) {
+    struct peer *p = node_peer(n, id);
+    n->now = now;
+    if (!p) return;
+    slv_link_close(p->link);
+    p->link = NULL;
+    p->next = UINT64_MAX;
+}
+
+static void try_to_connect(struct slv_node *n, struct peer *p) {
+    const struct slv_node_world *w = &n->conf.world;
+    struct slv_swim_member m = {.state = SLV_SWIM_DEAD};
+    const bool known = !slv_swim_find(n->swim, p->id, &m);
+    if (n->now < p->wanted || m.state == SLV_SWIM_REMOVED) return;
+    p->tried = n->now;
+    p->wanted = n->now + p->gap;
+    p->gap = 2 * p->gap < CONNECT_MOST_NS ? 2 * p->gap : CONNECT_MOST_NS;
+    w->connect(w->ctx, p->id, known ? m.record : (struct slv_str){"", 0});
+}
+
+static void disconnect(struct slv_node *n, struct peer *p) {
+    const struct slv_node_world *w = &n->conf.world;
+    if (p->link) w->disconnect(w->ctx, p->id);
+    slv_link_close(p->link);
+    p->link = NULL;
+    p->next = UINT64_MAX;
+    p->wanted = 0;
+}
+
+/* Whether there is nothing more to keep of a peer. */
+static bool is_done(struct slv_node *n, struct peer *p) {
+    struct slv_swim_member m = {.state = SLV_SWIM_DEAD};
+    const bool known = !slv_swim_find(n->swim, p->id, &m);
+    if (known && m.state == SLV_SWIM_REMOVED) return true;
+    if (known && m.state <= SLV_SWIM_SUSPECT && node_is_small(n)) return false;
+    return n->now - p->used > n->conf.idle_ms * MS;
+}
+
+/* All members, where they are few. */
+static void want_members(struct slv_node *n) {
+    struct slv_swim_member m;
+    if (!node_is_small(n)) return;
+    for (size_t i = 0; i < slv_swim_count(n->swim); i++) {
+        slv_swim_at(n->swim, i, &m);
+        if (m.id == n->conf.id || m.state > SLV_SWIM_SUSPECT) continue;
+        struct peer *p = open_peer(n, m.id);
+        if (p && !p->link && !p->wanted) want(p);
+    }
+}
+
+uint64_t node_tick_peers(struct slv_node *n) {
+    uint64_t next = UINT64_MAX;
+    want_members(n);
+    for (size_t i = 0; i < n->n_peer; i++) {
+        struct peer *p = n->peer[i];
+        const bool dead = p->link && slv_link_dead(p->link);
+        const bool done = is_done(n, p);
+        if (dead || done) disconnect(n, p);
+        if (done) {
+            free_peer(p);
+            memmove(n->peer + i, n->peer + i + 1, (n->n_peer - i - 1) * sizeof(struct peer *));
+            n->n_peer--;
+            i--;
+            continue;
+        }
+        if (!p->link && p->wanted) try_to_connect(n, p);
+        const uint64_t at = p->link ? p->next : p->wanted ? p->wanted : UINT64_MAX;
+        if (at < next) next = at;
+    }
+    return next;
+}

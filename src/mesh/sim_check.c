@@ -1,0 +1,218 @@
+/* sim_check.c: see sim_int.h. */
+#include "mesh/sim_int.h"
+#include "base/mem.h"
+
+static size_t space_of(const struct sim_node *n, uint64_t id) {
+    for (size_t i = 0; i < SIM_SPACES; i++) {
+        uint64_t own = slv_replica_id(slv_node_replica(n->node, n->space[i]));
+        if (own == id) return i;
+    }
+    return SIM_SPACES;
+}
+
+static bool overlaps(struct slv_dot_range a, struct slv_dot_range b) {
+    return a.first <= b.last && b.first <= a.last;
+}
+
+/* --- all that was written --------------------------------------------------------------------- */
+
+static void check_numbers(struct sim_node *n, const struct slv_batch *b) {
+    struct sim *s = n->sim;
+    for (size_t i = 0; i < s->n_batch; i++) {
+        const struct slv_batch_head *h = &s->batch[i].batch.head;
+        if (h->space == b->head.space && h->writer == b->head.writer &&
+            overlaps(h->dots, b->head.dots))
+            sim_fail(s, "node %u gave number %llu twice", n->index,
+                     (unsigned long long)b->head.dots.first);
+    }
+}
+
+void sim_check_published(struct sim_node *n, const struct slv_batch *b, bool is_double) {
+    struct sim *s = n->sim;
+    void *p = s->batch;
+    const bool room = sim_room(s, &p, s->n_batch, &s->room_batch, sizeof *s->batch);
+    s->batch = p;
+    if (!room) return;
+    if (n->role != SIM_TRAITOR && !(s->faults & SLV_SIM_LIE)) check_numbers(n, b);
+    struct sim_batch *to = &s->batch[s->n_batch];
+    *to = (struct sim_batch){.bytes = sim_dup(s, b->bytes), .by = n->index, .is_double = is_double};
+    struct slv_reader r = slv_reader_of(to->bytes.p ? to->bytes.p : "", to->bytes.n);
+    if (slv_batch_read(&r, &to->batch)) s->no_memory = true;
+    else s->n_batch++;
+    s->result->batches++;
+}
+
+void sim_check_close(struct sim *s) {
+    for (size_t i = 0; i < s->n_batch; i++) {
+        slv_batch_fini(&s->batch[i].batch);
+        slv_mem_free(s->batch[i].bytes.p);
+    }
+    slv_mem_free(s->batch);
+}
+
+static const struct slv_dots *seen_by(const struct sim_node *n, size_t space) {
+    return &slv_node_read(n->node, n->space[space])->context;
+}
+
+static bool has_range(const struct slv_dots *s, uint64_t writer, struct slv_dot_range d) {
+    struct slv_dots_writer w = {.id = writer, .range = &d, .n = 1};
+    const struct slv_dots all = {.writer = &w, .n = 1};
+    return slv_dots_cover(s, &all);
+}
+
+/* What it had synced before it crashed is there. */
+void sim_check_started(struct sim_node *n) {
+    struct sim *s = n->sim;
+    if (s->faults & (SLV_SIM_LIE | SLV_SIM_FLIP) || n->role == SIM_TRAITOR) return;
+    for (size_t i = 0; i < s->n_batch; i++) {
+        const struct slv_batch_head *h = &s->batch[i].batch.head;
+        if (s->batch[i].by != n->index) continue;
+        if (!has_range(seen_by(n, space_of(n, h->space)), h->writer, h->dots))
+            sim_fail(s, "node %u has lost its batch %llu, which was synced", n->index,
+                     (unsigned long long)h->dots.first);
+    }
+}
+
+/* --- causality -------------------------------------------------------------------------------- */
+
+static void check_causes_at(struct sim_node *n, const struct sim_batch *b) {
+    const struct slv_batch_head *h = &b->batch.head;
+    const size_t i = space_of(n, h->space);
+    if (!slv_replica_is_causal(slv_node_replica(n->node, n->space[i]))) return;
+    const struct slv_dots *seen = seen_by(n, i);
+    if (!slv_dots_has(seen, (struct slv_dot){h->writer, h->dots.first})) return;
+    const bool follows =
+        h->dots.first == 1 || slv_dots_has(seen, (struct slv_dot){h->writer, h->dots.first - 1});
+    if (!follows || !slv_dots_cover(seen, &h->deps))
+        sim_fail(n->sim, "node %u shows batch %llu of node %u before what it followed", n->index,
+                 (unsigned long long)h->dots.first, b->by);
+}
+
+/* (A node that has lost records knows of what it has, and not of what that followed.) */
+void sim_check_causes(struct sim *s) {
+    if (s->faults & (SLV_SIM_LIE | SLV_SIM_FLIP | SLV_SIM_TRAITOR)) return;
+    for (unsigned i = 0; i < s->n; i++)
+        for (size_t k = 0; k < s->n_batch && s->node[i].node; k++)
+            check_causes_at(&s->node[i], &s->batch[k]);
+}
+
+/* --- agreement -------------------------------------------------------------------------------- */
+
+static void sums_of(const struct sim_node *n, uint8_t ret[SIM_SPACES][SLV_SUM_BYTES]) {
+    for (size_t i = 0; i < SIM_SPACES; i++)
+        slv_replica_sum(slv_node_replica(n->node, n->space[i]), ret[i]);
+}
+
+bool sim_check_agreed(struct sim *s) {
+    uint8_t first[SIM_SPACES][SLV_SUM_BYTES], sums[SIM_SPACES][SLV_SUM_BYTES];
+    const struct sim_node *before = NULL;
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct sim_node *n = &s->node[i];
+        if (!n->is_core) continue;
+        if (!n->node || slv_node_failed(n->node)) return false;
+        sums_of(n, before ? sums : first);
+        if (before && memcmp(first, sums, sizeof sums) != 0) return false;
+        before = n;
+    }
+    return true;
+}
+
+static void tell_space(struct sim *s, const struct sim_node *n, size_t space) {
+    const struct slv_replica *r = slv_node_replica(n->node, n->space[space]);
+    const struct slv_replica_count *c = slv_replica_count(r);
+    const struct slv_dots *seen = seen_by(n, space);
+    const struct slv_entries *e = slv_replica_space(r)->entries;
+    sim_trace(s,
+              "node %u, space %zu: %llu entries, sum %016llx; pulls %llu, ranges %llu, unanswered "
+              "%llu, useless "
+              "%llu; waited %llu, put off %llu, refused %llu %llu %llu %llu%s",
+              n->index, space, (unsigned long long)slv_entries_count(e),
+              (unsigned long long)slv_entries_sum(e, 0, slv_entries_count(e)).lo,
+              (unsigned long long)c->pulls, (unsigned long long)c->ranges,
+              (unsigned long long)c->unanswered, (unsigned long long)c->useless,
+              (unsigned long long)c->waited, (unsigned long long)c->put_off,
+              (unsigned long long)c->malformed, (unsigned long long)c->forged,
+              (unsigned long long)c->forbidden, (unsigned long long)c->in_future,
+              slv_replica_asking(r) ? ", asking" : "");
+    for (uint32_t i = 0; i < seen->n; i++)
+        for (uint32_t k = 0; k < seen->writer[i].n; k++)
+            sim_trace(s, "    %016llx: %llu to %llu", (unsigned long long)seen->writer[i].id,
+                      (unsigned long long)seen->writer[i].range[k].first,
+                      (unsigned long long)seen->writer[i].range[k].last);
+}
+
+void sim_check_tell(struct sim *s) {
+    for (size_t k = 0; k < SIM_SPACES; k++)
+        for (unsigned i = 0; i < s->n; i++)
+            if (s->node[i].is_core && s->node[i].node) tell_space(s, &s->node[i], k);
+}
+
+/* --- truth ------------------------------------------------------------------------------------ */
+
+struct truth {
+    struct slv_dots removed; /* by ops that were seen */
+    struct slv_print sum;    /* of entries that were seen */
+    uint64_t n;
+};
+
+static int each_op(const struct sim_batch *b, const struct slv_dots *seen, struct truth *t,
+                   bool entries) {
+    struct slv_batch_walk w = slv_batch_walk_of(&b->batch);
+    struct slv_op op = {0};
+    int rc;
+    while (!(rc = slv_batch_next(&w, &op))) {
+        if (!entries && slv_dots_has(seen, op.dot)) rc = slv_dots_join(&t->removed, &op.removes);
+        for (uint32_t i = 0; i < op.n && entries; i++) {
+            const struct slv_place at = {op.key, op.entry[i].path, slv_op_entry_dot(&op, i)};
+            if (!slv_dots_has(seen, at.dot) || slv_dots_has(&t->removed, at.dot)) continue;
+            const struct slv_print p = slv_place_print(&at, op.entry[i].data);
+            t->n++;
+            t->sum.lo += p.lo;
+            t->sum.hi += p.hi + (t->sum.lo < p.lo);
+        }
+        slv_op_fini(&op);
+        if (rc) return rc;
+    }
+    return rc == 1 ? 0 : rc;
+}
+
+static void check_space(struct sim *s, const struct sim_node *n, size_t space) {
+    const struct slv_space *have = slv_node_read(n->node, n->space[space]);
+    const uint64_t id = slv_replica_id(slv_node_replica(n->node, n->space[space]));
+    const uint64_t count = slv_entries_count(have->entries);
+    const struct slv_print sum = slv_entries_sum(have->entries, 0, count);
+    struct truth t = {.n = 0};
+    for (int turn = 0; turn < 2; turn++)
+        for (size_t i = 0; i < s->n_batch; i++)
+            if (s->batch[i].batch.head.space == id &&
+                each_op(&s->batch[i], &have->context, &t, turn))
+                s->no_memory = true;
+    slv_dots_fini(&t.removed);
+    if (t.n != count || t.sum.lo != sum.lo || t.sum.hi != sum.hi)
+        sim_fail(s, "space %zu holds %llu entries at node %u, and %llu were written", space,
+                 (unsigned long long)count, n->index, (unsigned long long)t.n);
+}
+
+/* What members of the core have written and synced is seen in it. */
+static void check_nothing_lost(struct sim *s, const struct sim_node *n) {
+    for (size_t i = 0; i < s->n_batch; i++) {
+        const struct slv_batch_head *h = &s->batch[i].batch.head;
+        const struct sim_node *by = &s->node[s->batch[i].by];
+        if (!by->is_core || by->role == SIM_TRAITOR) continue;
+        if (!has_range(seen_by(n, space_of(n, h->space)), h->writer, h->dots))
+            sim_fail(s, "batch %llu of node %u is not seen", (unsigned long long)h->dots.first,
+                     by->index);
+    }
+}
+
+/* (Where a traitor, or a disk, gives a number twice, there is no telling what is true; but all
+ * agree.) */
+void sim_check_truth(struct sim *s) {
+    const struct sim_node *n = NULL;
+    for (unsigned i = 0; i < s->n && !n; i++)
+        if (s->node[i].is_core) n = &s->node[i];
+    if (s->faults & (SLV_SIM_LIE | SLV_SIM_TRAITOR) || !n) return;
+    for (size_t k = 0; k < SIM_SPACES; k++)
+        check_space(s, n, k);
+    if (!(s->faults & SLV_SIM_FLIP)) check_nothing_lost(s, n);
+}
