@@ -178,14 +178,19 @@ static bool is_due(const struct slv_replica *r, const struct slv_batch_head *h) 
            slv_dots_cover(&r->space.context, &h->deps);
 }
 
-/* The dots of one batch, of different contents: its node signed both. */
-static void look_for_two_faces(struct slv_replica *r, const struct slv_batch *b) {
+/* All of its dots are seen. Others may have removed them all before it came: then its head is news.
+ * Or the same dots have other contents: its node signed both. */
+static int look_again(struct slv_replica *r, const struct slv_batch *b) {
     const struct slv_replica_world *w = r->conf.world;
-    const struct slv_str have =
-        slv_oplog_find(r->log, (struct slv_dot){b->head.writer, b->head.dots.first});
-    if (!have.n || (have.n == b->bytes.n && !memcmp(have.p, b->bytes.p, have.n))) return;
-    if (slv_batch_head_check(&b->head, r->conf.trust))
-        w->two_faced(w->ctx, b->head.node, have, b->bytes);
+    const struct slv_batch_head *h = &b->head;
+    const struct head *had = replica_head(r, h->writer);
+    const struct slv_str kept = slv_oplog_find(r->log, (struct slv_dot){h->writer, h->dots.first});
+    const bool differs =
+        kept.n && (kept.n != b->bytes.n || memcmp(kept.p, b->bytes.p, kept.n) != 0);
+    const bool further = !had || had->last < h->dots.last;
+    if ((!differs && !further) || !slv_batch_head_check(h, r->conf.trust)) return 0;
+    if (differs) w->two_faced(w->ctx, h->node, kept, b->bytes);
+    return further ? replica_keep_head(r, h) : 0;
 }
 
 static int apply(struct slv_replica *r, uint64_t peer, const struct slv_batch *b) {
@@ -253,8 +258,7 @@ int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool
     if (b->head.space != r->conf.id) return SLV_E_TRUST;
     if (is_here(r, &b->head)) {
         r->count.doubled++;
-        look_for_two_faces(r, b);
-        return 0;
+        return look_again(r, b);
     }
     int rc = check_batch(r, b, &good);
     if (rc || !good) return rc;
@@ -303,7 +307,9 @@ struct show {
 
 static int show_range(void *ctx, uint64_t writer, struct slv_dot_range d) {
     const struct show *s = ctx;
-    if (writer == s->r->writer && d.last > s->r->synced) d.last = s->r->synced;
+    const struct head *h = replica_head(s->r, writer);
+    const uint64_t most = writer == s->r->writer ? s->r->synced : h ? h->last : 0;
+    if (d.last > most) d.last = most;
     return d.first > d.last ? 0 : slv_dots_add(s->to, writer, d);
 }
 

@@ -107,7 +107,7 @@ int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b);
 /* Batches that waited, as far as they can be applied now. */
 int replica_drain(struct slv_replica *r);
 
-/* The context, but for own writes that are not synced. */
+/* The context as far as it is proved by heads, and own writes are synced. */
 int replica_shown(const struct slv_replica *r, struct slv_dots *ret);
 /* Whether others may know of this dot. */
 bool replica_may_show(const struct slv_replica *r, struct slv_dot dot);
