@@ -214,12 +214,15 @@ int slv_node_space(struct slv_node *n, const struct slv_space_conf *c, size_t *r
     return 0;
 }
 
+/* How often it has started, and its writers' numbers. */
 static int load_meta(struct slv_node *n, struct slv_str value) {
     struct slv_reader v = slv_reader_of(value.p, value.n);
-    const uint32_t store = (uint32_t)slv_read_number(&v, UINT32_MAX);
     const uint64_t incarnation = slv_read_number(&v, SLV_SWIM_INCARNATION_MAX - 1);
+    const uint32_t k = (uint32_t)slv_read_number(&v, STORES_MAX);
+    for (uint32_t i = 0; i < k; i++)
+        n->store[i] = (uint32_t)slv_read_number(&v, UINT32_MAX);
     if (!slv_reader_done(&v)) return SLV_E_FORMAT;
-    n->store = store;
+    n->n_store = k;
     n->incarnation = incarnation;
     return 0;
 }
@@ -235,9 +238,11 @@ int slv_node_load(struct slv_node *n, struct slv_str key, struct slv_str value) 
 
 static int put_meta(struct slv_node *n) {
     struct slv_buf b;
-    slv_buf_init(&b, 64);
-    slv_write_number(&b, n->store);
+    slv_buf_init(&b, 512);
     slv_write_number(&b, n->incarnation);
+    slv_write_number(&b, n->n_store);
+    for (uint32_t i = 0; i < n->n_store; i++)
+        slv_write_number(&b, n->store[i]);
     const int rc =
         b.status ? b.status
                  : put_record(n, (struct slv_str){meta_key, 1}, (struct slv_str){b.data, b.len});
@@ -317,13 +322,21 @@ static int open_swim(struct slv_node *n) {
     return slv_swim_open(&c, n->now, &n->swim);
 }
 
+/* (The oldest is forgotten where there are too many.) */
+static void begin_store(struct slv_node *n) {
+    if (n->n_store < STORES_MAX) n->n_store++;
+    memmove(n->store + 1, n->store, (n->n_store - 1) * sizeof *n->store);
+    n->store[0] = 1 + (uint32_t)node_random(n, UINT32_MAX);
+}
+
 int slv_node_start(struct slv_node *n, uint64_t now, bool damaged, bool fresh) {
     n->now = now;
-    if (!n->store || damaged || fresh) n->store = 1 + (uint32_t)node_random(n, UINT32_MAX);
+    if (!n->n_store || damaged || fresh) begin_store(n);
     n->incarnation++;
+    const struct slv_replica_stores stores = {n->store[0], n->store + 1, n->n_store - 1, damaged};
     int rc = put_meta(n);
     for (size_t i = 0; i < n->n_space && !rc; i++)
-        rc = slv_replica_loaded(n->space[i]->replica, n->store, damaged);
+        rc = slv_replica_loaded(n->space[i]->replica, &stores);
     if (!rc) rc = open_swim(n);
     if (rc) return rc;
     n->started = true;

@@ -8,6 +8,7 @@
 #define MS 1000000ull
 #endif
 #define PEERS_MAX 4096u
+#define STORES_MAX 64u              /* that it remembers to have had */
 #define EARLY_MAX 6u                /* datagrams kept for a peer until it is connected */
 #define EARLY_NS (2000 * MS)        /* and for how long */
 #define CONNECT_NS (250 * MS)       /* between two tries to connect, at first, */
@@ -49,7 +50,8 @@ struct slv_node {
     struct slv_hlc hlc;
     struct slv_swim *swim;
     uint64_t swim_next, round_next, commit_next;
-    uint32_t store;
+    uint32_t store[STORES_MAX]; /* the numbers of this node's writers, the present one first */
+    uint32_t n_store;
     uint64_t incarnation;
     struct space *space[SLV_NODE_SPACES_MAX];
     size_t n_space;

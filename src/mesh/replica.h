@@ -163,7 +163,14 @@ int slv_replica_load(struct slv_replica *r, struct slv_str key, struct slv_str v
 /* All records were there, and the replica may be used. `store` is the number of its writer.
  * Damaged: some could not be read. Then what this node had seen is not known any more, as what is
  * missing may have been removed or lost: it goes on from what is there and in the log, and has the
- * rest told by others; `store` must be new. */
-int slv_replica_loaded(struct slv_replica *r, uint32_t store, bool damaged) SLV_MUST_USE;
+ * rest told by others; `store` must be new. What no head proves is dropped then, but for what this
+ * node wrote under one of the `older` numbers, for which it signs another. */
+struct slv_replica_stores {
+    uint32_t store;
+    const uint32_t *older; /* [n] */
+    size_t n;
+    bool damaged;
+};
+int slv_replica_loaded(struct slv_replica *r, const struct slv_replica_stores *s) SLV_MUST_USE;
 
 #endif

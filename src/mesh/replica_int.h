@@ -53,9 +53,10 @@ struct pull {
     bool has_seen;
     uint64_t life; /* of the other, then */
     struct slv_dots seen;
-    struct slv_dots ghosts; /* of the other */
-    struct slv_dots gone;   /* seen, and no ghosts: what is not there was removed */
-    struct ask *ask;        /* heap */
+    struct slv_dots ghosts;  /* of the other */
+    struct slv_dots gone;    /* seen, and no ghosts: what is not there was removed */
+    struct slv_dots refused; /* entries that are not taken */
+    struct ask *ask;         /* heap */
     size_t n_ask, room_ask, n_asked;
     uint64_t work; /* ranges that may still be told */
     struct slv_buf later;

@@ -192,8 +192,9 @@ int replica_on_give(struct slv_replica *r, uint64_t peer, uint64_t now, struct s
         ask_more(r, now);
         return 0;
     }
-    const bool ranges =
-        flags & GIVE_GONE || is_damaged(r, (const uint8_t *)seen.p, (const uint8_t *)there.p);
+    /* (What batches wait for is not in the log of one who has seen them: it may be in nobody's.) */
+    const bool ranges = flags & GIVE_GONE || (r->pull.came && !r->pull.gains && r->waiting) ||
+                        is_damaged(r, (const uint8_t *)seen.p, (const uint8_t *)there.p);
     if (ranges && w->may_repair(w->ctx, peer)) replica_ask_all(r, now);
     else replica_pull_end(r, now, r->pull.gained ? GAINS : r->pull.came ? USELESS : NOTHING);
     return 0;

@@ -93,6 +93,7 @@ void replica_forget_ranges(struct slv_replica *r) {
     slv_dots_fini(&p->seen);
     slv_dots_fini(&p->ghosts);
     slv_dots_fini(&p->gone);
+    slv_dots_fini(&p->refused);
     slv_buf_fini(&p->later);
     slv_buf_init(&p->later, r->conf.repair_max);
     p->ask = NULL;
@@ -414,8 +415,11 @@ static bool is_allowed(struct slv_replica *r, const struct slv_place *at, struct
 
 static int take_item(struct slv_replica *r, const struct slv_place *at, struct slv_str data,
                      bool settle) {
-    if (!is_proved(r, at->dot) || !is_allowed(r, at, data)) return 0;
     bool changes = false;
+    if (!is_proved(r, at->dot)) return 0;
+    /* It is not seen then, or it would seem to have been removed here. */
+    if (!is_allowed(r, at, data))
+        return r->conf.causal ? SLV_E_TRUST : slv_dots_add_dot(&r->pull.refused, at->dot);
     const int rc = settle ? slv_space_settle(&r->space, at, data, &changes)
                           : slv_space_take(&r->space, at, data, &changes);
     r->pull.gained = r->pull.gained || changes;
@@ -553,6 +557,7 @@ static int on_answers(struct slv_replica *r, bool first, struct slv_reader *m) {
 /* All ranges were told: what the other had seen is seen here. */
 static int join(struct slv_replica *r) {
     int rc = r->conf.causal ? take_kept(r) : 0;
+    if (!rc) rc = slv_dots_subtract(&r->pull.seen, &r->pull.refused);
     if (!slv_dots_cover(&r->space.context, &r->pull.seen)) r->pull.gained = true;
     if (!rc) rc = slv_dots_join(&r->space.context, &r->pull.seen);
     for (uint32_t i = 0; i < r->pull.seen.n && r->conf.causal && !rc; i++) {

@@ -246,7 +246,31 @@ static int forget_unproved(struct slv_replica *r) {
     }
     slv_dots_fini(&r->space.context);
     r->space.context = p.to;
+    for (uint64_t i = 0; i < slv_entries_count(r->space.entries);) {
+        const struct slv_dot dot = slv_entries_at(r->space.entries, i)->dot;
+        const struct head *h = replica_head(r, dot.writer);
+        if (h && dot.n <= h->last) i++;
+        else slv_space_drop(&r->space, dot);
+    }
     return 0;
+}
+
+/* A head of ops that nobody will see, up to what is here of an older store of this node's. */
+static int sign_older(struct slv_replica *r, uint32_t store) {
+    static const struct slv_str no_ops = {"?", 1};
+    struct slv_batch_head h = {.space = r->conf.id, .node = r->conf.node, .store = store};
+    struct slv_buf b;
+    h.writer = slv_mesh_writer(h.node, store);
+    h.stamp = r->conf.hlc->last;
+    h.dots.first = h.dots.last = slv_dots_last(&r->space.context, h.writer);
+    const struct head *had = replica_head(r, h.writer);
+    if (!h.dots.last || (had && had->last >= h.dots.last)) return 0;
+    slv_buf_init(&b, SLV_BATCH_MAX);
+    int rc = slv_batch_write(&h, no_ops, r->conf.trust, &b);
+    h.bytes = (struct slv_str){b.data, b.len - no_ops.n * !rc};
+    if (!rc) rc = replica_keep_head(r, &h);
+    slv_buf_fini(&b);
+    return rc;
 }
 
 static int reapply(void *ctx, struct slv_str bytes) {
@@ -264,7 +288,7 @@ static int reapply(void *ctx, struct slv_str bytes) {
 }
 
 /* Seen is what is there, and what the log still has. */
-static int salvage(struct slv_replica *r) {
+static int salvage(struct slv_replica *r, const struct slv_replica_stores *s) {
     const uint64_t n = slv_entries_count(r->space.entries);
     const struct slv_dots nothing = {0};
     struct slv_dots logged = {0};
@@ -277,6 +301,8 @@ static int salvage(struct slv_replica *r) {
     if (!rc) rc = slv_oplog_dots(r->log, &logged);
     if (!rc) rc = slv_oplog_missing(r->log, &logged, &nothing, reapply, r, &gone);
     slv_dots_fini(&logged);
+    for (size_t i = 0; i < s->n && !rc; i++)
+        rc = sign_older(r, s->older[i]);
     if (!rc) rc = forget_unproved(r);
     r->context_changed = true;
     return rc;
@@ -294,13 +320,13 @@ static int depend_on_all(struct slv_replica *r) {
     return rc;
 }
 
-int slv_replica_loaded(struct slv_replica *r, uint32_t store, bool damaged) {
-    r->store = store;
-    r->writer = slv_mesh_writer(r->conf.node, store);
+int slv_replica_loaded(struct slv_replica *r, const struct slv_replica_stores *s) {
+    r->store = s->store;
+    r->writer = slv_mesh_writer(r->conf.node, s->store);
     r->watch = (struct slv_space_watch){on_put, on_removed, r};
     r->space.watch = &r->watch;
     slv_oplog_on_drop(r->log, on_dropped, r);
-    int rc = damaged ? salvage(r) : 0;
+    int rc = s->damaged ? salvage(r, s) : 0;
     const struct head *own = replica_head(r, r->writer);
     const uint64_t seen = slv_dots_last(&r->space.context, r->writer);
     r->flushed = own && own->last > seen ? own->last : seen;

@@ -12,7 +12,7 @@ void slv_space_fini(struct slv_space *s) {
     *s = (struct slv_space){0};
 }
 
-static void remove_entry(struct slv_space *s, struct slv_dot dot) {
+void slv_space_drop(struct slv_space *s, struct slv_dot dot) {
     const struct slv_entry *e = s->watch ? slv_entries_find(s->entries, dot) : NULL;
     if (e) s->watch->removed(s->watch->ctx, e);
     slv_entries_remove(s->entries, dot);
@@ -34,7 +34,7 @@ static int remove_dots(struct slv_space *s, const struct slv_dots *removes) {
             const int rc = slv_dots_add(&s->context, w->id, w->range[k]);
             if (rc) return rc;
             for (uint64_t n = w->range[k].first; n <= w->range[k].last; n++)
-                remove_entry(s, (struct slv_dot){w->id, n});
+                slv_space_drop(s, (struct slv_dot){w->id, n});
         }
     }
     return 0;
@@ -70,7 +70,7 @@ int slv_space_write(struct slv_space *s, const struct slv_op *op) {
     else rc = slv_dots_add(&s->context, op->dot.writer, slv_op_range(op));
     if (rc) {
         while (i-- > 0)
-            remove_entry(s, slv_op_entry_dot(op, i));
+            slv_space_drop(s, slv_op_entry_dot(op, i));
         return rc;
     }
     return remove_dots(s, &op->removes); /* all are in the context: it does not grow */
@@ -89,7 +89,7 @@ uint64_t slv_space_retain(struct slv_space *s, const struct slv_space_range *r,
     while (i < to) {
         const struct slv_dot dot = slv_entries_at(s->entries, i)->dot;
         if (slv_dots_has(seen, dot) && !slv_dots_has(theirs, dot)) {
-            remove_entry(s, dot);
+            slv_space_drop(s, dot);
             removed++;
             to--;
         } else {
@@ -115,6 +115,6 @@ int slv_space_settle(struct slv_space *s, const struct slv_place *at, struct slv
     const bool stays = a.hi < b.hi || (a.hi == b.hi && a.lo <= b.lo);
     if (ret_new) *ret_new = !stays;
     if (stays) return 0;
-    remove_entry(s, at->dot);
+    slv_space_drop(s, at->dot);
     return put_entry(s, at, data);
 }

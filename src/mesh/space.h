@@ -46,6 +46,9 @@ int slv_space_apply(struct slv_space *s, const struct slv_op *op, bool *ret_new)
  * On failure (SLV_E_NOMEM, SLV_E_LIMIT) nothing has changed, so that its dots may be used again. */
 int slv_space_write(struct slv_space *s, const struct slv_op *op) SLV_MUST_USE;
 
+/* Takes an entry away, as if it had never been here. */
+void slv_space_drop(struct slv_space *s, struct slv_dot dot);
+
 /* Places [from, to) of the order; `to` NULL: to the end. */
 struct slv_space_range {
     const struct slv_place *from, *to;

@@ -190,7 +190,8 @@ static void start(struct node *n) {
                                           (struct slv_str){d->value.p, d->value.n}),
                          0);
     }
-    assert_int_equal(slv_replica_loaded(n->r, n->store, false), 0);
+    const struct slv_replica_stores s = {.store = n->store};
+    assert_int_equal(slv_replica_loaded(n->r, &s), 0);
 }
 
 static void open_nodes(enum slv_mesh_type type, bool causal, size_t log_max) {
