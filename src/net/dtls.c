@@ -173,7 +173,7 @@ static void set64(uint64_t *v, uint64_t otherwise) {
 static int fill_in(struct slv_dtls_conf *c, struct slv_err *err) {
     set32(&c->mtu, SLV_DTLS_MTU);
     set32(&c->max, 4096);
-    set32(&c->handshakes_max, 256);
+    set32(&c->handshakes_max, c->max < 64 ? c->max : 64);
     set32(&c->sessions_max, c->max);
     set64(&c->handshake_ns, 30 * SECOND);
     set64(&c->retransmit_ns, SECOND);

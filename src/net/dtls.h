@@ -29,20 +29,22 @@
  *
  * What a caller does with a datagram from an address:
  *
- *     a = the association of that address
- *     if (!a || slv_dtls_is_new(a, p, n)) slv_dtls_accept(..)    a may be left as it is
- *     else slv_dtls_feed(a, ..)
+ *     a = the newest association of that address, old = the one before, if it is there yet
+ *     if (!a || slv_dtls_is_new(a, p, n)) slv_dtls_accept(.., a, ..)   where is_new: old = a, a = it
+ *     else slv_dtls_feed(a, ..), and while a is not open: slv_dtls_feed(old, ..)
  *
  * A peer that moved to another address, or that lost its associations, connects again, with the
  * session of the last time if it has one (slv_dtls_session): one round trip less, and no signatures.
- * The address then has two associations for a while. When the new one opens (conf.changed), its key
- * tells whose it is: if the old one of that key was made in the same direction, it is closed, as the
- * peer has given it up. Nothing that comes from an unknown address can close an association before.
+ * Nothing that comes from an address closes what is open there, as anybody may have sent it. When
+ * the new association opens (conf.changed), its key tells whose it is: an older one with that key
+ * which was begun by the same side is closed, wherever its address is, as the peer has given it up.
  *
- * If two nodes connect to each other at once, both associations may open, one in each direction.
- * slv_dtls_prefer says for both nodes alike which one they mean to keep. That one is used to send
- * from when it is open; the other is closed when the first has been heard from since both were
- * open, so that one which only this side believes in is not preferred for good.
+ * If two nodes connect to each other at once, from the same addresses, each sees that hellos have
+ * crossed; the one with the lower random number goes on, on both sides. The other association fails
+ * (SLV_DTLS_WHY_CROSSED) in favour of the one that slv_dtls_accept gives. From different addresses
+ * both may open: slv_dtls_prefer says for both nodes alike which one they mean to keep. That one is
+ * used to send from when it is open; the other is closed when the first has been heard from since
+ * both were open, so that one which only this side believes in is not preferred for good.
  *
  * Retransmission obeys the machine's clock. OpenSSL 3.0 keeps the timers of a handshake by
  * gettimeofday() and cannot be told otherwise: slv_dtls_timeout adds what it says is left to `now`,
@@ -52,9 +54,9 @@
  * datagram that comes in: hence SLV_DTLS_RETRANSMIT_MIN. Programs that own time (tests, a simulator)
  * define gettimeofday() themselves: the one of the program goes before the C library's.
  *
- * Memory: an association of OpenSSL takes buffers of 20 KB while it works; here they are given back
- * whenever a call returns. What a peer can make OpenSSL keep during a handshake is bounded by looking
- * at records before it does (dtls_record.h). At most handshakes_max peers that have a true address
+ * Memory: an open association takes 41 KB, of which OpenSSL holds 22 for handshakes for good; its
+ * other buffers, 20 KB, are given back whenever a call returns. What a peer can make it keep during a
+ * handshake, 150 KB at most, is bounded by looking at records before it does (dtls_record.h). At most handshakes_max peers that have a true address
  * but no name yet are waited for; the oldest of them makes room for a new one.
  *
  * OpenSSL believes alerts that are not encrypted as long as the handshake lasts: who can write
@@ -104,6 +106,7 @@ enum slv_dtls_state {
     X(ITSELF, "the peer has this node's own key")                                                  \
     X(REFUSED, "the peer has refused")                                                             \
     X(TIMEOUT, "the handshake took too long")                                                      \
+    X(CROSSED, "the peer has connected at the same time, and goes first")                          \
     X(DROPPED, "there were too many handshakes at once")                                           \
     X(MASTER_SECRET, "the peer has no extended master secret")                                     \
     X(PROTOCOL, "the peer does not keep to DTLS 1.2 as nodes speak it")                            \
@@ -154,7 +157,7 @@ struct slv_dtls_conf {
     bool chacha_first;       /* this machine has no AES instructions */
     uint32_t mtu;            /* of new associations, bytes; 0: SLV_DTLS_MTU */
     uint32_t max;            /* associations, until they are closed; 0: 4096 */
-    uint32_t handshakes_max; /* of those that peers began and that are not open; 0: 256 */
+    uint32_t handshakes_max; /* of those that peers began and that are not open; 0: 64 */
     uint32_t sessions_max;   /* that peers may resume, some KB each; 0: as max */
     uint64_t handshake_ns;   /* how long one may take; 0: 30 s */
     uint64_t retransmit_ns;  /* at first, then twice as long each time; 0: 1 s */
@@ -194,9 +197,11 @@ struct slv_dtls_accepted {
     bool is_new;
 };
 
-/* SLV_E_FORMAT: no hello of DTLS 1.2, forget it; SLV_E_LIMIT: conf.max; SLV_E_NOMEM. */
+/* `there`: the newest association of that address, NULL: none; it stays, unless its hello has crossed
+ * this one. SLV_E_FORMAT: no hello of DTLS 1.2, forget it; SLV_E_LIMIT: conf.max; SLV_E_NOMEM. */
 int slv_dtls_accept(struct slv_dtls *d, uint64_t now, const struct slv_dtls_address *from,
-                    const uint8_t *p, size_t n, struct slv_dtls_accepted *ret) SLV_MUST_USE;
+                    struct slv_dtls_assoc *there, const uint8_t *p, size_t n,
+                    struct slv_dtls_accepted *ret) SLV_MUST_USE;
 
 /* Whether a datagram from a's address begins a handshake that is not a's. */
 bool slv_dtls_is_new(const struct slv_dtls_assoc *a, const uint8_t *p, size_t n);
@@ -252,6 +257,7 @@ void slv_dtls_session_close(struct slv_dtls_session *s);
 /* --- counts ----------------------------------------------------------------------------------- */
 
 struct slv_dtls_counts {
+    uint64_t crossed;     /* hellos that this node's own ones go before */
     uint64_t garbage;     /* given to slv_dtls_accept, and no hello */
     uint64_t hellos;      /* without a cookie */
     uint64_t cookies_bad; /* with one that is wrong or old */
@@ -261,7 +267,7 @@ struct slv_dtls_counts {
     uint64_t resumed;     /* of them */
     uint64_t not_resumed; /* sessions that a peer asked for, and that were there, but not any more
                               for a key that is let in, or in time */
-    uint64_t records_kept_out; /* datagrams that a handshake has no use for */
+    uint64_t kept_out;    /* datagrams that were not given to OpenSSL */
     uint64_t failed[SLV_DTLS_REASONS];
     uint32_t assocs;     /* now */
     uint32_t handshakes; /* of peers, now */

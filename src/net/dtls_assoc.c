@@ -133,9 +133,9 @@ static void take_in(struct slv_dtls_assoc *a) {
 
 int slv_dtls_feed(struct slv_dtls_assoc *a, uint64_t now, const uint8_t *p, size_t n) {
     if (!a->ssl) return SLV_E_NET;
-    if (n > SLV_DTLS_DATAGRAM_MAX ||
-        (a->state == SLV_DTLS_HANDSHAKE && !slv_dtls_record_fits(p, n, &a->early))) {
-        a->d->counts.records_kept_out++;
+    uint32_t *early = a->state == SLV_DTLS_HANDSHAKE ? &a->early : NULL;
+    if (n > SLV_DTLS_DATAGRAM_MAX || !slv_dtls_record_fits(p, n, a->overhead, early)) {
+        a->d->counts.kept_out++;
         return 0;
     }
     if (!begin(a, now)) return SLV_E_NOMEM;
@@ -260,6 +260,10 @@ void slv_dtls_assoc_close(struct slv_dtls_assoc *a) {
 
 /* --- hellos ----------------------------------------------------------------------------------- */
 
+static bool is_crossed(const struct slv_dtls_assoc *a) {
+    return a && a->client && a->state == SLV_DTLS_HANDSHAKE;
+}
+
 /* The one that this very hello began, which is not open yet. */
 static struct slv_dtls_assoc *begun_by(const struct slv_dtls *d, const struct slv_dtls_hello *h) {
     struct slv_dtls_assoc *a = d->waiting.next;
@@ -294,7 +298,6 @@ static int begin_assoc(struct slv_dtls *d, uint64_t now, const struct slv_dtls_a
                        const struct slv_dtls_hello *h, struct slv_str whole,
                        struct slv_dtls_assoc **ret) {
     struct slv_dtls_assoc *a = NULL;
-    if (d->counts.handshakes >= d->conf.handshakes_max) fail(d->waiting.next, SLV_DTLS_WHY_DROPPED);
     const int rc = new_assoc(d, now, from, false, &a);
     if (rc) return rc;
     memcpy(a->random, h->random, sizeof a->random);
@@ -303,6 +306,7 @@ static int begin_assoc(struct slv_dtls *d, uint64_t now, const struct slv_dtls_a
         free_assoc(a);
         return SLV_E_FORMAT;
     }
+    if (d->counts.handshakes >= d->conf.handshakes_max) fail(d->waiting.next, SLV_DTLS_WHY_DROPPED);
     d->counts.assocs++;
     d->counts.accepted++;
     wait_for(a);
@@ -312,8 +316,17 @@ static int begin_assoc(struct slv_dtls *d, uint64_t now, const struct slv_dtls_a
     return 0;
 }
 
+/* Whether this node's own hello, which has crossed the peer's, is the one that counts. */
+static bool is_first(const struct slv_dtls_assoc *a, const struct slv_dtls_hello *theirs) {
+    uint8_t own[SLV_DTLS_RANDOM];
+    if (!is_crossed(a)) return false;
+    SSL_get_client_random(a->ssl, own, sizeof own);
+    return memcmp(own, theirs->random, sizeof own) <= 0;
+}
+
 int slv_dtls_accept(struct slv_dtls *d, uint64_t now, const struct slv_dtls_address *from,
-                    const uint8_t *p, size_t n, struct slv_dtls_accepted *ret) {
+                    struct slv_dtls_assoc *there, const uint8_t *p, size_t n,
+                    struct slv_dtls_accepted *ret) {
     struct slv_dtls_accepted r = {.reply_n = 0};
     struct slv_dtls_hello h;
     uint8_t cookie[SLV_DTLS_COOKIE];
@@ -324,7 +337,9 @@ int slv_dtls_accept(struct slv_dtls *d, uint64_t now, const struct slv_dtls_addr
     }
     slv_dtls_cookie_turn(d, now);
     int rc = 0;
-    if (!cookie_good(d, from, &h)) {
+    if (is_first(there, &h)) {
+        d->counts.crossed++;
+    } else if (!cookie_good(d, from, &h)) {
         (*(h.cookie_n ? &d->counts.cookies_bad : &d->counts.hellos))++;
         slv_dtls_cookie(d, 0, from, &h, cookie);
         slv_dtls_hello_reply(&h, cookie, r.reply);
@@ -334,6 +349,7 @@ int slv_dtls_accept(struct slv_dtls *d, uint64_t now, const struct slv_dtls_addr
     } else {
         rc = begin_assoc(d, now, from, &h, (struct slv_str){(const char *)p, n}, &r.assoc);
         r.is_new = !rc;
+        if (!rc && is_crossed(there)) fail(there, SLV_DTLS_WHY_CROSSED);
     }
     if (!rc) *ret = r;
     return rc;

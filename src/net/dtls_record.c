@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { RECORD = 13, MESSAGE = 12 }; /* bytes of the headers */
+enum { RECORD = SLV_DTLS_RECORD_HEADER, MESSAGE = 12 }; /* bytes of the headers */
 enum { CHANGE_CIPHER_SPEC = 20, ALERT, HANDSHAKE, DATA };
 enum { CLIENT_HELLO = 1, HELLO_VERIFY_REQUEST = 3 };
 
@@ -19,7 +19,7 @@ struct cut {
 static const uint8_t *take(struct cut *c, size_t n) {
     static const uint8_t none[SLV_DTLS_RANDOM];
     if (n > c->n) {
-        *c = (struct cut){.is_short = true};
+        *c = (struct cut){none, 0, true};
         return none;
     }
     const uint8_t *p = c->p;
@@ -137,16 +137,18 @@ static bool messages_fit(struct cut c) {
     return true;
 }
 
-bool slv_dtls_record_fits(const uint8_t *p, size_t n, uint32_t *early) {
+bool slv_dtls_record_fits(const uint8_t *p, size_t n, uint32_t overhead, uint32_t *early) {
     struct cut c = {p, n, false};
     uint32_t encrypted = 0;
     while (c.n) {
         const struct record r = take_record(&c);
-        if (c.is_short || r.type < CHANGE_CIPHER_SPEC || r.type >= DATA) return false;
-        if (r.epoch) encrypted++;
-        else if (r.type == HANDSHAKE && !messages_fit(r.body)) return false;
+        if (c.is_short || r.type < CHANGE_CIPHER_SPEC || r.type > DATA) return false;
+        if (r.epoch && r.body.n + RECORD < overhead) return false;
+        if (early && r.type == DATA) return false;
+        if (early && !r.epoch && r.type == HANDSHAKE && !messages_fit(r.body)) return false;
+        encrypted += r.epoch != 0;
     }
-    if (encrypted > SLV_DTLS_EARLY_MAX - *early) return false;
-    *early += encrypted;
+    if (early && encrypted > SLV_DTLS_EARLY_MAX - *early) return false;
+    if (early) *early += encrypted;
     return n > 0;
 }
