@@ -14,6 +14,8 @@ struct packet *packet[PACKETS];
 size_t packet_first, packet_n, links_sent;
 void (*links_meddle)(size_t n, struct packet *p);
 
+static int used; /* links below it may have associations */
+
 static void require(bool ok) {
     if (!ok) abort();
 }
@@ -58,16 +60,19 @@ static void send_packet(int from, const struct slv_dtls_address *to, const uint8
 void links_deliver(const struct packet *p) {
     struct host *h = &host[p->to];
     struct slv_dtls_assoc **a = &h->assoc[p->link];
+    if (used <= p->link) used = p->link + 1;
     if (h->asleep || !h->d) return;
     uint8_t *exact = malloc(p->n ? p->n : 1); /* of its size, for sanitizers */
     require(exact != NULL);
     memcpy(exact, p->p, p->n);
     if (*a && !slv_dtls_is_new(*a, exact, p->n)) {
         (void)slv_dtls_feed(*a, now, exact, p->n);
+        if (slv_dtls_state(*a) != SLV_DTLS_OPEN && h->old[p->link])
+            (void)slv_dtls_feed(h->old[p->link], now, exact, p->n);
     } else {
         const struct slv_dtls_address from = address_of(p->from, p->link);
         struct slv_dtls_accepted r = {.reply_n = 0};
-        const int rc = slv_dtls_accept(h->d, now, &from, exact, p->n, &r);
+        const int rc = slv_dtls_accept(h->d, now, &from, *a, exact, p->n, &r);
         require(!rc || rc == SLV_E_FORMAT || rc == SLV_E_LIMIT || rc == SLV_E_NOMEM);
         require(r.reply_n <= p->n);
         if (r.reply_n) send_packet(p->to, &from, r.reply, r.reply_n);
@@ -91,7 +96,7 @@ void links_run(void) {
 static uint64_t next_tick(void) {
     uint64_t next = UINT64_MAX;
     for (int h = 0; h < HOSTS; h++)
-        for (int l = 0; l < LINKS; l++) {
+        for (int l = 0; l < used; l++) {
             const struct slv_dtls_assoc *a = host[h].assoc[l];
             const uint64_t t = a ? slv_dtls_timeout(a, now) : UINT64_MAX;
             if (t < next) next = t;
@@ -106,7 +111,7 @@ void links_settle(void) {
         require(next >= now);
         now = next;
         for (int h = 0; h < HOSTS; h++)
-            for (int l = 0; l < LINKS; l++)
+            for (int l = 0; l < used; l++)
                 if (host[h].assoc[l]) slv_dtls_tick(host[h].assoc[l], now);
         links_run();
     }
@@ -196,6 +201,7 @@ struct slv_dtls_assoc *links_connect(int from, int to, int link,
                                      const struct slv_dtls_session *session) {
     struct host *h = &host[from];
     const struct slv_dtls_address address = address_of(to, link);
+    if (used <= link) used = link + 1;
     slv_dtls_assoc_close(h->old[link]);
     h->old[link] = h->assoc[link];
     h->assoc[link] = NULL;
