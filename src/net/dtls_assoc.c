@@ -94,10 +94,14 @@ static void finish(struct slv_dtls_assoc *a) {
 
 /* --- OpenSSL at work -------------------------------------------------------------------------- */
 
+/* Where there is no memory for buffers OpenSSL takes the association for lost, and so it is. */
 static bool begin(struct slv_dtls_assoc *a, uint64_t now) {
     a->d->now = now;
     ERR_clear_error();
-    return SSL_alloc_buffers(a->ssl) == 1;
+    if (SSL_alloc_buffers(a->ssl) == 1) return true;
+    ERR_clear_error();
+    fail(a, SLV_DTLS_WHY_MEMORY);
+    return false;
 }
 
 static void end(struct slv_dtls_assoc *a) {
@@ -141,8 +145,10 @@ int slv_dtls_feed(struct slv_dtls_assoc *a, uint64_t now, const uint8_t *p, size
     if (!begin(a, now)) return SLV_E_NOMEM;
     a->in = p;
     a->in_n = n;
+    a->is_feeding = true;
     if (a->state == SLV_DTLS_HANDSHAKE) shake(a);
     if (a->state == SLV_DTLS_OPEN) take_in(a);
+    a->is_feeding = false;
     end(a);
     return 0;
 }
@@ -155,9 +161,9 @@ int slv_dtls_send(struct slv_dtls_assoc *a, const void *p, size_t n) {
     /* (Also called while a datagram is being taken in, whose buffers stay.) */
     if (!begin(a, a->d->now)) return SLV_E_NOMEM;
     const int rc = SSL_write(a->ssl, p, (int)n);
-    ERR_clear_error();
-    if (!a->in) end(a);
-    return rc == (int)n ? 0 : SLV_E_NET;
+    if (rc != (int)n) fail_by_error(a); /* of no use any more: a record takes memory, too */
+    if (!a->is_feeding) end(a);
+    return rc == (int)n ? 0 : a->reason == SLV_DTLS_WHY_MEMORY ? SLV_E_NOMEM : SLV_E_NET;
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
@@ -249,7 +255,8 @@ int slv_dtls_connect(struct slv_dtls *d, uint64_t now, const struct slv_dtls_add
 void slv_dtls_assoc_close(struct slv_dtls_assoc *a) {
     if (!a) return;
     if (a->state == SLV_DTLS_OPEN) {
-        if (begin(a, a->d->now)) SSL_shutdown(a->ssl);
+        ERR_clear_error();
+        if (SSL_alloc_buffers(a->ssl) == 1) SSL_shutdown(a->ssl);
         ERR_clear_error();
         SSL_set_shutdown(a->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     }

@@ -51,7 +51,7 @@ struct slv_dtls_assoc {
     enum slv_dtls_reason reason;
     enum slv_dtls_reason refused; /* by the check of the certificate */
     int alert;                    /* of the peer; -1: none */
-    bool client, has_peer, resumed;
+    bool client, has_peer, resumed, is_feeding;
     uint8_t peer[SLV_DTLS_KEY];
     uint8_t random[SLV_DTLS_RANDOM]; /* of the peer's hello */
     uint8_t cookie[SLV_DTLS_COOKIE];
