@@ -2,6 +2,7 @@
 #include "links.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -16,9 +17,12 @@ void (*links_meddle)(size_t n, struct packet *p);
 
 static int used; /* links below it may have associations */
 
-static void require(bool ok) {
-    if (!ok) abort();
+static void require_at(bool ok, int line) {
+    if (ok) return;
+    fprintf(stderr, "links.c:%d: what must be is not\n", line);
+    abort();
 }
+#define require(ok) require_at(ok, __LINE__)
 
 int gettimeofday(struct timeval *restrict tv, void *restrict zone) {
     (void)zone;
@@ -215,4 +219,27 @@ void links_send(int from, int link, const char *text) {
 
 bool links_is_open(int h, int link) {
     return host[h].assoc[link] && slv_dtls_state(host[h].assoc[link]) == SLV_DTLS_OPEN;
+}
+
+static void must_be(int h, int link, int peer) {
+    const uint8_t *key = slv_dtls_peer(host[h].assoc[link]);
+    require(links_is_open(h, link) && key && !memcmp(key, host[peer].conf.key, SLV_DTLS_KEY));
+}
+
+void links_must_work(int a, int b, int link) {
+    const uint64_t at_a = host[a].got_n, at_b = host[b].got_n;
+    require(host[a].assoc[link] && host[b].assoc[link]);
+    must_be(a, link, b);
+    must_be(b, link, a);
+    links_send(a, link, "to b");
+    links_send(b, link, "to all of a");
+    links_run();
+    require(host[a].got_n == at_a + 1 && host[b].got_n == at_b + 1);
+    require(host[b].last_n == 4 && !memcmp(host[a].last, "to all of a", 11));
+}
+
+struct slv_dtls_counts links_counts(int h) {
+    struct slv_dtls_counts c;
+    slv_dtls_counts(host[h].d, &c);
+    return c;
 }

@@ -61,6 +61,9 @@ void links_settle(void);
 void links_close(int h, int link);
 void links_send(int from, int link, const char *text);
 bool links_is_open(int h, int link);
+/* Data of each end reach the other, and each is who it is: ends the program otherwise. */
+void links_must_work(int a, int b, int link);
+struct slv_dtls_counts links_counts(int h);
 /* Forgets what is on its way. */
 void links_lose(void);
 

@@ -6,21 +6,21 @@
  * (below). One context, struct slv_dtls, belongs to one node; one association, struct
  * slv_dtls_assoc, is what it has with one peer.
  *
- * Who is who. A node is an Ed25519 key, which may be kept where it can be asked for signatures only.
- * OpenSSL 3.0 speaks DTLS with no Ed25519 certificate on the side of the server, and cannot ask a
- * function for such a signature; so the node makes a P-256 key that lives in this process only, and
- * signs a certificate for it (dtls_cert.h), which names the Ed25519 key. The peer must show a
- * certificate of exactly that form; that its Ed25519 key is a member's is for conf.allow to say.
- * Both sides always show one. Only ECDHE-ECDSA with AES-256-GCM or ChaCha20-Poly1305, the extended
- * master secret (RFC 7627), no compression, no renegotiation.
+ * Who is who. A node is an Ed25519 key, which may be kept where it can be asked for signatures
+ * only. OpenSSL 3.0 speaks DTLS with no Ed25519 certificate on the side of the server, and cannot
+ * ask a function for such a signature; so the node makes a P-256 key that lives in this process
+ * only, and signs a certificate for it (dtls_cert.h), which names the Ed25519 key. The peer must
+ * show a certificate of exactly that form; that its Ed25519 key is a member's is for conf.allow to
+ * say. Both sides always show one. Only ECDHE-ECDSA with AES-256-GCM or ChaCha20-Poly1305, the
+ * extended master secret (RFC 7627), no compression, no renegotiation.
  *
  * Time in certificates. A device may not know what day it is, and then must neither be shut out nor
  * shut others out. So conf.time tells not a time but what is known of it: between when and when it
  * is now. A certificate is valid from a day before the earliest to `lifetime` and a day after the
  * latest time that its maker held possible: for ever where the maker knows nothing. It is refused
- * only where it is over, or not begun, at every time that the reader holds possible: never where the
- * reader knows nothing. A clock that is wrong but believed is the caller's fault; what shuts a lost
- * key out for sure is conf.allow.
+ * only where it is over, or not begun, at every time that the reader holds possible: never where
+ * the reader knows nothing. A clock that is wrong but believed is the caller's fault; what shuts a
+ * lost key out for sure is conf.allow.
  *
  * Before a peer has shown that it receives what is sent to its address, nothing is kept of it, no
  * memory is allocated and at most one datagram is answered, with a shorter one (cookies, RFC 6347
@@ -30,14 +30,15 @@
  * What a caller does with a datagram from an address:
  *
  *     a = the newest association of that address, old = the one before, if it is there yet
- *     if (!a || slv_dtls_is_new(a, p, n)) slv_dtls_accept(.., a, ..)   where is_new: old = a, a = it
+ *     if (!a || slv_dtls_is_new(a, p, n)) slv_dtls_accept(.., a, ..)   is_new: old = a, a = assoc
  *     else slv_dtls_feed(a, ..), and while a is not open: slv_dtls_feed(old, ..)
  *
  * A peer that moved to another address, or that lost its associations, connects again, with the
- * session of the last time if it has one (slv_dtls_session): one round trip less, and no signatures.
- * Nothing that comes from an address closes what is open there, as anybody may have sent it. When
- * the new association opens (conf.changed), its key tells whose it is: an older one with that key
- * which was begun by the same side is closed, wherever its address is, as the peer has given it up.
+ * session of the last time if it has one (slv_dtls_session): one round trip less, and no
+ * signatures. Nothing that comes from an address closes what is open there, as anybody may have
+ * sent it. When the new association opens (conf.changed), its key tells whose it is: an older one
+ * with that key which was begun by the same side is closed, wherever its address is, as the peer
+ * has given it up.
  *
  * If two nodes connect to each other at once, from the same addresses, each sees that hellos have
  * crossed; the one with the lower random number goes on, on both sides. The other association fails
@@ -49,15 +50,17 @@
  * Retransmission obeys the machine's clock. OpenSSL 3.0 keeps the timers of a handshake by
  * gettimeofday() and cannot be told otherwise: slv_dtls_timeout adds what it says is left to `now`,
  * and slv_dtls_tick sends again only where that clock agrees. A clock that is set back by an hour
- * stops retransmission for as long; handshake_ns, which is measured by `now`, ends such a handshake.
- * What is left counts as nothing when it is below 15 ms, and an expired timer sends again with every
- * datagram that comes in: hence SLV_DTLS_RETRANSMIT_MIN. Programs that own time (tests, a simulator)
- * define gettimeofday() themselves: the one of the program goes before the C library's.
+ * stops retransmission for as long; handshake_ns, which is measured by `now`, ends such a
+ * handshake. What is left counts as nothing when it is below 15 ms, and an expired timer sends
+ * again with every datagram that comes in: hence SLV_DTLS_RETRANSMIT_MIN. Programs that own time
+ * (tests, a simulator) define gettimeofday() themselves: the one of the program goes before the C
+ * library's.
  *
  * Memory: an open association takes 41 KB, of which OpenSSL holds 22 for handshakes for good; its
- * other buffers, 20 KB, are given back whenever a call returns. What a peer can make it keep during a
- * handshake, 150 KB at most, is bounded by looking at records before it does (dtls_record.h). At most handshakes_max peers that have a true address
- * but no name yet are waited for; the oldest of them makes room for a new one.
+ * other buffers, 20 KB, are given back whenever a call returns. What a peer can make it keep during
+ * a handshake, 150 KB at most, is bounded by looking at records before it does (dtls_record.h). At
+ * most handshakes_max peers that have a true address but no name yet are waited for; the oldest of
+ * them makes room for a new one.
  *
  * OpenSSL believes alerts that are not encrypted as long as the handshake lasts: who can write
  * datagrams in a peer's name can end handshakes, and delay one for good. An open association cannot
@@ -197,8 +200,9 @@ struct slv_dtls_accepted {
     bool is_new;
 };
 
-/* `there`: the newest association of that address, NULL: none; it stays, unless its hello has crossed
- * this one. SLV_E_FORMAT: no hello of DTLS 1.2, forget it; SLV_E_LIMIT: conf.max; SLV_E_NOMEM. */
+/* `there`: the newest association of that address, NULL: none; it stays, unless its hello has
+ * crossed this one. SLV_E_FORMAT: no hello of DTLS 1.2, forget it; SLV_E_LIMIT: conf.max;
+ * SLV_E_NOMEM. */
 int slv_dtls_accept(struct slv_dtls *d, uint64_t now, const struct slv_dtls_address *from,
                     struct slv_dtls_assoc *there, const uint8_t *p, size_t n,
                     struct slv_dtls_accepted *ret) SLV_MUST_USE;
@@ -224,8 +228,8 @@ void slv_dtls_assoc_close(struct slv_dtls_assoc *a);
 enum slv_dtls_state slv_dtls_state(const struct slv_dtls_assoc *a);
 enum slv_dtls_reason slv_dtls_reason(const struct slv_dtls_assoc *a);
 const char *slv_dtls_reason_text(enum slv_dtls_reason reason);
-/* Sets err to what has happened, with the peer's own reason where it sent one. SLV_E_TRUST for those
- * that are about who the peer is, SLV_E_NET for others; 0: it has not failed. */
+/* Sets err to what has happened, with the peer's own reason where it sent one. SLV_E_TRUST for
+ * those that are about who the peer is, SLV_E_NET for others; 0: it has not failed. */
 int slv_dtls_explain(const struct slv_dtls_assoc *a, struct slv_err *err);
 
 /* The peer's key, SLV_DTLS_KEY bytes; NULL: not proved yet. */
@@ -241,7 +245,8 @@ void *slv_dtls_user(const struct slv_dtls_assoc *a);
  * one that the node with the lower key began. False where the peer is not known. */
 bool slv_dtls_prefer(const struct slv_dtls_assoc *a);
 
-/* Bytes that a record adds to what it holds: 37, or 29 with ChaCha20; before it is open the more. */
+/* Bytes that a record adds to what it holds: 37, or 29 with ChaCha20; before it is open the more.
+ * */
 uint32_t slv_dtls_overhead(const struct slv_dtls_assoc *a);
 uint32_t slv_dtls_mtu(const struct slv_dtls_assoc *a);
 /* Bytes that one slv_dtls_send takes: MTU less overhead. */

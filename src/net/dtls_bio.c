@@ -1,8 +1,8 @@
 /* dtls_bio.c: what stands between OpenSSL and datagrams; see dtls_int.h.
  *
  * OpenSSL reads and writes by BIOs. BIO_s_mem loses where a datagram ends, and the one in memory
- * that does not (BIO_s_dgram_mem) came with 3.2. This one holds no bytes: it reads the datagram that
- * the association was fed, and hands over what is written at once. */
+ * that does not (BIO_s_dgram_mem) came with 3.2. This one holds no bytes: it reads the datagram
+ * that the association was fed, and hands over what is written at once. */
 #include "net/dtls_int.h"
 
 #include <openssl/bio.h>

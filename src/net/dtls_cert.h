@@ -16,8 +16,8 @@
  *       signatureAlgorithm          Ed25519
  *       signatureValue                                                             [signature]
  *
- * A reader compares the rest byte by byte: there is one form, and no parser to be led astray. (Times
- * before 2050 would be UTCTime by RFC 5280, in fewer bytes; nobody reads these but nodes.)
+ * A reader compares the rest byte by byte: there is one form, and no parser to be led astray.
+ * (Times before 2050 would be UTCTime by RFC 5280, in fewer bytes; nobody reads these but nodes.)
  *
  * Sources: RFC 5280, RFC 8410, RFC 5480. */
 #ifndef SLV_NET_DTLS_CERT_H

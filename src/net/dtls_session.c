@@ -1,8 +1,8 @@
 /* dtls_session.c: sessions that peers may resume; see dtls.h.
  *
  * They are found by their id, not sent to the peer in tickets: a ticket holds the peer's
- * certificate, and with it a hello would be longer than a datagram, which no cookie can answer. What
- * is not kept here need no key that must be rotated either.
+ * certificate, and with it a hello would be longer than a datagram, which no cookie can answer.
+ * What is not kept here need no key that must be rotated either.
  *
  * A table of fixed size without lists: an id, which OpenSSL drew at random, has SLV_DTLS_WAYS
  * places; the oldest there makes room. Who is pushed out has a full handshake. */

@@ -3,8 +3,8 @@
  *     0  one datagram, from an address that nothing is known of
  *     1  one datagram, to both sides, in a handshake after as many steps as the next byte says
  *     2  a hello with a right cookie, in which bytes are changed: place 2, value 1, again and again
- *     3  a handshake whose datagrams are kept, lost, doubled, put off or changed, a byte or four for
- *        each; what is left are datagrams, behind their length, for the links as they are then
+ *     3  a handshake whose datagrams are kept, lost, doubled, put off or changed, a byte or four
+ *        for each; what is left are datagrams, behind their length, for the links as they are then
  *
  * Nothing is answered with more than it has, no handshake goes on for ever, and a link that is open
  * stays open and works, whatever comes from who has no key. */
@@ -71,7 +71,8 @@ static void begin(void) {
     links_sent = 0;
 }
 
-/* Nothing else does: the sanitizer looks for leaks after each run that has freed less than it took. */
+/* Nothing else does: the sanitizer looks for leaks after each run that has freed less than it took.
+ * */
 static void end(void) {
     links_meddle = NULL;
     for (int h = 0; h < 2; h++)

@@ -1,8 +1,9 @@
 /* dtls_node.c: a node with DTLS on a real UDP socket of 127.0.0.1, for test_dtls.py, and an example
  * of what a caller of dtls.h does: usage: dtls_node NUMBER [PORT]
  *
- * Nodes 1 to 8 let each other in. It says its port, connects to PORT if there is one, sends "hello",
- * answers data with the same in capitals, and tells what happens, until standard input ends. */
+ * Nodes 1 to 8 let each other in. It says its port, connects to PORT if there is one, sends
+ * "hello", answers data with the same in capitals, and tells what happens, until standard input
+ * ends. */
 #include "net/dtls.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,5 @@
-/* test_dtls_cert.c: what a user would lose: a node that takes somebody for a member who is none, and
- * one that is shut out because a clock is wrong. */
+/* test_dtls_cert.c: what a user would lose: a node that takes somebody for a member who is none,
+ * and one that is shut out because a clock is wrong. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -215,8 +215,8 @@ static void other_kinds_of_keys_are_refused(void **state) {
     links_end();
 }
 
-/* OpenSSL does not let a certificate and another key be used together, but takes a pair for one whose
- * public key is told to be the certificate's. */
+/* OpenSSL does not let a certificate and another key be used together, but takes a pair for one
+ * whose public key is told to be the certificate's. */
 static EVP_PKEY *pretend(EVP_PKEY *secret, const uint8_t *point) {
     EVP_PKEY *ret = NULL;
     BIGNUM *number = NULL;

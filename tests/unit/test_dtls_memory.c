@@ -1,6 +1,6 @@
-/* test_dtls_memory.c: what a user would lose: a node that falls over, or a link that says it is open
- * and is not, when memory is out for a moment. OpenSSL's allocations fail, one after the other, in
- * full and in resumed handshakes and in the datagrams after them. */
+/* test_dtls_memory.c: what a user would lose: a node that falls over, or a link that says it is
+ * open and is not, when memory is out for a moment. OpenSSL's allocations fail, one after the
+ * other, in full and in resumed handshakes and in the datagrams after them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
