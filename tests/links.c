@@ -10,7 +10,7 @@
 #define START ((uint64_t)1000000 * 1000000000)
 
 struct host host[HOSTS];
-uint64_t now = START;
+uint64_t now = START, links_set_back;
 struct packet *packet[PACKETS];
 size_t packet_first, packet_n, links_sent;
 void (*links_meddle)(size_t n, struct packet *p);
@@ -26,8 +26,9 @@ static void require_at(bool ok, int line) {
 
 int gettimeofday(struct timeval *restrict tv, void *restrict zone) {
     (void)zone;
-    tv->tv_sec = (time_t)(now / 1000000000);
-    tv->tv_usec = (suseconds_t)(now / 1000 % 1000000);
+    const uint64_t shown = now - links_set_back;
+    tv->tv_sec = (time_t)(shown / 1000000000);
+    tv->tv_usec = (suseconds_t)(shown / 1000 % 1000000);
     return 0;
 }
 
@@ -179,7 +180,7 @@ void links_open(int h, const struct slv_dtls_conf *conf) {
 void links_begin(int n, const struct slv_dtls_conf *conf) {
     require(sodium_init() >= 0);
     links_meddle = NULL;
-    links_sent = 0;
+    links_sent = links_set_back = 0;
     for (int h = 0; h < n; h++)
         links_open(h, conf);
 }

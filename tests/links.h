@@ -37,6 +37,7 @@ struct packet {
 
 extern struct host host[HOSTS];
 extern uint64_t now;                   /* ns */
+extern uint64_t links_set_back;        /* by how much the machine's clock was, ns */
 extern struct packet *packet[PACKETS]; /* on their way, those from packet_first to packet_n */
 extern size_t packet_first, packet_n;
 /* Looks at each datagram that is sent, the n-th since links_begin; may change it and, in place of

@@ -351,6 +351,24 @@ static void a_peer_that_does_not_answer_is_given_up(void **state) {
     links_end();
 }
 
+/* OpenSSL waits by a clock that others set: an hour back, and it sends nothing for an hour. */
+static void a_clock_that_is_set_back_keeps_no_handshake_for_ever(void **state) {
+    (void)state;
+    links_begin(2, NULL);
+    host[1].asleep = true;
+    const uint64_t began = now;
+    links_connect(0, 1, LINK, NULL);
+    links_set_back = 3600 * SECOND;
+    links_settle();
+    assert_int_equal(reason(0), SLV_DTLS_WHY_TIMEOUT);
+    assert_int_equal(now - began, 30 * SECOND);
+    host[1].asleep = false;
+    links_connect(0, 1, LINK, NULL);
+    links_settle();
+    links_must_work(0, 1, LINK);
+    links_end();
+}
+
 /* --- sessions --------------------------------------------------------------------------------- */
 
 static struct slv_dtls_session *first_session(const struct slv_dtls_conf *conf) {
@@ -575,6 +593,7 @@ int main(void) {
         cmocka_unit_test(a_stranger_is_refused_by_either_side),
         cmocka_unit_test(a_node_does_not_speak_with_itself),
         cmocka_unit_test(a_peer_that_does_not_answer_is_given_up),
+        cmocka_unit_test(a_clock_that_is_set_back_keeps_no_handshake_for_ever),
         cmocka_unit_test(a_peer_that_moved_resumes),
         cmocka_unit_test(a_key_that_was_revoked_does_not_resume),
         cmocka_unit_test(a_session_that_is_not_kept_any_more_costs_a_round_trip),
