@@ -119,8 +119,8 @@ enum slv_dtls_reason {
 #define SLV_DTLS_REASON_ENUM(name, text) SLV_DTLS_WHY_##name,
     SLV_DTLS_REASONS_LIST(SLV_DTLS_REASON_ENUM)
 #undef SLV_DTLS_REASON_ENUM
-        SLV_DTLS_REASONS
 };
+#define SLV_DTLS_REASONS (SLV_DTLS_WHY_MEMORY + 1)
 
 /* Where a datagram came from or goes to: bytes that mean nothing here but that equal ones are the
  * same address. Unused ones are not looked at. */
@@ -132,8 +132,8 @@ struct slv_dtls_address {
 /* How a context works. Zero where a default is named. Functions get `ctx`.
  *
  * `output` must call nothing of the context; from `data` and `changed` everything may be called but
- * slv_dtls_feed, slv_dtls_tick and slv_dtls_close of the same association. The other functions are
- * called within a handshake, and must call nothing of the context. */
+ * slv_dtls_feed, slv_dtls_tick and slv_dtls_assoc_close of the same association. The other
+ * functions are called within a handshake, and must call nothing of the context. */
 struct slv_dtls_conf {
     void *ctx;
     uint8_t key[SLV_DTLS_KEY]; /* the node's own */
@@ -154,7 +154,8 @@ struct slv_dtls_conf {
     /* What a datagram of the peer's held: borrowed for the call. */
     void (*data)(void *ctx, struct slv_dtls_assoc *a, const uint8_t *p, size_t n);
     /* The association is open, closed or has failed: called once for each, at the end of the call
-     * that did it, which for one that was dropped is another one's. May be NULL. */
+     * that did it, which for one that was dropped is another one's, and for one that fails at once
+     * is the one that makes it. May be NULL. */
     void (*changed)(void *ctx, struct slv_dtls_assoc *a);
 
     bool chacha_first;       /* this machine has no AES instructions */
@@ -184,9 +185,11 @@ uint64_t slv_dtls_renew_at(const struct slv_dtls *d);
 
 /* --- associations ----------------------------------------------------------------------------- */
 
-/* Begins a handshake: the first datagram goes out at once. `session` (may be NULL) is one of an
- * association with that peer, in either direction only where this node had connected. SLV_E_LIMIT:
- * there are conf.max already; SLV_E_NOMEM; SLV_E_USAGE: an address that is too long. */
+/* Begins a handshake: the first datagram goes out at once. `session`, which stays the caller's, is
+ * of an earlier association with that peer (slv_dtls_session), or NULL; if it is of no use any more
+ * the handshake is a full one. An address that has an association in its handshake is not connected
+ * to. SLV_E_LIMIT: there are conf.max already; SLV_E_NOMEM; SLV_E_USAGE: an address that is too
+ * long. */
 int slv_dtls_connect(struct slv_dtls *d, uint64_t now, const struct slv_dtls_address *to,
                      const struct slv_dtls_session *session,
                      struct slv_dtls_assoc **ret) SLV_MUST_USE;
@@ -211,11 +214,12 @@ int slv_dtls_accept(struct slv_dtls *d, uint64_t now, const struct slv_dtls_addr
 bool slv_dtls_is_new(const struct slv_dtls_assoc *a, const uint8_t *p, size_t n);
 
 /* A datagram for this association. What is none is dropped without a word, what was there before
- * too (a window of 64 records). SLV_E_NET: the association is no more. */
+ * too (a window of 64 records). SLV_E_NET: the association is no more; SLV_E_NOMEM: nor is it now.
+ */
 int slv_dtls_feed(struct slv_dtls_assoc *a, uint64_t now, const uint8_t *p, size_t n);
 
-/* Sends p[0..n) as one datagram. SLV_E_LIMIT: more than slv_dtls_room; SLV_E_BUSY: not open yet;
- * SLV_E_NET: not open any more; SLV_E_NOMEM. */
+/* Sends p[0..n) as one datagram; no bytes are no datagram. SLV_E_LIMIT: more than slv_dtls_room;
+ * SLV_E_BUSY: not open yet; SLV_E_NET: not open any more; SLV_E_NOMEM: nor is it now. */
 int slv_dtls_send(struct slv_dtls_assoc *a, const void *p, size_t n) SLV_MUST_USE;
 
 /* When slv_dtls_tick is due; UINT64_MAX: never. Changes with every call. */
@@ -245,8 +249,7 @@ void *slv_dtls_user(const struct slv_dtls_assoc *a);
  * one that the node with the lower key began. False where the peer is not known. */
 bool slv_dtls_prefer(const struct slv_dtls_assoc *a);
 
-/* Bytes that a record adds to what it holds: 37, or 29 with ChaCha20; before it is open the more.
- * */
+/* Bytes that a record adds to what it holds: 37, or 29 with ChaCha20; 37 until it is open. */
 uint32_t slv_dtls_overhead(const struct slv_dtls_assoc *a);
 uint32_t slv_dtls_mtu(const struct slv_dtls_assoc *a);
 /* Bytes that one slv_dtls_send takes: MTU less overhead. */

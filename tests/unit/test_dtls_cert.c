@@ -372,6 +372,8 @@ static void a_second_handshake_within_the_first_is_not_had(void **state) {
         free(packet[packet_first++]);
     }
     assert_true(links_sent <= sent + 1); /* an alert at most */
+    for (size_t i = packet_first; i < packet_n; i++)
+        assert_true(!packet[i]->from || packet[i]->n < 60);
     links_lose();
     assert_true(links_is_open(1, LINK));
     links_send(1, LINK, "x");
