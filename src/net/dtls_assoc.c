@@ -258,7 +258,6 @@ void slv_dtls_assoc_close(struct slv_dtls_assoc *a) {
         ERR_clear_error();
         if (SSL_alloc_buffers(a->ssl) == 1) SSL_shutdown(a->ssl);
         ERR_clear_error();
-        SSL_set_shutdown(a->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     }
     wait_no_more(a);
     a->d->counts.assocs--;

@@ -349,6 +349,13 @@ static void a_peer_that_does_not_answer_is_given_up(void **state) {
     assert_int_equal(now - began, 30 * SECOND);
     assert_int_equal(links_sent, 5); /* at 0, 1, 3, 7 and 15 s */
     links_end();
+    struct slv_dtls_conf quick = {.retransmit_ns = SECOND / 10, .handshake_ns = 3 * SECOND};
+    links_begin(2, &quick);
+    host[1].asleep = true;
+    links_connect(0, 1, LINK, NULL);
+    links_settle();
+    assert_int_equal(links_sent, 5); /* at 0, 0.1, 0.3, 0.7 and 1.5 s */
+    links_end();
 }
 
 /* OpenSSL waits by a clock that others set: an hour back, and it sends nothing for an hour. */
@@ -439,6 +446,7 @@ static void a_session_that_is_not_kept_any_more_costs_a_round_trip(void **state)
         now += 100 * SECOND - 1;
         if (how == 1) now++;                        /* too old */
         for (int l = 10; how == 2 && l < 20; l++) { /* others were there since */
+            now++;
             links_connect(0, 1, l, NULL);
             links_run();
             assert_true(links_counts(1).sessions <= 4);
@@ -448,6 +456,13 @@ static void a_session_that_is_not_kept_any_more_costs_a_round_trip(void **state)
         links_must_work(0, 1, LINK);
         assert_int_equal(slv_dtls_is_resumed(host[0].assoc[LINK]), how == 0);
         slv_dtls_session_close(s);
+        if (how == 2) { /* the newest ones are kept */
+            s = slv_dtls_session(host[0].assoc[18]);
+            links_connect(0, 1, 30, s);
+            links_run();
+            assert_true(slv_dtls_is_resumed(host[0].assoc[30]));
+            slv_dtls_session_close(s);
+        }
         links_end();
     }
 }
