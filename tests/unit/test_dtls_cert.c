@@ -123,6 +123,18 @@ static void every_bit_of_a_certificate_counts(void **state) {
         assert_false(slv_dtls_cert_read(der, sizeof der, &back) && slv_dtls_cert_verify(der));
         der[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
+    /* Nor does it help to sign a negative number, or a key in another form. */
+    static const struct {
+        size_t at;
+        uint8_t v;
+    } other[] = {{15, 0x80}, {15, 0x00}, {150, 0x02}, {150, 0x00}};
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        const uint8_t was = der[other[i].at];
+        der[other[i].at] = other[i].v;
+        assert_false(slv_dtls_cert_read(der, sizeof der, &back));
+        der[other[i].at] = was;
+    }
+    assert_true(slv_dtls_cert_read(der, sizeof der, &back));
     links_end();
 }
 

@@ -183,6 +183,23 @@ static void there_is_an_end_to_associations(void **state) {
     links_end();
 }
 
+/* What is sent too early is lost, and takes nothing from what the handshake may have. */
+static void data_that_come_too_early_do_not_end_a_handshake(void **state) {
+    (void)state;
+    struct packet p = {.from = 0, .to = 1, .link = LINK, .n = 60};
+    const uint8_t data[] = {23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 1, 0, 47};
+    links_begin(2, NULL);
+    record_hellos();
+    links_deliver(&hello_again);
+    memcpy(p.p, data, sizeof data);
+    for (int i = 0; i < 20; i++)
+        links_deliver(&p);
+    assert_int_equal(links_counts(1).kept_out, 20);
+    links_settle();
+    links_must_work(0, 1, LINK);
+    links_end();
+}
+
 /* A peer that has a true address and then sends what makes OpenSSL keep much. */
 static void what_a_handshake_keeps_is_bounded(void **state) {
     (void)state;
@@ -268,6 +285,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_kept_of_who_shows_no_cookie),
         cmocka_unit_test(half_open_handshakes_are_bounded),
         cmocka_unit_test(there_is_an_end_to_associations),
+        cmocka_unit_test(data_that_come_too_early_do_not_end_a_handshake),
         cmocka_unit_test(what_a_handshake_keeps_is_bounded),
         cmocka_unit_test(lack_of_memory_loses_nothing),
     };
