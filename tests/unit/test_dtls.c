@@ -490,7 +490,7 @@ static void a_new_certificate_changes_nothing_for_who_is_there(void **state) {
 static void two_that_connect_at_once_agree_on_one(void **state) {
     (void)state;
     int first = 0;
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 40; i++) {
         links_begin(2, NULL);
         links_connect(0, 1, LINK, NULL);
         links_connect(1, 0, LINK, NULL);
@@ -504,7 +504,7 @@ static void two_that_connect_at_once_agree_on_one(void **state) {
         first += client;
         links_end();
     }
-    assert_true(first > 0 && first < 10); /* (one in 500 runs each) */
+    assert_true(first > 0 && first < 40); /* (the random numbers decide) */
 }
 
 static void of_two_between_other_addresses_both_prefer_the_same(void **state) {
