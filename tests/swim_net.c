@@ -89,6 +89,9 @@ static void send(void *ctx, uint64_t to, const void *p, size_t n) {
     net->hash = fold(net->hash, head, sizeof head);
     net->hash = fold(net->hash, p, n < 24 ? n : 24);
     if (i >= net->n || node->mute || node->group != net->node[i].group) return;
+    const bool is_cut = (i == net->cut[0] && node->i == net->cut[1]) ||
+                        (i == net->cut[1] && node->i == net->cut[0]);
+    if (is_cut && net->cut[0] != net->cut[1]) return;
     if (net->loss_pct && net_random(&net->random) % 100 < net->loss_pct) return;
     struct net_datagram *d = malloc(sizeof *d + n);
     if (!d) abort();

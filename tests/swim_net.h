@@ -49,6 +49,7 @@ struct net {
     uint64_t now, random, order, hash; /* hash: of all that was sent and changed */
     uint64_t delay_us, jitter_us, starve_ms;
     unsigned loss_pct;
+    size_t cut[2]; /* these two nodes cannot reach each other; the same: all can */
     struct net_event *heap;
     size_t n_heap, room;
     /* Called for each change that a member sees; may be NULL. */

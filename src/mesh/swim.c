@@ -102,7 +102,10 @@ static void take_time(struct slv_swim *s, uint64_t now) {
         s->probe[i].end_at += late;
     }
     for (size_t i = 0; i < s->n; i++)
-        if (s->member[i]->state == SLV_SWIM_SUSPECT) s->member[i]->since += late;
+        if (s->member[i]->state == SLV_SWIM_SUSPECT) {
+            s->member[i]->since += late;
+            s->member[i]->asked_at += late;
+        }
     s->acked = now;
     s->late_at = now;
     s->c.late++;

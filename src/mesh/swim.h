@@ -6,23 +6,26 @@
  * (Das, Gupta, Motivala: SWIM, 2002). A member that is slow itself must not accuse others: its
  * local health (0 well .. 8) stretches its period and timeouts; helpers answer nack where they had
  * no answer either; a suspicion ends the sooner the more members confirm it by probes of their own
- * (Dadgar, Phillips, Currey: Lifeguard, 2018). Four things go beyond these papers: who hears of a
- * suspicion may probe at once, so that it is soon confirmed or dropped; who is called late takes
- * that as its own fault and moves all deadlines; a datagram from a suspect ends the suspicion where
- * it is received; who is answered by nobody, or lost most members at once, takes itself for cut off.
+ * (Dadgar, Phillips, Currey: Lifeguard, 2018). Five things go beyond these papers: who hears of a
+ * suspicion may probe at once, so that it is soon confirmed or dropped; whoever is about to take a
+ * suspect for dead pings it itself, three times, whatever others say; a datagram from a suspect
+ * ends the suspicion where it is received; who is called late takes that as its own fault and moves
+ * all deadlines; who is answered by nobody, or lost most members at once, takes itself for cut off.
  *
  * What lies below gives datagrams whose sender is genuine, and may lose, repeat, delay and reorder
  * them. What a member says may be false. So:
  *   - A record (addresses, key; opaque here) holds for an incarnation and is signed by its node.
  *     Nothing but a verified record makes a member known, raises an incarnation or marks it left.
- *   - Suspect and dead claims count for exactly the incarnation known. Unknown ids allocate nothing.
- *   - A dead claim kills nobody: it is taken as a suspicion by those it names. Accusers' names in it
- *     may be forged, so the most that one member can do with lies is to start suspicions and hurry
- *     them to the least timeout, in which whoever is alive refutes. New suspicions taken from a
- *     sender are limited to conf.claims a second. It is the sender who is charged and not the
- *     accuser it names: else one member could silence another by accusing in its name.
- *   - Answers longer than their question are limited for each member, and for all strangers at once;
- *     so are signatures found bad, as each costs a verification.
+ *   - Suspect and dead claims count for exactly the incarnation known. Unknown ids allocate
+ *     nothing.
+ *   - A dead claim kills nobody: it is taken as a suspicion by those it names. Accusers' names in
+ *     it may be forged, so the most that one member can do with lies is to start suspicions and
+ *     hurry them to the least timeout, in which whoever is alive refutes, and answers pings. New
+ *     suspicions taken from a sender are limited to conf.claims a second. It is the sender who is
+ *     charged and not the accuser it names: else one member could silence another by accusing in
+ *     its name.
+ *   - Answers longer than their question are limited for each member, and for all strangers at
+ *     once; so are signatures found bad, as each costs a verification.
  * A member that lies about its own probes can hide a failure from those who ask it for help, for
  * that probe only. Old records replayed for ids that were evicted come back as members, and are
  * found dead again.
@@ -93,7 +96,7 @@ enum slv_swim_switch {
     SLV_SWIM_NO_NACK = 2,     /* helpers do not answer nack */
     SLV_SWIM_NO_DYNAMIC = 4,  /* suspicions end after the least timeout, confirmed or not */
     SLV_SWIM_NO_BUDDY = 8,    /* suspects are not told first; signs of life do not end a suspicion;
-                                 who hears of one does not probe */
+                                 who hears of one does not probe, nor ping before it ends */
     SLV_SWIM_TRUST_DEAD = 16, /* a dead claim kills */
     SLV_SWIM_PLAIN = 31,      /* SWIM of 2002 */
 };

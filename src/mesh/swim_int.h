@@ -40,11 +40,13 @@ struct member {
     uint8_t sends;     /* of its news */
     bool is_queued, is_seed;
     uint8_t accusers;
+    uint8_t asked;              /* pings before its suspicion ends */
     uint64_t accuser[ACCUSERS]; /* ascending */
     uint64_t stamp;             /* of its news: larger is newer */
     uint64_t since;             /* of its state; moved when we were late */
     uint64_t down;              /* when it was last found alive no more */
     uint64_t heard;
+    uint64_t asked_at;
     uint64_t ping_at; /* the last ping of ours, and its number */
     uint32_t ping_seq;
     uint32_t rtt_us, rttvar_us; /* 0: not measured */
@@ -136,9 +138,7 @@ void swim_refute(struct slv_swim *s, uint64_t now);
 /* Accusers of what is up, each of whom may be known or not. */
 void swim_accuse(struct slv_swim *s, uint64_t now, struct member *m, const uint64_t *accuser,
                  size_t n);
-/* When the suspicion of m ends. */
-uint64_t swim_deadline(const struct slv_swim *s, const struct member *m);
-/* Ends those that are due; returns when the next is. */
+/* Ends suspicions that are due; returns when the next is. */
 uint64_t swim_suspicions(struct slv_swim *s, uint64_t now);
 void swim_sign_of_life(struct slv_swim *s, uint64_t now, struct member *m);
 void swim_check_isolated(struct slv_swim *s, uint64_t now);

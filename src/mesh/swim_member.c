@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "mesh/swim_int.h"
 
+#define LAST_PINGS 3u /* of a suspect, before the least time of its suspicion ends */
 #define UNANSWERED 6u /* pings and the like before silence means anything */
 
 /* --- numbers ---------------------------------------------------------------------------------- */
@@ -153,6 +154,7 @@ void swim_become(struct slv_swim *s, uint64_t now, struct member *m, enum slv_sw
     toggle(s, m);
     if (!is_known || was != swim_class_of(m)) s->changed = now;
     if (state != SLV_SWIM_SUSPECT && state != SLV_SWIM_DEAD) m->accusers = 0;
+    m->asked = 0;
     if (state == SLV_SWIM_DEAD) {
         m->far_gap_ms = 1000;
         m->far_at = now + 1000 * MS;
@@ -232,17 +234,19 @@ void swim_accuse(struct slv_swim *s, uint64_t now, struct member *m, const uint6
     swim_enqueue(s, m);
 }
 
-/* max - (max - min) * log(c + 1) / log(k + 1), for c of k confirmations. */
-uint64_t swim_deadline(const struct slv_swim *s, const struct member *m) {
-    const uint64_t live = swim_live(s), log2 = swim_log2(live);
-    const uint64_t log10 = log2 * 308 / 1024 > 1024 ? log2 * 308 / 1024 : 1024;
-    const uint64_t least = swim_period(s) * s->conf.alpha_pct / 100 * log10 / 1024;
-    const uint64_t most = least * s->conf.beta;
-    uint64_t k = s->conf.confirms, c = m->accusers ? m->accusers - 1u : 0, last = least;
+/* max - (max - min) * log(c + 1) / log(k + 1), for c of k confirmations; and the least it can be. */
+static uint64_t deadline(const struct slv_swim *s, const struct member *m, uint64_t *ret_least) {
+    const uint64_t live = swim_live(s), log10 = swim_log2(live) * 308 / 1024;
+    const uint64_t least = swim_period(s) * s->conf.alpha_pct / 100 *
+                           (log10 > 1024 ? log10 : 1024) / 1024 *
+                           (s->isolated ? s->conf.isolated_by : 1);
+    const uint64_t most = least * s->conf.beta, c = m->accusers ? m->accusers - 1u : 0;
+    uint64_t k = s->conf.confirms, last = least;
     if (k + 2 > live) k = live > 2 ? live - 2 : 0;
     if (c < k && !is_off(s, SLV_SWIM_NO_DYNAMIC))
         last = most - (most - least) * swim_log2(c + 1) / swim_log2(k + 1);
-    return m->since + (s->isolated ? last * s->conf.isolated_by : last);
+    *ret_least = m->since + least;
+    return m->since + last;
 }
 
 static void die(struct slv_swim *s, uint64_t now, struct member *m) {
@@ -260,12 +264,33 @@ static void die(struct slv_swim *s, uint64_t now, struct member *m) {
     swim_enqueue(s, m);
 }
 
+/* Nobody is dead who was not asked by ourselves, at the last and in vain: what others say, and the
+ * loss of a datagram, are not enough. It is asked before the least time is over, so that nothing is
+ * lost when the suspicion is confirmed, and once more where it lasts longer. Returns when to look
+ * again; that is now: it is over. */
+static uint64_t ask_last(struct slv_swim *s, uint64_t now, struct member *m, uint64_t least,
+                         uint64_t end) {
+    const uint64_t ack = swim_ack_time(s, m);
+    for (;;) {
+        const uint64_t left = m->asked < LAST_PINGS ? ack * (LAST_PINGS - m->asked) : ack;
+        const uint64_t by = m->asked < LAST_PINGS ? least : end, at = by > left ? by - left : 0;
+        const uint64_t may = m->asked ? m->asked_at + ack : 0, when = at > may ? at : may;
+        if (m->asked >= LAST_PINGS && when < m->asked_at + LAST_PINGS * ack)
+            return end > may ? end : may;
+        if (when > now) return when;
+        m->asked = m->asked < LAST_PINGS ? (uint8_t)(m->asked + 1) : LAST_PINGS;
+        m->asked_at = now;
+        swim_ping(s, now, m->id, ++s->seq);
+    }
+}
+
 uint64_t swim_suspicions(struct slv_swim *s, uint64_t now) {
     uint64_t next = UINT64_MAX;
     for (size_t i = 0; s->c.members[SLV_SWIM_SUSPECT] && i < s->n; i++) {
         struct member *m = s->member[i];
         if (m->state != SLV_SWIM_SUSPECT) continue;
-        const uint64_t end = swim_deadline(s, m);
+        uint64_t least, end = deadline(s, m, &least);
+        if (!is_off(s, SLV_SWIM_NO_BUDDY)) end = ask_last(s, now, m, least, end);
         if (end <= now) die(s, now, m);
         else if (end < next) next = end;
     }

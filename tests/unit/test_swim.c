@@ -232,6 +232,50 @@ static void one_who_is_cut_off_knows_it(void **state) {
     }
 }
 
+static void a_broken_way_between_two_is_no_failure(void **state) {
+    (void)state;
+    struct net net;
+    net_open(&net, N, 12);
+    net_join(&net, NULL);
+    net_run(&net, 10 * NET_S);
+    net.cut[0] = 3, net.cut[1] = 17;
+    net_run(&net, 120 * NET_S);
+    uint64_t suspicions = 0, health = 0;
+    for (size_t i = 0; i < N; i++) {
+        struct slv_swim_counters c;
+        slv_swim_count_all(net.node[i].swim, &c);
+        suspicions += c.suspicions;
+        health += c.health;
+    }
+    assert_int_equal(suspicions + health + net.wrong, 0); /* helpers reach it */
+    net_close(&net);
+}
+
+/* Helpers that have no answer either say so: then it is not us. */
+static void a_crash_costs_others_no_health(void **state) {
+    (void)state;
+    struct net net;
+    net_open(&net, N, 13);
+    net_join(&net, NULL);
+    net_run(&net, 10 * NET_S);
+    net_stop(&net, 3);
+    for (int k = 0; k < 300; k++) {
+        net_run(&net, 10 * NET_MS);
+        for (size_t i = 0; i < N; i++) {
+            struct slv_swim_counters c;
+            if (i == 3) continue;
+            slv_swim_count_all(net.node[i].swim, &c);
+            assert_int_equal(c.health, 0);
+        }
+    }
+    net.node[5].deaf = true;
+    net_run(&net, 3 * NET_S);
+    struct slv_swim_counters c;
+    slv_swim_count_all(net.node[5].swim, &c);
+    assert_true(c.health >= 4); /* but here it is */
+    net_close(&net);
+}
+
 static void who_leaves_is_not_taken_for_dead(void **state) {
     (void)state;
     struct net net;
@@ -447,6 +491,8 @@ int main(void) {
         cmocka_unit_test(slow_members_accuse_nobody_else),
         cmocka_unit_test(halves_find_each_other),
         cmocka_unit_test(one_who_is_cut_off_knows_it),
+        cmocka_unit_test(a_broken_way_between_two_is_no_failure),
+        cmocka_unit_test(a_crash_costs_others_no_health),
         cmocka_unit_test(who_leaves_is_not_taken_for_dead),
         cmocka_unit_test(who_comes_back_is_a_member_again),
         cmocka_unit_test(a_new_record_reaches_all),

@@ -301,6 +301,18 @@ static void answers_are_limited(void **state) {
     net_close(&net);
 }
 
+static void who_is_not_known_is_asked_who_it_is(void **state) {
+    (void)state;
+    struct net net;
+    open_net(&net);
+    const uint64_t sent = counters(&net, US).sent;
+    begin(ACK);
+    slv_buf_add(&msg, "\7\1", 2); /* it has no record of us */
+    assert_int_equal(tell(&net, net_id(3)), 0);
+    assert_int_equal(counters(&net, US).sent, sent + 1);
+    net_close(&net);
+}
+
 static bool takes(struct net *net) {
     const int rc = tell(net, net_id(3));
     assert_true(!rc || rc == SLV_E_FORMAT);
@@ -448,6 +460,7 @@ int main(void) {
         cmocka_unit_test(a_storm_of_claims_is_limited),
         cmocka_unit_test(who_is_removed_stays_away),
         cmocka_unit_test(answers_are_limited),
+        cmocka_unit_test(who_is_not_known_is_asked_who_it_is),
         cmocka_unit_test(what_is_no_message_is_refused),
         cmocka_unit_test(broken_messages_do_no_harm),
         cmocka_unit_test(a_configuration_is_checked),
