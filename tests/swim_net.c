@@ -97,7 +97,7 @@ static void send(void *ctx, uint64_t to, const void *p, size_t n) {
     if (!d) abort();
     *d = (struct net_datagram){.from = node->i, .n = n};
     memcpy(d->bytes, p, n);
-    uint64_t us = net->delay_us;
+    uint64_t us = net->delay_us + node->far_us + net->node[i].far_us;
     if (net->jitter_us) us += net_random(&net->random) % net->jitter_us;
     push(net, (struct net_event){.at = net->now + us * 1000, .node = i, .datagram = d});
 }

@@ -27,6 +27,7 @@ struct net_node {
     uint64_t awake_at;
     struct net_datagram *inbox, **inbox_end;
     size_t n_inbox;
+    uint64_t far_us; /* added to its datagrams, to and from it */
     unsigned isolations;
     uint64_t received;
 };

@@ -1,6 +1,8 @@
 /* swim_probe.c: probes, direct and through helpers, and local health; see swim.h. */
 #include "mesh/swim_int.h"
 
+#define FIRST_US 250000u /* for an ack of a member whose way is not known */
+
 /* --- time ------------------------------------------------------------------------------------- */
 
 static uint64_t bound(uint64_t v, uint64_t least, uint64_t most) {
@@ -8,11 +10,11 @@ static uint64_t bound(uint64_t v, uint64_t least, uint64_t most) {
     return v > most ? most : v;
 }
 
-/* Of a round trip: as TCP reckons it (RFC 6298). A member that was not measured yet is given
- * twice what is usual, or 250 ms. */
+/* Of a round trip: as TCP reckons it (RFC 6298). A member that was not measured yet may
+ * be far away. */
 static uint64_t ack_time_well(const struct slv_swim *s, const struct member *m) {
     uint64_t us = s->rtt_us ? s->rtt_us + 4 * (uint64_t)s->rttvar_us : 0;
-    if (m) us = m->rtt_us ? m->rtt_us + 4 * (uint64_t)m->rttvar_us : us ? 2 * us + 50000 : 250000;
+    if (m) us = m->rtt_us ? m->rtt_us + 4 * (uint64_t)m->rttvar_us : 2 * us + FIRST_US;
     return bound(us * 1000, s->conf.ack_min_ms * MS, s->conf.ack_max_ms * MS);
 }
 

@@ -90,7 +90,7 @@ static void a_crash_is_known_in_two_seconds(void **state) {
         struct net net;
         net_open(&net, N, seed);
         net_join(&net, NULL);
-        net_run(&net, 8 * NET_S);
+        net_run(&net, 13 * NET_S); /* two rounds: ways are measured */
         for (size_t v = 1; v <= 5; v++) {
             net_run(&net, net_random(&net.random) % 400 * NET_MS);
             net_stop(&net, v);
@@ -138,6 +138,32 @@ static void long_ways_are_no_failures(void **state) {
         if (seed == 1)
             print_message("# over 200 ms: a crash is known after %u ms\n", (unsigned)(t / NET_MS));
         assert_true(t < 10 * NET_S);
+        net_close(&net);
+    }
+}
+
+/* One of them is far away, and nobody knew. */
+static void one_far_away_is_no_failure(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct net net;
+        uint64_t suspicions = 0;
+        net_open(&net, N, seed);
+        net.node[3].far_us = 40000;
+        net.node[9].far_us = 90000;
+        net_join(&net, NULL);
+        net_run(&net, 60 * NET_S);
+        for (size_t i = 0; i < N; i++) {
+            struct slv_swim_counters c;
+            struct slv_swim_member m;
+            slv_swim_count_all(net.node[i].swim, &c);
+            suspicions += c.suspicions;
+            assert_int_equal(slv_swim_find(net.node[i].swim, net_id(9), &m), 0);
+            if (i != 9 && i != 3) assert_in_range(m.rtt_us, 180000, 190000);
+            assert_int_equal(slv_swim_find(net.node[i].swim, net_id(7), &m), 0);
+            if (i != 9 && i != 3 && i != 7) assert_in_range(m.rtt_us, 400, 1600);
+        }
+        assert_int_equal(suspicions + net.wrong, 0);
         net_close(&net);
     }
 }
@@ -337,6 +363,33 @@ static void a_new_record_reaches_all(void **state) {
     net_close(&net);
 }
 
+/* Gossip ends; whoever missed it finds out by what lists should be. */
+static void what_was_missed_is_found(void **state) {
+    (void)state;
+    for (int who_changes = 0; who_changes < 2; who_changes++) {
+        struct net net;
+        net_open(&net, N, 9);
+        net_join(&net, NULL);
+        net_run(&net, 10 * NET_S);
+        net.node[20].deaf = true; /* so short that nobody misses it */
+        struct slv_swim *s = net.node[3].swim;
+        if (who_changes == 0)
+            assert_int_equal(slv_swim_change(s, net.now, (struct slv_str){"moved", 5}), 0);
+        else assert_int_equal(slv_swim_leave(s, net.now), 0);
+        (void)slv_swim_tick(s, net.now);
+        net_run(&net, 900 * NET_MS);
+        struct slv_swim_member m;
+        assert_int_equal(slv_swim_find(net.node[20].swim, net_id(3), &m), 0);
+        assert_int_equal(m.incarnation, 1);
+        net.node[20].deaf = false;
+        net_run(&net, 10 * NET_S);
+        assert_int_equal(slv_swim_find(net.node[20].swim, net_id(3), &m), 0);
+        assert_true(m.incarnation > 1);
+        assert_int_equal(m.state, who_changes ? SLV_SWIM_LEFT : SLV_SWIM_ALIVE);
+        net_close(&net);
+    }
+}
+
 static void the_same_seed_gives_the_same_run(void **state) {
     (void)state;
     uint64_t hash[3];
@@ -488,6 +541,7 @@ int main(void) {
         cmocka_unit_test(a_crash_is_known_in_two_seconds),
         cmocka_unit_test(lost_datagrams_kill_nobody),
         cmocka_unit_test(long_ways_are_no_failures),
+        cmocka_unit_test(one_far_away_is_no_failure),
         cmocka_unit_test(slow_members_accuse_nobody_else),
         cmocka_unit_test(halves_find_each_other),
         cmocka_unit_test(one_who_is_cut_off_knows_it),
@@ -496,6 +550,7 @@ int main(void) {
         cmocka_unit_test(who_leaves_is_not_taken_for_dead),
         cmocka_unit_test(who_comes_back_is_a_member_again),
         cmocka_unit_test(a_new_record_reaches_all),
+        cmocka_unit_test(what_was_missed_is_found),
         cmocka_unit_test(the_same_seed_gives_the_same_run),
         cmocka_unit_test(data_is_a_sign_of_life),
         cmocka_unit_test(a_thousand_hear_of_a_change),
