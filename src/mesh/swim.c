@@ -63,7 +63,7 @@ int slv_swim_open(const struct slv_swim_conf *conf, uint64_t now, struct slv_swi
     struct slv_swim *s = slv_mem_calloc(1, sizeof *s);
     if (!s) return SLV_E_NOMEM;
     s->conf = c;
-    s->started = s->acked = s->changed = now;
+    s->acked = s->changed = now;
     s->seq = (uint32_t)c.random(c.ctx);
     s->next_turn = now + below(s, c.period_ms * MS);
     s->hot_until = now + 50 * (uint64_t)c.period_ms * MS;

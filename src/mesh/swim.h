@@ -33,8 +33,9 @@
  * Lists of members stay equal by anti-entropy: pings carry a digest; where it differs while nothing
  * is in flight, sums of 64 buckets are sent, then what differs is exchanged. Dead members and seeds
  * are probed for ever, slowly; when one comes back, all others are tried at once, as a split may
- * have healed. Bound: a split is found by conf.far_ms where there are many dead, or nobody answers;
- * by conf.far_gap_ms in any case.
+ * have healed. Bound: the end of a split is found within conf.far_ms where one side has a dozen
+ * dead, or nobody who answers, within conf.far_gap_ms in any case, and all see all a second or two
+ * later.
  *
  * Messages (wire.h; the first byte is version 1 << 4 | type; whole messages are checked first):
  *
@@ -54,7 +55,7 @@
  *
  * No clock, randomness or socket is used here: time is a parameter (ns, monotonic, any origin but
  * 0), the rest is in conf. The same calls give the same messages. Callbacks must not call back into
- * the same instance. Memory: some 250 bytes and its record for each member. Threads: one.
+ * the same instance. Memory: some 300 bytes and its record for each member. Threads: one.
  */
 #ifndef SLV_MESH_SWIM_H
 #define SLV_MESH_SWIM_H

@@ -38,7 +38,7 @@ struct member {
     uint16_t record_n; /* bytes of the record */
     uint8_t state;     /* enum slv_swim_state */
     uint8_t sends;     /* of its news */
-    bool is_queued, is_seed;
+    bool is_queued;
     uint8_t accusers;
     uint8_t asked;              /* pings before its suspicion ends */
     uint64_t accuser[ACCUSERS]; /* ascending */
@@ -88,7 +88,7 @@ struct slv_swim {
     size_t n_wants;
     uint32_t sum[BUCKETS];
     uint64_t digest; /* of all buckets */
-    uint64_t stamp, started, due, next_turn, next_far, hot_until, next_gossip, next_sync, changed;
+    uint64_t stamp, due, next_turn, next_far, hot_until, next_gossip, changed;
     uint64_t acked, blame_at, late_at, refute_at, strangers_at, forged_at, last_sync;
     uint32_t sync_gap_ms, unanswered, seq, health, rtt_us, rttvar_us;
     uint64_t next_check;

@@ -74,6 +74,11 @@ static void few_members_find_each_other(void **state) {
         net_start(&net, 1, 0, NULL); /* whom they know comes later */
         net_run(&net, 30 * NET_S);
         net_join(&net, NULL);
+        net_run(&net, 10 * NET_S);
+        net.node[0].group = 1; /* alone: it does not try less and less */
+        net_run(&net, 400 * NET_S);
+        net.node[0].group = 0;
+        assert_true(net_settle(&net, 8 * NET_S));
         net_run(&net, 20 * NET_S);
         net_stop(&net, 0);
         assert_true(until_seen(&net, 0, SLV_SWIM_DEAD, n - 1) < (n == 2 ? 15 : 5) * NET_S);
@@ -220,7 +225,7 @@ static void halves_find_each_other(void **state) {
         for (size_t i = 0; i < half; i++)
             net.node[i].group = 0;
         const uint64_t from = net.now;
-        assert_true(net_settle(&net, 15 * NET_S));
+        assert_true(net_settle(&net, 6 * NET_S)); /* one that is far is tried each 5 s */
         print_message("# %u of %u split for 11 minutes: whole after %u ms\n", (unsigned)half, N,
                       (unsigned)((net.now - from) / NET_MS));
         net_close(&net);
