@@ -110,7 +110,7 @@ static void a_crash_is_known_in_two_seconds(void **state) {
     print_message("# a crash is known everywhere after %u ms at worst, %u ms on average, of %u\n",
                   (unsigned)(worst / NET_MS), (unsigned)(sum / crashes / NET_MS),
                   (unsigned)crashes);
-    assert_true(worst < 2 * NET_S);
+    assert_true(worst < 2 * NET_S && sum / crashes < 800 * NET_MS);
 }
 
 static void lost_datagrams_kill_nobody(void **state) {
@@ -225,7 +225,8 @@ static void halves_find_each_other(void **state) {
         for (size_t i = 0; i < half; i++)
             net.node[i].group = 0;
         const uint64_t from = net.now;
-        assert_true(net_settle(&net, 6 * NET_S)); /* one that is far is tried each 5 s */
+        /* One that is far is tried each 5 s; of a dozen and more, one is at once. */
+        assert_true(net_settle(&net, seed == 1 ? 1200 * NET_MS : 6 * NET_S));
         print_message("# %u of %u split for 11 minutes: whole after %u ms\n", (unsigned)half, N,
                       (unsigned)((net.now - from) / NET_MS));
         net_close(&net);
@@ -488,7 +489,7 @@ static void a_thousand_hear_of_a_change(void **state) {
                   (unsigned)((net.now - from) / NET_MS));
     assert_true(net.now - from <= 2 * NET_S); /* ten periods: log2 of a thousand */
     net_start(&net, 17, 3, &conf);            /* who joins learns of all from few messages */
-    while (slv_swim_count(net.node[17].swim) < MANY && net.now - from < 60 * NET_S)
+    while (slv_swim_count(net.node[17].swim) < MANY && net.now - from < 4 * NET_S)
         net_run(&net, 100 * NET_MS);
     struct slv_swim_counters c;
     slv_swim_count_all(net.node[17].swim, &c);

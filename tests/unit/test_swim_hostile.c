@@ -18,7 +18,7 @@
 enum { PING = 0x10, ACK, NACK, REQ, GOSSIP, RECORDS, SUMS, PAGE, WANT };
 enum { ALIVE, LEFT, DEAD_RECORD, SUSPECT, DEAD };
 
-#define N 8
+#define N 32
 #define US 0 /* whom the lies are told */
 #define LIAR 5
 
@@ -206,7 +206,8 @@ static void a_liar_kills_nobody(void **state) {
         for (size_t i = 0; i < N; i++) {
             struct slv_swim_member m;
             assert_int_equal(slv_swim_find(net.node[to].swim, net_id(i), &m), 0);
-            if (i == of || k % 7 < 3) say_claim(k % 2 ? DEAD : SUSPECT, m.id, m.incarnation, 4);
+            if ((i + N - of) % N < (k % 7 < 3 ? 12 : 1))
+                say_claim(k % 2 ? DEAD : SUSPECT, m.id, m.incarnation, 4);
         }
         (void)slv_swim_receive(net.node[to].swim, net.now, net_id(LIAR), msg.data, msg.len);
         slv_buf_fini(&msg);
@@ -246,6 +247,35 @@ static void a_storm_of_claims_is_limited(void **state) {
     assert_true(c.suspected - before.suspected >= 60);
     assert_true(c.suspected - before.suspected <= 16 + 8 * 10 + c.failed);
     net_close(&net);
+}
+
+/* The more members say so, the sooner: max - (max - min) * log(c + 1) / log(k + 1), here of 301 ms
+ * and six times that. Our own probe may make one more of them. */
+static void a_suspicion_ends_as_it_is_confirmed(void **state) {
+    (void)state;
+    static const uint64_t ms[] = {1806, 1054, 613, 301, 301};
+    const struct slv_swim_conf conf = {.off = SLV_SWIM_NO_HEALTH}; /* it is not us */
+    for (size_t n = 1; n <= 4; n++) {
+        struct net net;
+        net_open(&net, N, 21);
+        net_join(&net, &conf);
+        net_run(&net, 13 * NET_S);
+        for (size_t i = 0; i < N; i++)
+            if (i != US) net_stop(&net, i);
+        net_run(&net, 160 * NET_MS);
+        assert_int_equal(net_sees(&net, US, 3), SLV_SWIM_ALIVE);
+        begin(GOSSIP);
+        say_claim(SUSPECT, net_id(3), incarnation(&net, US, 3), n);
+        assert_int_equal(tell(&net, net_id(LIAR)), 0);
+        const uint64_t from = net.now;
+        (void)slv_swim_tick(net.node[US].swim, net.now);
+        while (net_sees(&net, US, 3) != SLV_SWIM_DEAD && net.now - from < 3 * NET_S)
+            net_run(&net, 5 * NET_MS);
+        const uint64_t took = (net.now - from) / NET_MS;
+        const uint64_t off = took > ms[n - 1] ? took - ms[n - 1] : ms[n - 1] - took;
+        assert_true(off <= 20 || (took + 20 >= ms[n] && took <= ms[n] + 20));
+        net_close(&net);
+    }
 }
 
 static void who_is_removed_stays_away(void **state) {
@@ -458,6 +488,7 @@ int main(void) {
         cmocka_unit_test(the_table_has_a_bound),
         cmocka_unit_test(a_liar_kills_nobody),
         cmocka_unit_test(a_storm_of_claims_is_limited),
+        cmocka_unit_test(a_suspicion_ends_as_it_is_confirmed),
         cmocka_unit_test(who_is_removed_stays_away),
         cmocka_unit_test(answers_are_limited),
         cmocka_unit_test(who_is_not_known_is_asked_who_it_is),
