@@ -108,8 +108,10 @@ void sim_net_disconnect(void *ctx, uint64_t peer) {
 
 void sim_net_forget(struct sim_node *n) {
     struct sim *s = n->sim;
-    for (unsigned i = 0; i < s->n; i++)
-        s->net.assoc[pair(s, n->index, i)] = s->net.hello_at[pair(s, n->index, i)] = 0;
+    for (unsigned i = 0; i < s->n; i++) {
+        s->net.assoc[pair(s, n->index, i)] = 0;
+        s->net.hello_at[pair(s, n->index, i)] = 0;
+    }
 }
 
 static void take(struct sim *s, struct sim_node *n, const struct sim_node *from, uint32_t tag) {
