@@ -279,9 +279,7 @@ static int reapply(void *ctx, struct slv_str bytes) {
     struct slv_batch b;
     int rc = slv_batch_read(&m, &b);
     if (rc) return rc;
-    const struct head *h = replica_head(r, b.head.writer);
-    if (!h || h->last < b.head.dots.last)
-        rc = set_head(r, b.head.writer, b.head.dots.last, b.head.bytes);
+    rc = replica_keep_head(r, &b.head);
     if (!rc) rc = replica_apply_ops(r, &b);
     slv_batch_fini(&b);
     return rc;

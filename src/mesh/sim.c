@@ -362,6 +362,7 @@ static void happen(struct sim *s, struct sim_pending *e) {
     case SIM_DATAGRAM:
     case SIM_HELLO:
     case SIM_WELCOME:
+    case SIM_CONFIRM:
         sim_net_arrive(s, e);
         break;
     }

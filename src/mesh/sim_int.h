@@ -76,6 +76,7 @@ enum sim_event {
     SIM_DATAGRAM,
     SIM_HELLO,
     SIM_WELCOME,
+    SIM_CONFIRM,
     SIM_SYNCED,
     SIM_FAULT,
     SIM_WRITE,
@@ -103,10 +104,11 @@ struct sim_net {
     uint32_t loss_ppm, double_ppm;
     uint64_t rate; /* bytes/s of a node; 0: any */
     size_t mtu;
-    uint64_t *busy;     /* [n]: when a node's link is free */
-    uint32_t *assoc;    /* [n * n]: tag of the association at a node with another; 0: none */
-    uint64_t *hello_at; /* [n * n]: when it last asked for one */
-    bool *blocked;      /* [n * n]: from, to */
+    uint64_t *busy;  /* [n]: when a node's link is free */
+    uint32_t *assoc; /* [n * n]: tag of the association at a node with another; 0: none */
+    uint32_t *hello; /* [n * n]: tag of the one that it last asked for */
+    uint32_t tags;   /* given so far */
+    bool *blocked;   /* [n * n]: from, to */
     bool is_split;
     unsigned bridge; /* a node that is in both parts; n: none */
 };
