@@ -67,6 +67,7 @@ extern const struct slv_cmd slv_cmd_key_rotate;
 extern const struct slv_cmd slv_cmd_key_show;
 extern const struct slv_cmd slv_cmd_key_trust;
 extern const struct slv_cmd slv_cmd_list;
+extern const struct slv_cmd slv_cmd_mesh_sim;
 extern const struct slv_cmd slv_cmd_pull;
 extern const struct slv_cmd slv_cmd_rm;
 extern const struct slv_cmd slv_cmd_run;

@@ -28,6 +28,9 @@ struct space *node_space(const struct slv_node *n, uint64_t id) {
     return NULL;
 }
 
+uint64_t slv_node_writer(const struct slv_node *n) {
+    return slv_mesh_writer(n->conf.id, n->store[0]);
+}
 bool slv_node_failed(const struct slv_node *n) { return n->failed; }
 struct slv_swim *slv_node_swim(const struct slv_node *n) {
     return n->swim;

@@ -134,6 +134,8 @@ int slv_node_write(struct slv_node *n, size_t space, const struct slv_draft *d,
                    uint64_t *ret_ticket) SLV_MUST_USE;
 uint64_t slv_node_durable(const struct slv_node *n);
 
+/* This node's writer, the same in all spaces. */
+uint64_t slv_node_writer(const struct slv_node *n);
 struct slv_swim *slv_node_swim(const struct slv_node *n);
 bool slv_node_failed(const struct slv_node *n);
 

@@ -2,7 +2,6 @@
 #include "mesh/sim_int.h"
 #include "base/mem.h"
 
-#define SYNC_NS (2 * MS)
 #define UNDO_MAX 4096u
 
 static uint64_t sum_of(struct slv_str key, struct slv_str value) {
@@ -66,7 +65,7 @@ int sim_disk_commit(void *ctx) {
     struct sim *s = n->sim;
     if (n->disk.full) return SLV_E_IO;
     n->disk.n_committed = n->disk.n_pending;
-    sim_push(s, (struct sim_pending){.at = s->now + SYNC_NS / 4 + sim_random(s, SYNC_NS),
+    sim_push(s, (struct sim_pending){.at = s->now + s->sync_ns / 2 + sim_random(s, s->sync_ns),
                                      .what = SIM_SYNCED,
                                      .to = n->index,
                                      .tag = n->life});
