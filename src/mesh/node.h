@@ -64,6 +64,8 @@ struct slv_node_world {
     bool (*may_repair)(void *ctx, uint64_t node, uint64_t space);
     bool (*may_join)(void *ctx, uint64_t node);
     void (*event)(void *ctx, enum slv_node_event e, uint64_t id, int state);
+    /* Something of a key has changed; may be NULL. Must not call the node. */
+    void (*changed)(void *ctx, size_t space, struct slv_str key);
     /* A batch of this node's that is synced and goes out; for those who count. May be NULL. */
     void (*published)(void *ctx, const struct slv_batch *b);
     void *ctx;
@@ -122,6 +124,12 @@ void slv_node_synced(struct slv_node *n, uint64_t now);
 uint64_t slv_node_tick(struct slv_node *n, uint64_t now);
 
 /* --- reading and writing ----------------------------------------------------------------------- */
+
+/* How many spaces there are, and how they were declared. */
+size_t slv_node_spaces(const struct slv_node *n);
+const struct slv_space_conf *slv_node_space_conf(const struct slv_node *n, size_t space);
+/* The node's id. */
+uint64_t slv_node_id(const struct slv_node *n);
 
 const struct slv_space *slv_node_read(const struct slv_node *n, size_t space);
 struct slv_replica *slv_node_replica(const struct slv_node *n, size_t space);

@@ -37,7 +37,10 @@ struct peer {
 struct space {
     struct slv_node *node;
     uint64_t id;
+    size_t index;
     char name[SLV_NODE_SPACE_NAME_MAX + 1];
+    struct slv_space_conf conf; /* its name is the one above */
+    struct slv_space_watch watch;
     struct slv_replica *replica;
     struct slv_replica_world world;
     struct slv_buf out;   /* own batches that wait to be synced */
