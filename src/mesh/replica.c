@@ -41,6 +41,7 @@ void slv_replica_close(struct slv_replica *r) {
     slv_mem_free(r->synced_head.bytes);
     slv_buf_fini(&r->unsigned_.bytes);
     slv_buf_fini(&r->unsynced.bytes);
+    slv_dots_fini(&r->overruled);
     slv_dots_fini(&r->deps);
     slv_buf_fini(&r->ops);
     slv_buf_fini(&r->pull.later);
@@ -139,6 +140,7 @@ void slv_replica_synced(struct slv_replica *r) {
     const bool more = r->synced != r->flushed;
     r->synced = r->flushed;
     replica_forget_ghosts(&r->unsynced);
+    if (!replica_has_ghosts(r)) slv_dots_fini(&r->overruled);
     if (more && replica_own_synced(r)) r->count.put_off++;
 }
 
@@ -167,6 +169,7 @@ int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b) {
     while (!(rc = slv_batch_next(&walk, &op))) {
         bool fresh;
         rc = slv_space_apply(&r->space, &op, &fresh);
+        if (!rc && replica_has_ghosts(r)) rc = slv_dots_join(&r->overruled, &op.removes);
         slv_op_fini(&op);
         if (rc) return rc;
         r->count.applied += fresh;

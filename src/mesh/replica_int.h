@@ -83,6 +83,7 @@ struct slv_replica {
     uint64_t stamp;                    /* the latest of those */
     struct slv_buf ops;                /* that wait to be signed */
     struct ghosts unsigned_, unsynced; /* of writes that wait to be signed; that are signed */
+    struct slv_dots overruled;         /* those of them that others have removed, too */
     bool writing;
     struct slv_dots deps; /* others' writes seen since the last flush that wrote */
     struct head *head;    /* heap, ascending by writer */
@@ -102,6 +103,10 @@ struct slv_replica {
 /* One batch of a peer's. 0: it is here, or waits, or was refused, which is counted; SLV_E_TRUST,
  * SLV_E_FORMAT, SLV_E_NOMEM. *ret_new: it is here now and was not. */
 int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool *ret_new);
+
+static inline bool replica_has_ghosts(const struct slv_replica *r) {
+    return r->unsigned_.n + r->unsynced.n > 0;
+}
 
 /* Those of its ops that are new here. */
 int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b);

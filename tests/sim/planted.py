@@ -75,9 +75,11 @@ PLANTED = {
     "ranges of dots that nearly touch are one": (
         "dots.c", "while (j < w->n && w->range[j].first <= r.last + 1)",
         "while (j < w->n && w->range[j].first <= r.last + 2)", HONEST, 300),
-    "a new store goes on with the old one's numbers": (
-        "batch.c", "        in[8 + i] = (uint8_t)(store >> (24 - 8 * i));", "        in[8 + i] = (uint8_t)(0 * store);",
-        "flip crash loss", 600),
+    "a node that was overtaken goes on as before": (
+        "node.c", "if (!n->n_store || damaged || fresh) begin_store(n);", "if (!n->n_store || damaged) begin_store(n);",
+        "lie crash loss", 600),
+    "a ghost outlives the removal by another": (
+        "replica_range.c", "|| slv_dots_has(&r->overruled, at.dot)", "", HONEST, 6000),
     "heads are not told": (
         "replica_range.c", "if (!h || !h->n || slv_dots_base(t->theirs, id) >= slv_dots_last(shown, id)) continue;",
         "continue;", HONEST, 200),
