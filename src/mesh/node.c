@@ -328,6 +328,9 @@ static void on_isolated(void *ctx, bool isolated) {
 
 static int open_swim(struct slv_node *n) {
     struct slv_swim_conf c = n->conf.swim;
+    const size_t mtu = n->conf.link.mtu_min ? n->conf.link.mtu_min : LINK_MTU;
+    /* (a message that is longer than a link's datagrams would never arrive) */
+    c.mtu = (uint32_t)(mtu - SLV_LINK_DATAGRAM_HEAD);
     c.id = n->conf.id;
     c.incarnation = n->incarnation;
     c.record = n->conf.record;
