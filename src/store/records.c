@@ -337,6 +337,7 @@ static int apply_one(struct slv_records *r, size_t *at, struct counted *c, struc
     return rc;
 }
 
+/* What fails is taken back when the database is closed; nothing else is done with it until then. */
 static int apply(struct slv_records *r, struct counted *c, struct slv_err *err) {
     int rc = 0;
     if (r->given.len) {
@@ -346,8 +347,6 @@ static int apply(struct slv_records *r, struct counted *c, struct slv_err *err) 
         const uint64_t from = slv_clock_mono(r->conf.clock);
         if (!rc) rc = slv__recdb_do(&r->db, RECDB_COMMIT, "commit", err);
         c->ns = slv_clock_mono(r->conf.clock) - from;
-        if (rc && !sqlite3_get_autocommit(r->db.db))
-            (void)slv__recdb_do(&r->db, RECDB_ROLLBACK, "rollback", NULL);
     }
     if (!rc && r->given.len && r->told && r->mark == RECORDS_LOST)
         rc = slv__records_set_mark(r, RECORDS_SOUND, err);
@@ -386,7 +385,9 @@ static void write_one(struct slv_records *r) {
     if (rc) r->broken = err;
     if (rc) r->broken.code = rc;
     r->state = RECORDS_DONE;
-    if (write(r->fd, &one, sizeof one) < 0) rc = 0; /* (cannot be full) */
+    /* (a number that is 0 takes one more) */
+    const ssize_t n = write(r->fd, &one, sizeof one);
+    (void)n;
     pthread_cond_broadcast(&r->change);
 }
 

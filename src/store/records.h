@@ -67,7 +67,7 @@ typedef int slv_records_fn(void *ctx, struct slv_str key, struct slv_str value);
 int slv_records_load(struct slv_records *r, slv_records_fn *fn, void *ctx, bool *ret_damaged,
                      struct slv_err *err) SLV_MUST_USE;
 
-/* --- transactions ------------------------------------------------------------------------------ */
+/* --- transactions ----------------------------------------------------------------------------- */
 
 /* Into the transaction that the next commit hands over; copied; never waits for the disk. A later
  * one of the same key counts. SLV_E_USAGE: the key is empty, or key or value too long; SLV_E_LIMIT:
@@ -88,15 +88,15 @@ int slv_records_commit(struct slv_records *r, struct slv_err *err) SLV_MUST_USE;
 int slv_records_fd(const struct slv_records *r);
 
 /* 1: the commit is done, *ret_status is 0 when it is durable; 0: none is. Status SLV_E_IO with a
- * line that says why (a full disk): it was taken back whole, but for one whose last step was a sync
- * that failed: that may be there, whole, when the store is opened anew. SLV_E_NOMEM likewise. A
- * store that failed refuses everything until then. Never waits. */
+ * line that says why (a full disk), or SLV_E_NOMEM: closing takes it back whole; but one whose last
+ * step was a sync that failed may be there, whole, when the store is opened anew. A store that
+ * failed refuses everything until then. Never waits. */
 int slv_records_done(struct slv_records *r, int *ret_status, struct slv_err *err) SLV_MUST_USE;
 
 /* Waits for the commit that is under way; its status, or 0 where there is none. */
 int slv_records_wait(struct slv_records *r, struct slv_err *err) SLV_MUST_USE;
 
-/* --- counting ---------------------------------------------------------------------------------- */
+/* --- counting --------------------------------------------------------------------------------- */
 
 struct slv_records_stats {
     uint64_t records;     /* that are there; known once they were loaded */

@@ -116,7 +116,7 @@ void slv__records_note(struct slv_records *r, const char *fmt, ...)
 /* PATH, closed, and its log are now PATH.damaged-N; by: the file that takes its place, or NULL. */
 int slv__records_set_aside(struct slv_records *r, const char *by, struct slv_err *err);
 
-/* --- reading ----------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* Through all rows of a database, in order. */
 struct slv__records_walk {

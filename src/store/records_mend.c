@@ -100,7 +100,7 @@ static int find_keys(struct slv__recdb *d, struct keys *k, struct slv_err *err) 
     int rc = slv__recdb_number(d, "PRAGMA page_size", &size, err);
     if (rc) return rc < 0 ? rc : 0;
     if (size < 512 || size > PAGE_MAX) return 0;
-    /* (a descriptor of its own: closing it ends locks of this process, which PATH.lock stands for) */
+    /* (closing it ends SQLite's locks of this process; PATH.lock stands for them) */
     const int fd = open(d->path, O_RDONLY | O_CLOEXEC);
     uint8_t *page = slv_mem_alloc((size_t)size);
     const off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
@@ -116,7 +116,7 @@ static int find_keys(struct slv__recdb *d, struct keys *k, struct slv_err *err) 
     return 0;
 }
 
-/* --- reading what can be read ------------------------------------------------------------------ */
+/* --- reading what can be read ----------------------------------------------------------------- */
 
 struct salvage {
     struct slv_records *r;
