@@ -204,15 +204,15 @@ static int look_at(const char *path, enum slv__recdb_how how, struct slv_err *er
     }
     int rc = 0;
     if (!S_ISREG(st.st_mode)) rc = slv_err_set(err, SLV_E_FORMAT, "%s: is no file", path);
-    else if ((st.st_mode & 077) && fchmod(fd, 0600))
-        rc = slv_err_set(err, SLV_E_IO, "%s: %s", path, strerror(errno));
     const ssize_t n = rc ? 0 : pread(fd, head, sizeof head, 0);
+    const bool sqlite = n == (ssize_t)sizeof head && !memcmp(head, "SQLite format 3", 16);
+    if (!rc && sqlite) rc = judge(path, big_endian(head + 68), big_endian(head + 60), err);
+    else if (!rc && how != RECDB_KNOWN)
+        rc = slv_err_set(err, SLV_E_FORMAT, "%s: is no database of SQLite", path);
+    if (!rc && (st.st_mode & 077) && fchmod(fd, 0600))
+        rc = slv_err_set(err, SLV_E_IO, "%s: %s", path, strerror(errno));
     close(fd);
-    if (rc) return rc;
-    if (n == (ssize_t)sizeof head && !memcmp(head, "SQLite format 3", 16))
-        return judge(path, big_endian(head + 68), big_endian(head + 60), err);
-    if (how == RECDB_KNOWN) return 0;
-    return slv_err_set(err, SLV_E_FORMAT, "%s: is no database of SQLite", path);
+    return rc;
 }
 
 static int harden(struct slv__recdb *d, struct slv_err *err) {

@@ -331,8 +331,12 @@ static void nobody_elses_file_is_touched(void **state) {
         const char *other = scratch("other.db"), *lock = scratch("other.db.lock");
         const char was = db[cases[i].at];
         db[cases[i].at] = cases[i].byte;
+        struct stat st;
         scratch_write(other, db, n);
+        assert_int_equal(chmod(other, 0644), 0);
         assert_int_equal(slv_records_open(other, &conf, &store, &err), SLV_E_FORMAT);
+        assert_int_equal(stat(other, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0644);
         assert_null(store);
         assert_non_null(strstr(err.msg, cases[i].says));
         assert_non_null(strstr(err.msg, other));
