@@ -5,8 +5,6 @@ import pathlib
 import struct
 import sys
 
-FOLDER, STAMP = map(pathlib.Path, sys.argv[1:3])
-
 
 def number(v):
     out = b""
@@ -68,7 +66,9 @@ CASES = {
     "late": op(7, 3, b"k", {7: [(2, 2)]}, [(b"", b"new")]) + op(7, 1, b"k", {}, [(b"", b"old")]),
 }
 
-FOLDER.mkdir(parents=True, exist_ok=True)
-for name, data in CASES.items():
-    (FOLDER / name).write_bytes(data)
-STAMP.write_text("")
+if __name__ == "__main__":
+    folder, stamp = map(pathlib.Path, sys.argv[1:3])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in CASES.items():
+        (folder / name).write_bytes(data)
+    stamp.write_text("")
