@@ -17,14 +17,15 @@ static void begin_key(const struct slv_replica *r, struct slv_buf *key, enum tab
     slv_write_id(key, r->conf.id);
 }
 
-/* Ends both buffers. */
+/* Ends both buffers. (What the store does not get, for lack of memory too, is lost to it: then the
+ * replica is opened anew from what it has.) */
 static void put_record(struct slv_replica *r, struct slv_buf *key, struct slv_buf *value) {
     const struct slv_replica_world *w = r->conf.world;
     int rc = key->status ? key->status : value->status;
     if (!rc)
         rc = w->put(w->ctx, (struct slv_str){key->data, key->len},
                     (struct slv_str){value->data, value->len});
-    if (rc && !r->failed) r->failed = rc;
+    if (rc && !r->failed) r->failed = SLV_E_IO;
     slv_buf_fini(key);
     slv_buf_fini(value);
 }
@@ -33,7 +34,7 @@ static void del_record(struct slv_replica *r, struct slv_buf *key) {
     const struct slv_replica_world *w = r->conf.world;
     const int rc =
         key->status ? key->status : w->del(w->ctx, (struct slv_str){key->data, key->len});
-    if (rc && !r->failed) r->failed = rc;
+    if (rc && !r->failed) r->failed = SLV_E_IO;
     slv_buf_fini(key);
 }
 
@@ -93,7 +94,7 @@ static void on_dropped(void *ctx, struct slv_str bytes) {
     struct slv_batch_head h;
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
     if (slv_batch_head_read(&m, &h)) {
-        if (!r->failed) r->failed = SLV_E_NOMEM; /* its form was right */
+        if (!r->failed) r->failed = SLV_E_IO; /* no memory: its form was right */
         return;
     }
     batch_key(r, &key, &h);
