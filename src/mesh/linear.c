@@ -170,9 +170,8 @@ static int search(struct search *s, enum slv_linear_verdict *ret) {
             } else {
                 link_item(s, i);
                 from = s->item[i].next;
-                if (!from) i = 0;
             }
-            if (i) continue;
+            continue;
         }
         if (!s->depth) {
             *ret = SLV_LINEAR_NO;
@@ -182,16 +181,6 @@ static int search(struct search *s, enum slv_linear_verdict *ret) {
         link_item(s, f.item);
         s->state = f.state;
         from = s->item[f.item].next;
-        while (!from && s->depth) { /* nothing is left to try behind it */
-            const struct frame g = s->stack[--s->depth];
-            link_item(s, g.item);
-            s->state = g.state;
-            from = s->item[g.item].next;
-        }
-        if (!from) {
-            *ret = SLV_LINEAR_NO;
-            return 0;
-        }
     }
 }
 

@@ -161,6 +161,8 @@ int slv_strong_start(struct slv_strong *s, uint64_t now, bool damaged) {
     s->now = now;
     s->tick_next = now;
     s->nonce = s->conf.world.random(s->conf.world.ctx) | 1;
+    /* Answers to calls from before a crash must find none. */
+    s->calls = s->conf.world.random(s->conf.world.ctx) << 16 >> 1;
     int rc = s->damaged || damaged ? SLV_E_FORMAT : strong_load_check(s);
     if (rc == SLV_E_FORMAT) {
         throw_away(s);
@@ -250,6 +252,7 @@ uint64_t slv_strong_tick(struct slv_strong *s, uint64_t now) {
             strong_guard_tick(s);
         }
         strong_pump(s);
+        if (strong_guard_due(s) < s->tick_next) s->tick_next = strong_guard_due(s);
         const uint64_t due[] = {s->tick_next, strong_call_tick(s), strong_member_tick(s),
                                 strong_snap_tick(s)};
         for (size_t i = 0; i < sizeof due / sizeof *due; i++)

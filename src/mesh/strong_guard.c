@@ -119,6 +119,22 @@ static void forget_silent_leader(struct slv_strong *s) {
         r->follower_state.current_leader.id = 0;
 }
 
+/* Two that stand at once split the votes, and the next try is long after. So who would vote for
+ * another waits a little with its own, and of two that ask first, the one with the lower id lets the
+ * other go ahead. */
+static void make_way(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
+    struct raft *r = &s->raft;
+    const uint64_t last = log_last(s), term = strong_term_at(s, last), now = s->now / MS;
+    const unsigned wait = s->conf.heartbeat_ms / 2;
+    if (m->index_term < term || (m->index_term == term && m->index < last)) return;
+    if (r->state == RAFT_FOLLOWER && !r->follower_state.current_leader.id) {
+        const unsigned all = r->follower_state.randomized_election_timeout;
+        if (now - r->election_timer_start + wait > all) r->election_timer_start = now + wait - all;
+    } else if (r->state == RAFT_CANDIDATE && r->candidate_state.in_pre_vote && from > r->id) {
+        s->yield_until = s->now + wait * MS;
+    }
+}
+
 /* A result of a vote, real or not, that cannot be one. */
 static bool vote_result_ok(const struct slv_strong *s, const struct strong_msg *m) {
     const struct raft *r = &s->raft;
@@ -136,13 +152,14 @@ static bool receive_vote(struct slv_strong *s, uint64_t from, const struct stron
     forget_silent_leader(s);
     msg.request_vote = (struct raft_request_vote){m->term,       from, m->index,
                                                   m->index_term, (m->flags & 2) != 0, pre};
+    if (pre) make_way(s, from, m);
     strong_deliver(s, from, &msg);
     return true;
 }
 
 static bool receive_vote_result(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
     struct raft_message msg = {.type = RAFT_IO_REQUEST_VOTE_RESULT};
-    if (!vote_result_ok(s, m)) return false;
+    if (!vote_result_ok(s, m) || ((m->flags & 2) && s->now < s->yield_until)) return false;
     msg.request_vote_result.term = m->term;
     msg.request_vote_result.vote_granted = m->flags & 1;
     msg.request_vote_result.pre_vote = m->flags & 2 ? raft_tribool_true : raft_tribool_false;
@@ -357,6 +374,27 @@ static bool is_alone(const struct raft *r) {
     return own && voters == 1;
 }
 
+/* Who asks whether it would be voted for, and is told that the leader was heard from just now, asks
+ * again soon: that costs no term. */
+static void hurry(struct slv_strong *s) {
+    struct raft *r = &s->raft;
+    if (r->state != RAFT_CANDIDATE || !r->candidate_state.in_pre_vote) return;
+    const unsigned most = s->conf.heartbeat_ms;
+    if (r->candidate_state.randomized_election_timeout > 2 * most)
+        r->candidate_state.randomized_election_timeout =
+            most + (unsigned)(s->conf.world.random(s->conf.world.ctx) % most);
+}
+
+uint64_t strong_guard_due(const struct slv_strong *s) {
+    const struct raft *r = &s->raft;
+    uint64_t due = UINT64_MAX;
+    if (r->state == RAFT_FOLLOWER)
+        due = r->election_timer_start + r->follower_state.randomized_election_timeout;
+    else if (r->state == RAFT_CANDIDATE)
+        due = r->election_timer_start + r->candidate_state.randomized_election_timeout;
+    return due < UINT64_MAX / MS && due * MS > s->now ? due * MS : UINT64_MAX;
+}
+
 void strong_guard_tick(struct slv_strong *s) {
     struct raft *r = &s->raft;
     if (strong_is_quiet(s)) return;
@@ -367,4 +405,5 @@ void strong_guard_tick(struct slv_strong *s) {
         r->voted_for = r->id;
     }
     s->tick_cb(&s->io);
+    hurry(s);
 }

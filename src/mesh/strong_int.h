@@ -158,6 +158,7 @@ struct slv_strong {
     size_t n_got, room_got;
     /* what was verified of the leader's log in this term: strong_guard.c */
     uint64_t matched, matched_term;
+    uint64_t yield_until; /* until when it lets another stand */
     /* snapshots */
     struct blob *snap;        /* the last that was put */
     struct blob *snap_next;   /* taken or received, on its way to the disk */
@@ -192,6 +193,7 @@ struct slv_strong {
     int change_status;
     struct {
         uint64_t peer, nonce, heard, at;
+        uint64_t told; /* the nonce with which it was readmitted: that is over */
     } hurt[DAMAGED_MAX]; /* members that say that they are damaged; peer 0: none */
     struct raft_transfer moving;
     bool is_moving;
@@ -248,6 +250,7 @@ int strong_payload_from_raft(const struct raft_entry *e, struct slv_buf *ret);
 /* Gives a message to the core, or does not. */
 void strong_guard_receive(struct slv_strong *s, uint64_t from, const struct strong_msg *m);
 void strong_guard_tick(struct slv_strong *s);
+uint64_t strong_guard_due(const struct slv_strong *s); /* when it may stand, at the earliest */
 /* After raft_start, and whenever a snapshot was installed. */
 void strong_guard_started(struct slv_strong *s);
 uint64_t strong_guard_match(const struct slv_strong *s, uint64_t last);

@@ -6,6 +6,7 @@
 
 #define MEMBER_NS (60000 * MS)
 #define DAMAGE_NS (500 * MS)   /* between two words of a damaged node, or to one */
+#define SILENT_NS (5000 * MS)  /* until one that was told is told no more */
 #define FORGET_NS (60000 * MS) /* a damaged member that is silent */
 
 static int role_to_raft(enum slv_strong_role r) {
@@ -218,10 +219,12 @@ void strong_member_damaged(struct slv_strong *s, uint64_t from, const struct str
         if (s->hurt[i].peer == from) at = i;
         if (s->hurt[i].heard < s->hurt[old].heard) old = i;
     }
+    if (at < DAMAGED_MAX && m->number == s->hurt[at].told && server(s, from)) return; /* late */
     if (at == DAMAGED_MAX) {
         at = old;
         s->hurt[at].peer = from;
         s->hurt[at].at = s->now;
+        s->hurt[at].told = 0;
         s->conf.world.event(s->conf.world.ctx, SLV_STRONG_DAMAGED, from);
     }
     s->hurt[at].nonce = m->number;
@@ -245,12 +248,15 @@ static void treat(struct slv_strong *s, size_t i) {
     struct call *c;
     s->hurt[i].at = s->now + DAMAGE_NS;
     if (server(s, s->hurt[i].peer)) {
-        if (!s->conf.readmit || s->change_call) return;
+        if (!s->conf.readmit || s->hurt[i].nonce == s->hurt[i].told || s->change_call)
+            return;
         c = new_change(s, s->hurt[i].peer, SLV_STRONG_GONE);
         if (c) c->told = true;
         return;
     }
+    if (s->now - s->hurt[i].heard > SILENT_NS && s->hurt[i].nonce == s->hurt[i].told) return;
     if (strong_call_new(s, CALL_READMIT, &c)) return;
+    s->hurt[i].told = s->hurt[i].nonce;
     c->told = true;
     c->space = s->hurt[i].peer;
     c->number = s->hurt[i].nonce;
