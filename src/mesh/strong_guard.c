@@ -17,12 +17,16 @@
  *   6. A follower refuses votes while it remembers a leader, if that is silent or not, until its own
  *      time is up: it is made to forget a leader that was silent for the least time to an election.
  *   7. A node that hands over its leadership votes for the one it chose even if it has voted.
- *   8. Entries that begin before the snapshot are put at the end of the log; entries of its own
+ *   8. What a leader remembers of a follower is set back by refusals that come late, to before what it
+ *      has acknowledged; and a snapshot that it turns out not to need is never over. Both are mended.
+ *   9. Entries that begin before the snapshot are put at the end of the log; entries of its own
  *      term stop a leader; a conflict with what is committed stops a node. The first are cut, the
  *      others dropped. */
 #include "mesh/strong_int.h"
 
 #include <stdio.h>
+
+enum { PROBE, PIPELINE, SNAPSHOT }; /* how a leader stands to a follower, as libraft has it */
 
 /* --- the core's log ---------------------------------------------------------------------------- */
 
@@ -318,6 +322,22 @@ static uint64_t majority(const struct raft *r, unsigned i, uint64_t match) {
     return n ? v[n / 2] : 0;
 }
 
+/* What it remembers of the followers, after each result: see 8 above. */
+static void mend(struct raft *r, uint64_t from, bool accepted) {
+    for (unsigned k = 0; r->state == RAFT_LEADER && k < r->configuration.n; k++) {
+        struct raft_progress *p = &r->leader_state.progress[k];
+        if (p->state == SNAPSHOT && p->match_index >= p->snapshot_index) {
+            p->state = PROBE;
+            p->snapshot_index = 0;
+            p->next_index = p->match_index + 1;
+        }
+        if (p->next_index <= p->match_index) p->next_index = p->match_index + 1;
+        if (accepted && r->configuration.servers[k].id == from && p->state == PROBE &&
+            p->match_index && p->next_index == p->match_index + 1)
+            p->state = PIPELINE;
+    }
+}
+
 static bool receive_result(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
     struct raft *r = &s->raft;
     struct raft_message msg = {.type = RAFT_IO_APPEND_ENTRIES_RESULT};
@@ -332,12 +352,15 @@ static bool receive_result(struct slv_strong *s, uint64_t from, const struct str
     if (i == r->configuration.n) return false;
     const uint64_t last = log_last(s);
     uint64_t match = r->leader_state.progress[i].match_index;
+    if (m->at && m->at <= match) return false; /* of before that was acknowledged */
+    if (m->at && m->commit < match) msg.append_entries_result.last_log_index = match;
     if (!m->at && m->commit > match) match = m->commit < last ? m->commit : last;
     const uint64_t common = majority(r, i, match), stored = r->last_stored;
     const bool counts = common > r->commit_index && strong_term_at(s, common) == r->current_term;
     r->last_stored = counts ? common : r->commit_index; /* what it looks at: see 1 above */
     strong_deliver(s, from, &msg);
     r->last_stored = stored;
+    mend(r, from, !m->at);
     return true;
 }
 

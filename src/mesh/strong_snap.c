@@ -7,6 +7,7 @@
 #include "mesh/strong_int.h"
 
 #define GIVE_UP_NS (30000 * MS)
+#define AGAIN_NS (500 * MS)
 
 struct blob *strong_blob_hold(struct blob *b) {
     b->refs++;
@@ -168,26 +169,38 @@ void strong_snap_acked(struct slv_strong *s, uint64_t from, const struct strong_
     if (!t || m->index != t->blob->index || m->index_term != t->blob->term || m->at > t->blob->n)
         return;
     t->heard = s->now;
-    if (m->at == t->blob->n) {
-        stop(s, t);
+    if (m->at == t->acked) return; /* what is lost comes again in time */
+    if (m->at == t->blob->n) {     /* its word that it is installed comes by way of the core */
+        t->acked = t->sent = m->at;
+        t->at = s->now + AGAIN_NS;
         return;
     }
-    if (m->at == t->acked) return; /* what is lost comes again in time */
     if (m->at < t->acked) t->sent = m->at;
     t->acked = m->at;
     if (t->sent < t->acked) t->sent = t->acked;
     send_pieces(s, t);
 }
 
+/* Whether the core still waits for it to be installed. */
+static bool is_wanted(const struct slv_strong *s, uint64_t peer) {
+    const struct raft *r = &s->raft;
+    for (unsigned k = 0; r->state == RAFT_LEADER && k < r->configuration.n; k++)
+        if (r->configuration.servers[k].id == peer)
+            return r->leader_state.progress[k].snapshot_index != 0;
+    return false;
+}
+
 uint64_t strong_snap_tick(struct slv_strong *s) {
     uint64_t next = UINT64_MAX;
     for (size_t i = 0; i < s->n_transfer;) {
         struct transfer *t = &s->transfer[i];
-        if (s->now - t->heard > GIVE_UP_NS) {
+        const bool done = t->acked == t->blob->n;
+        if (s->now - t->heard > GIVE_UP_NS || (done && !is_wanted(s, t->peer))) {
             stop(s, t);
             continue;
         }
         if (s->now >= t->at) {
+            if (done) t->acked = 0; /* its word was lost: it says so again, at the first piece */
             t->sent = t->acked;
             send_pieces(s, t);
         }
@@ -294,9 +307,12 @@ void strong_snap_piece(struct slv_strong *s, uint64_t from, const struct strong_
     const bool same = b && s->in_from == from && b->index == m->index &&
                       b->term == m->index_term && b->n == m->size &&
                       b->conf_index == m->commit && same_members(&b->members, &m->members);
-    if (!same && (m->at || !begin(s, from, m))) {
-        /* It may be installed already, or this node was down in between. */
-        want(s, from, m, r->log.snapshot.last_index >= m->index && !s->n_waiting ? m->size : 0);
+    if (r->log.snapshot.last_index >= m->index) { /* installed already: the core says so */
+        if (!s->n_waiting && install(s, from, m)) want(s, from, m, m->size);
+        return;
+    }
+    if (!same && (m->at || !begin(s, from, m))) { /* this node was down in between */
+        want(s, from, m, 0);
         return;
     }
     if (m->at == s->in_at) {
