@@ -261,7 +261,7 @@ void strongs_crash(uint64_t id) {
     if (!n->s) return;
     slv_strong_close(n->s);
     n->s = NULL;
-    size_t lucky = strongs_rnd(n->n_commit + 1);
+    size_t lucky = strongs_rnd(2) ? strongs_rnd(n->n_commit + 1) : 0;
     while (n->n_commit) {
         const bool kept = lucky && n->commit[0].ticket;
         if (lucky) lucky--;

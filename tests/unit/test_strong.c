@@ -24,6 +24,7 @@
 #define CLIENTS 6
 #define OPS 6000
 #define DRIFT 50000
+#define DRIFT_MOST 190000
 
 enum fault {
     CRASH = 1,
@@ -33,7 +34,8 @@ enum fault {
     LOSS = 16,
     TRANSFER = 32,
     MEMBERS = 64,
-    ALL = 127
+    ALL = 127,
+    LEASES = 128 /* leaders are cut off, and clients read from any */
 };
 
 static struct client {
@@ -48,6 +50,7 @@ static struct client {
 static struct slv_linear_op history[OPS];
 static size_t n_history;
 static uint64_t ids, lease_reads;
+static unsigned flavor; /* kinds of faults */
 static const char *const keys[] = {"a", "b", "c", "lock", "lock2"};
 
 static uint64_t number(struct slv_str v) {
@@ -65,7 +68,7 @@ static struct slv_str bytes(uint64_t v, char to[8]) {
 
 static void draw(struct client *k, struct slv_linear_op *o) {
     static uint64_t last[3];
-    const unsigned key = (unsigned)strongs_rnd(5);
+    const unsigned key = (unsigned)strongs_rnd(flavor & LEASES ? 1 : 5);
     const uint64_t v = n_history + 1;
     k->c = (struct slv_strong_command){.client = k->id, .space = 1};
     k->c.key = strongs_str(keys[key]);
@@ -105,7 +108,8 @@ static void draw(struct client *k, struct slv_linear_op *o) {
 
 static void ask(struct client *k) {
     k->node = 1 + strongs_rnd(STRONGS);
-    if (strongs_rnd(2) && strongs_leader()) k->node = strongs_leader();
+    if (flavor & LEASES) k->node = 1 + strongs_rnd(3);
+    else if (strongs_rnd(2) && strongs_leader()) k->node = strongs_leader();
     k->since = strongs_now;
     k->call = 0;
     k->retry = 0;
@@ -242,6 +246,14 @@ static void change_members(void) {
     strongs_node[l].next = strongs_now;
 }
 
+/* A node whose disk is not done with something, if there is one. */
+static uint64_t a_busy_node(unsigned n) {
+    const uint64_t from = strongs_rnd(n);
+    for (uint64_t i = 0; i < n; i++)
+        if (strongs_node[1 + (from + i) % n].n_commit) return 1 + (from + i) % n;
+    return 1 + from;
+}
+
 static void one_fault(unsigned kinds, unsigned n) {
     const unsigned kind = 1u << strongs_rnd(7), node = 1 + (unsigned)strongs_rnd(n);
     const uint64_t l = strongs_leader();
@@ -249,7 +261,7 @@ static void one_fault(unsigned kinds, unsigned n) {
     switch (kind) {
     case CRASH:
         for (unsigned k = 1 + (unsigned)strongs_rnd(n / 2 + 1); k > 0; k--)
-            strongs_crash(strongs_rnd(2) && l ? l : 1 + strongs_rnd(n));
+            strongs_crash(strongs_rnd(3) == 0 && l ? l : a_busy_node(n));
         break;
     case CRASH_ALL:
         for (unsigned i = 1; i <= STRONGS; i++)
@@ -272,6 +284,12 @@ static void one_fault(unsigned kinds, unsigned n) {
     }
 }
 
+static void cut_leader_off(void) {
+    const uint64_t l = strongs_leader();
+    if (l && strongs_rnd(3)) strongs_partition(1u << l);
+    else strongs_partition(0);
+}
+
 static void heal(uint32_t loss) {
     memset(strongs_cut, 0, sizeof strongs_cut);
     strongs_loss = loss;
@@ -283,8 +301,15 @@ static void torture(uint64_t seed, unsigned n, unsigned kinds, uint64_t for_ms, 
                              .delay_us = 500 + (uint32_t)(seed % 5) * 1000,
                              .jitter_us = seed % 3 ? 0 : 20000,
                              .twice = seed % 2 ? 50 : 0,
-                             .sync_us = 200 + (uint32_t)(seed % 7) * 1000};
-    c.node.drift_ppm = DRIFT;
+                             .sync_us = seed % 3 ? 200 + (uint32_t)(seed % 7) * 1000 : 100000};
+    int64_t drift = DRIFT;
+    flavor = kinds;
+    if (kinds & LEASES) {
+        drift = DRIFT_MOST;
+        c.node.lease_ms = 490;
+        c.sync_us = 300;
+    }
+    c.node.drift_ppm = (uint32_t)drift;
     c.node.log_max = log_max;
     strongs_open(&c);
     strongs_answer = on_answer;
@@ -293,17 +318,19 @@ static void torture(uint64_t seed, unsigned n, unsigned kinds, uint64_t for_ms, 
     for (struct client *k = client; k < client + CLIENTS; k++)
         k->id = ++ids;
     for (unsigned i = 1; i <= STRONGS; i++)
-        strongs_node[i].ppm = (int64_t)strongs_rnd(2 * DRIFT) - DRIFT;
+        strongs_node[i].ppm = kinds & LEASES ? (strongs_rnd(2) ? drift : -drift)
+                                             : (int64_t)strongs_rnd(2 * DRIFT) - drift;
     uint64_t next_fault = strongs_now + 1000 * SMS;
     const uint64_t end = strongs_now + for_ms * SMS;
     while (strongs_now < end) {
         strongs_run(strongs_now + SMS * (1 + strongs_rnd(4)));
-        clients_step(true, false);
+        clients_step(true, kinds & LEASES);
         if (strongs_now < next_fault) continue;
         next_fault = strongs_now + (50 + strongs_rnd(seed % 4 ? 700 : 2500)) * SMS;
         if (!strongs_rnd(3)) heal(c.loss);
         if (!strongs_rnd(2)) restart_all();
-        one_fault(kinds, n);
+        if (kinds & LEASES) cut_leader_off();
+        else one_fault(kinds, n);
     }
     heal(0);
     restart_all();
@@ -339,6 +366,14 @@ static void under_all_faults(void **state) {
     assert_true(lease_reads > 1000);
 }
 
+static void leases_of_leaders_cut_off(void **state) {
+    (void)state;
+    lease_reads = 0;
+    for (uint64_t seed = 300; seed < 350; seed++)
+        torture(seed, 3, LEASES, 8000, 0);
+    assert_true(lease_reads > 1000);
+}
+
 static void under_changes_of_members(void **state) {
     (void)state;
     for (uint64_t seed = 200; seed < 260; seed++)
@@ -350,6 +385,7 @@ int main(void) {
         cmocka_unit_test(under_power_cuts),
         cmocka_unit_test(under_all_faults),
         cmocka_unit_test(under_changes_of_members),
+        cmocka_unit_test(leases_of_leaders_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
