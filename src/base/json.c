@@ -119,3 +119,8 @@ void slv_json_null(struct slv_json *j, const char *key) {
     begin(j, key);
     slv_buf_adds(j->out, "null");
 }
+
+void slv_json_raw(struct slv_json *j, const char *key, const char *json, size_t n) {
+    begin(j, key);
+    slv_buf_add(j->out, json, n);
+}

@@ -33,6 +33,8 @@ void slv_json_double(struct slv_json *j, const char *key, double v);
 void slv_json_float(struct slv_json *j, const char *key, float v);
 void slv_json_bool(struct slv_json *j, const char *key, bool v);
 void slv_json_null(struct slv_json *j, const char *key);
+/* A value that is JSON already. */
+void slv_json_raw(struct slv_json *j, const char *key, const char *json, size_t n);
 
 /* Appends s[0..n) with JSON's escapes and without the quotes. */
 void slv_json_escape(struct slv_buf *out, const char *s, size_t n);

@@ -501,3 +501,13 @@ void slv_entries_close(struct slv_entries *t) {
     slv_mem_free(t->slot);
     slv_mem_free(t);
 }
+
+/* The first key behind one is that with a zero more. */
+uint64_t slv_entries_rank_behind(const struct slv_entries *t, struct slv_str key) {
+    char next[SLV_KEY_MAX + 1];
+    if (key.n > SLV_KEY_MAX) return slv_entries_count(t);
+    memcpy(next, key.p, key.n);
+    next[key.n] = 0;
+    const struct slv_place at = {.key = {next, key.n + 1}};
+    return slv_entries_rank(t, &at);
+}

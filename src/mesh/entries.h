@@ -89,6 +89,8 @@ uint64_t slv_entries_count(const struct slv_entries *t);
 /* How many entries are before a place; the entry with so many before it, NULL: there are not so
  * many. */
 uint64_t slv_entries_rank(const struct slv_entries *t, const struct slv_place *at);
+/* How many are in keys up to and with this one. */
+uint64_t slv_entries_rank_behind(const struct slv_entries *t, struct slv_str key);
 const struct slv_entry *slv_entries_at(const struct slv_entries *t, uint64_t rank);
 
 /* The sum of the fingerprints of entries [from, to), counted. */

@@ -28,6 +28,14 @@ struct space *node_space(const struct slv_node *n, uint64_t id) {
     return NULL;
 }
 
+uint64_t slv_node_writer(const struct slv_node *n) {
+    return slv_mesh_writer(n->conf.id, n->store[0]);
+}
+uint64_t slv_node_id(const struct slv_node *n) { return n->conf.id; }
+size_t slv_node_spaces(const struct slv_node *n) { return n->n_space; }
+const struct slv_space_conf *slv_node_space_conf(const struct slv_node *n, size_t space) {
+    return &n->space[space]->conf;
+}
 bool slv_node_failed(const struct slv_node *n) { return n->failed; }
 struct slv_swim *slv_node_swim(const struct slv_node *n) {
     return n->swim;
@@ -115,6 +123,12 @@ static void on_two_faced(void *ctx, uint64_t node, struct slv_str one, struct sl
     node_event(((struct space *)ctx)->node, SLV_NODE_TWO_FACED, node, 0);
 }
 
+static void on_changed(void *ctx, const struct slv_entry *e) {
+    const struct space *s = ctx;
+    const struct slv_node_world *w = &s->node->conf.world;
+    if (w->changed) w->changed(w->ctx, s->index, slv_entry_key(e));
+}
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static const char meta_key[] = "m";
@@ -168,7 +182,11 @@ static uint64_t space_id(const struct slv_space_conf *c) {
 static int open_space(struct slv_node *n, struct space *s, const struct slv_space_conf *c) {
     s->node = n;
     s->id = space_id(c);
+    s->index = n->n_space;
     memcpy(s->name, c->name.p, c->name.n);
+    s->conf = *c;
+    s->conf.name.p = s->name;
+    s->watch = (struct slv_space_watch){on_changed, on_changed, s};
     slv_buf_init(&s->out, SLV_MESSAGE_MAX);
     s->world = (struct slv_replica_world){
         .send = on_send,
@@ -194,6 +212,7 @@ static int open_space(struct slv_node *n, struct space *s, const struct slv_spac
         .hlc = &n->hlc,
         .trust = n->conf.trust,
         .world = &s->world,
+        .watch = &s->watch,
     };
     return slv_replica_open(&rc, &s->replica);
 }
@@ -309,6 +328,9 @@ static void on_isolated(void *ctx, bool isolated) {
 
 static int open_swim(struct slv_node *n) {
     struct slv_swim_conf c = n->conf.swim;
+    const size_t mtu = n->conf.link.mtu_min ? n->conf.link.mtu_min : LINK_MTU;
+    /* (a message that is longer than a link's datagrams would never arrive) */
+    c.mtu = (uint32_t)(mtu - SLV_LINK_DATAGRAM_HEAD);
     c.id = n->conf.id;
     c.incarnation = n->incarnation;
     c.record = n->conf.record;

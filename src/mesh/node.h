@@ -64,6 +64,8 @@ struct slv_node_world {
     bool (*may_repair)(void *ctx, uint64_t node, uint64_t space);
     bool (*may_join)(void *ctx, uint64_t node);
     void (*event)(void *ctx, enum slv_node_event e, uint64_t id, int state);
+    /* Something of a key has changed; may be NULL. Must not call the node. */
+    void (*changed)(void *ctx, size_t space, struct slv_str key);
     /* A batch of this node's that is synced and goes out; for those who count. May be NULL. */
     void (*published)(void *ctx, const struct slv_batch *b);
     void *ctx;
@@ -123,6 +125,12 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now);
 
 /* --- reading and writing ----------------------------------------------------------------------- */
 
+/* How many spaces there are, and how they were declared. */
+size_t slv_node_spaces(const struct slv_node *n);
+const struct slv_space_conf *slv_node_space_conf(const struct slv_node *n, size_t space);
+/* The node's id. */
+uint64_t slv_node_id(const struct slv_node *n);
+
 const struct slv_space *slv_node_read(const struct slv_node *n, size_t space);
 struct slv_replica *slv_node_replica(const struct slv_node *n, size_t space);
 
@@ -134,6 +142,8 @@ int slv_node_write(struct slv_node *n, size_t space, const struct slv_draft *d,
                    uint64_t *ret_ticket) SLV_MUST_USE;
 uint64_t slv_node_durable(const struct slv_node *n);
 
+/* This node's writer, the same in all spaces. */
+uint64_t slv_node_writer(const struct slv_node *n);
 struct slv_swim *slv_node_swim(const struct slv_node *n);
 bool slv_node_failed(const struct slv_node *n);
 

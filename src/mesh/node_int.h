@@ -8,11 +8,13 @@
 #define MS 1000000ull
 #endif
 #define PEERS_MAX 4096u
+#define LINK_MTU 475u              /* a link's mtu_min where none is set */
 #define STORES_MAX 64u              /* that it remembers to have had */
 #define EARLY_MAX 6u                /* datagrams kept for a peer until it is connected */
 #define EARLY_NS (2000 * MS)        /* and for how long */
 #define CONNECT_NS (250 * MS)       /* between two tries to connect, at first, */
 #define CONNECT_MOST_NS (8000 * MS) /* and at most */
+#define SILENT_NS (3000 * MS)       /* after which an association is taken for broken */
 #define ANNOUNCE_PEERS 3u           /* told when asking has brought something */
 #define LAZY_COMMIT_NS (100 * MS)   /* how long others' writes may wait to be synced */
 #define MSG_SUMS 6u                 /* beside enum slv_mesh_kind */
@@ -24,6 +26,7 @@ struct peer {
     struct slv_link *link; /* NULL: not connected */
     uint64_t next;         /* when the link wants to be polled */
     uint64_t used;         /* when something was last said or heard, beside the link's own */
+    uint64_t unheard;      /* since when it was spoken to and not heard; 0: it was heard since */
     uint64_t wanted, gap;  /* when to try to connect again; 0: it is not wanted */
     uint64_t tried;        /* when that was done */
     struct slv_buf early;  /* datagrams that wait for the link, each behind its length */
@@ -35,7 +38,10 @@ struct peer {
 struct space {
     struct slv_node *node;
     uint64_t id;
+    size_t index;
     char name[SLV_NODE_SPACE_NAME_MAX + 1];
+    struct slv_space_conf conf; /* its name is the one above */
+    struct slv_space_watch watch;
     struct slv_replica *replica;
     struct slv_replica_world world;
     struct slv_buf out;   /* own batches that wait to be synced */

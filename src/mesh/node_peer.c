@@ -162,6 +162,7 @@ void node_pump(struct slv_node *n) {
         while (len && !slv_link_poll(p->link, n->now, buf, sizeof buf, &len) && len) {
             n->stats.datagrams_sent++;
             n->stats.bytes_sent += len;
+            if (!p->unheard) p->unheard = n->now;
             w->send(w->ctx, p->id, (struct slv_str){buf, len});
         }
         p->next = slv_link_next(p->link, n->now);
@@ -227,6 +228,7 @@ void slv_node_receive(struct slv_node *n, uint64_t now, uint64_t peer, struct sl
     if (n->failed || !p || !p->link) return;
     n->stats.datagrams_received++;
     n->stats.bytes_received += datagram.n;
+    p->unheard = 0;
     if (slv_link_receive(p->link, now, datagram) == SLV_E_FORMAT) n->stats.refused++;
     else slv_swim_heard(n->swim, now, peer);
     p->dirty = true;
@@ -247,7 +249,7 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     if (rc) return rc;
     slv_link_close(p->link);
     p->link = link;
-    p->wanted = 0;
+    p->wanted = p->unheard = 0;
     p->used = now;
     p->dirty = true;
     send_early(p);
@@ -281,7 +283,7 @@ static void disconnect(struct slv_node *n, struct peer *p) {
     slv_link_close(p->link);
     p->link = NULL;
     p->next = UINT64_MAX;
-    p->wanted = 0;
+    p->wanted = p->unheard = 0;
 }
 
 /* Whether there is nothing more to keep of a peer. */
@@ -310,7 +312,9 @@ uint64_t node_tick_peers(struct slv_node *n) {
     want_members(n);
     for (size_t i = 0; i < n->n_peer; i++) {
         struct peer *p = n->peer[i];
-        const bool dead = p->link && slv_link_dead(p->link);
+        /* (A peer that has begun anew no longer has the association, and does not say so.) */
+        const bool silent = p->unheard && n->now - p->unheard > SILENT_NS;
+        const bool dead = p->link && (silent || slv_link_dead(p->link));
         const bool done = is_done(n, p);
         if (dead || done) disconnect(n, p);
         if (done) {

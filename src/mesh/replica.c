@@ -38,8 +38,10 @@ void slv_replica_close(struct slv_replica *r) {
     for (size_t i = 0; i < r->n_head; i++)
         slv_mem_free(r->head[i].bytes);
     slv_mem_free(r->head);
+    slv_mem_free(r->synced_head.bytes);
     slv_buf_fini(&r->unsigned_.bytes);
     slv_buf_fini(&r->unsynced.bytes);
+    slv_dots_fini(&r->overruled);
     slv_dots_fini(&r->deps);
     slv_buf_fini(&r->ops);
     slv_buf_fini(&r->pull.later);
@@ -124,9 +126,22 @@ int slv_replica_flush(struct slv_replica *r, struct slv_buf *ret) {
     return r->failed;
 }
 
+int replica_own_synced(struct slv_replica *r) {
+    const struct head *own = replica_head(r, r->writer);
+    char *copy = own ? slv_mem_strndup(own->bytes, own->n) : NULL;
+    if (own && !copy) return SLV_E_NOMEM;
+    slv_mem_free(r->synced_head.bytes);
+    r->synced_head = own ? (struct head){own->writer, own->last, copy, own->n} : (struct head){0};
+    return 0;
+}
+
+/* (Without memory the head from before goes on, and proves less.) */
 void slv_replica_synced(struct slv_replica *r) {
+    const bool more = r->synced != r->flushed;
     r->synced = r->flushed;
     replica_forget_ghosts(&r->unsynced);
+    if (!replica_has_ghosts(r)) slv_dots_fini(&r->overruled);
+    if (more && replica_own_synced(r)) r->count.put_off++;
 }
 
 /* --- others' batches -------------------------------------------------------------------------- */
@@ -154,6 +169,7 @@ int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b) {
     while (!(rc = slv_batch_next(&walk, &op))) {
         bool fresh;
         rc = slv_space_apply(&r->space, &op, &fresh);
+        if (!rc && replica_has_ghosts(r)) rc = slv_dots_join(&r->overruled, &op.removes);
         slv_op_fini(&op);
         if (rc) return rc;
         r->count.applied += fresh;
@@ -170,16 +186,48 @@ static bool is_here(const struct slv_replica *r, const struct slv_batch_head *h)
     return slv_dots_cover(&r->space.context, &all);
 }
 
-/* All that it was written in view of is here: its writer's batch before it, and what it names. */
-static bool is_due(const struct slv_replica *r, const struct slv_batch_head *h) {
-    if (!r->conf.causal) return true;
-    return (h->dots.first == 1 ||
-            slv_dots_has(&r->space.context, (struct slv_dot){h->writer, h->dots.first - 1})) &&
-           slv_dots_cover(&r->space.context, &h->deps);
+struct proof {
+    const struct slv_replica *r;
+    const struct slv_batch_head *h;
+};
+
+static int is_unproved(void *ctx, uint64_t writer, struct slv_dot_range d) {
+    const struct proof *p = ctx;
+    const struct head *h = replica_head(p->r, writer);
+    if (writer == p->h->writer) return d.last > p->h->dots.last;
+    return !h || d.last > h->last;
 }
 
-/* All of its dots are seen. Others may have removed them all before it came: then its head is news.
- * Or the same dots have other contents: its node signed both. */
+/* What it removes was written, as far as heads prove it. What was not may not be removed: one could
+ * forbid others to write. */
+static int removes_proved(const struct slv_replica *r, const struct slv_batch *b, bool *ret) {
+    const struct slv_dots nothing = {0};
+    struct proof p = {r, &b->head};
+    struct slv_batch_walk walk = slv_batch_walk_of(b);
+    struct slv_op op = {0};
+    int rc;
+    *ret = true;
+    while (!(rc = slv_batch_next(&walk, &op))) {
+        if (slv_dots_missing(&op.removes, &nothing, is_unproved, &p)) *ret = false;
+        slv_op_fini(&op);
+    }
+    return rc == 1 ? 0 : rc;
+}
+
+/* Whether a batch may be applied now. Those of a causal space, when all is here that it was written
+ * in view of: its writer's batch before it, and what it names. */
+static int is_due(const struct slv_replica *r, const struct slv_batch *b, bool *ret) {
+    const struct slv_batch_head *h = &b->head;
+    const int rc = removes_proved(r, b, ret);
+    if (rc || !*ret || !r->conf.causal) return rc;
+    *ret = (h->dots.first == 1 ||
+            slv_dots_has(&r->space.context, (struct slv_dot){h->writer, h->dots.first - 1})) &&
+           slv_dots_cover(&r->space.context, &h->deps);
+    return 0;
+}
+
+/* All of its dots are seen. Its head may be news all the same, or the same dots have other contents:
+ * its node signed both. */
 static int look_again(struct slv_replica *r, const struct slv_batch *b) {
     const struct slv_replica_world *w = r->conf.world;
     const struct slv_batch_head *h = &b->head;
@@ -250,24 +298,30 @@ static int check_batch(struct slv_replica *r, const struct slv_batch *b, bool *r
     return rc == SLV_E_FORMAT ? 0 : rc;
 }
 
-int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool *ret_new) {
+/* A batch of this store's own that it has not written, as far as it knows: it has lost it. */
+static bool is_overtaken(struct slv_replica *r, const struct slv_batch_head *h) {
     const struct slv_replica_world *w = r->conf.world;
-    bool good;
+    if (h->writer != r->writer || h->dots.last < r->next || !slv_batch_head_check(h, r->conf.trust))
+        return false;
+    r->failed = SLV_E_BUSY;
+    w->behind_itself(w->ctx);
+    return true;
+}
+
+int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool *ret_new) {
+    bool good, due;
     *ret_new = false;
     if (r->failed) return r->failed;
     if (b->head.space != r->conf.id) return SLV_E_TRUST;
+    if (is_overtaken(r, &b->head)) return r->failed;
     if (is_here(r, &b->head)) {
         r->count.doubled++;
         return look_again(r, b);
     }
     int rc = check_batch(r, b, &good);
     if (rc || !good) return rc;
-    if (b->head.writer == r->writer && b->head.dots.last >= r->next) {
-        r->failed = SLV_E_BUSY;
-        w->behind_itself(w->ctx);
-        return r->failed;
-    }
-    if (!is_due(r, &b->head)) return put_off(r, peer, b);
+    rc = is_due(r, b, &due);
+    if (rc || !due) return rc ? rc : put_off(r, peer, b);
     rc = apply(r, peer, b);
     *ret_new = !rc;
     return rc ? rc : replica_drain(r);
@@ -278,11 +332,13 @@ int replica_drain(struct slv_replica *r) {
     while (*at && !r->failed) {
         struct waiting *w = *at;
         const bool here = is_here(r, &w->batch.head);
-        if (!here && !is_due(r, &w->batch.head)) {
+        bool due;
+        int rc = is_due(r, &w->batch, &due);
+        if (!rc && !here && !due) {
             at = &w->next;
             continue;
         }
-        const int rc = here ? 0 : apply(r, w->peer, &w->batch);
+        if (!rc && !here) rc = apply(r, w->peer, &w->batch);
         if (rc) return rc; /* it waits on, and is tried again with the next */
         r->waiting_bytes -= sizeof *w + w->batch.bytes.n;
         *at = w->next;
@@ -307,9 +363,7 @@ struct show {
 
 static int show_range(void *ctx, uint64_t writer, struct slv_dot_range d) {
     const struct show *s = ctx;
-    const struct head *h = replica_head(s->r, writer);
-    const uint64_t most = writer == s->r->writer ? s->r->synced : h ? h->last : 0;
-    if (d.last > most) d.last = most;
+    if (writer == s->r->writer && d.last > s->r->synced) d.last = s->r->synced;
     return d.first > d.last ? 0 : slv_dots_add(s->to, writer, d);
 }
 

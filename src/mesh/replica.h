@@ -23,14 +23,15 @@
  * What is asked of others is one thing at a time. A peer who does not answer, or whose answers
  * bring nothing although it differs, is left alone for a while, twice as long each time.
  *
- * A causal space takes a batch when it has taken all that it was written in view of; until then it
- * waits, within a limit. Ranges are taken there all at once, when the last is told.
+ * A batch waits, within a limit, until what it removes is known to have been written. In a causal
+ * space it waits for all that it was written in view of, and ranges are taken all at once, when the
+ * last is told.
  *
  * Invariants:
  *   1. No number of a writer is given twice: none leaves before the store has it, and a node that
  *      finds its own writer ahead of itself begins another store.
  *   2. Of each writer there is a head that reaches as far as the context, but for this node's own
- *      writes that wait.
+ *      writes that wait: nobody can make others believe, or remove, what was not written.
  *   3. What is sent tells nothing of own writes that the store does not have yet.
  *
  * Threads: one. Sources: as in space.h; Scuttlebutt (van Renesse and others, 2008).

@@ -83,10 +83,12 @@ struct slv_replica {
     uint64_t stamp;                    /* the latest of those */
     struct slv_buf ops;                /* that wait to be signed */
     struct ghosts unsigned_, unsynced; /* of writes that wait to be signed; that are signed */
+    struct slv_dots overruled;         /* those of them that others have removed, too */
     bool writing;
     struct slv_dots deps; /* others' writes seen since the last flush that wrote */
     struct head *head;    /* heap, ascending by writer */
     size_t n_head, room_head;
+    struct head synced_head; /* this store's, as far as it is synced */
     struct waiting *waiting, **waiting_end;
     size_t waiting_bytes;
     bool context_changed; /* since the last flush */
@@ -102,13 +104,20 @@ struct slv_replica {
  * SLV_E_FORMAT, SLV_E_NOMEM. *ret_new: it is here now and was not. */
 int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool *ret_new);
 
+static inline bool replica_has_ghosts(const struct slv_replica *r) {
+    return r->unsigned_.n + r->unsynced.n > 0;
+}
+
 /* Those of its ops that are new here. */
 int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b);
+
+/* The head of own writes that others may be told. */
+int replica_own_synced(struct slv_replica *r);
 
 /* Batches that waited, as far as they can be applied now. */
 int replica_drain(struct slv_replica *r);
 
-/* The context as far as it is proved by heads, and own writes are synced. */
+/* The context as far as own writes are synced. */
 int replica_shown(const struct slv_replica *r, struct slv_dots *ret);
 /* Whether others may know of this dot. */
 bool replica_may_show(const struct slv_replica *r, struct slv_dot dot);

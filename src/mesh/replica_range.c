@@ -196,7 +196,8 @@ static void tell_heads(struct telling *t, const struct slv_dots *shown) {
         for (uint32_t i = 0; i < shown->n; i++) {
             const uint64_t id = shown->writer[i].id;
             const struct head *h = replica_head(r, id);
-            if (!h || slv_dots_base(t->theirs, id) >= slv_dots_last(shown, id)) continue;
+            if (id == r->writer && r->flushed != r->synced) h = &r->synced_head;
+            if (!h || !h->n || slv_dots_base(t->theirs, id) >= slv_dots_last(shown, id)) continue;
             if (turn) slv_buf_add(&t->b, h->bytes, h->n);
             else n++;
         }
@@ -286,12 +287,33 @@ static int tell_range(struct telling *t, struct slv_reader *m) {
     return 0;
 }
 
+/* Of those, what others may know of: an entry that was removed before it was synced is none of
+ * their business until it is. */
+static uint64_t show_ghosts(const struct slv_replica *r, const struct ghosts *g,
+                            struct slv_buf *to) {
+    struct slv_reader m = slv_reader_of(g->bytes.data, g->bytes.len);
+    uint64_t n = 0;
+    while (slv_reader_left(&m)) {
+        const struct slv_place at = slv_place_read(&m);
+        const struct slv_str data = slv_read_bytes(&m, SLV_DATA_MAX);
+        if (!replica_may_show(r, at.dot) || slv_dots_has(&r->overruled, at.dot)) continue;
+        slv_place_write(&at, to);
+        slv_write_bytes(to, data.p, data.n);
+        n++;
+    }
+    return n;
+}
+
 static int tell_ghosts(const struct slv_replica *r, struct slv_buf *b) {
-    const struct ghosts *a = &r->unsynced, *c = &r->unsigned_;
-    slv_write_number(b, a->n + c->n);
-    slv_buf_add(b, a->bytes.data, a->bytes.len);
-    slv_buf_add(b, c->bytes.data, c->bytes.len);
-    return a->bytes.status ? a->bytes.status : c->bytes.status ? c->bytes.status : b->status;
+    struct slv_buf shown;
+    slv_buf_init(&shown, SLV_MESSAGE_MAX);
+    const uint64_t n = show_ghosts(r, &r->unsynced, &shown) + show_ghosts(r, &r->unsigned_, &shown);
+    slv_write_number(b, n);
+    slv_buf_add(b, shown.data, shown.len);
+    const int rc = shown.status ? shown.status : b->status;
+    slv_buf_fini(&shown);
+    if (rc) return rc;
+    return r->unsynced.bytes.status ? r->unsynced.bytes.status : r->unsigned_.bytes.status;
 }
 
 int replica_on_ask(struct slv_replica *r, uint64_t peer, struct slv_reader *m) {
@@ -426,6 +448,26 @@ static int take_item(struct slv_replica *r, const struct slv_place *at, struct s
     return rc;
 }
 
+static bool is_inside(const struct ends *e, const struct slv_place *at) {
+    return (!e->has_from || slv_place_compare(&e->from, at) <= 0) &&
+           (!e->has_to || slv_place_compare(at, &e->to) < 0);
+}
+
+/* Own ghosts of a range that the other has seen removed are none any more. */
+static int overrule(struct slv_replica *r, const struct ghosts *g, const struct ends *e,
+                    const struct slv_dots *theirs) {
+    struct slv_reader m = slv_reader_of(g->bytes.data, g->bytes.len);
+    int rc = 0;
+    while (slv_reader_left(&m) && !rc) {
+        const struct slv_place at = slv_place_read(&m);
+        slv_read_bytes(&m, SLV_DATA_MAX);
+        if (is_inside(e, &at) && slv_dots_has(&r->pull.gone, at.dot) &&
+            !slv_dots_has(theirs, at.dot))
+            rc = slv_dots_add_dot(&r->overruled, at.dot);
+    }
+    return rc;
+}
+
 /* The items of a range: what the other has seen and has not goes, and its entries come. Without
  * `apply` they are only read. */
 static int take_items(struct slv_replica *r, const struct ends *e, bool settle,
@@ -438,12 +480,13 @@ static int take_items(struct slv_replica *r, const struct ends *e, bool settle,
     if (!settle && differ_in_contents(r, e, &theirs, &dots)) rc = push(r, e, true);
     if (apply && !rc && slv_space_retain(&r->space, &range, &dots, &r->pull.gone))
         r->pull.gained = true;
+    if (apply && !rc) rc = overrule(r, &r->unsigned_, e, &dots);
+    if (apply && !rc) rc = overrule(r, &r->unsynced, e, &dots);
     for (uint64_t n = slv_read_number(m, UINT32_MAX); n > 0 && !rc && !m->bad; n--) {
         const struct slv_place at = slv_place_read(m);
         const struct slv_str data = slv_read_bytes(m, SLV_DATA_MAX);
-        const bool inside = !m->bad && (!e->has_from || slv_place_compare(&e->from, &at) <= 0) &&
-                            (!e->has_to || slv_place_compare(&at, &e->to) < 0);
-        if (!inside || !at.dot.n || !slv_dots_has(&dots, at.dot)) rc = SLV_E_FORMAT;
+        if (m->bad || !is_inside(e, &at) || !at.dot.n || !slv_dots_has(&dots, at.dot))
+            rc = SLV_E_FORMAT;
         else if (apply) rc = take_item(r, &at, data, settle);
     }
     if (!rc && m->bad) rc = SLV_E_FORMAT;

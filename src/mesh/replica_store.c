@@ -58,7 +58,6 @@ static void on_put(void *ctx, const struct slv_entry *e) {
 /* (Where there is no room for it no range is told until it is forgotten.) */
 static void keep_ghost(struct slv_replica *r, const struct slv_entry *e) {
     const struct slv_place at = slv_entry_place(e);
-    if (!replica_may_show(r, e->dot)) return;
     slv_place_write(&at, &r->unsigned_.bytes);
     slv_write_bytes(&r->unsigned_.bytes, slv_entry_data(e).p, e->n_data);
     r->unsigned_.n++;
@@ -279,9 +278,7 @@ static int reapply(void *ctx, struct slv_str bytes) {
     struct slv_batch b;
     int rc = slv_batch_read(&m, &b);
     if (rc) return rc;
-    const struct head *h = replica_head(r, b.head.writer);
-    if (!h || h->last < b.head.dots.last)
-        rc = set_head(r, b.head.writer, b.head.dots.last, b.head.bytes);
+    rc = replica_keep_head(r, &b.head);
     if (!rc) rc = replica_apply_ops(r, &b);
     slv_batch_fini(&b);
     return rc;
@@ -332,6 +329,7 @@ int slv_replica_loaded(struct slv_replica *r, const struct slv_replica_stores *s
     r->flushed = own && own->last > seen ? own->last : seen;
     r->synced = r->flushed;
     r->next = r->flushed + 1;
+    if (!rc) rc = replica_own_synced(r);
     if (!rc && r->conf.causal) rc = depend_on_all(r);
     return rc;
 }

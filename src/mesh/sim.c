@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #define FOR_MS 20000u
-#define CHECK_NS (500 * MS)
+#define CHECK_NS (1000 * MS)
 #define WRITE_NS (120 * MS) /* on average, of all nodes together */
 #define EVENTS_MAX 50000000u
 
@@ -158,16 +158,34 @@ static bool may_join(void *ctx, uint64_t node) {
 }
 
 static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
-    static const char *const what[] = {"sees", "is cut off", "accuses", "fails", "is overtaken"};
+    static const char *const states[] = {"alive", "suspect", "dead", "gone", "removed"};
     struct sim_node *n = ctx;
-    const struct sim_node *of = sim_by_id(n->sim, id);
-    sim_trace(n->sim, "node %u %s (node %u, %d)", n->index, what[e], of ? of->index : 0, state);
-    if (e == SLV_NODE_OVERTAKEN) n->is_fresh = true;
+    struct sim *s = n->sim;
+    const struct sim_node *of = sim_by_id(s, id);
+    const unsigned whom = of ? of->index : 0;
+    switch (e) {
+    case SLV_NODE_MEMBER:
+        sim_trace(s, "node %u takes node %u for %s", n->index, whom, states[state]);
+        break;
+    case SLV_NODE_ISOLATED:
+        sim_trace(s, "node %u is %s", n->index, state ? "on its own" : "no longer on its own");
+        break;
+    case SLV_NODE_TWO_FACED:
+        sim_trace(s, "node %u has two things signed by node %u as one", n->index, whom);
+        break;
+    case SLV_NODE_FAILED:
+        sim_trace(s, "the store of node %u fails", n->index);
+        break;
+    case SLV_NODE_OVERTAKEN:
+        sim_trace(s, "node %u finds writes of its own that it has lost", n->index);
+        n->is_fresh = true;
+        break;
+    }
 }
 
 static void on_published(void *ctx, const struct slv_batch *b) {
     struct sim_node *n = ctx;
-    sim_check_published(n, b, false);
+    sim_check_published(n, b);
     if (n->role == SIM_TRAITOR) sim_fault_betray(n, b);
 }
 
@@ -253,6 +271,7 @@ void sim_stop(struct sim_node *n) {
     n->life++;
     sim_disk_crash(n);
     sim_net_forget(n);
+    sim_check_crashed(n);
     n->sim->result->crashes++;
 }
 
@@ -307,7 +326,10 @@ static void write_once(struct sim_node *n) {
     if (slv_node_draft(n->node, n->space[i], (struct slv_str){key, strlen(key)}, &d)) return;
     int rc = make_write(s, spaces[i].type, &d);
     if (!rc) rc = slv_node_write(n->node, n->space[i], &d, &ticket);
-    if (!rc) s->result->writes++;
+    if (!rc) {
+        s->result->writes++;
+        sim_check_wrote(n, i);
+    }
     slv_draft_close(&d);
 }
 
@@ -327,7 +349,7 @@ static void on_write(struct sim *s) {
 /* --- a run ------------------------------------------------------------------------------------ */
 
 static void on_check(struct sim *s) {
-    sim_check_causes(s);
+    sim_check_always(s);
     sim_push(s, (struct sim_pending){.at = s->now + CHECK_NS, .what = SIM_CHECK});
 }
 
@@ -362,6 +384,7 @@ static void happen(struct sim *s, struct sim_pending *e) {
     case SIM_DATAGRAM:
     case SIM_HELLO:
     case SIM_WELCOME:
+    case SIM_CONFIRM:
         sim_net_arrive(s, e);
         break;
     }
@@ -417,7 +440,7 @@ static void run(struct sim *s) {
         sim_check_tell(s);
         sim_fail(s, "the core does not agree after %u s", SLV_SIM_BOUND_MS / 1000);
     }
-    sim_check_causes(s);
+    sim_check_always(s);
     if (agreed) sim_check_truth(s);
 }
 

@@ -27,7 +27,45 @@ static void check_numbers(struct sim_node *n, const struct slv_batch *b) {
     }
 }
 
-void sim_check_published(struct sim_node *n, const struct slv_batch *b, bool is_double) {
+static const struct slv_dots *seen_by(const struct sim_node *n, size_t space) {
+    return &slv_node_read(n->node, n->space[space])->context;
+}
+
+void sim_check_wrote(struct sim_node *n, size_t space) {
+    struct sim *s = n->sim;
+    const uint64_t writer = slv_node_writer(n->node);
+    void *p = n->view;
+    const bool room = sim_room(s, &p, n->n_view, &n->room_view, sizeof *n->view);
+    n->view = p;
+    if (!room) return;
+    struct sim_view *v = &n->view[n->n_view];
+    *v = (struct sim_view){space, writer, slv_dots_last(seen_by(n, space), writer), {0}};
+    if (slv_dots_join(&v->seen, seen_by(n, space))) s->no_memory = true;
+    n->n_view++;
+}
+
+/* The view in which a batch was written; older ones of its space are forgotten. */
+static struct slv_dots take_view(struct sim_node *n, size_t space, const struct slv_batch_head *h) {
+    struct slv_dots found = {0};
+    size_t k = 0;
+    for (size_t i = 0; i < n->n_view; i++) {
+        struct sim_view *v = &n->view[i];
+        const bool is_it = v->space == space && v->writer == h->writer && v->last == h->dots.last;
+        if (v->space != space || v->last > h->dots.last || v->writer != h->writer)
+            n->view[k++] = *v;
+        else if (is_it && !found.n) found = v->seen;
+        else slv_dots_fini(&v->seen);
+    }
+    n->n_view = k;
+    return found;
+}
+
+void sim_check_crashed(struct sim_node *n) {
+    while (n->n_view)
+        slv_dots_fini(&n->view[--n->n_view].seen);
+}
+
+void sim_check_published(struct sim_node *n, const struct slv_batch *b) {
     struct sim *s = n->sim;
     void *p = s->batch;
     const bool room = sim_room(s, &p, s->n_batch, &s->room_batch, sizeof *s->batch);
@@ -35,23 +73,25 @@ void sim_check_published(struct sim_node *n, const struct slv_batch *b, bool is_
     if (!room) return;
     if (n->role != SIM_TRAITOR && !(s->faults & SLV_SIM_LIE)) check_numbers(n, b);
     struct sim_batch *to = &s->batch[s->n_batch];
-    *to = (struct sim_batch){.bytes = sim_dup(s, b->bytes), .by = n->index, .is_double = is_double};
+    *to = (struct sim_batch){.bytes = sim_dup(s, b->bytes), .by = n->index};
+    to->view = take_view(n, space_of(n, b->head.space), &b->head);
     struct slv_reader r = slv_reader_of(to->bytes.p ? to->bytes.p : "", to->bytes.n);
     if (slv_batch_read(&r, &to->batch)) s->no_memory = true;
-    else s->n_batch++;
+    s->n_batch++;
     s->result->batches++;
 }
 
 void sim_check_close(struct sim *s) {
     for (size_t i = 0; i < s->n_batch; i++) {
         slv_batch_fini(&s->batch[i].batch);
+        slv_dots_fini(&s->batch[i].view);
         slv_mem_free(s->batch[i].bytes.p);
     }
     slv_mem_free(s->batch);
-}
-
-static const struct slv_dots *seen_by(const struct sim_node *n, size_t space) {
-    return &slv_node_read(n->node, n->space[space])->context;
+    for (unsigned i = 0; i < s->n && s->node; i++) {
+        sim_check_crashed(&s->node[i]);
+        slv_mem_free(s->node[i].view);
+    }
 }
 
 static bool has_range(const struct slv_dots *s, uint64_t writer, struct slv_dot_range d) {
@@ -73,27 +113,54 @@ void sim_check_started(struct sim_node *n) {
     }
 }
 
-/* --- causality -------------------------------------------------------------------------------- */
+/* --- at all times ----------------------------------------------------------------------------- */
 
-static void check_causes_at(struct sim_node *n, const struct sim_batch *b) {
+static void check_causes(struct sim_node *n, const struct sim_batch *b, size_t space) {
     const struct slv_batch_head *h = &b->batch.head;
-    const size_t i = space_of(n, h->space);
-    if (!slv_replica_is_causal(slv_node_replica(n->node, n->space[i]))) return;
-    const struct slv_dots *seen = seen_by(n, i);
+    const struct slv_dots *seen = seen_by(n, space);
+    if (!slv_replica_is_causal(slv_node_replica(n->node, n->space[space]))) return;
     if (!slv_dots_has(seen, (struct slv_dot){h->writer, h->dots.first})) return;
     const bool follows =
         h->dots.first == 1 || slv_dots_has(seen, (struct slv_dot){h->writer, h->dots.first - 1});
-    if (!follows || !slv_dots_cover(seen, &h->deps))
+    if (!follows || !slv_dots_cover(seen, &h->deps) || !slv_dots_cover(seen, &b->view))
         sim_fail(n->sim, "node %u shows batch %llu of node %u before what it followed", n->index,
                  (unsigned long long)h->dots.first, b->by);
 }
 
+/* No write that was seen has removed what is there. */
+static void check_removed(struct sim_node *n, const struct sim_batch *b, size_t space) {
+    const struct slv_space *have = slv_node_read(n->node, n->space[space]);
+    struct slv_batch_walk w = slv_batch_walk_of(&b->batch);
+    struct slv_op op = {0};
+    while (!slv_batch_next(&w, &op)) {
+        const bool seen = slv_dots_has(&have->context, op.dot);
+        for (uint32_t i = 0; i < op.removes.n && seen; i++)
+            for (uint32_t k = 0; k < op.removes.writer[i].n; k++) {
+                const struct slv_dot_range d = op.removes.writer[i].range[k];
+                for (uint64_t x = d.first; x <= d.last; x++)
+                    if (slv_entries_find(have->entries,
+                                         (struct slv_dot){op.removes.writer[i].id, x}))
+                        sim_fail(n->sim, "node %u holds what batch %llu of node %u had removed",
+                                 n->index, (unsigned long long)b->batch.head.dots.first, b->by);
+            }
+        slv_op_fini(&op);
+    }
+}
+
+static void check_node(struct sim_node *n) {
+    const struct sim *s = n->sim;
+    for (size_t i = 0; i < s->n_batch; i++) {
+        const size_t space = space_of(n, s->batch[i].batch.head.space);
+        check_causes(n, &s->batch[i], space);
+        check_removed(n, &s->batch[i], space);
+    }
+}
+
 /* (A node that has lost records knows of what it has, and not of what that followed.) */
-void sim_check_causes(struct sim *s) {
+void sim_check_always(struct sim *s) {
     if (s->faults & (SLV_SIM_LIE | SLV_SIM_FLIP | SLV_SIM_TRAITOR)) return;
     for (unsigned i = 0; i < s->n; i++)
-        for (size_t k = 0; k < s->n_batch && s->node[i].node; k++)
-            check_causes_at(&s->node[i], &s->batch[k]);
+        if (s->node[i].node && !slv_node_failed(s->node[i].node)) check_node(&s->node[i]);
 }
 
 /* --- agreement -------------------------------------------------------------------------------- */

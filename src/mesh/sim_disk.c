@@ -2,7 +2,6 @@
 #include "mesh/sim_int.h"
 #include "base/mem.h"
 
-#define SYNC_NS (2 * MS)
 #define UNDO_MAX 4096u
 
 static uint64_t sum_of(struct slv_str key, struct slv_str value) {
@@ -66,7 +65,7 @@ int sim_disk_commit(void *ctx) {
     struct sim *s = n->sim;
     if (n->disk.full) return SLV_E_IO;
     n->disk.n_committed = n->disk.n_pending;
-    sim_push(s, (struct sim_pending){.at = s->now + SYNC_NS / 4 + sim_random(s, SYNC_NS),
+    sim_push(s, (struct sim_pending){.at = s->now + s->sync_ns / 2 + sim_random(s, s->sync_ns),
                                      .what = SIM_SYNCED,
                                      .to = n->index,
                                      .tag = n->life});
@@ -151,30 +150,28 @@ void sim_disk_lie(struct sim_node *n) {
 void sim_disk_flip(struct sim_node *n) {
     struct sim_disk *d = &n->disk;
     if (!d->n) return;
-    struct sim_record *r = &d->record[sim_random(n->sim, d->n)];
-    struct sim_bytes *b = r->value.n && sim_chance(n->sim, 800000) ? &r->value : &r->key;
+    struct sim_bytes *b = &d->record[sim_random(n->sim, d->n)].value;
+    if (!b->n) return;
     const uint64_t bit = sim_random(n->sim, 8 * b->n);
     b->p[bit / 8] = (char)(b->p[bit / 8] ^ 1 << bit % 8);
 }
 
-/* (A record whose key has changed may be out of place: it is dropped below, as its sum is wrong.) */
+/* (What is damaged goes with the first transaction, together with what the node makes of it: as long
+ * as that can be lost, the damage is seen again.) */
 int sim_disk_load(struct sim_node *n, bool *ret_damaged) {
     struct sim_disk *d = &n->disk;
-    size_t k = 0;
     int rc = 0;
     *ret_damaged = false;
-    for (size_t i = 0; i < d->n; i++) {
-        struct sim_record *r = &d->record[i];
+    for (size_t i = 0; i < d->n && !rc; i++) {
+        const struct sim_record *r = &d->record[i];
         const struct slv_str key = str(&r->key), value = str(&r->value);
-        if (!rc && sum_of(key, value) == r->sum) {
+        if (sum_of(key, value) == r->sum) {
             rc = slv_node_load(n->node, key, value);
-            d->record[k++] = *r;
         } else {
             *ret_damaged = true;
-            free_record(r);
+            rc = sim_disk_del(n, key);
         }
     }
-    d->n = k;
     return rc;
 }
 

@@ -14,6 +14,7 @@ void sim_fault_draw(struct sim *s) {
     s->faults = drawn & (sim_chance(s, 600000) ? ~rare : ~0u) & s->conf.faults;
     if (s->conf.exact) s->faults = s->conf.faults;
     s->log_max = sim_chance(s, 500000) ? 3000 : (size_t)1 << 20;
+    s->sync_ns = sim_random(s, 3) ? 2 * MS : sim_random(s, 400 * MS) + 1;
     w->delay = sim_random(s, 3) ? sim_random(s, 20 * MS) : sim_random(s, 250 * MS);
     w->jitter = sim_random(s, 2 * w->delay + MS);
     w->loss_ppm = (uint32_t)sim_random(s, 330000);

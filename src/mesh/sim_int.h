@@ -67,6 +67,8 @@ struct sim_node {
     bool is_core;
     unsigned group; /* of a split */
     size_t space[SIM_SPACES];
+    struct sim_view *view; /* heap: of writes that were not published yet */
+    size_t n_view, room_view;
 };
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -76,6 +78,7 @@ enum sim_event {
     SIM_DATAGRAM,
     SIM_HELLO,
     SIM_WELCOME,
+    SIM_CONFIRM,
     SIM_SYNCED,
     SIM_FAULT,
     SIM_WRITE,
@@ -90,12 +93,19 @@ struct sim_pending {
     struct sim_bytes bytes;
 };
 
+/* What a node had seen of a space when it wrote up to a number. */
+struct sim_view {
+    size_t space;
+    uint64_t writer, last;
+    struct slv_dots seen;
+};
+
 /* A batch that went out. */
 struct sim_batch {
     struct sim_bytes bytes;
     struct slv_batch batch; /* of them */
     unsigned by;
-    bool is_double; /* a traitor's second version */
+    struct slv_dots view; /* in which it was written; empty: not known */
 };
 
 struct sim_net {
@@ -103,10 +113,11 @@ struct sim_net {
     uint32_t loss_ppm, double_ppm;
     uint64_t rate; /* bytes/s of a node; 0: any */
     size_t mtu;
-    uint64_t *busy;     /* [n]: when a node's link is free */
-    uint32_t *assoc;    /* [n * n]: tag of the association at a node with another; 0: none */
-    uint64_t *hello_at; /* [n * n]: when it last asked for one */
-    bool *blocked;      /* [n * n]: from, to */
+    uint64_t *busy;  /* [n]: when a node's link is free */
+    uint32_t *assoc; /* [n * n]: tag of the association at a node with another; 0: none */
+    uint32_t *hello; /* [n * n]: tag of the one that it last asked for */
+    uint32_t tags;   /* given so far */
+    bool *blocked;   /* [n * n]: from, to */
     bool is_split;
     unsigned bridge; /* a node that is in both parts; n: none */
 };
@@ -117,8 +128,9 @@ struct sim {
     uint64_t random;
     uint64_t now, seq;
     uint64_t faults_end;
-    unsigned faults; /* drawn */
-    bool is_calm;    /* the faults have ended for the core */
+    uint64_t sync_ns; /* what a disk takes, on average */
+    unsigned faults;  /* drawn */
+    bool is_calm;     /* the faults have ended for the core */
     size_t log_max;
     struct sim_pending *event; /* heap of n_event, the earliest first */
     size_t n_event, room_event;
@@ -184,13 +196,17 @@ void sim_fault_betray(struct sim_node *n, const struct slv_batch *b);
 
 /* --- sim_check.c ------------------------------------------------------------------------------ */
 
-void sim_check_published(struct sim_node *n, const struct slv_batch *b, bool is_double);
+/* It has written to a space just now. */
+void sim_check_wrote(struct sim_node *n, size_t space);
+void sim_check_published(struct sim_node *n, const struct slv_batch *b);
 void sim_check_started(struct sim_node *n);
-void sim_check_causes(struct sim *s);
+/* What may never be seen, of all nodes. */
+void sim_check_always(struct sim *s);
 bool sim_check_agreed(struct sim *s);
 /* Traces what each of the core holds. */
 void sim_check_tell(struct sim *s);
 void sim_check_truth(struct sim *s);
+void sim_check_crashed(struct sim_node *n);
 void sim_check_close(struct sim *s);
 
 #endif

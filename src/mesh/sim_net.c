@@ -1,12 +1,12 @@
 /* sim_net.c: see sim_int.h.
  *
- * An association is a tag that both ends have. Who wants one says hello with a new tag; the other
- * takes it in the place of what it had and answers; datagrams of other tags are dropped. Of two who
- * say hello to each other at once that of the smaller id holds. */
+ * An association is a tag that both ends have; datagrams of other tags are dropped. Who wants one
+ * says hello with a new tag, is welcomed, has it from then on, and confirms; with that the other
+ * has it too, in the place of what it had. Of several that are made at once the one that was begun
+ * last holds, at both ends. */
 #include "mesh/sim_int.h"
 #include "base/mem.h"
 
-#define HELLO_NS (600 * MS) /* how long a hello of one's own stands against another's */
 #define QUEUE_NS (300 * MS) /* of a narrow link */
 #define HEAD_BYTES 65u      /* of IP, UDP, DTLS */
 
@@ -18,17 +18,17 @@ bool sim_net_open(struct sim *s) {
     struct sim_net *w = &s->net;
     w->busy = slv_mem_calloc(s->n, sizeof *w->busy);
     w->assoc = slv_mem_calloc((size_t)s->n * s->n, sizeof *w->assoc);
-    w->hello_at = slv_mem_calloc((size_t)s->n * s->n, sizeof *w->hello_at);
+    w->hello = slv_mem_calloc((size_t)s->n * s->n, sizeof *w->hello);
     w->blocked = slv_mem_calloc((size_t)s->n * s->n, sizeof *w->blocked);
     w->bridge = s->n;
     w->mtu = 1472;
-    return w->busy && w->assoc && w->hello_at && w->blocked;
+    return w->busy && w->assoc && w->hello && w->blocked;
 }
 
 void sim_net_close(struct sim *s) {
     slv_mem_free(s->net.busy);
     slv_mem_free(s->net.assoc);
-    slv_mem_free(s->net.hello_at);
+    slv_mem_free(s->net.hello);
     slv_mem_free(s->net.blocked);
 }
 
@@ -97,8 +97,9 @@ void sim_net_connect(void *ctx, uint64_t peer, struct slv_str record) {
     struct sim *s = n->sim;
     (void)record;
     if (!to || to == n) return;
-    s->net.hello_at[pair(s, n->index, to->index)] = s->now;
-    send(s, n, to, SIM_HELLO, 1 + (uint32_t)sim_random(s, UINT32_MAX), (struct slv_str){"", 0});
+    uint32_t *tag = &s->net.hello[pair(s, n->index, to->index)];
+    *tag = ++s->net.tags;
+    send(s, n, to, SIM_HELLO, *tag, (struct slv_str){"", 0});
 }
 
 void sim_net_disconnect(void *ctx, uint64_t peer) {
@@ -108,8 +109,10 @@ void sim_net_disconnect(void *ctx, uint64_t peer) {
 
 void sim_net_forget(struct sim_node *n) {
     struct sim *s = n->sim;
-    for (unsigned i = 0; i < s->n; i++)
-        s->net.assoc[pair(s, n->index, i)] = s->net.hello_at[pair(s, n->index, i)] = 0;
+    for (unsigned i = 0; i < s->n; i++) {
+        s->net.assoc[pair(s, n->index, i)] = 0;
+        s->net.hello[pair(s, n->index, i)] = 0;
+    }
 }
 
 static void take(struct sim *s, struct sim_node *n, const struct sim_node *from, uint32_t tag) {
@@ -119,22 +122,25 @@ static void take(struct sim *s, struct sim_node *n, const struct sim_node *from,
 
 void sim_net_arrive(struct sim *s, const struct sim_pending *e) {
     struct sim_node *n = &s->node[e->to], *from = &s->node[e->from];
-    uint32_t *tag = &s->net.assoc[pair(s, e->to, e->from)];
-    const uint64_t own = s->net.hello_at[pair(s, e->to, e->from)];
+    const size_t at = pair(s, e->to, e->from);
+    const uint32_t tag = s->net.assoc[at];
     if (!n->node) return;
     switch (e->what) {
     case SIM_DATAGRAM:
-        if (*tag == e->tag)
+        if (tag == e->tag)
             slv_node_receive(n->node, s->now, from->id,
                              (struct slv_str){e->bytes.p ? e->bytes.p : "", e->bytes.n});
         break;
     case SIM_HELLO:
-        if (own && s->now - own < HELLO_NS && n->id < from->id) break;
-        if (*tag != e->tag) take(s, n, from, e->tag);
         send(s, n, from, SIM_WELCOME, e->tag, (struct slv_str){"", 0});
         break;
     case SIM_WELCOME:
-        if (*tag != e->tag && own) take(s, n, from, e->tag);
+        if (s->net.hello[at] != e->tag || tag >= e->tag) break;
+        send(s, n, from, SIM_CONFIRM, e->tag, (struct slv_str){"", 0});
+        take(s, n, from, e->tag);
+        break;
+    case SIM_CONFIRM:
+        if (tag < e->tag) take(s, n, from, e->tag);
         break;
     case SIM_TICK:
     case SIM_SYNCED:

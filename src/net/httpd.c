@@ -434,6 +434,10 @@ static void drain(struct slv_httpd *h, uint32_t ms, bool may_hurry) {
         wait = event_base_loop(h->base, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY) >= 0;
 }
 
+struct event_base *slv_httpd_base(const struct slv_httpd *h) {
+    return h->base;
+}
+
 int slv_httpd_run(struct slv_httpd *h, uint32_t drain_ms, struct slv_err *err) {
     ask_for_short_turns();
     block_pipe();

@@ -29,6 +29,7 @@
 #include "net/head.h"
 #include "net/tls.h"
 
+struct event_base;
 struct slv_httpd;
 struct slv_exchange;
 struct slv_peer;
@@ -71,6 +72,9 @@ int slv_httpd_listen(struct slv_httpd *h, const char *address, uint16_t *ret_por
 /* Whether it is such an address, before anything is opened, and whether only this machine reaches
  * it. SLV_E_USAGE as above. */
 int slv_httpd_check(const char *address, bool *ret_local, struct slv_err *err) SLV_MUST_USE;
+
+/* The loop, for who has sockets and timers of his own on the same thread; the server's. */
+struct event_base *slv_httpd_base(const struct slv_httpd *h);
 
 /* Blocks SIGPIPE in its thread. Serves until slv_httpd_stop and, after that, until all exchanges
  * are answered, drain_ms have passed or slv_httpd_hurry was called: those that are left are told

@@ -1,0 +1,353 @@
+/* cmd_mesh.c: selvage mesh get, put, del, watch, status: asking the node of this machine. */
+#define _GNU_SOURCE /* memmem */
+#include "base/json.h"
+#include "cli/cmd.h"
+#include "cli/mesh.h"
+#include "cli/out.h"
+#include "cli/sig.h"
+#include "mesh/types.h"
+#include "store/local.h"
+
+#include <string.h>
+
+#define PATH_MAX_BYTES ((size_t)64 << 10)
+
+struct opts {
+    const char *socket, *op, *pointer, *to;
+    int64_t at, gone, epoch, keep;
+};
+
+static struct slv_str str(const char *s) { return (struct slv_str){s, strlen(s)}; }
+
+/* "/v1/spaces/SPACE/keys/KEY"; without a key: ".../WHAT". */
+static void make_path(struct slv_buf *b, const char *space, const char *what, const char *key) {
+    slv_buf_init(b, PATH_MAX_BYTES);
+    slv_buf_adds(b, "/v1/spaces/");
+    slv_local_encode(b, str(space));
+    slv_buf_addf(b, "/%s", what);
+    if (!key) return;
+    slv_buf_addc(b, '/');
+    slv_local_encode(b, str(key));
+}
+
+static int ask_key(const struct opts *o, const char *method, const char *space, const char *key,
+                   struct slv_str body, struct slv_cli_reply *ret, struct slv_err *err) {
+    struct slv_buf path;
+    make_path(&path, space, "keys", key);
+    const int rc = path.status ? slv_err_set(err, path.status, "mesh: the key is too long")
+                               : slv_cli_mesh_ask(o->socket, method, path.data, body, ret, err);
+    slv_buf_fini(&path);
+    return rc;
+}
+
+/* --- values ----------------------------------------------------------------------------------- */
+
+/* Where a value begins and ends in the text it was read from: strings as they are. */
+static void print_value(const char *text, struct slv_json_val v) {
+    struct slv_str s;
+    if (slv_json_get_str(v, &s)) slv_out_write(s.p, s.n);
+    else slv_out_puts(text);
+    slv_out_puts("\n");
+}
+
+/* The JSON of member "value", which is the last of its object. */
+static char *value_text(const struct slv_cli_reply *r, struct slv_buf *b) {
+    static const char name[] = "\"value\":";
+    const char *at = strstr(r->text.data, name);
+    size_t n = at ? strlen(at += sizeof name - 1) : 0;
+    while (n && (at[n - 1] == '\n' || at[n - 1] == ' '))
+        n--;
+    slv_buf_init(b, (size_t)256 << 20);
+    slv_buf_add(b, at ? at : "null", at ? n - 1 : 4);
+    return b->data;
+}
+
+static int print_doc(const struct slv_cli_reply *r, struct slv_err *err) {
+    struct slv_buf b;
+    slv_buf_init(&b, (size_t)256 << 20);
+    slv_buf_add(&b, r->text.data,
+                r->text.len - (r->text.len && r->text.data[r->text.len - 1] == '\n'));
+    const int rc = slv_out_line(&b, err);
+    slv_buf_fini(&b);
+    return rc;
+}
+
+static int get(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    struct slv_cli_reply r;
+    struct slv_buf text;
+    int rc = ask_key(opts, "GET", cli->args[0], cli->args[1], (struct slv_str){"", 0}, &r, err);
+    if (rc) return rc;
+    if (cli->json) {
+        rc = print_doc(&r, err);
+    } else {
+        print_value(value_text(&r, &text), slv_json_get(slv_json_root(&r.doc), "value"));
+        slv_buf_fini(&text);
+    }
+    slv_cli_reply_fini(&r);
+    return rc;
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+/* Whether values of a space are strings, however they look. */
+static int takes_strings(const struct opts *o, const char *space, bool *ret, struct slv_err *err) {
+    struct slv_cli_reply r;
+    struct slv_json_iter it = {0};
+    struct slv_json_val v;
+    int rc = slv_cli_mesh_ask(o->socket, "GET", "/v1/spaces", (struct slv_str){"", 0}, &r, err);
+    if (rc) return rc;
+    rc = SLV_E_NOENT;
+    while (rc && slv_json_each(slv_json_root(&r.doc), &it, NULL, &v)) {
+        struct slv_str name, type;
+        if (!slv_json_get_str(slv_json_get(v, "name"), &name) || !slv_str_is(name, space)) continue;
+        if (!slv_json_get_str(slv_json_get(v, "type"), &type)) continue;
+        *ret = slv_str_is(type, "last") || slv_str_is(type, "many") || slv_str_is(type, "set") ||
+               slv_str_is(type, "text");
+        rc = 0;
+    }
+    slv_cli_reply_fini(&r);
+    return rc ? slv_err_set(err, rc, "mesh: no such space: '%s'", space) : 0;
+}
+
+/* JSON where it is and may be, else a string. */
+static void add_value(struct slv_json *j, const char *value, bool is_string) {
+    struct slv_json_doc doc = {0};
+    if (!is_string && !slv_json_read(value, strlen(value), &doc, NULL))
+        slv_json_raw(j, "value", value, strlen(value));
+    else slv_json_str(j, "value", value);
+    slv_json_doc_fini(&doc);
+}
+
+static bool is_number_op(const char *op) { return op && !strcmp(op, "remove"); }
+
+static void make_op(const struct opts *o, const char *value, bool is_string, struct slv_buf *b) {
+    struct slv_json j;
+    slv_buf_init(b, (size_t)64 << 20);
+    slv_json_init(&j, b);
+    slv_json_object(&j, NULL);
+    if (o->op) slv_json_str(&j, "op", o->op);
+    if (value) add_value(&j, value, is_string);
+    if (o->pointer) slv_json_str(&j, "pointer", o->pointer);
+    if (o->to) slv_json_str(&j, "to", o->to);
+    if (o->at >= 0) slv_json_int(&j, "at", o->at);
+    if (o->gone >= 0) slv_json_int(&j, "gone", o->gone);
+    if (o->epoch >= 0) slv_json_int(&j, "epoch", o->epoch);
+    if (o->keep >= 0) slv_json_int(&j, "keep", o->keep);
+    slv_json_object_end(&j);
+}
+
+static int put(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    const struct opts *o = opts;
+    const char *value = slv_cli_arg(cli, 2);
+    struct slv_cli_reply r;
+    struct slv_buf body;
+    bool is_string = false;
+    int rc = takes_strings(o, cli->args[0], &is_string, err);
+    if (rc) return rc;
+    /* (of a text so many characters are removed; of a set an element) */
+    if (is_number_op(o->op) && o->at >= 0) is_string = false;
+    make_op(o, value, is_string, &body);
+    rc = body.status ? slv_err_set(err, body.status, "mesh: the value is too long")
+                     : ask_key(o, "PUT", cli->args[0], cli->args[1],
+                               (struct slv_str){body.data, body.len}, &r, err);
+    slv_buf_fini(&body);
+    if (rc) return rc;
+    if (cli->json) rc = print_doc(&r, err);
+    slv_cli_reply_fini(&r);
+    return rc;
+}
+
+static int del(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    struct slv_cli_reply r;
+    int rc = ask_key(opts, "DELETE", cli->args[0], cli->args[1], (struct slv_str){"", 0}, &r, err);
+    if (rc) return rc;
+    if (cli->json) rc = print_doc(&r, err);
+    slv_cli_reply_fini(&r);
+    return rc;
+}
+
+/* --- watching --------------------------------------------------------------------------------- */
+
+struct watching {
+    bool json;
+    struct slv_err *err;
+    struct slv_buf said; /* what came that is no event: an error */
+};
+
+static int on_line(void *ctx, struct slv_str line) {
+    struct watching *w = ctx;
+    static const char mark[] = "data: ";
+    const size_t n = sizeof mark - 1;
+    struct slv_json_doc doc = {0};
+    struct slv_str key;
+    if (line.n < n || memcmp(line.p, mark, n) != 0) {
+        if (line.n && line.p[0] == '{') slv_buf_add(&w->said, line.p, line.n);
+        return 0;
+    }
+    const char *text = line.p + n;
+    if (w->json) {
+        slv_out_write(text, line.n - n);
+        slv_out_puts("\n");
+    } else if (!slv_json_read(text, line.n - n, &doc, NULL) &&
+               slv_json_get_str(slv_json_get(slv_json_root(&doc), "key"), &key)) {
+        /* {"key":"K","value":V} */
+        const char *value = memmem(text, line.n - n, "\"value\":", 8);
+        slv_out_name(key.p, key.n);
+        slv_out_puts(" ");
+        if (value) slv_out_write(value + 8, (size_t)(line.p + line.n - value) - 9);
+        slv_out_puts("\n");
+    }
+    slv_json_doc_fini(&doc);
+    return slv_out_flush(w->err);
+}
+
+static int watch(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    const struct opts *o = opts;
+    struct watching w = {.json = cli->json, .err = err};
+    struct slv_buf path, at;
+    long status = 0;
+    make_path(&path, cli->args[0], "watch", NULL);
+    slv_buf_init(&at, 4096);
+    slv_buf_init(&w.said, 65536);
+    int rc = 0;
+    if (o->socket) slv_buf_adds(&at, o->socket);
+    else rc = slv_cli_mesh_path(NULL, "mesh.sock", &at, err);
+    const struct slv_local_request q = {at.data, "GET", path.data, {"", 0}};
+    slv_sig_watch();
+    if (!rc) rc = slv_local_lines(&q, &status, on_line, &w, slv_sig_seen, err);
+    slv_sig_unwatch();
+    if (rc == SLV_E_CANCELLED) rc = 0;
+    if (!rc && status && status != 200)
+        rc = slv_err_set(err, SLV_E_NOENT, "mesh: no such space: '%s'", cli->args[0]);
+    slv_buf_fini(&w.said);
+    slv_buf_fini(&path);
+    slv_buf_fini(&at);
+    return rc;
+}
+
+/* --- status ----------------------------------------------------------------------------------- */
+
+static struct slv_str text_of(struct slv_json_val v, const char *name) {
+    struct slv_str s = {"", 0};
+    slv_json_get_str(slv_json_get(v, name), &s);
+    return s;
+}
+
+static double number_of(struct slv_json_val v, const char *name) {
+    double d = 0;
+    slv_json_get_f64(slv_json_get(v, name), &d);
+    return d;
+}
+
+static void print_status(struct slv_json_val s) {
+    struct slv_json_iter it = {0};
+    struct slv_json_val v;
+    bool on = false;
+    const struct slv_str mesh = text_of(s, "mesh"), node = text_of(s, "node");
+    slv_json_get_bool(slv_json_get(s, "local_only"), &on);
+    slv_out_printf("mesh     %.*s\nnode     %.*s%s\n", (int)mesh.n, mesh.p, (int)node.n, node.p,
+                   on ? ", on its own: writes stay here until others are back" : "");
+    while (slv_json_each(slv_json_get(s, "members"), &it, NULL, &v)) {
+        const struct slv_str id = text_of(v, "id"), state = text_of(v, "state");
+        bool self = false;
+        slv_json_get_bool(slv_json_get(v, "self"), &self);
+        slv_out_printf("member   %.*s  %.*s", (int)id.n, id.p, (int)state.n, state.p);
+        if (self) slv_out_puts(", this one\n");
+        else slv_out_printf(", %.1f ms\n", number_of(v, "rtt_ms"));
+    }
+    it = (struct slv_json_iter){0};
+    while (slv_json_each(slv_json_get(s, "spaces"), &it, NULL, &v)) {
+        const struct slv_str name = text_of(v, "name"), type = text_of(v, "type"),
+                             order = text_of(v, "order");
+        slv_out_printf("space    %.*s: %.*s, %.*s, %.0f entries\n", (int)name.n, name.p,
+                       (int)type.n, type.p, (int)order.n, order.p, number_of(v, "entries"));
+    }
+}
+
+static int status(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    const struct opts *o = opts;
+    struct slv_cli_reply r;
+    int rc = slv_cli_mesh_ask(o->socket, "GET", "/v1/status", (struct slv_str){"", 0}, &r, err);
+    if (rc) return rc;
+    if (cli->json) rc = print_doc(&r, err);
+    else print_status(slv_json_root(&r.doc));
+    slv_cli_reply_fini(&r);
+    return rc;
+}
+
+/* --- the commands ----------------------------------------------------------------------------- */
+
+#define SOCKET_ROW                                                                                 \
+    {                                                                                              \
+        "socket", 0, SLV_OPT_STR_AT(struct opts, socket),                                          \
+            .arg = "PATH", .help = "the node's; default: where `mesh up` puts it"                  \
+    }
+
+static const struct slv_opt socket_rows[] = {SOCKET_ROW};
+
+static const struct slv_opt put_rows[] = {
+    SOCKET_ROW,
+    {"op", 0, SLV_OPT_STR_AT(struct opts, op), .arg = "NAME",
+     .help = "what is done; default: the first that the type has (see docs/mesh.md)"},
+    {"pointer", 0, SLV_OPT_STR_AT(struct opts, pointer), .arg = "POINTER",
+     .help = "where in a document: /shelves/0/name"},
+    {"at", 0, SLV_OPT_INT_AT(struct opts, at), .arg = "N", .def = "-1", .imin = -1,
+     .imax = INT64_MAX, .help = "before which element or character"},
+    {"gone", 0, SLV_OPT_INT_AT(struct opts, gone), .arg = "N", .def = "-1", .imin = -1,
+     .imax = INT64_MAX, .help = "characters that an edit takes away"},
+    {"to", 0, SLV_OPT_STR_AT(struct opts, to), .arg = "WRITER",
+     .help = "to whom a part of a budget is given"},
+    {"epoch", 0, SLV_OPT_INT_AT(struct opts, epoch), .arg = "N", .def = "-1", .imin = -1,
+     .imax = INT64_MAX, .help = "of a contribution to a vector"},
+    {"keep", 0, SLV_OPT_INT_AT(struct opts, keep), .arg = "N", .def = "-1", .imin = -1,
+     .imax = INT64_MAX, .help = "epochs before this one go"},
+};
+
+const struct slv_cmd slv_cmd_mesh_get = {
+    .name = "mesh get",
+    .help = "read a key of the mesh",
+    .args = "SPACE KEY",
+    .min_args = 2,
+    .max_args = 2,
+    SLV_CMD_OPTS(socket_rows, struct opts),
+    .fn = get,
+};
+
+const struct slv_cmd slv_cmd_mesh_put = {
+    .name = "mesh put",
+    .help = "write a key of the mesh",
+    .args = "SPACE KEY [VALUE]",
+    .more = "Ends when the write is on this machine's disk; it is on its way to the others then.",
+    .min_args = 2,
+    .max_args = 3,
+    SLV_CMD_OPTS(put_rows, struct opts),
+    .fn = put,
+};
+
+const struct slv_cmd slv_cmd_mesh_del = {
+    .name = "mesh del",
+    .help = "delete a key of the mesh",
+    .args = "SPACE KEY",
+    .min_args = 2,
+    .max_args = 2,
+    SLV_CMD_OPTS(socket_rows, struct opts),
+    .fn = del,
+};
+
+const struct slv_cmd slv_cmd_mesh_watch = {
+    .name = "mesh watch",
+    .help = "print keys of a space as they change",
+    .args = "SPACE",
+    .min_args = 1,
+    .max_args = 1,
+    SLV_CMD_OPTS(socket_rows, struct opts),
+    .fn = watch,
+};
+
+const struct slv_cmd slv_cmd_mesh_status = {
+    .name = "mesh status",
+    .help = "show the node of this machine, its members and spaces",
+    .args = "",
+    SLV_CMD_OPTS(socket_rows, struct opts),
+    .fn = status,
+};

@@ -1,0 +1,265 @@
+/* cmd_mesh_up.c: selvage mesh up: a node of the mesh on this machine. */
+#include "base/arena.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "cli/cmd.h"
+#include "cli/mesh.h"
+#include "cli/out.h"
+#include "cli/sig.h"
+#include "cli/trust.h"
+#include "mesh/host.h"
+#include "trust/fields.h"
+
+#include <inttypes.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define KEY_HEX (2u * SLV_HOST_KEY_BYTES)
+
+struct opts {
+    const char *name, *store, *socket, *key;
+    struct slv_opt_list listen, advertise, peer, member, space;
+    uint64_t relay;
+    bool discover;
+};
+
+/* What the host borrows. */
+struct up {
+    const struct slv_cli *cli;
+    struct slv_arena arena;
+    struct slv_host_peer peer[SLV_OPT_LIST_MAX];
+    uint8_t member[SLV_OPT_LIST_MAX][SLV_HOST_KEY_BYTES];
+    struct slv_space_conf space[SLV_OPT_LIST_MAX];
+    struct slv_buf folder, store, socket;
+    struct slv_key *key;
+    struct slv_host_conf conf;
+    struct slv_host *host;
+};
+
+/* --- what is written in lists ----------------------------------------------------------------- */
+
+/* "NAME:TYPE" or "NAME:TYPE:causal" */
+static int read_space(struct up *u, const char *text, struct slv_space_conf *ret,
+                      struct slv_err *err) {
+    const char *type = strchr(text, ':');
+    const char *order = type ? strchr(type + 1, ':') : NULL;
+    const size_t n = type ? (size_t)(type - text) : 0;
+    (void)u;
+    if (!n || n > SLV_NODE_SPACE_NAME_MAX || (order && strcmp(order, ":causal") != 0))
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not NAME:TYPE[:causal]", text);
+    type++;
+    const struct slv_str t = {type, order ? (size_t)(order - type) : strlen(type)};
+    *ret = (struct slv_space_conf){.name = {text, n}, .causal = order != NULL};
+    if (!slv_mesh_type_find(t, &ret->type))
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: no such type: '%.*s'", text,
+                           (int)t.n, t.p);
+    return 0;
+}
+
+static int read_key(const char *text, size_t n, uint8_t ret[SLV_HOST_KEY_BYTES], const char *option,
+                    struct slv_err *err) {
+    if (n != KEY_HEX || !slv_hex_read(text, ret, SLV_HOST_KEY_BYTES))
+        return slv_err_set(
+            err, SLV_E_USAGE,
+            "mesh up: --%s %s: a key is 64 hexadecimal digits, as `selvage key show` "
+            "has them behind \"public\"",
+            option, text);
+    return 0;
+}
+
+/* A name becomes an address once, at the start. */
+static int resolve(struct up *u, const char *text, const char **ret, struct slv_err *err) {
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
+    const char *colon = strrchr(text, ':');
+    char host[256], address[128], port[8];
+    struct addrinfo *found = NULL;
+    const bool six = colon && text[0] == '[' && colon[-1] == ']';
+    const size_t n = colon ? (size_t)(colon - text) - 2u * six : 0;
+    if (!colon || !n || n >= sizeof host)
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --peer: %s: not HOST:PORT", text);
+    memcpy(host, text + six, n);
+    host[n] = '\0';
+    const int rc = getaddrinfo(host, colon + 1, &hints, &found);
+    if (rc) {
+        slv_log(SLV_LOG_WARN, "mesh: %s: %s: the peer is not sought there", text, gai_strerror(rc));
+        *ret = NULL;
+        return 0;
+    }
+    const bool bad = getnameinfo(found->ai_addr, found->ai_addrlen, host, sizeof host, port,
+                                 sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0;
+    snprintf(address, sizeof address, found->ai_family == AF_INET6 ? "[%.80s]:%s" : "%.80s:%s",
+             host, port);
+    freeaddrinfo(found);
+    *ret = bad ? NULL : slv_arena_strndup(&u->arena, address, strlen(address));
+    return *ret ? 0 : slv_err_set(err, SLV_E_NOMEM, "mesh up: %s: no such address", text);
+}
+
+/* "KEY@HOST:PORT" */
+static int read_peer(struct up *u, const char *text, struct slv_err *err) {
+    const char *at = strchr(text, '@');
+    struct slv_host_peer *p = &u->peer[u->conf.n_peer];
+    if (!at) return slv_err_set(err, SLV_E_USAGE, "mesh up: --peer %s: not KEY@HOST:PORT", text);
+    int rc = read_key(text, (size_t)(at - text), p->key, "peer", err);
+    if (!rc) rc = resolve(u, at + 1, &p->address, err);
+    if (rc) return rc;
+    if (p->address) u->conf.n_peer++;
+    else memcpy(u->member[u->conf.n_member++], p->key, sizeof p->key);
+    return 0;
+}
+
+static int read_lists(struct up *u, const struct opts *o, struct slv_err *err) {
+    int rc = 0;
+    for (size_t i = 0; i < o->space.n && !rc; i++)
+        rc = read_space(u, o->space.v[i], &u->space[u->conf.n_space++], err);
+    for (size_t i = 0; i < o->member.n && !rc; i++)
+        rc = read_key(o->member.v[i], strlen(o->member.v[i]), u->member[u->conf.n_member++],
+                      "member", err);
+    if (!rc && o->peer.n + o->member.n > SLV_OPT_LIST_MAX)
+        rc = slv_err_set(err, SLV_E_LIMIT, "mesh up: more than %d peers and members",
+                         SLV_OPT_LIST_MAX);
+    for (size_t i = 0; i < o->peer.n && !rc; i++)
+        rc = read_peer(u, o->peer.v[i], err);
+    return rc;
+}
+
+/* --- where things are ------------------------------------------------------------------------- */
+
+static int make_paths(struct up *u, const struct opts *o, struct slv_err *err) {
+    slv_buf_init(&u->folder, 4096);
+    slv_buf_init(&u->store, 4096);
+    slv_buf_init(&u->socket, 4096);
+    int rc = slv_cli_mesh_path(o->store, "", &u->folder, err);
+    if (!rc) rc = slv_folder_make(u->folder.data, 0700, err);
+    if (!rc) rc = slv_cli_mesh_path(o->store, "mesh.db", &u->store, err);
+    if (!rc && o->socket) slv_buf_adds(&u->socket, o->socket);
+    else if (!rc) rc = slv_cli_mesh_path(o->store, "mesh.sock", &u->socket, err);
+    return rc;
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static void say(const struct up *u, const char *const *addresses, size_t n) {
+    char id[20], hex[SLV_HEX(SLV_HOST_KEY_BYTES)];
+    const struct slv_pub *pub = slv_key_pub(u->key);
+    struct slv_buf b;
+    struct slv_json j;
+    snprintf(id, sizeof id, "%016" PRIx64, slv_host_id(pub->key));
+    slv_hex_write(pub->key, sizeof pub->key, hex);
+    if (!u->cli->json) {
+        slv_out_printf("node %s of mesh %s\nkey %s\nsocket %s\n", id, u->conf.mesh, hex,
+                       u->conf.socket);
+        for (size_t i = 0; i < n; i++)
+            slv_out_printf("listening %s\n", addresses[i]);
+        return;
+    }
+    slv_buf_init(&b, 65536);
+    slv_json_init(&j, &b);
+    slv_json_object(&j, NULL);
+    slv_json_str(&j, "mesh", u->conf.mesh);
+    slv_json_str(&j, "node", id);
+    slv_json_str(&j, "key", hex);
+    slv_json_str(&j, "socket", u->conf.socket);
+    slv_json_array(&j, "listening");
+    for (size_t i = 0; i < n; i++)
+        slv_json_str(&j, NULL, addresses[i]);
+    slv_json_array_end(&j);
+    slv_json_object_end(&j);
+    if (slv_out_line(&b, NULL)) slv_log(SLV_LOG_ERROR, "mesh: out of memory");
+    slv_buf_fini(&b);
+}
+
+static void on_ready(void *ctx, const char *const *addresses, size_t n) {
+    struct slv_err err = {0};
+    say(ctx, addresses, n);
+    if (slv_out_flush(&err)) slv_log(SLV_LOG_ERROR, "mesh: %s", err.msg);
+}
+
+static void on_stop(void *host) { slv_host_stop(host); }
+
+static int run_host(struct up *u, struct slv_err *err) {
+    int rc = slv_host_open(&u->conf, &u->host, err);
+    if (rc) return rc;
+    slv_sig_hook(on_stop, u->host);
+    slv_sig_watch();
+    if (slv_sig_seen()) slv_host_stop(u->host); /* before there was a hook */
+    rc = slv_host_run(u->host, err);
+    slv_sig_hook(NULL, NULL);
+    slv_host_close(u->host);
+    return rc;
+}
+
+static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    static const char *const any[] = {"0.0.0.0:7420"};
+    const struct opts *o = opts;
+    struct up u = {.cli = cli};
+    if (!o->space.n)
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: no --space: what is shared must be said");
+    slv_arena_init(&u.arena, (size_t)1 << 20);
+    int rc = make_paths(&u, o, err);
+    if (!rc) rc = read_lists(&u, o, err);
+    if (!rc) rc = slv_store_key_open(o->key, false, &u.key, err);
+    u.conf.mesh = o->name;
+    u.conf.store = u.store.data;
+    u.conf.socket = u.socket.data;
+    u.conf.key = u.key;
+    u.conf.listen = o->listen.n ? o->listen.v : any;
+    u.conf.n_listen = o->listen.n ? o->listen.n : 1;
+    u.conf.advertise = o->advertise.v;
+    u.conf.n_advertise = o->advertise.n;
+    u.conf.peer = u.peer;
+    u.conf.member = (const uint8_t(*)[SLV_HOST_KEY_BYTES])u.member;
+    u.conf.space = u.space;
+    u.conf.discover = o->discover;
+    u.conf.relay_rate = o->relay;
+    u.conf.ready = on_ready;
+    u.conf.ctx = &u;
+    if (!rc) rc = run_host(&u, err);
+    slv_key_close(u.key);
+    slv_buf_fini(&u.folder);
+    slv_buf_fini(&u.store);
+    slv_buf_fini(&u.socket);
+    slv_arena_fini(&u.arena);
+    return rc;
+}
+
+static const struct slv_opt rows[] = {
+    {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "NAME", .def = "mesh",
+     .help = "of the mesh, the same at all its nodes"},
+    {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = "NAME:TYPE[:causal]",
+     .help = "what is shared; may be repeated. TYPE: last, many, on-wins, off-wins, set, counter, "
+             "growing, budget, vector, list, text, doc"},
+    {"listen", 0, SLV_OPT_LIST_AT(struct opts, listen), .arg = "ADDRESS",
+     .help = "ADDRESS:PORT or [ADDRESS]:PORT, of UDP and TCP; default: 0.0.0.0:7420; may be "
+             "repeated; port 0: any"},
+    {"advertise", 0, SLV_OPT_LIST_AT(struct opts, advertise), .arg = "ADDRESS",
+     .help = "where others are told to look for this node; default: where it listens"},
+    {"peer", 0, SLV_OPT_LIST_AT(struct opts, peer), .arg = "KEY@HOST:PORT",
+     .help = "a node to find the others by; may be repeated"},
+    {"member", 0, SLV_OPT_LIST_AT(struct opts, member), .arg = "KEY",
+     .help = "a node that may join, wherever it is; may be repeated"},
+    {"discover", 0, SLV_OPT_FLAG_AT(struct opts, discover),
+     .help = "look for members in the local network by multicast"},
+    {"relay", 0, SLV_OPT_SIZE_AT(struct opts, relay), .arg = "SIZE", .def = "0", .imin = 0,
+     .imax = 1 << 30,
+     .help = "bytes a second passed on between members that do not reach each other"},
+    {"store", 0, SLV_OPT_STR_AT(struct opts, store), .arg = "FOLDER",
+     .help = "what the node keeps; default: mesh in the store"},
+    {"socket", 0, SLV_OPT_STR_AT(struct opts, socket), .arg = "PATH",
+     .help = "for the other commands; default: mesh.sock in that folder"},
+    SLV_CLI_KEY_ROW(struct opts),
+};
+
+const struct slv_cmd slv_cmd_mesh_up = {
+    .name = "mesh up",
+    .help = "run a node of the mesh, until it is stopped",
+    .args = "",
+    .more =
+        "Members are known by their keys: `selvage key new` makes one, `selvage key show` shows "
+        "it. All that is said between nodes is encrypted, and every write is signed.\n"
+        "Ctrl-C, or SIGTERM: the others are told that this node leaves.",
+    SLV_CMD_OPTS(rows, struct opts),
+    .fn = run,
+};

@@ -1,0 +1,25 @@
+/* mesh.h: what the commands of the mesh share: where a node keeps its things, and asking it. */
+#ifndef SLV_CLI_MESH_H
+#define SLV_CLI_MESH_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/jsonin.h"
+#include "base/str.h"
+
+/* "FOLDER/NAME": in the store's folder of this user's, under "mesh", unless one is given. */
+int slv_cli_mesh_path(const char *folder, const char *name, struct slv_buf *ret,
+                      struct slv_err *err) SLV_MUST_USE;
+
+/* A reply of the node at `socket` (NULL: where `mesh up` puts it), whole and read. What it says of
+ * an error is the message: SLV_E_NOENT, SLV_E_USAGE, SLV_E_BUSY, SLV_E_IO. SLV_E_NET: no node is up
+ * there. */
+struct slv_cli_reply {
+    struct slv_buf text;
+    struct slv_json_doc doc;
+};
+int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, struct slv_str body,
+                     struct slv_cli_reply *ret, struct slv_err *err) SLV_MUST_USE;
+void slv_cli_reply_fini(struct slv_cli_reply *r);
+
+#endif

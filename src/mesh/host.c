@@ -1,0 +1,535 @@
+/* host.c: see host.h. */
+#include "mesh/host.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mesh/service.h"
+#include "mesh/transport.h"
+#include "store/records.h"
+#include "trust/key.h"
+
+#include <arpa/inet.h>
+#include <event2/event.h>
+#include <ifaddrs.h>
+#include <inttypes.h>
+#include <net/if.h>
+#include <sodium.h>
+#include <string.h>
+
+#define AGAIN_S 2       /* between two tries to open a store that failed */
+#define RECORD_MAX 320u /* bytes that a node says of itself */
+#define LEAVE_NS 1500000000ull
+#define ADDRESSES_MAX 8u
+
+struct host_key {
+    uint64_t id;
+    uint8_t key[SLV_HOST_KEY_BYTES];
+};
+
+struct slv_host {
+    struct slv_host_conf conf;
+    uint64_t id;
+    struct slv_httpd *httpd;
+    struct slv_service *service;
+    struct slv_transport *transport;
+    struct slv_records *records;
+    struct slv_node *node;
+    struct slv_mesh_trust trust;
+    struct host_key *key; /* heap: of all that are let in, ascending by id */
+    size_t n_key;
+    struct event *tick, *synced, *again;
+    struct slv_buf record; /* what this node says of itself */
+    bool fresh, leaving;
+    uint64_t left_at;
+};
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+uint64_t slv_host_id(const uint8_t key[SLV_HOST_KEY_BYTES]) {
+    static const char what[] = "selvage mesh node 1";
+    uint8_t out[16];
+    crypto_generichash_state s;
+    crypto_generichash_init(&s, NULL, 0, sizeof out);
+    crypto_generichash_update(&s, (const uint8_t *)what, sizeof what);
+    crypto_generichash_update(&s, key, SLV_HOST_KEY_BYTES);
+    crypto_generichash_final(&s, out, sizeof out);
+    struct slv_reader r = slv_reader_of(out, sizeof out);
+    return slv_read_id(&r);
+}
+
+static const struct host_key *find_key(const struct slv_host *h, uint64_t id) {
+    size_t lo = 0, hi = h->n_key;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (h->key[mid].id < id) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo < h->n_key && h->key[lo].id == id ? &h->key[lo] : NULL;
+}
+
+static void let_in(struct slv_host *h, const uint8_t key[SLV_HOST_KEY_BYTES]) {
+    const uint64_t id = slv_host_id(key);
+    size_t i = 0;
+    if (find_key(h, id)) return;
+    while (i < h->n_key && h->key[i].id < id)
+        i++;
+    memmove(h->key + i + 1, h->key + i, (h->n_key - i) * sizeof *h->key);
+    h->key[i].id = id;
+    memcpy(h->key[i].key, key, SLV_HOST_KEY_BYTES);
+    h->n_key++;
+}
+
+static int open_keys(struct slv_host *h, struct slv_err *err) {
+    const struct slv_host_conf *c = &h->conf;
+    const struct slv_pub *own = slv_key_pub(c->key);
+    const size_t n = 1 + c->n_peer + c->n_member;
+    h->key = n <= SLV_HOST_KEYS_MAX ? slv_mem_calloc(n, sizeof *h->key) : NULL;
+    if (!h->key) return slv_err_set(err, SLV_E_LIMIT, "mesh: too many keys");
+    h->id = slv_host_id(own->key);
+    let_in(h, own->key);
+    for (size_t i = 0; i < c->n_peer; i++)
+        let_in(h, c->peer[i].key);
+    for (size_t i = 0; i < c->n_member; i++)
+        let_in(h, c->member[i]);
+    return 0;
+}
+
+static int sign(void *ctx, struct slv_str bytes, uint8_t ret[SLV_BATCH_SIG]) {
+    const struct slv_host *h = ctx;
+    return slv_key_sign(h->conf.key, bytes.p, bytes.n, ret, NULL);
+}
+
+static bool check(void *ctx, uint64_t node, struct slv_str bytes,
+                  const uint8_t sig[SLV_BATCH_SIG]) {
+    const struct host_key *k = find_key(ctx, node);
+    return k && slv_pub_verify(k->key, bytes.p, bytes.n, sig);
+}
+
+/* --- the node's world ------------------------------------------------------------------------- */
+
+static uint64_t now_ns(void) { return slv_clock_mono(&slv_clock_system); }
+
+static void tick_in(struct slv_host *h, uint64_t ns) {
+    const struct timeval tv = {(time_t)(ns / 1000000000u), (suseconds_t)(ns % 1000000000u / 1000)};
+    evtimer_add(h->tick, &tv);
+}
+
+static void wake(void *ctx) { tick_in(ctx, 0); }
+
+static void send_to(void *ctx, uint64_t peer, struct slv_str datagram) {
+    struct slv_host *h = ctx;
+    slv_transport_send(h->transport, peer, datagram);
+}
+
+/* Addresses out of a member's record: its key, and each behind its length. */
+static size_t addresses_of(struct slv_str record, struct slv_buf *text, const char **ret) {
+    struct slv_reader r = slv_reader_of(record.p, record.n);
+    size_t at[ADDRESSES_MAX], n = 0;
+    slv_read_raw(&r, SLV_HOST_KEY_BYTES);
+    while (slv_reader_left(&r) && n < ADDRESSES_MAX) {
+        const struct slv_str a = slv_read_bytes(&r, SLV_TRANSPORT_ADDRESS_TEXT - 1);
+        if (r.bad || memchr(a.p, 0, a.n)) break;
+        at[n++] = text->len;
+        slv_buf_add(text, a.p, a.n);
+        slv_buf_addc(text, '\0');
+    }
+    for (size_t i = 0; i < n && !text->status; i++)
+        ret[i] = text->data + at[i];
+    return text->status ? 0 : n;
+}
+
+/* A peer of the configuration is tried where that says, too. */
+static void connect_to(void *ctx, uint64_t peer, struct slv_str record) {
+    struct slv_host *h = ctx;
+    const struct host_key *k = find_key(h, peer);
+    const char *address[ADDRESSES_MAX + 1];
+    struct slv_err err = {0};
+    struct slv_buf text;
+    if (!k) return;
+    slv_buf_init(&text, 4096);
+    size_t n = addresses_of(record, &text, address);
+    for (size_t i = 0; i < h->conf.n_peer && n <= ADDRESSES_MAX; i++)
+        if (slv_host_id(h->conf.peer[i].key) == peer) address[n++] = h->conf.peer[i].address;
+    if (n && slv_transport_connect(h->transport, peer, k->key, address, n, &err))
+        slv_log(SLV_LOG_INFO, "mesh: %s", err.msg);
+    slv_buf_fini(&text);
+}
+
+static void disconnect_from(void *ctx, uint64_t peer) {
+    slv_transport_disconnect(((struct slv_host *)ctx)->transport, peer);
+}
+
+static int put(void *ctx, struct slv_str key, struct slv_str value) {
+    return slv_records_put(((struct slv_host *)ctx)->records, key, value);
+}
+
+static int del(void *ctx, struct slv_str key) {
+    return slv_records_del(((struct slv_host *)ctx)->records, key);
+}
+
+static int commit(void *ctx) {
+    struct slv_err err = {0};
+    const int rc = slv_records_commit(((struct slv_host *)ctx)->records, &err);
+    if (rc) slv_log(SLV_LOG_ERROR, "mesh: %s", err.msg);
+    return rc;
+}
+
+static uint64_t random_of(void *ctx) {
+    uint64_t v;
+    (void)ctx;
+    randombytes_buf(&v, sizeof v);
+    return v;
+}
+
+static bool may_write(void *ctx, uint64_t node, uint64_t space, struct slv_str key) {
+    (void)space, (void)key;
+    return find_key(ctx, node) != NULL;
+}
+static bool may_repair(void *ctx, uint64_t node, uint64_t space) {
+    return may_write(ctx, node, space, (struct slv_str){"", 0});
+}
+static bool may_join(void *ctx, uint64_t node) { return find_key(ctx, node) != NULL; }
+
+static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
+    static const char *const states[] = {"alive", "suspect", "dead", "gone", "removed"};
+    struct slv_host *h = ctx;
+    switch (e) {
+    case SLV_NODE_MEMBER:
+        slv_log(state == SLV_SWIM_SUSPECT ? SLV_LOG_DEBUG : SLV_LOG_INFO,
+                "mesh: node %016" PRIx64 " is %s", id, states[state]);
+        break;
+    case SLV_NODE_ISOLATED:
+        slv_log(SLV_LOG_WARN, state ? "mesh: no other node answers: local only"
+                                    : "mesh: other nodes answer again");
+        break;
+    case SLV_NODE_TWO_FACED:
+        slv_log(SLV_LOG_ERROR, "mesh: node %016" PRIx64 " has signed two things as one", id);
+        break;
+    case SLV_NODE_FAILED:
+        slv_log(SLV_LOG_ERROR, "mesh: the store has failed");
+        break;
+    case SLV_NODE_OVERTAKEN:
+        slv_log(SLV_LOG_WARN, "mesh: others have writes of this node that its store has lost: it "
+                              "goes on under a new number");
+        h->fresh = true;
+        break;
+    }
+}
+
+static void on_changed(void *ctx, size_t space, struct slv_str key) {
+    slv_service_changed(((struct slv_host *)ctx)->service, space, key);
+}
+
+/* --- the transport's -------------------------------------------------------------------------- */
+
+static int sign_cert(void *ctx, const void *p, size_t n, uint8_t ret[SLV_DTLS_SIGNATURE]) {
+    return sign(ctx, (struct slv_str){p, n}, ret);
+}
+
+static bool allow(void *ctx, const uint8_t key[SLV_DTLS_KEY]) {
+    const struct host_key *k = find_key(ctx, slv_host_id(key));
+    return k && !memcmp(k->key, key, SLV_HOST_KEY_BYTES);
+}
+
+static uint64_t id_of(void *ctx, const uint8_t key[SLV_DTLS_KEY]) {
+    (void)ctx;
+    return slv_host_id(key);
+}
+
+static int on_up(void *ctx, uint64_t peer) {
+    struct slv_host *h = ctx;
+    const int rc = h->node ? slv_node_up(h->node, now_ns(), peer) : SLV_E_BUSY;
+    wake(h);
+    return rc;
+}
+
+static void on_down(void *ctx, uint64_t peer) {
+    struct slv_host *h = ctx;
+    if (h->node) slv_node_down(h->node, now_ns(), peer);
+    wake(h);
+}
+
+static void on_receive(void *ctx, uint64_t peer, struct slv_str datagram) {
+    struct slv_host *h = ctx;
+    if (h->node) slv_node_receive(h->node, now_ns(), peer, datagram);
+    wake(h);
+}
+
+static void on_found(void *ctx, uint64_t peer, const char *address) {
+    struct slv_host *h = ctx;
+    const struct host_key *k = find_key(h, peer);
+    if (!k || !h->node || peer == h->id) return;
+    if (slv_transport_connect(h->transport, peer, k->key, &address, 1, NULL)) return;
+    if (slv_node_seed(h->node, now_ns(), peer)) return; /* there are enough */
+    wake(h);
+}
+
+static uint64_t mesh_id(const struct slv_host *h) {
+    uint8_t out[16];
+    crypto_generichash(out, sizeof out, (const uint8_t *)h->conf.mesh, strlen(h->conf.mesh), NULL,
+                       0);
+    struct slv_reader r = slv_reader_of(out, sizeof out);
+    return slv_read_id(&r);
+}
+
+static int open_transport(struct slv_host *h, struct slv_err *err) {
+    struct slv_transport_conf c = {
+        .base = slv_httpd_base(h->httpd),
+        .ctx = h,
+        .listen = h->conf.listen,
+        .n_listen = h->conf.n_listen,
+        .sign = sign_cert,
+        .allow = allow,
+        .id_of = id_of,
+        .up = on_up,
+        .down = on_down,
+        .receive = on_receive,
+        .found = on_found,
+        .relay_use = true,
+        .relay_rate = h->conf.relay_rate,
+        .discover = {.on = h->conf.discover, .mesh = mesh_id(h)},
+    };
+    memcpy(c.key, slv_key_pub(h->conf.key)->key, sizeof c.key);
+    return slv_transport_open(&c, &h->transport, err);
+}
+
+/* --- what it says of itself ------------------------------------------------------------------- */
+
+static void add_address(struct slv_host *h, const char *text) {
+    const size_t n = strlen(text);
+    if (h->record.len + n + 2 <= RECORD_MAX) slv_write_bytes(&h->record, text, n);
+}
+
+/* In the place of an address that means all: those of the interfaces, but the loopback's. */
+static void add_all(struct slv_host *h, const char *port, bool six) {
+    struct ifaddrs *all = NULL;
+    char text[INET6_ADDRSTRLEN], address[SLV_TRANSPORT_ADDRESS_TEXT + 8];
+    if (getifaddrs(&all)) return;
+    for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+        const int family = i->ifa_addr ? i->ifa_addr->sa_family : 0;
+        const void *p = NULL;
+        if (i->ifa_flags & IFF_LOOPBACK || !(i->ifa_flags & IFF_UP)) continue;
+        if (family == AF_INET && !six)
+            p = &((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr;
+        if (family == AF_INET6 && six)
+            p = &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr;
+        if (!p || !inet_ntop(family, p, text, sizeof text) || !strncmp(text, "fe80", 4)) continue;
+        snprintf(address, sizeof address, six ? "[%s]:%s" : "%s:%s", text, port);
+        add_address(h, address);
+    }
+    freeifaddrs(all);
+}
+
+static void describe(struct slv_host *h) {
+    char text[SLV_TRANSPORT_ADDRESS_TEXT];
+    slv_buf_clear(&h->record);
+    slv_buf_add(&h->record, slv_key_pub(h->conf.key)->key, SLV_HOST_KEY_BYTES);
+    for (size_t i = 0; i < h->conf.n_advertise; i++)
+        add_address(h, h->conf.advertise[i]);
+    for (size_t i = 0; !h->conf.n_advertise && !slv_transport_listening(h->transport, i, text);
+         i++) {
+        const char *port = strrchr(text, ':');
+        if (!strncmp(text, "0.0.0.0:", 8)) add_all(h, port + 1, false);
+        else if (!strncmp(text, "[::]:", 5)) add_all(h, port + 1, true);
+        else add_address(h, text);
+    }
+}
+
+/* --- the store and the node ------------------------------------------------------------------- */
+
+static void on_note(void *ctx, const char *line) {
+    (void)ctx;
+    slv_log(SLV_LOG_WARN, "mesh: %s", line);
+}
+
+static int load(void *ctx, struct slv_str key, struct slv_str value) {
+    return slv_node_load(((struct slv_host *)ctx)->node, key, value);
+}
+
+static void on_synced(evutil_socket_t fd, short what, void *ctx);
+
+static int open_node(struct slv_host *h, struct slv_err *err) {
+    const struct slv_node_conf c = {
+        .id = h->id,
+        .clock = &slv_clock_system,
+        .trust = &h->trust,
+        .world = {.send = send_to,
+                  .connect = connect_to,
+                  .disconnect = disconnect_from,
+                  .put = put,
+                  .del = del,
+                  .commit = commit,
+                  .random = random_of,
+                  .may_write = may_write,
+                  .may_repair = may_repair,
+                  .may_join = may_join,
+                  .event = on_event,
+                  .changed = on_changed,
+                  .ctx = h},
+        .record = {h->record.data, h->record.len},
+        .link = {.mtu_min = SLV_TRANSPORT_DATAGRAM, .mtu_max = SLV_TRANSPORT_DATAGRAM_MAX},
+    };
+    int rc = slv_node_open(&c, &h->node);
+    size_t k;
+    for (size_t i = 0; i < h->conf.n_space && !rc; i++) {
+        const struct slv_str name = h->conf.space[i].name;
+        rc = slv_node_space(h->node, &h->conf.space[i], &k);
+        if (rc == SLV_E_USAGE || rc == SLV_E_LIMIT)
+            return slv_err_set(err, rc, "mesh: space %.*s: %s", (int)name.n, name.p,
+                               rc == SLV_E_USAGE ? "there are two of that name"
+                                                 : "too many, or its name is too long");
+    }
+    return rc ? slv_err_set(err, rc, "mesh: out of memory") : 0;
+}
+
+static int start_node(struct slv_host *h, struct slv_err *err) {
+    const struct slv_records_conf rc_conf = {.note = on_note};
+    bool damaged = false;
+    int rc = slv_records_open(h->conf.store, &rc_conf, &h->records, err);
+    if (!rc) rc = open_node(h, err);
+    if (!rc) rc = slv_records_load(h->records, load, h, &damaged, err);
+    if (rc) return rc;
+    rc = slv_node_start(h->node, now_ns(), damaged, h->fresh);
+    h->fresh = false;
+    for (size_t i = 0; i < h->conf.n_peer && !rc; i++)
+        rc = slv_node_seed(h->node, now_ns(), slv_host_id(h->conf.peer[i].key));
+    if (rc) return slv_err_set(err, rc, "mesh: %s: the node does not start", h->conf.store);
+    h->synced = event_new(slv_httpd_base(h->httpd), slv_records_fd(h->records),
+                          EV_READ | EV_PERSIST, on_synced, h);
+    if (!h->synced || event_add(h->synced, NULL))
+        return slv_err_set(err, SLV_E_NOMEM, "mesh: out of memory");
+    slv_service_set_node(h->service, h->node);
+    tick_in(h, 0);
+    return 0;
+}
+
+static void stop_node(struct slv_host *h) {
+    slv_service_set_node(h->service, NULL);
+    if (h->synced) event_free(h->synced);
+    h->synced = NULL;
+    slv_node_close(h->node);
+    h->node = NULL;
+    if (h->records) slv_records_drop(h->records);
+    slv_records_close(h->records);
+    h->records = NULL;
+}
+
+static void begin_again(struct slv_host *h) {
+    const struct timeval tv = {AGAIN_S, 0};
+    stop_node(h);
+    evtimer_add(h->again, &tv);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *ctx) {
+    struct slv_host *h = ctx;
+    struct slv_err err = {0};
+    (void)fd, (void)what;
+    if (!start_node(h, &err)) {
+        slv_log(SLV_LOG_INFO, "mesh: the store is open again");
+        return;
+    }
+    slv_log(SLV_LOG_ERROR, "%s; trying again", err.msg);
+    begin_again(h);
+}
+
+static void on_synced(evutil_socket_t fd, short what, void *ctx) {
+    struct slv_host *h = ctx;
+    struct slv_err err = {0};
+    int status = 0;
+    (void)fd, (void)what;
+    if (slv_records_done(h->records, &status, &err) != 1) return;
+    if (status) {
+        slv_log(SLV_LOG_ERROR, "mesh: %s", err.msg);
+        begin_again(h);
+        return;
+    }
+    slv_node_synced(h->node, now_ns());
+    slv_service_news(h->service);
+    tick_in(h, 0);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *ctx) {
+    struct slv_host *h = ctx;
+    (void)fd, (void)what;
+    if (!h->node) return;
+    const uint64_t now = now_ns(), next = slv_node_tick(h->node, now);
+    if (slv_node_failed(h->node)) {
+        begin_again(h);
+        return;
+    }
+    slv_service_news(h->service);
+    if (h->leaving && now > h->left_at) slv_httpd_stop(h->httpd);
+    else if (next != UINT64_MAX) tick_in(h, next > now ? next - now : 0);
+}
+
+/* --- the host --------------------------------------------------------------------------------- */
+
+/* (Asked from another thread or a signal handler.) */
+static void on_poke(void *arg) {
+    struct slv_host *h = arg;
+    if (h->leaving) return;
+    h->leaving = true;
+    h->left_at = now_ns() + LEAVE_NS;
+    if (!h->node || slv_swim_leave(slv_node_swim(h->node), now_ns())) slv_httpd_stop(h->httpd);
+    else tick_in(h, 0);
+}
+
+static int open_parts(struct slv_host *h, struct slv_err *err) {
+    const struct slv_service_conf sc = {.mesh = h->conf.mesh, .wake = wake, .ctx = h};
+    struct slv_buf at;
+    int rc = open_keys(h, err);
+    if (!rc) rc = slv_service_open(&sc, &h->service, err);
+    const struct slv_httpd_opts o = {.handle = slv_service_handle, .ctx = h->service};
+    if (!rc) rc = slv_httpd_open(&o, &h->httpd, err);
+    if (rc) return rc;
+    slv_httpd_on_poke(h->httpd, on_poke, h);
+    h->tick = evtimer_new(slv_httpd_base(h->httpd), on_tick, h);
+    h->again = evtimer_new(slv_httpd_base(h->httpd), on_again, h);
+    if (!h->tick || !h->again) return slv_err_set(err, SLV_E_NOMEM, "mesh: out of memory");
+    rc = open_transport(h, err);
+    if (!rc) describe(h);
+    if (!rc) rc = start_node(h, err);
+    slv_buf_init(&at, 4096);
+    slv_buf_addf(&at, "unix:%s", h->conf.socket);
+    if (!rc) rc = at.status ? at.status : slv_httpd_listen(h->httpd, at.data, NULL, err);
+    slv_buf_fini(&at);
+    return rc;
+}
+
+int slv_host_open(const struct slv_host_conf *conf, struct slv_host **ret, struct slv_err *err) {
+    struct slv_host *h = slv_mem_calloc(1, sizeof *h);
+    if (!h) return slv_err_set(err, SLV_E_NOMEM, "mesh: out of memory");
+    h->conf = *conf;
+    h->trust = (struct slv_mesh_trust){sign, check, h};
+    slv_buf_init(&h->record, 1024);
+    const int rc = open_parts(h, err);
+    if (rc) slv_host_close(h);
+    else *ret = h;
+    return rc;
+}
+
+int slv_host_run(struct slv_host *h, struct slv_err *err) {
+    char text[SLV_TRANSPORT_LISTEN_MAX][SLV_TRANSPORT_ADDRESS_TEXT];
+    const char *at[SLV_TRANSPORT_LISTEN_MAX];
+    size_t n = 0;
+    while (n < SLV_TRANSPORT_LISTEN_MAX && !slv_transport_listening(h->transport, n, text[n])) {
+        at[n] = text[n];
+        n++;
+    }
+    if (h->conf.ready) h->conf.ready(h->conf.ctx, at, n);
+    return slv_httpd_run(h->httpd, 1000, err);
+}
+
+void slv_host_stop(struct slv_host *h) { slv_httpd_poke(h->httpd); }
+
+void slv_host_close(struct slv_host *h) {
+    if (!h) return;
+    if (h->service) stop_node(h);
+    slv_transport_close(h->transport);
+    slv_service_close(h->service);
+    if (h->tick) event_free(h->tick);
+    if (h->again) event_free(h->again);
+    slv_httpd_close(h->httpd);
+    slv_buf_fini(&h->record);
+    slv_mem_free(h->key);
+    slv_mem_free(h);
+}

@@ -1,0 +1,73 @@
+/* host.h: a node of the mesh on a machine: node.h on sockets (transport.h), a disk (records.h), and
+ * a unix socket for programs of this machine (service.h), all on one loop.
+ *
+ *     transport --datagrams--> node --records--> store (a thread of its own)
+ *                               ^                  |
+ *     programs --> service -----+ <---- synced ----+
+ *
+ * Who is let in is a list of keys: the node's own, its peers' and the members'. A node's number is
+ * the first eight bytes of its key's hash; what it says of itself to others is its key and its
+ * addresses.
+ *
+ * A store that fails ends the node, not the program: it is opened again every few seconds, and what
+ * was written and not synced is refused until then.
+ *
+ * Threads: slv_host_run's; slv_host_stop from any, or a signal handler.
+ */
+#ifndef SLV_MESH_HOST_H
+#define SLV_MESH_HOST_H
+
+#include "base/err.h"
+#include "mesh/node.h"
+
+#include <stdio.h>
+
+#define SLV_HOST_KEYS_MAX 1024u
+#define SLV_HOST_PEERS_MAX 64u
+#define SLV_HOST_KEY_BYTES 32u
+
+struct slv_key;
+
+struct slv_host_peer {
+    uint8_t key[SLV_HOST_KEY_BYTES];
+    const char *address; /* "10.0.0.2:7420" */
+};
+
+/* Borrowed for as long as the host runs. */
+struct slv_host_conf {
+    const char *mesh;   /* its name; nodes of another mesh are strangers */
+    const char *store;  /* path of its records */
+    const char *socket; /* path of its unix socket */
+    const struct slv_key *key;
+    const char *const *listen;
+    size_t n_listen;
+    const char *const *advertise; /* addresses that others are told; none: those that it has */
+    size_t n_advertise;
+    const struct slv_host_peer *peer;
+    size_t n_peer;
+    const uint8_t (*member)[SLV_HOST_KEY_BYTES]; /* keys that are let in beside the peers' */
+    size_t n_member;
+    const struct slv_space_conf *space;
+    size_t n_space;
+    bool discover; /* look for others in the local network */
+    uint64_t relay_rate;
+    /* It is up, and where it listens: called once. May be NULL. */
+    void (*ready)(void *ctx, const char *const *addresses, size_t n);
+    void *ctx;
+};
+
+struct slv_host;
+
+/* The number of a node with this key. */
+uint64_t slv_host_id(const uint8_t key[SLV_HOST_KEY_BYTES]);
+
+/* SLV_E_USAGE, SLV_E_IO, SLV_E_BUSY (its store is open elsewhere), SLV_E_FORMAT, SLV_E_NOMEM: with a
+ * line that says what. */
+int slv_host_open(const struct slv_host_conf *conf, struct slv_host **ret,
+                  struct slv_err *err) SLV_MUST_USE;
+/* Until slv_host_stop. Members are told that it leaves. */
+int slv_host_run(struct slv_host *h, struct slv_err *err) SLV_MUST_USE;
+void slv_host_stop(struct slv_host *h);
+void slv_host_close(struct slv_host *h);
+
+#endif

@@ -1,0 +1,56 @@
+/* service.h: a node's spaces over HTTP, for programs on its own machine.
+ *
+ *     GET    /v1/spaces                     [{"name","type","order","id"}]
+ *     GET    /v1/spaces/S/keys              {"keys":[..]}    ?after=KEY&limit=N
+ *     GET    /v1/spaces/S/keys/K            {"space","key","type","value"}; 404: it has none
+ *     PUT    /v1/spaces/S/keys/K            an operation (value.h); answered when it is synced here
+ *     DELETE /v1/spaces/S/keys/K            the value goes
+ *     GET    /v1/spaces/S/watch             events: a line "data: {"key","value"}" for each change
+ *     GET    /v1/status                     the node, its members, its spaces
+ *     GET    /metrics                       for Prometheus
+ *
+ * An error is {"error":{"message"}}. Keys in paths are percent-encoded. Only what comes by a unix
+ * socket is answered: whoever may open its file may do all of it.
+ *
+ * All runs on the thread of the server's loop. A watcher that does not read fast enough is told of
+ * the latest values only.
+ */
+#ifndef SLV_MESH_SERVICE_H
+#define SLV_MESH_SERVICE_H
+
+#include "base/err.h"
+#include "mesh/node.h"
+#include "net/httpd.h"
+
+struct slv_service;
+
+#define SLV_SERVICE_WATCHES_MAX 256u
+#define SLV_SERVICE_WAITING_MAX 65536u /* writes that are not synced yet */
+
+struct slv_service_conf {
+    const char *mesh; /* its name */
+    struct slv_node *node;
+    /* Something was given to the node: it wants to be ticked. */
+    void (*wake)(void *ctx);
+    void *ctx;
+};
+
+int slv_service_open(const struct slv_service_conf *conf, struct slv_service **ret,
+                     struct slv_err *err) SLV_MUST_USE;
+/* After its server has ended. */
+void slv_service_close(struct slv_service *s);
+
+/* slv_httpd_opts.handle, with the service as its ctx. */
+void slv_service_handle(struct slv_exchange *x, void *service);
+
+/* The node was ticked, or its store has synced: who waits for that is answered, and who watches is
+ * told what has changed. */
+void slv_service_news(struct slv_service *s);
+
+/* A key of a space has changed (slv_space_watch, by way of the node's). */
+void slv_service_changed(struct slv_service *s, size_t space, struct slv_str key);
+
+/* The node is opened anew, or ends (NULL): who waits is refused. */
+void slv_service_set_node(struct slv_service *s, struct slv_node *node);
+
+#endif

@@ -1,0 +1,42 @@
+/* value.h: values of the mesh as people and programs write them: JSON in and out, by type.
+ *
+ * What a value is read as, and what may be done to it, `op` and its operand:
+ *
+ *     type       read as                    op: "set" where there is none
+ *     last       string, or null            set VALUE
+ *     many       [string, ...]              set VALUE
+ *     on-wins    true, false                set true or false
+ *     off-wins   true, false                set true or false
+ *     set        [string, ...]              add VALUE (also without op), remove VALUE
+ *     counter    number                     add N (also without op)
+ *     growing    number                     add N (also without op), N not below 0
+ *     budget     {"left","mine"}            mint N, spend N (also without op), give N "to" WRITER
+ *     vector     {"epoch","n","sum"}        contribute [numbers] "epoch" E "keep" E
+ *     list       [any, ...]                 insert VALUE "at" I, remove N "at" I
+ *     text       string                     set VALUE; insert VALUE "at" I; remove N "at" I
+ *     doc        any                        set VALUE, insert VALUE, remove, count N, text TEXT,
+ *                                           edit TEXT "at" I "gone" N: each "pointer" P
+ *
+ * An operation is {"op":..,"value":..,...}; a member that its op does not know is refused. Strings
+ * are UTF-8. Writers are 16 hexadecimal digits. Threads: one.
+ */
+#ifndef SLV_MESH_VALUE_H
+#define SLV_MESH_VALUE_H
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/jsonin.h"
+#include "mesh/doc.h"
+
+/* Writes the value of a key behind `name`; `writer`: this node's own, for budgets. SLV_E_NOMEM,
+ * SLV_E_LIMIT; whether the key has a value at all: *ret_there (may be NULL). */
+int slv_value_read(const struct slv_space *s, enum slv_mesh_type type, struct slv_str key,
+                   uint64_t writer, struct slv_json *j, const char *name,
+                   bool *ret_there) SLV_MUST_USE;
+
+/* Does an operation to a draft of that type. SLV_E_USAGE, SLV_E_FORMAT, SLV_E_NOENT, SLV_E_BUSY
+ * (a budget has not so much left), SLV_E_LIMIT, SLV_E_NOMEM, with a message; the draft is good for
+ * nothing then. */
+int slv_value_write(struct slv_draft *d, struct slv_json_val op, struct slv_err *err) SLV_MUST_USE;
+
+#endif

@@ -1,0 +1,120 @@
+/* local.c: see local.h. */
+#include "store/local.h"
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#define LINE_MAX_BYTES ((size_t)64 << 20)
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+static void curl_setup(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+
+struct asking {
+    struct slv_buf *to;
+    int (*fn)(void *ctx, struct slv_str line);
+    void *ctx;
+    bool (*stop)(void);
+    int rc;
+};
+
+void slv_local_encode(struct slv_buf *b, struct slv_str part) {
+    for (size_t i = 0; i < part.n; i++) {
+        const unsigned char c = (unsigned char)part.p[i];
+        if (isalnum(c) || strchr("-._~", c ? c : '%')) slv_buf_addc(b, (char)c);
+        else slv_buf_addf(b, "%%%02X", c);
+    }
+}
+
+/* Whole lines of what has come go to fn. */
+static int take_lines(struct asking *a) {
+    size_t from = 0;
+    const char *end;
+    while (!a->rc && (end = memchr(a->to->data + from, '\n', a->to->len - from)) != NULL) {
+        const size_t n = (size_t)(end - a->to->data) - from;
+        a->rc = a->fn(a->ctx, (struct slv_str){a->to->data + from, n});
+        from += n + 1;
+    }
+    memmove(a->to->data, a->to->data + from, a->to->len - from);
+    a->to->len -= from;
+    return a->rc;
+}
+
+static size_t on_data(char *p, size_t size, size_t n, void *ctx) {
+    struct asking *a = ctx;
+    a->rc = slv_buf_add(a->to, p, size * n);
+    if (!a->rc && a->fn) a->rc = take_lines(a);
+    return a->rc ? 0 : n;
+}
+
+static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
+    const struct asking *w = ctx;
+    (void)a, (void)b, (void)c, (void)d;
+    return w->stop && w->stop();
+}
+
+static void set_up(CURL *c, const struct slv_local_request *r, struct asking *a, char *why,
+                   struct curl_slist *fields) {
+    curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, r->socket);
+    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http");
+    curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, r->method);
+    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
+    curl_easy_setopt(c, CURLOPT_WRITEDATA, a);
+    curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(c, CURLOPT_XFERINFODATA, a);
+    curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, fields);
+    if (!r->body.n) return;
+    curl_easy_setopt(c, CURLOPT_POSTFIELDS, r->body.p);
+    curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.n);
+}
+
+static int ask(const struct slv_local_request *r, struct asking *a, long *ret_status,
+               struct slv_err *err) {
+    char why[CURL_ERROR_SIZE] = "";
+    struct slv_buf url;
+    pthread_once(&curl_once, curl_setup);
+    CURL *c = curl_easy_init();
+    /* (no "Expect: 100-continue" for a socket next door) */
+    struct curl_slist *fields = curl_slist_append(NULL, "Expect:");
+    slv_buf_init(&url, (size_t)64 << 10);
+    slv_buf_addf(&url, "http://localhost%s", r->path);
+    int rc = !c || !fields ? SLV_E_NOMEM : url.status;
+    if (!rc) {
+        set_up(c, r, a, why, fields);
+        curl_easy_setopt(c, CURLOPT_URL, url.data);
+        const CURLcode cc = curl_easy_perform(c);
+        curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, ret_status);
+        if (a->rc) rc = a->rc;
+        else if (cc == CURLE_ABORTED_BY_CALLBACK) rc = SLV_E_CANCELLED;
+        else if (cc)
+            rc = slv_err_set(err, SLV_E_NET, "%s: %s", r->socket,
+                             *why ? why : curl_easy_strerror(cc));
+    }
+    if (rc == SLV_E_NOMEM || rc == SLV_E_LIMIT) slv_err_set(err, rc, "%s: too much", r->socket);
+    slv_buf_fini(&url);
+    curl_slist_free_all(fields);
+    curl_easy_cleanup(c);
+    return rc;
+}
+
+int slv_local_ask(const struct slv_local_request *r, long *ret_status, struct slv_buf *ret,
+                  struct slv_err *err) {
+    struct asking a = {.to = ret};
+    return ask(r, &a, ret_status, err);
+}
+
+int slv_local_lines(const struct slv_local_request *r, long *ret_status,
+                    int (*fn)(void *ctx, struct slv_str line), void *ctx, bool (*stop)(void),
+                    struct slv_err *err) {
+    struct slv_buf b;
+    slv_buf_init(&b, LINE_MAX_BYTES);
+    struct asking a = {.to = &b, .fn = fn, .ctx = ctx, .stop = stop};
+    const int rc = ask(r, &a, ret_status, err);
+    slv_buf_fini(&b);
+    return rc;
+}

@@ -1,0 +1,32 @@
+/* local.h: asking a program of this machine, over HTTP on its unix socket. Built on libcurl.
+ * Threads: one a call. */
+#ifndef SLV_STORE_LOCAL_H
+#define SLV_STORE_LOCAL_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct slv_local_request {
+    const char *socket; /* path */
+    const char *method; /* "GET" */
+    const char *path;   /* "/v1/status", percent-encoded */
+    struct slv_str body;
+};
+
+/* Percent-encodes all but unreserved characters (RFC 3986) of a path's part. Its status says
+ * whether there was room. */
+void slv_local_encode(struct slv_buf *b, struct slv_str part);
+
+/* The reply's status and body. SLV_E_NET "SOCKET: WHY": nobody answers there; SLV_E_NOMEM,
+ * SLV_E_LIMIT: more than the buffer may hold. */
+int slv_local_ask(const struct slv_local_request *r, long *ret_status, struct slv_buf *ret,
+                  struct slv_err *err) SLV_MUST_USE;
+
+/* The same, a line of the body at a time, without its end, until it ends, or fn returns other than
+ * 0, which is returned; `stop` (may be NULL) is asked several times a second. */
+int slv_local_lines(const struct slv_local_request *r, long *ret_status,
+                    int (*fn)(void *ctx, struct slv_str line), void *ctx, bool (*stop)(void),
+                    struct slv_err *err) SLV_MUST_USE;
+
+#endif

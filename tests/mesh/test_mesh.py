@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""The mesh as processes on real sockets: what a user would lose is a write that he was told is written.
+
+usage: test_mesh.py SELVAGE [--full]      prints TAP
+"""
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from nodes import FULL, PROGRAM, SLOW, Mesh, Node, Unix, tap, until
+
+
+def three_nodes_share_what_each_writes():
+    with Mesh(3) as m:
+        m.whole()
+        for i, node in enumerate(m.nodes):
+            node.put("hits", "k", 10 + i)
+            node.put("tags", "s", "t%d" % i)
+        m.everywhere("hits", "k", 33)
+        m.everywhere("tags", "s", ["t0", "t1", "t2"])
+        m[1].put("tags", "s", "t0", op="remove")
+        m.everywhere("tags", "s", ["t1", "t2"])
+        m[2].put("config", "limit of \u00fc/s", "42 %")
+        m.everywhere("config", "limit of \u00fc/s", "42 %")
+        m[0].put("notes", "d", {"shelves": [{"name": "x"}], "open": True})
+        m.everywhere("notes", "d", {"shelves": [{"name": "x"}], "open": True})
+        m[1].put("notes", "d", 3, op="count", pointer="/visits")
+        m[2].put("notes", "d", "y", pointer="/shelves/0/name")
+        m.everywhere("notes", "d", {"shelves": [{"name": "y"}], "open": True, "visits": 3})
+        m[0].put("log", "t", "hello")
+        m.everywhere("log", "t", "hello")
+        m[1].put("log", "t", " world", op="insert")
+        m.everywhere("log", "t", "hello world")
+        m[0].put("fund", "b", 100, op="mint")
+        m.everywhere("fund", "b", {"left": 100, "mine": 0}, among=m.nodes[1:])
+        m[0].put("fund", "b", 30)
+        assert m[0].get("fund", "b") == {"left": 70, "mine": 70}
+        status, said = m[1].ask("PUT", m[1].path("fund", "b"), {"value": 1})
+        assert status == 409 and "left" in said["error"]["message"], said
+        status, said = m[0].ask("DELETE", m[0].path("config", "limit of \u00fc/s"))
+        assert status == 200, said
+        m.everywhere("config", "limit of \u00fc/s", None)
+
+
+def commands_read_and_write():
+    with Mesh(2) as m:
+        m.whole()
+        a, b = m.nodes
+        a.run("mesh", "put", "hits", "k", "5")
+        a.run("mesh", "put", "config", "k", "007")
+        m.everywhere("hits", "k", 5)
+        m.everywhere("config", "k", "007")
+        assert b.run("mesh", "get", "hits", "k") == "5\n"
+        assert b.run("mesh", "get", "config", "k") == "007\n"
+        assert json.loads(b.run("mesh", "get", "config", "k", "--json")) == {
+            "space": "config", "key": "k", "type": "last", "value": "007"}
+        b.run("mesh", "del", "config", "k")
+        assert "no such key" in b.run("mesh", "get", "config", "k", status=1)
+        assert "no such space" in b.run("mesh", "put", "nothing", "k", "1", status=1)
+        assert "'add' of a counter" in b.run("mesh", "put", "hits", "k", "one", status=2)
+        said = a.run("mesh", "status")
+        assert a.id in said and b.id in said and "hits: counter, eventual, 1 entries" in said, said
+        a.stop()
+        assert "no node is up" in a.run("mesh", "get", "hits", "k", status=1)
+
+
+def a_watcher_is_told_of_changes():
+    with Mesh(2) as m:
+        m.whole()
+        p = subprocess.Popen([PROGRAM, "mesh", "watch", "hits", "--json"], stdout=subprocess.PIPE, env=m[1].env(), text=True)
+        try:
+            until(lambda: m[1].status() and p.poll() is None)
+            got = []
+            t = threading.Thread(target=lambda: got.extend(json.loads(line) for line in p.stdout))
+            t.start()
+            n = 0
+
+            def told():
+                nonlocal n
+                n += 1
+                m[0].put("hits", "k", 1)
+                return any(g["key"] == "k" for g in got)
+            until(told, 20, "the watcher")
+            until(lambda: got[-1]["value"] == n)
+        finally:
+            p.terminate()
+            t.join()
+            p.stdout.close()
+            p.wait()
+
+
+def what_was_said_to_be_written_survives_kill_9():
+    with Mesh(3) as m:
+        m.whole()
+        written = [0, 0, 0]
+        stop = threading.Event()
+
+        def writer(i):
+            while not stop.is_set():
+                try:
+                    m[i].put("hits", "k%d" % i, 1)
+                    written[i] += 1
+                except (OSError, AssertionError, json.JSONDecodeError, Exception):  # noqa: B014 the node was killed
+                    time.sleep(0.02)
+        threads = [threading.Thread(target=writer, args=(i,)) for i in range(3)]
+        for t in threads:
+            t.start()
+        for turn in range(9 if FULL else 4):
+            before = sum(written)
+            until(lambda: sum(written) > before + 30, 20, "writes")  # noqa: B023
+            m[turn % 3].kill()
+            m[turn % 3].start()
+        stop.set()
+        for t in threads:
+            t.join()
+        # (a write may have been made whose answer was lost with its node: at most one of each kill)
+        def all_there():
+            values = [[node.get("hits", "k%d" % i) or 0 for i in range(3)] for node in m.nodes]
+            return values[0] == values[1] == values[2] and all(w <= v <= w + 9 for w, v in zip(written, values[0]))
+        until(all_there, 20, "%r to be everywhere" % written)
+
+
+def a_node_that_was_away_catches_up():
+    with Mesh(3) as m:
+        m.whole()
+        m[2].stop()
+        for i in range(300):
+            m[i % 2].put("tags", "s%d" % (i % 50), "v%d" % i)
+        m[2].start()
+        want = m[0].get("tags", "s49")
+        until(lambda: m[2].get("tags", "s49") == want and m[2].get("tags", "s0") == m[1].get("tags", "s0"), 20, "the rest")
+
+
+def halves_of_a_split_agree_when_it_heals():
+    with Mesh(4, relays=True) as m:
+        m.whole(30)
+        m.split((0, 1), (2, 3))
+        for i, node in enumerate(m.nodes):
+            node.put("hits", "k", 1)
+            node.put("tags", "s", "n%d" % i)
+        m.everywhere("tags", "s", ["n0", "n1"], among=m.nodes[:2])
+        m.everywhere("tags", "s", ["n2", "n3"], among=m.nodes[2:])
+        m.split()
+        took = max(m.everywhere("hits", "k", 4, 40), m.everywhere("tags", "s", ["n0", "n1", "n2", "n3"], 40))
+        print("# agreed %.1f s after the split" % took)
+
+
+def cases():
+    """What befalls datagrams on their way to and from the second node."""
+    for delay in (0.001, 0.02, 0.2):
+        for loss in (0, 0.01, 0.05, 0.2):
+            if FULL or (delay, loss) in ((0.001, 0.2), (0.02, 0.05), (0.2, 0.01)):
+                yield "%d ms, %d %% lost" % (delay * 1000, loss * 100), {"delay": delay, "loss": loss}
+    yield "out of order", {"delay": 0.005, "jitter": 0.05}
+    yield "doubled", {"delay": 0.005, "double": 0.5}
+    yield "64 kbit/s", {"delay": 0.005, "rate": 64000}
+    yield "MTU 576", {"delay": 0.005, "mtu": 576}
+
+
+def whatever_befalls_datagrams():
+    for name, how in cases():
+        with Mesh(2, relays=True) as m:
+            for r in m.relays:
+                for what, value in how.items():
+                    setattr(r, what, value)
+            m.whole(60)
+            start = time.monotonic()
+            for i in range(20):
+                m[i % 2].put("tags", "s", "v%02d" % i)
+                m[1 - i % 2].put("hits", "k", 1)
+            m[0].put("log", "t", "x" * 20000)
+            m.everywhere("tags", "s", ["v%02d" % i for i in range(20)], 60)
+            m.everywhere("hits", "k", 20, 60)
+            until(lambda: len(m[1].get("log", "t") or "") == 20000, 60, "a long text")  # noqa: B023
+            print("# %s: %.1f s" % (name, time.monotonic() - start))
+
+
+def who_is_heard_by_nobody_goes_on_alone():
+    with Mesh(3, relays=True) as m:
+        m.whole(30)
+        m.split((0, 1), (2,))
+        until(lambda: m[2].status()["local_only"], 30, "being alone to be noticed")
+        m[2].put("hits", "k", 7)
+        assert m[2].get("hits", "k") == 7 and m[0].get("hits", "k") is None
+        m.split()
+        m.everywhere("hits", "k", 7, 40)
+        until(lambda: not m[2].status()["local_only"], 20, "company")
+
+
+def strangers_are_not_let_in():
+    with Mesh(2) as m:
+        m.whole()
+        stranger = Node(m.folder.name, "stranger")
+        stranger.peers = [m[0]]
+        stranger.members = [m[1]]
+        stranger.start()
+        m[0].put("hits", "k", 1)
+        m.everywhere("hits", "k", 1)
+        until(lambda: True)
+        time_is_up = time.monotonic() + 2
+        while time.monotonic() < time_is_up:
+            assert stranger.get("hits", "k") is None
+            assert stranger.id not in m[0].sees("alive")
+            time.sleep(0.1)
+        stranger.stop()
+
+
+def what_cannot_be_is_said_in_a_line():
+    with Mesh(1) as m:
+        a = m[0]
+        other = Node(m.folder.name, "other")
+
+        def fails(node, words, status, *args, spaces=("a:set",)):
+            args = [*args, *(x for s in spaces for x in ("--space", s))]
+            said = node.run("mesh", "up", *args, status=status)
+            assert said.count("\n") == 1 and said.startswith("selvage: ") and words in said, said
+        fails(other, a.listening, 1, "--listen", a.listening)
+        fails(a, "another process has it open", 1, "--listen", "127.0.0.1:0", spaces=("hits:counter",))
+        fails(other, "--space", 2, spaces=())
+        fails(other, "no such type", 2, spaces=("a:sets",))
+        fails(other, "NAME:TYPE", 2, spaces=("a:set:strict",))
+        fails(other, "two of that name", 2, "--listen", "127.0.0.1:0", spaces=("a:set", "a:last"))
+        fails(other, "64 hexadecimal", 2, "--member", "abc")
+        fails(other, "KEY@HOST:PORT", 2, "--peer", "127.0.0.1:1")
+        config = os.path.join(m.folder.name, "config.yaml")
+        with open(config, "w") as f:
+            f.write("mesh up:\n  space: [a:set]\n  lissten: [127.0.0.1:0]\n")
+        said = other.run("mesh", "up", "--config", config, status=2)
+        assert "lissten" in said and "line 3" in said.replace(":3:", " line 3 "), said
+
+
+def a_file_says_how():
+    with Mesh(1) as m:
+        node = Node(m.folder.name, "filed")
+        config = os.path.join(m.folder.name, "mesh.yaml")
+        with open(config, "w") as f:
+            f.write("mesh up:\n  name: floor\n  listen: [127.0.0.1:0]\n  space: [a:set, b:counter]\n")
+        p = subprocess.Popen([PROGRAM, "mesh", "up", "--config", config, "--json"], stdout=subprocess.PIPE, env=node.env())
+        try:
+            node.socket = json.loads(p.stdout.readline())["socket"]
+            assert node.status()["mesh"] == "floor" and [s["name"] for s in node.status()["spaces"]] == ["a", "b"]
+        finally:
+            p.terminate()
+            p.wait()
+            p.stdout.close()
+
+
+def what_is_no_request_is_refused():
+    with Mesh(1) as m:
+        a = m[0]
+        for method, path, body, want in (
+                ("GET", "/", None, 404), ("GET", "/v1/spaces/none/keys/k", None, 404), ("POST", "/v1/spaces", {}, 405),
+                ("PUT", a.path("hits", "k"), {"op": "set", "value": 1}, 400), ("PUT", a.path("hits", "k"), [1], 400),
+                ("PUT", a.path("hits", "k"), {"value": 1, "ttl": 5}, 400), ("PUT", a.path("hits", "k"), {}, 400),
+                ("PUT", a.path("hits", "x" * 1025), {"value": 1}, 413), ("PUT", "/v1/spaces/hits/keys/%zz", {"value": 1}, 400),
+                ("PUT", a.path("notes", "d"), {"value": 1, "pointer": "x"}, 400),
+                ("DELETE", a.path("fund", "b"), None, 400), ("PATCH", a.path("hits", "k"), {}, 405)):
+            status, said = a.ask(method, path, body)
+            assert status == want and said["error"]["message"], (method, path[:60], body, status, said)
+        c = Unix(a.socket, 10)
+        c.request("PUT", a.path("hits", "k"), b"{\"value\":")
+        r = c.getresponse()
+        assert r.status == 400, r.read()
+        c.close()
+        assert a.get("hits", "k") is None
+
+
+if __name__ == "__main__":
+    sys.exit(tap.run([three_nodes_share_what_each_writes, commands_read_and_write, a_watcher_is_told_of_changes,
+                      what_was_said_to_be_written_survives_kill_9, a_node_that_was_away_catches_up,
+                      halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
+                      who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
+                      a_file_says_how, what_is_no_request_is_refused]))

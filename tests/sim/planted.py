@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Faults planted in copies of the mesh's code, one at a time: the simulator must find each.
+
+A fault is a change of one place in one file: old text, new text. Where the old text is no longer there the
+fault has to be planted anew: that fails, too. The unchanged code must hold for the same seeds.
+
+usage: planted.py SOURCE-ROOT [NAME...]      prints TAP, with the seed and what it found
+"""
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(sys.argv[1]).resolve()
+BASE = ["buf", "mem", "arena", "clock", "utf8", "json", "json_parse", "jsonin", "err"]
+FLAGS = ["-std=gnu11", "-O1", "-w", "-ffp-contract=off", f"-I{ROOT}/include", f"-I{ROOT}/src"]
+LIBS = ["-lsodium", "-lutf8proc", "-ljansson", "-lm"]
+CC = os.environ.get("CC", "cc").split()
+
+FAULT = {name: 1 << i for i, name in enumerate(
+    "loss delay double split one-way crash clock slow full flip lie narrow traitor churn".split())}
+HONEST = "loss delay double split one-way crash clock slow full churn"
+
+# name: (file, old, new, kinds of faults, seeds at most)
+PLANTED = {
+    "a write leaves before the store has it": (
+        "node.c", "    n->is_committing = true;\n",
+        "    n->is_committing = true;\n"
+        "    for (size_t i = 0; i < n->n_space; i++)\n"
+        "        if (n->space[i]->out.len)\n"
+        "            node_spread(n, (struct slv_str){n->space[i]->out.data, n->space[i]->out.len}, 0);\n", HONEST, 400),
+    "removals that may still be lost are told": (
+        "replica_store.c", "    if (r->writing) keep_ghost(r, e);\n", "", HONEST, 1500),
+    "what another has seen is taken over before all is told": (
+        "replica_range.c", "if (!rc && !p->n_ask) {", "if (!rc) {", HONEST, 600),
+    "what another has removed stays": (
+        "space.c", "if (slv_dots_has(seen, dot) && !slv_dots_has(theirs, dot)) {", "if (0) {", HONEST, 200),
+    "a removed dot is not remembered": (
+        "space.c", "const int rc = slv_dots_add(&s->context, w->id, w->range[k]);", "const int rc = 0;", HONEST, 200),
+    "a removed entry is put in again": (
+        "space.c", "if (slv_dots_has(&s->context, at->dot) || slv_entries_find(s->entries, at->dot)) return 0;",
+        "if (slv_entries_find(s->entries, at->dot)) return 0;", HONEST, 400),
+    "a causal batch does not wait": (
+        "replica.c", "if (rc || !*ret || !r->conf.causal) return rc;", "return rc;", HONEST, 100),
+    "a batch does not say what it followed": (
+        "replica.c", "    if (!rc && r->conf.causal)\n        rc = slv_dots_add_dot(&r->deps",
+        "    if (0)\n        rc = slv_dots_add_dot(&r->deps", HONEST, 200),
+    "a teller that crashed goes on telling": (
+        "replica_range.c", "p->life != life", "0", "loss delay double crash slow split", 3000),
+    "answers from before a crash are taken": (
+        "replica.c", "r->pull_id = conf->chance;", "r->pull_id = 0;", "loss delay double crash slow split", 3000),
+    "numbers begin again after a crash": (
+        "replica_store.c", "r->next = r->flushed + 1;", "r->next = 1;", HONEST, 50),
+    "a batch whose numbers were given before is never done": (
+        "replica.c", "rc == 1 ? slv_dots_add(&r->space.context, b->head.writer, b->head.dots) : rc",
+        "rc == 1 ? 0 : rc", "crash lie loss delay", 600),
+    "a log does not say what it no longer has": (
+        "oplog.c", "    if (next <= r.last) s->gone = true;\n", "", HONEST, 200),
+    "an association that broke is kept": (
+        "node_peer.c", "n->now - p->unheard > SILENT_NS", "0", HONEST, 600),
+    "what was seen is not stored": (
+        "replica.c", "        replica_keep_context(r);\n", "        r->context_changed = false;\n", HONEST, 50),
+    "a removed record stays in the store": (
+        "replica_store.c", "    entry_key(r, &key, e->dot);\n    del_record(r, &key);", "    (void)key;", HONEST, 100),
+    "a damaged store believes to have seen what it lost": (
+        "replica_store.c", "int rc = s->damaged ? salvage(r, s) : 0;", "int rc = 0;", "flip crash loss", 400),
+    "of two versions each keeps its own": (
+        "space.c", "    if (stays) return 0;", "    return 0;", "lie crash loss delay", 1500),
+    "the dead are not looked for": (
+        "swim.c", "    next = sooner(next, swim_far(s, now));\n", "", HONEST, 300),
+    "what was lost is not sent again": (
+        "link_recover.c", "    release(l, rec, PIECE_LOST);\n    mtu_lost", "    release(l, rec, PIECE_ACKED);\n    mtu_lost", HONEST, 100),
+    "ranges of dots that nearly touch are one": (
+        "dots.c", "while (j < w->n && w->range[j].first <= r.last + 1)",
+        "while (j < w->n && w->range[j].first <= r.last + 2)", HONEST, 300),
+    "a node that was overtaken goes on as before": (
+        "node.c", "if (!n->n_store || damaged || fresh) begin_store(n);", "if (!n->n_store || damaged) begin_store(n);",
+        "lie crash loss", 600),
+    "a ghost outlives the removal by another": (
+        "replica_range.c", "|| slv_dots_has(&r->overruled, at.dot)", "", HONEST, 6000),
+    "heads are not told": (
+        "replica_range.c", "if (!h || !h->n || slv_dots_base(t->theirs, id) >= slv_dots_last(shown, id)) continue;",
+        "continue;", HONEST, 200),
+    "own writes are not handed to those who ask": (
+        "replica_pull.c", "    slv_oplog_missing(r->log, have, theirs, give_batch, &g, &gone);\n", "    gone = 0;\n",
+        HONEST, 50),
+}
+
+
+def compile_file(path, to, include=None):
+    extra = [f"-I{include}"] if include else []
+    subprocess.run(CC + extra + FLAGS + ["-c", str(path), "-o", str(to)], check=True)
+
+
+def link(objects, to):
+    subprocess.run(CC + [str(o) for o in objects] + LIBS + ["-o", str(to)], check=True)
+
+
+def mask(kinds):
+    return sum(FAULT[k] for k in kinds.split())
+
+
+def run(program, kinds, seeds):
+    # (an endless loop of messages is a fault that was found, too)
+    p = subprocess.run([program, "5", hex(mask(kinds)), "1", str(seeds)], capture_output=True, text=True, timeout=900,
+                       check=False)
+    assert p.returncode in (0, 1), (p.returncode, p.stderr)
+    return p.stdout.strip()
+
+
+def plant(work, objects, name):
+    file, old, new, kinds, seeds = PLANTED[name]
+    text = (ROOT / "src/mesh" / file).read_text()
+    assert text.count(old) == 1, f"{file}: the place is there {text.count(old)} times"
+    copy, obj, program = work / (file + ".planted.c"), work / (file + ".planted.o"), work / "planted"
+    copy.write_text(text.replace(old, new))
+    compile_file(copy, obj, ROOT / "src/mesh")
+    link([obj if o.name == file + ".o" else o for o in objects], program)
+    return run(program, kinds, seeds)
+
+
+def main():
+    names = sys.argv[2:] or list(PLANTED)
+    with tempfile.TemporaryDirectory(prefix="selvage-planted-") as folder:
+        work = pathlib.Path(folder)
+        sources = sorted((ROOT / "src/mesh").glob("*.c")) + [ROOT / "src/base" / (b + ".c") for b in BASE]
+        sources += [ROOT / "tests/sim/seeds.c"]
+        objects = [work / (s.name + ".o") for s in sources]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(compile_file, sources, objects))
+        link(objects, work / "sound")
+        print(f"1..{len(names)}", flush=True)
+        bad = 0
+        for i, name in enumerate(names, 1):
+            try:
+                said = plant(work, objects, name)
+                found = said.startswith("seed")
+            except (AssertionError, subprocess.SubprocessError) as e:
+                said, found = str(e), False
+            sound = run(work / "sound", PLANTED[name][3], 20)
+            found = found and sound == "held"
+            bad += not found
+            print(f"{'ok' if found else 'not ok'} {i} - {name}\n# {said}" + ("" if sound == "held" else f"\n# sound: {sound}"),
+                  flush=True)
+        return bad != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
