@@ -39,7 +39,9 @@ uint64_t strongs_rnd(uint64_t n) {
     return (state >> 30) % n;
 }
 
-struct slv_str strongs_str(const char *s) { return (struct slv_str){s, strlen(s)}; }
+struct slv_str strongs_str(const char *s) {
+    return (struct slv_str){s, strlen(s)};
+}
 
 static void *grow(void *v, size_t n, size_t *room, size_t size) {
     if (n < *room) return v;
@@ -49,7 +51,7 @@ static void *grow(void *v, size_t n, size_t *room, size_t size) {
     return v;
 }
 
-/* --- the network ------------------------------------------------------------------------------- */
+/* --- the network ------------------------------------------------------------------------------ */
 
 static bool before(const struct packet *a, const struct packet *b) {
     return a->at != b->at ? a->at < b->at : a->order < b->order;
@@ -93,7 +95,7 @@ static void on_send(void *ctx, uint64_t peer, struct slv_str bytes) {
     }
 }
 
-/* --- disks ------------------------------------------------------------------------------------- */
+/* --- disks ------------------------------------------------------------------------------------ */
 
 static struct strong_commit *open_commit(struct strongs_node *n) {
     if (n->n_commit && !n->commit[n->n_commit - 1].ticket) return &n->commit[n->n_commit - 1];
@@ -153,8 +155,8 @@ static size_t record_at(const struct strongs_node *n, const struct strong_record
 
 static void store(struct strongs_node *n, const struct strong_record *r) {
     const size_t i = record_at(n, r);
-    const bool there = i < n->n_disk && n->disk[i].n_key == r->n_key &&
-                       !memcmp(n->disk[i].key, r->key, r->n_key);
+    const bool there =
+        i < n->n_disk && n->disk[i].n_key == r->n_key && !memcmp(n->disk[i].key, r->key, r->n_key);
     if (there) free(n->disk[i].value);
     if (there && !r->value) {
         memmove(n->disk + i, n->disk + i + 1, (n->n_disk - i - 1) * sizeof *n->disk);
@@ -186,7 +188,7 @@ void strongs_wipe(uint64_t id) {
         free(n->disk[--n->n_disk].value);
 }
 
-/* --- nodes ------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 static uint64_t on_random(void *ctx) {
     (void)ctx;
@@ -305,7 +307,7 @@ void strongs_partition(unsigned mask) {
             strongs_cut[a][b] = mask && ((mask >> a & 1) != (mask >> b & 1));
 }
 
-/* --- time --------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------------------------------- */
 
 /* What comes next: a packet, a sync or a tick. Its time. */
 static uint64_t next_event(struct strongs_node **ret, bool *ret_sync) {

@@ -39,11 +39,11 @@ struct strongs_node {
 
 struct strongs_conf {
     uint64_t seed;
-    unsigned n;               /* voters at first: nodes 1 to n */
-    uint32_t delay_us;        /* of a message: this to twice this */
-    uint32_t jitter_us;       /* and up to this */
-    uint32_t loss, twice;     /* of a thousand */
-    uint32_t sync_us;         /* of a disk: up to this */
+    unsigned n;           /* voters at first: nodes 1 to n */
+    uint32_t delay_us;    /* of a message: this to twice this */
+    uint32_t jitter_us;   /* and up to this */
+    uint32_t loss, twice; /* of a thousand */
+    uint32_t sync_us;     /* of a disk: up to this */
     struct slv_strong_conf node;
 };
 
@@ -67,10 +67,10 @@ void strongs_run(uint64_t until);
 void strongs_crash(uint64_t id);
 /* damaged: as slv_strong_start. first: bootstraps. */
 void strongs_start(uint64_t id, bool damaged, bool first);
-void strongs_partition(unsigned mask); /* nodes of mask (1 << id) from the others; 0: heals */
-uint64_t strongs_leader(void);         /* the ready one with the highest term, or 0 */
+void strongs_partition(unsigned mask);   /* nodes of mask (1 << id) from the others; 0: heals */
+uint64_t strongs_leader(void);           /* the ready one with the highest term, or 0 */
 uint64_t strongs_elect(uint64_t within); /* runs until there is one; fails the test else */
-void strongs_wipe(uint64_t id);        /* its disk is empty */
+void strongs_wipe(uint64_t id);          /* its disk is empty */
 /* A call, and the answer; true time runs on, at most a minute. */
 struct slv_strong_result strongs_call(uint64_t id, const struct slv_strong_command *c);
 struct slv_strong_result strongs_member(uint64_t id, uint64_t who, enum slv_strong_role role);

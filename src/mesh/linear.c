@@ -12,8 +12,8 @@
 /* Operations of a key, ascending by their begin; those that are placed are unlinked. */
 struct item {
     const struct slv_linear_op *op;
-    size_t index;       /* in the history */
-    size_t next, prev;  /* of those not placed yet, 1 more than their place; 0: the list's end */
+    size_t index;      /* in the history */
+    size_t next, prev; /* of those not placed yet, 1 more than their place; 0: the list's end */
     uint64_t hash[2];
     uint64_t end;
 };
@@ -45,7 +45,7 @@ static uint64_t mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
-/* --- what an operation does -------------------------------------------------------------------- */
+/* --- what an operation does ------------------------------------------------------------------- */
 
 /* The state behind it; false: it cannot be here. */
 static bool step(const struct slv_linear_op *op, uint64_t state, uint64_t *ret) {
@@ -73,7 +73,7 @@ static bool step(const struct slv_linear_op *op, uint64_t state, uint64_t *ret) 
     return fits != refused;
 }
 
-/* --- sets that were tried ---------------------------------------------------------------------- */
+/* --- sets that were tried --------------------------------------------------------------------- */
 
 static size_t place_of(const struct seen *set, size_t room, const uint64_t hash[2],
                        uint64_t state) {
@@ -104,7 +104,7 @@ static int add_set(struct search *s, const uint64_t hash[2], uint64_t state) {
     return 1;
 }
 
-/* --- the search -------------------------------------------------------------------------------- */
+/* --- the search ------------------------------------------------------------------------------- */
 
 static void unlink_item(struct search *s, size_t i) {
     struct item *v = s->item;
@@ -184,7 +184,7 @@ static int search(struct search *s, enum slv_linear_verdict *ret) {
     }
 }
 
-/* --- a key ------------------------------------------------------------------------------------- */
+/* --- a key ------------------------------------------------------------------------------------ */
 
 static int check_key(struct item *v, size_t n, uint64_t steps_max, struct slv_linear_result *r) {
     struct search s = {.n = n, .steps_max = steps_max};
@@ -258,7 +258,7 @@ int slv_linear_check(const struct slv_linear_op *op, size_t n, uint64_t steps_ma
     return rc;
 }
 
-/* --- for others -------------------------------------------------------------------------------- */
+/* --- for others ------------------------------------------------------------------------------- */
 
 struct event {
     const struct slv_linear_op *op;
@@ -300,8 +300,9 @@ int slv_linear_write(const struct slv_linear_op *op, size_t n, struct slv_buf *b
     uint64_t last = 0; /* what nobody knows ends when all is over */
     for (size_t i = 0; i < k; i++) {
         if (e[i].time != UINT64_MAX) last = e[i].time;
-        slv_buf_addf(b, "{\"process\":%" PRIu64 ",\"type\":\"%s\",\"f\":\"%s\",\"key\":%" PRIu64
-                        ",\"value\":",
+        slv_buf_addf(b,
+                     "{\"process\":%" PRIu64 ",\"type\":\"%s\",\"f\":\"%s\",\"key\":%" PRIu64
+                     ",\"value\":",
                      e[i].op->process, e[i].end ? type[e[i].op->outcome] : "invoke", f[e[i].op->f],
                      e[i].op->key);
         write_value(&e[i], b);

@@ -1,5 +1,5 @@
-/* linear.h: whether what clients saw of keys could be seen if there were one copy of each, and every
- * operation happened at one moment between its call and its answer (linearizable).
+/* linear.h: whether what clients saw of keys could be seen if there were one copy of each, and
+ * every operation happened at one moment between its call and its answer (linearizable).
  *
  * Keys are looked at one by one, as each behaves by itself (Herlihy, Wing 1990). Of a key an order
  * is searched that fits, by trying as first any operation that began before any of the rest had
@@ -54,9 +54,9 @@ struct slv_linear_result {
 int slv_linear_check(const struct slv_linear_op *op, size_t n, uint64_t steps_max,
                      struct slv_linear_result *ret) SLV_MUST_USE;
 
-/* The history as JSON Lines in the order of time: {"process", "type": invoke, ok, fail or info, "f":
- * read, write, cas, acquire or release, "key", "value", "time", "index"}; of cas the value is a pair,
- * of what did not happen or was refused the type is fail. b's status, or SLV_E_NOMEM. */
+/* The history as JSON Lines in the order of time: {"process", "type": invoke, ok, fail or info,
+ * "f": read, write, cas, acquire or release, "key", "value", "time", "index"}; of cas the value is
+ * a pair, of what did not happen or was refused the type is fail. b's status, or SLV_E_NOMEM. */
 int slv_linear_write(const struct slv_linear_op *op, size_t n, struct slv_buf *b) SLV_MUST_USE;
 
 #endif

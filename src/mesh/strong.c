@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-/* --- opening ----------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 /* Defaults; false: they contradict each other. */
 static bool settle_conf(struct slv_strong_conf *c) {
@@ -62,8 +62,8 @@ int slv_strong_bootstrap(struct slv_strong *s, const uint64_t *ids, size_t n) {
     slv_buf_init(&payload, RECORD_MAX);
     slv_buf_init(&entry, RECORD_MAX);
     strong_members_write(&m, &payload);
-    strong_entry_write(
-        &(struct strong_entry){1, STRONG_MEMBERS, {payload.data, payload.len}}, &entry);
+    strong_entry_write(&(struct strong_entry){1, STRONG_MEMBERS, {payload.data, payload.len}},
+                       &entry);
     static const char key[9] = {'L', 0, 0, 0, 0, 0, 0, 0, 1};
     int rc = payload.status ? payload.status : entry.status;
     if (!rc)
@@ -83,7 +83,7 @@ int slv_strong_bootstrap(struct slv_strong *s, const uint64_t *ids, size_t n) {
     return rc;
 }
 
-/* --- starting ---------------------------------------------------------------------------------- */
+/* --- starting --------------------------------------------------------------------------------- */
 
 static void emit_nothing(struct raft_tracer *t, const char *file, int line, const char *message) {
     (void)t, (void)file, (void)line, (void)message;
@@ -176,7 +176,7 @@ int slv_strong_start(struct slv_strong *s, uint64_t now, bool damaged) {
     return s->failed ? SLV_E_IO : 0;
 }
 
-/* --- what happens ------------------------------------------------------------------------------ */
+/* --- what happens ----------------------------------------------------------------------------- */
 
 void strong_fail(struct slv_strong *s) { s->failed = true; }
 
@@ -206,16 +206,11 @@ void strong_pump(struct slv_strong *s) {
 static void receive(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
     static void (*const fn[STRONG_MESSAGES])(struct slv_strong *, uint64_t,
                                              const struct strong_msg *) = {
-        [STRONG_VOTE] = strong_guard_receive,
-        [STRONG_VOTE_RESULT] = strong_guard_receive,
-        [STRONG_APPEND] = strong_guard_receive,
-        [STRONG_APPEND_RESULT] = strong_guard_receive,
-        [STRONG_TIMEOUT_NOW] = strong_guard_receive,
-        [STRONG_PIECE] = strong_snap_piece,
-        [STRONG_PIECE_RESULT] = strong_snap_acked,
-        [STRONG_CALL] = strong_call_asked,
-        [STRONG_ANSWER] = strong_call_answered,
-        [STRONG_DAMAGED] = strong_member_damaged,
+        [STRONG_VOTE] = strong_guard_receive,        [STRONG_VOTE_RESULT] = strong_guard_receive,
+        [STRONG_APPEND] = strong_guard_receive,      [STRONG_APPEND_RESULT] = strong_guard_receive,
+        [STRONG_TIMEOUT_NOW] = strong_guard_receive, [STRONG_PIECE] = strong_snap_piece,
+        [STRONG_PIECE_RESULT] = strong_snap_acked,   [STRONG_CALL] = strong_call_asked,
+        [STRONG_ANSWER] = strong_call_answered,      [STRONG_DAMAGED] = strong_member_damaged,
     };
     if (s->damaged) strong_member_readmit(s, from, m);
     else if (fn[m->kind]) fn[m->kind](s, from, m);
@@ -263,7 +258,7 @@ uint64_t slv_strong_tick(struct slv_strong *s, uint64_t now) {
     return s->failed ? UINT64_MAX : next;
 }
 
-/* --- looking ----------------------------------------------------------------------------------- */
+/* --- looking ---------------------------------------------------------------------------------- */
 
 uint64_t slv_strong_leader(const struct slv_strong *s) {
     if (!s->started || s->damaged || s->failed) return 0;

@@ -63,10 +63,10 @@
 #define SLV_STRONG_STATE_MAX ((size_t)64 << 20) /* bytes of keys and values, the same everywhere */
 #define SLV_STRONG_CLIENTS 1024u                /* remembered */
 #define SLV_STRONG_LEASES_MAX 65536u
-#define SLV_STRONG_CALLS_MAX 4096u                /* under way */
-#define SLV_STRONG_WATCHES_MAX 1024u              /* of one node */
-#define SLV_STRONG_MESSAGE_MAX ((size_t)1 << 20)  /* bytes */
-#define SLV_STRONG_PIECE_MAX ((size_t)256 << 10)  /* of a snapshot, in messages and records */
+#define SLV_STRONG_CALLS_MAX 4096u               /* under way */
+#define SLV_STRONG_WATCHES_MAX 1024u             /* of one node */
+#define SLV_STRONG_MESSAGE_MAX ((size_t)1 << 20) /* bytes */
+#define SLV_STRONG_PIECE_MAX ((size_t)256 << 10) /* of a snapshot, in messages and records */
 
 enum slv_strong_op {
     SLV_STRONG_PUT = 1,   /* key, value, lease (0: none) */
@@ -114,7 +114,7 @@ struct slv_strong_result {
 };
 
 enum slv_strong_event {
-    SLV_STRONG_LEADER,    /* `id` is leader; 0: none is known */
+    SLV_STRONG_LEADER, /* `id` is leader; 0: none is known */
     SLV_STRONG_STEPPED_DOWN,
     SLV_STRONG_FAILED,    /* open it anew */
     SLV_STRONG_DAMAGED,   /* member `id` says that its records are damaged */
@@ -175,7 +175,7 @@ void slv_strong_synced(struct slv_strong *s, uint64_t now, uint64_t ticket);
 /* Does what is due. When to call next. */
 uint64_t slv_strong_tick(struct slv_strong *s, uint64_t now);
 
-/* --- reading and writing ----------------------------------------------------------------------- */
+/* --- reading and writing ---------------------------------------------------------------------- */
 
 /* Here or by way of the leader; world.answer follows, not from within this call.
  * SLV_E_USAGE: the command is none, or too large. SLV_E_BUSY: too many are under way. */
@@ -201,7 +201,7 @@ int slv_strong_watch(struct slv_strong *s, uint64_t space, struct slv_str prefix
                      uint64_t *ret_watch) SLV_MUST_USE;
 void slv_strong_unwatch(struct slv_strong *s, uint64_t watch);
 
-/* --- the group --------------------------------------------------------------------------------- */
+/* --- the group -------------------------------------------------------------------------------- */
 
 /* On the leader: gives a node a role, adding it where it is none yet; GONE removes it. A voter is
  * first brought up to date. One at a time (CONFLICT else); answered as a call. SLV_E_USAGE,

@@ -1,5 +1,5 @@
-/* strong_call.c: calls of clients: into the log, or on to the leader; reads by barrier and by lease;
- * the end of clients' leases. See strong.h for why reads by lease are right.
+/* strong_call.c: calls of clients: into the log, or on to the leader; reads by barrier and by
+ * lease; the end of clients' leases. See strong.h for why reads by lease are right.
  *
  * A barrier is an entry. Reads that come while one is under way wait for the next: it must be
  * appended after they began, for another leader may have been chosen in between. */
@@ -13,7 +13,7 @@ static uint64_t drift_of(const struct slv_strong *s, uint64_t ns) {
     return ns / 1000000 * s->conf.drift_ppm + 1;
 }
 
-/* --- calls ------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
 int strong_call_new(struct slv_strong *s, enum call_kind kind, struct call **ret) {
     void *p = s->call;
@@ -58,9 +58,8 @@ void strong_call_end(struct slv_strong *s, struct call *c, const struct slv_stro
 }
 
 void strong_call_status(struct slv_strong *s, struct call *c, enum slv_strong_status status) {
-    const struct slv_strong_result r = {.status = status,
-                                        .hint = slv_strong_leader(s),
-                                        .value = {"", 0}};
+    const struct slv_strong_result r = {
+        .status = status, .hint = slv_strong_leader(s), .value = {"", 0}};
     strong_call_end(s, c, &r);
 }
 
@@ -85,7 +84,7 @@ void strong_call_free(struct slv_strong *s) {
     s->n_call = 0;
 }
 
-/* --- into the log ------------------------------------------------------------------------------ */
+/* --- into the log ----------------------------------------------------------------------------- */
 
 static void applied(struct raft_apply *req, int status, void *result) {
     struct call *c = (struct call *)req;
@@ -137,7 +136,7 @@ static struct call *propose_own(struct slv_strong *s, const struct slv_strong_co
     return NULL;
 }
 
-/* --- reads ------------------------------------------------------------------------------------- */
+/* --- reads ------------------------------------------------------------------------------------ */
 
 static void answer_read(struct slv_strong *s, struct call *c) {
     struct slv_strong_result r;
@@ -175,8 +174,8 @@ void strong_call_barriers(struct slv_strong *s) {
 }
 
 static bool has_lease(const struct slv_strong *s) {
-    return s->raft.state == RAFT_LEADER && s->own_index && !s->raft.transfer &&
-           s->lease_until && s->now < s->lease_until;
+    return s->raft.state == RAFT_LEADER && s->own_index && !s->raft.transfer && s->lease_until &&
+           s->now < s->lease_until;
 }
 
 void strong_call_lease_seen(struct slv_strong *s, uint64_t ttl_ms) {
@@ -185,8 +184,8 @@ void strong_call_lease_seen(struct slv_strong *s, uint64_t ttl_ms) {
 }
 
 bool strong_call_ready(const struct slv_strong *s) {
-    return s->leads && s->raft.state == RAFT_LEADER && s->own_index &&
-           s->now >= s->others_until && !s->raft.transfer;
+    return s->leads && s->raft.state == RAFT_LEADER && s->own_index && s->now >= s->others_until &&
+           !s->raft.transfer;
 }
 
 void slv_strong_get(const struct slv_strong *s, uint64_t space, struct slv_str key,
@@ -197,7 +196,7 @@ void slv_strong_get(const struct slv_strong *s, uint64_t space, struct slv_str k
                                       .value = k ? k->value : (struct slv_str){"", 0}};
 }
 
-/* --- where a call goes ---------------------------------------------------------------------------- */
+/* --- where a call goes ------------------------------------------------------------------------ */
 
 static void serve(struct slv_strong *s, struct call *c, const struct slv_strong_command *cmd) {
     if (cmd->op != SLV_STRONG_GET) {
@@ -288,7 +287,7 @@ void strong_call_answered(struct slv_strong *s, uint64_t from, const struct stro
     }
 }
 
-/* --- roles and time ---------------------------------------------------------------------------- */
+/* --- roles and time --------------------------------------------------------------------------- */
 
 static void lost(struct slv_strong *s) {
     s->own_index = s->lease_until = s->lease_asked = 0;
@@ -337,9 +336,8 @@ static uint64_t expire(struct slv_strong *s) {
             if (due < next) next = due > s->now ? due : s->now + MS;
             continue;
         }
-        const struct slv_strong_command c = {.op = (enum slv_strong_op)STRONG_EXPIRE,
-                                             .lease = l->id,
-                                             .version = l->renewed};
+        const struct slv_strong_command c = {
+            .op = (enum slv_strong_op)STRONG_EXPIRE, .lease = l->id, .version = l->renewed};
         if (!propose_own(s, &c)) break;
         n++;
         l->since = s->now - l->ttl_ms * MS + EXPIRE_AGAIN_NS; /* if that comes to nothing */

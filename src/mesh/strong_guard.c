@@ -14,11 +14,11 @@
  *      take effect, and later they would count in the wrong term. What replaces entries, or all of
  *      the log, waits for them too: the core counts references by index and term.
  *   5. The only voter makes itself leader without a new term. Here it is given one.
- *   6. A follower refuses votes while it remembers a leader, if that is silent or not, until its own
- *      time is up: it is made to forget a leader that was silent for the least time to an election.
+ *   6. A follower refuses votes while it remembers a leader, silent or not, until its own time is
+ *      up: it is made to forget one that was silent for the least time to an election.
  *   7. A node that hands over its leadership votes for the one it chose even if it has voted.
- *   8. What a leader remembers of a follower is set back by refusals that come late, to before what it
- *      has acknowledged; and a snapshot that it turns out not to need is never over. Both are mended.
+ *   8. What a leader remembers of a follower is set back by refusals that come late, to before what
+ *      it has acknowledged; a snapshot that is not needed after all is never over. Both are mended.
  *   9. Entries that begin before the snapshot are put at the end of the log; entries of its own
  *      term stop a leader; a conflict with what is committed stops a node. The first are cut, the
  *      others dropped. */
@@ -28,7 +28,7 @@
 
 enum { PROBE, PIPELINE, SNAPSHOT }; /* how a leader stands to a follower, as libraft has it */
 
-/* --- the core's log ---------------------------------------------------------------------------- */
+/* --- the core's log --------------------------------------------------------------------------- */
 
 static size_t log_n(const struct raft_log *l) {
     return l->front <= l->back ? l->back - l->front : l->size - l->front + l->back;
@@ -118,14 +118,13 @@ void strong_guard_started(struct slv_strong *s) {
 
 static void forget_silent_leader(struct slv_strong *s) {
     struct raft *r = &s->raft;
-    if (r->state == RAFT_FOLLOWER &&
-        s->now / MS - r->election_timer_start >= r->election_timeout)
+    if (r->state == RAFT_FOLLOWER && s->now / MS - r->election_timer_start >= r->election_timeout)
         r->follower_state.current_leader.id = 0;
 }
 
 /* Two that stand at once split the votes, and the next try is long after. So who would vote for
- * another waits a little with its own, and of two that ask first, the one with the lower id lets the
- * other go ahead. */
+ * another waits a little with its own, and of two that ask first, the one with the lower id lets
+ * the other go ahead. */
 static void make_way(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
     struct raft *r = &s->raft;
     const uint64_t last = log_last(s), term = strong_term_at(s, last), now = s->now / MS;
@@ -154,8 +153,8 @@ static bool receive_vote(struct slv_strong *s, uint64_t from, const struct stron
     if (!pre && r->transfer && m->term == r->current_term && r->voted_for && r->voted_for != from)
         return false;
     forget_silent_leader(s);
-    msg.request_vote = (struct raft_request_vote){m->term,       from, m->index,
-                                                  m->index_term, (m->flags & 2) != 0, pre};
+    msg.request_vote = (struct raft_request_vote){
+        m->term, from, m->index, m->index_term, (m->flags & 2) != 0, pre};
     if (pre) make_way(s, from, m);
     strong_deliver(s, from, &msg);
     return true;
@@ -305,7 +304,7 @@ static bool receive_append(struct slv_strong *s, uint64_t from, const struct str
     return true;
 }
 
-/* --- how far the others are ---------------------------------------------------------------------- */
+/* --- how far the others are ------------------------------------------------------------------- */
 
 /* The last index that a majority of voters has, when server i has `match`. */
 static uint64_t majority(const struct raft *r, unsigned i, uint64_t match) {
@@ -372,14 +371,12 @@ static bool receive_timeout(struct slv_strong *s, uint64_t from, const struct st
     return true;
 }
 
-/* --- all of them -------------------------------------------------------------------------------- */
+/* --- all of them ------------------------------------------------------------------------------ */
 
 void strong_guard_receive(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
     static bool (*const fn[])(struct slv_strong *, uint64_t, const struct strong_msg *) = {
-        [STRONG_VOTE] = receive_vote,
-        [STRONG_VOTE_RESULT] = receive_vote_result,
-        [STRONG_APPEND] = receive_append,
-        [STRONG_APPEND_RESULT] = receive_result,
+        [STRONG_VOTE] = receive_vote,           [STRONG_VOTE_RESULT] = receive_vote_result,
+        [STRONG_APPEND] = receive_append,       [STRONG_APPEND_RESULT] = receive_result,
         [STRONG_TIMEOUT_NOW] = receive_timeout,
     };
     if (!fn[m->kind](s, from, m)) s->stats.guarded++;

@@ -21,13 +21,13 @@
 #ifndef MS
 #define MS 1000000ull
 #endif
-#define OUT_MAX 4096u                  /* messages that wait for a sync */
-#define OUT_BYTES ((size_t)32 << 20)   /* of them */
+#define OUT_MAX 4096u                /* messages that wait for a sync */
+#define OUT_BYTES ((size_t)32 << 20) /* of them */
 #define RECORD_MAX (SLV_STRONG_PIECE_MAX + ((size_t)64 << 10))
-#define WINDOW 4u                      /* pieces that are under way */
+#define WINDOW 4u /* pieces that are under way */
 #define DAMAGED_MAX 8u
-#define PEER_CALLS_MAX 1024u           /* under way for one peer */
-#define PIECE_NS (300 * MS)            /* until pieces are sent again */
+#define PEER_CALLS_MAX 1024u /* under way for one peer */
+#define PIECE_NS (300 * MS)  /* until pieces are sent again */
 
 /* Bytes of a snapshot, shared by those who send it. */
 struct blob {
@@ -130,8 +130,8 @@ struct slv_strong {
     raft_io_recv_cb recv_cb;
     uint64_t now, tick_next;
     bool opened, started, failed, told_failed;
-    bool damaged;          /* all was thrown away, and READMIT is waited for */
-    uint64_t fresh_until;  /* votes for nobody until it has applied this; 0: it may */
+    bool damaged;         /* all was thrown away, and READMIT is waited for */
+    uint64_t fresh_until; /* votes for nobody until it has applied this; 0: it may */
     uint64_t nonce, damage_next;
     /* records */
     uint64_t term, vote;
@@ -180,11 +180,11 @@ struct slv_strong {
     bool barrier_leads;
     uint64_t leader; /* as of the last look, */
     uint64_t lead_term;
-    bool leads; /* and whether it is this node */
-    uint64_t own_index;   /* of the first entry of its own in this term, once applied; else 0 */
+    bool leads;         /* and whether it is this node */
+    uint64_t own_index; /* of the first entry of its own in this term, once applied; else 0 */
     uint64_t lease_from, lease_until; /* of this leader's own lease, while lease_until is not 0 */
     uint64_t lease_asked;             /* when a read last wanted one */
-    uint64_t others_until; /* until then another's lease may hold */
+    uint64_t others_until;            /* until then another's lease may hold */
     struct raft_change change;
     struct call *change_call; /* NULL: no change is under way */
     uint64_t change_id;
@@ -193,7 +193,7 @@ struct slv_strong {
     int change_status;
     struct {
         uint64_t peer, nonce, heard, at;
-        uint64_t told; /* the nonce with which it was readmitted: that is over */
+        uint64_t told;   /* the nonce with which it was readmitted: that is over */
     } hurt[DAMAGED_MAX]; /* members that say that they are damaged; peer 0: none */
     struct raft_transfer moving;
     bool is_moving;
@@ -237,7 +237,7 @@ int strong_size_push(struct slv_strong *s, size_t bytes);
 void strong_send(struct slv_strong *s, uint64_t peer, const struct strong_msg *m, uint64_t gate);
 void strong_io_flush(struct slv_strong *s); /* commits, sends, calls back */
 void strong_io_synced(struct slv_strong *s, uint64_t ticket);
-void strong_io_drop(struct slv_strong *s); /* at the end: all that waits is called back */
+void strong_io_drop(struct slv_strong *s);        /* at the end: all that waits is called back */
 uint64_t strong_gate(const struct slv_strong *s); /* all that was put until now */
 bool strong_members_of(const struct raft_configuration *c, struct strong_members *ret);
 /* The entry of members as libraft has it, and as we do. SLV_E_FORMAT, SLV_E_NOMEM. */
@@ -294,7 +294,7 @@ void strong_member_barrier(struct slv_strong *s, struct call *c);
 void strong_member_readmit(struct slv_strong *s, uint64_t from, const struct strong_msg *m);
 uint64_t strong_member_tick(struct slv_strong *s);
 void strong_member_step(struct slv_strong *s);
-int strong_core_start(struct slv_strong *s);   /* strong.c */
+int strong_core_start(struct slv_strong *s); /* strong.c */
 
 /* --- strong_watch.c --------------------------------------------------------------------------- */
 

@@ -294,7 +294,7 @@ static int send_message(struct slv_strong *s, const struct raft_message *r) {
     return 0;
 }
 
-/* --- the functions of raft_io ------------------------------------------------------------------ */
+/* --- the functions of raft_io ----------------------------------------------------------------- */
 
 static int io_init(struct raft_io *io, raft_id id, const char *address) {
     (void)io, (void)id, (void)address;
@@ -307,8 +307,8 @@ static void io_close(struct raft_io *io, raft_io_close_cb cb) {
 }
 
 static int io_load(struct raft_io *io, raft_term *term, raft_id *vote,
-                   struct raft_snapshot **snapshot, raft_index *start,
-                   struct raft_entry *entries[], size_t *n) {
+                   struct raft_snapshot **snapshot, raft_index *start, struct raft_entry *entries[],
+                   size_t *n) {
     struct slv_strong *s = io->impl;
     *term = s->term;
     *vote = s->vote;
@@ -501,7 +501,7 @@ void strong_io_init(struct slv_strong *s) {
                              .random = io_random};
 }
 
-/* --- what was left for later -------------------------------------------------------------------- */
+/* --- what was left for later ------------------------------------------------------------------ */
 
 /* The core's callbacks that do not wait for the disk. Whether there were any. */
 static bool call_back(struct slv_strong *s) {

@@ -89,7 +89,7 @@ int slv_strong_load(struct slv_strong *s, struct slv_str key, struct slv_str val
     return rc;
 }
 
-/* --- whether they fit -------------------------------------------------------------------------- */
+/* --- whether they fit ------------------------------------------------------------------------- */
 
 static int by_index(const void *a, const void *b) {
     const struct loaded *x = a, *y = b;
@@ -196,7 +196,7 @@ void strong_load_free(struct slv_strong *s) {
     s->head = (struct slv_str){NULL, 0};
 }
 
-/* --- for the core ------------------------------------------------------------------------------ */
+/* --- for the core ----------------------------------------------------------------------------- */
 
 /* As the core frees them: a snapshot without bytes (strong_snap.c has them). */
 static struct raft_snapshot *core_snapshot(const struct blob *b) {

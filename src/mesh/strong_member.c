@@ -28,7 +28,7 @@ enum slv_strong_role slv_strong_role(const struct slv_strong *s, uint64_t id) {
     return v->role == RAFT_STANDBY ? SLV_STRONG_LEARNER : SLV_STRONG_SPARE;
 }
 
-/* --- roles ------------------------------------------------------------------------------------- */
+/* --- roles ------------------------------------------------------------------------------------ */
 
 static void changed(struct raft_change *req, int status) {
     struct slv_strong *s = req->data;
@@ -139,7 +139,7 @@ int slv_strong_member(struct slv_strong *s, uint64_t now, uint64_t id, enum slv_
     return 0;
 }
 
-/* --- handing over ------------------------------------------------------------------------------ */
+/* --- handing over ----------------------------------------------------------------------------- */
 
 static void moved(struct raft_transfer *req) {
     struct slv_strong *s = req->data;
@@ -161,7 +161,7 @@ int slv_strong_transfer(struct slv_strong *s, uint64_t now, uint64_t id) {
     return 0;
 }
 
-/* --- damage ------------------------------------------------------------------------------------ */
+/* --- damage ----------------------------------------------------------------------------------- */
 
 static void say_damaged(struct slv_strong *s, uint64_t to) {
     const struct strong_msg m = {.kind = STRONG_DAMAGED, .number = s->nonce};
@@ -248,8 +248,7 @@ static void treat(struct slv_strong *s, size_t i) {
     struct call *c;
     s->hurt[i].at = s->now + DAMAGE_NS;
     if (server(s, s->hurt[i].peer)) {
-        if (!s->conf.readmit || s->hurt[i].nonce == s->hurt[i].told || s->change_call)
-            return;
+        if (!s->conf.readmit || s->hurt[i].nonce == s->hurt[i].told || s->change_call) return;
         c = new_change(s, s->hurt[i].peer, SLV_STRONG_GONE);
         if (c) c->told = true;
         return;

@@ -1,9 +1,9 @@
 /* strong_snap.c: the core's state machine, and snapshots of it: taken when the log is long, kept as
  * one block that several may send, sent a piece at a time, and put together. See strong.h.
  *
- * The core has no way to send a snapshot in pieces, and copies what it is given: it gets empty ones,
- * and the bytes go from here. Pieces are wanted in order; who puts them together says up to where he
- * has them, so that he may begin anew after a crash. */
+ * The core has no way to send a snapshot in pieces, and copies what it is given: it gets empty
+ * ones, and the bytes go from here. Pieces are wanted in order; who puts them together says up to
+ * where he has them, so that he may begin anew after a crash. */
 #include "mesh/strong_int.h"
 
 #define GIVE_UP_NS (30000 * MS)
@@ -20,7 +20,7 @@ void strong_blob_drop(struct blob *b) {
     slv_mem_free(b);
 }
 
-/* --- the state machine ------------------------------------------------------------------------- */
+/* --- the state machine ------------------------------------------------------------------------ */
 
 static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result) {
     struct slv_strong *s = fsm->data;
@@ -215,13 +215,11 @@ void strong_snap_stop(struct slv_strong *s) {
         stop(s, &s->transfer[0]);
 }
 
-/* --- putting together -------------------------------------------------------------------------- */
+/* --- putting together ------------------------------------------------------------------------- */
 
 static void want(struct slv_strong *s, uint64_t to, const struct strong_msg *m, uint64_t at) {
-    const struct strong_msg out = {.kind = STRONG_PIECE_RESULT,
-                                   .index = m->index,
-                                   .index_term = m->index_term,
-                                   .at = at};
+    const struct strong_msg out = {
+        .kind = STRONG_PIECE_RESULT, .index = m->index, .index_term = m->index_term, .at = at};
     strong_send(s, to, &out, strong_gate(s));
 }
 
@@ -304,9 +302,9 @@ void strong_snap_piece(struct slv_strong *s, uint64_t from, const struct strong_
         return;
     }
     const struct blob *b = s->in;
-    const bool same = b && s->in_from == from && b->index == m->index &&
-                      b->term == m->index_term && b->n == m->size &&
-                      b->conf_index == m->commit && same_members(&b->members, &m->members);
+    const bool same = b && s->in_from == from && b->index == m->index && b->term == m->index_term &&
+                      b->n == m->size && b->conf_index == m->commit &&
+                      same_members(&b->members, &m->members);
     if (r->log.snapshot.last_index >= m->index) { /* installed already: the core says so */
         if (!s->n_waiting && install(s, from, m)) want(s, from, m, m->size);
         return;

@@ -153,9 +153,8 @@ static size_t cost(const struct strong_key *k) { return KEY_COST + k->key.n + k-
 static struct strong_key *make_key(uint64_t space, struct slv_str key, struct slv_str value) {
     struct strong_key *k = slv_mem_alloc(sizeof *k + key.n + value.n);
     if (!k) return NULL;
-    *k = (struct strong_key){.space = space,
-                             .key = {k->bytes, key.n},
-                             .value = {k->bytes + key.n, value.n}};
+    *k = (struct strong_key){
+        .space = space, .key = {k->bytes, key.n}, .value = {k->bytes + key.n, value.n}};
     if (key.n) memcpy(k->bytes, key.p, key.n);
     if (value.n) memcpy(k->bytes + key.n, value.p, value.n);
     return k;
@@ -344,8 +343,7 @@ static int epoch(struct step *s) {
     struct slv_buf b;
     slv_buf_init(&b, 8);
     slv_write_id(&b, n + 1);
-    const int rc =
-        b.status ? b.status : set(s, (struct slv_str){b.data, b.len}, STRONG_EPOCH, 0);
+    const int rc = b.status ? b.status : set(s, (struct slv_str){b.data, b.len}, STRONG_EPOCH, 0);
     slv_buf_fini(&b);
     if (!rc && !s->r->status) s->r->version = n + 1;
     return rc;
@@ -362,13 +360,13 @@ static int lead(struct step *s) {
 }
 
 static int (*const apply[STRONG_OPS])(struct step *s) = {
-    [SLV_STRONG_PUT] = put,          [SLV_STRONG_DELETE] = delete_key,
-    [SLV_STRONG_CAS] = cas,          [SLV_STRONG_CAS_VALUE] = cas_value,
-    [SLV_STRONG_LOCK] = lock,        [SLV_STRONG_UNLOCK] = unlock,
-    [SLV_STRONG_GRANT] = grant,      [SLV_STRONG_KEEPALIVE] = keepalive,
-    [SLV_STRONG_REVOKE] = revoke,    [SLV_STRONG_EPOCH] = epoch,
-    [SLV_STRONG_GET] = nop,          [STRONG_NOP] = nop,
-    [STRONG_LEAD] = lead,            [STRONG_EXPIRE] = expire,
+    [SLV_STRONG_PUT] = put,       [SLV_STRONG_DELETE] = delete_key,
+    [SLV_STRONG_CAS] = cas,       [SLV_STRONG_CAS_VALUE] = cas_value,
+    [SLV_STRONG_LOCK] = lock,     [SLV_STRONG_UNLOCK] = unlock,
+    [SLV_STRONG_GRANT] = grant,   [SLV_STRONG_KEEPALIVE] = keepalive,
+    [SLV_STRONG_REVOKE] = revoke, [SLV_STRONG_EPOCH] = epoch,
+    [SLV_STRONG_GET] = nop,       [STRONG_NOP] = nop,
+    [STRONG_LEAD] = lead,         [STRONG_EXPIRE] = expire,
 };
 
 /* Whether a client's command was done before, or cannot be told from one that was; *r says so. */
@@ -405,8 +403,7 @@ static void remember(struct strong_state *st, const struct slv_strong_command *c
         memmove(st->client + i + 1, st->client + i, (st->n_client - i) * sizeof *st->client);
         st->n_client++;
     }
-    st->client[i] =
-        (struct strong_client){c->client, c->seq, r->index, r->version, r->status};
+    st->client[i] = (struct strong_client){c->client, c->seq, r->index, r->version, r->status};
 }
 
 int strong_state_apply(struct strong_state *st, uint64_t index, uint64_t now,
@@ -427,7 +424,7 @@ int strong_state_apply(struct strong_state *st, uint64_t index, uint64_t now,
     return 0;
 }
 
-/* --- the snapshot ------------------------------------------------------------------------------ */
+/* --- the snapshot ----------------------------------------------------------------------------- */
 
 void strong_state_write(const struct strong_state *st, struct slv_buf *b) {
     slv_write_number(b, SNAPSHOT_VERSION);
@@ -463,8 +460,8 @@ void strong_state_write(const struct strong_state *st, struct slv_buf *b) {
 /* Each returns 0, SLV_E_FORMAT or SLV_E_NOMEM. */
 static int read_client(struct slv_reader *r, struct strong_state *st) {
     void *p = st->client;
-    const int rc =
-        slv_mem_grow(&p, st->n_client, &st->room_client, sizeof *st->client, 2 * SLV_STRONG_CLIENTS);
+    const int rc = slv_mem_grow(&p, st->n_client, &st->room_client, sizeof *st->client,
+                                2 * SLV_STRONG_CLIENTS);
     st->client = p;
     if (rc) return rc;
     struct strong_client c = {.id = slv_read_id(r), .seq = slv_read_number(r, STRONG_NUMBER_MAX)};
@@ -479,8 +476,8 @@ static int read_client(struct slv_reader *r, struct strong_state *st) {
 
 static int read_lease(struct slv_reader *r, struct strong_state *st) {
     void *p = st->lease;
-    const int rc =
-        slv_mem_grow(&p, st->n_lease, &st->room_lease, sizeof *st->lease, 2 * SLV_STRONG_LEASES_MAX);
+    const int rc = slv_mem_grow(&p, st->n_lease, &st->room_lease, sizeof *st->lease,
+                                2 * SLV_STRONG_LEASES_MAX);
     st->lease = p;
     if (rc) return rc;
     struct strong_lease l = {.id = slv_read_number(r, st->index)};
@@ -495,8 +492,7 @@ static int read_lease(struct slv_reader *r, struct strong_state *st) {
 
 static int read_key(struct slv_reader *r, struct strong_state *st) {
     void *p = st->key;
-    const int rc =
-        slv_mem_grow(&p, st->n_key, &st->room_key, sizeof *st->key, 2 * STRONG_KEYS_MAX);
+    const int rc = slv_mem_grow(&p, st->n_key, &st->room_key, sizeof *st->key, 2 * STRONG_KEYS_MAX);
     st->key = p;
     if (rc) return rc;
     const uint64_t space = slv_read_id(r);

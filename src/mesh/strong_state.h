@@ -1,5 +1,5 @@
-/* strong_state.h: what the log of a group makes: keys, leases, clients. A function of the log and of
- * nothing else, so that it is the same at all nodes.
+/* strong_state.h: what the log of a group makes: keys, leases, clients. A function of the log and
+ * of nothing else, so that it is the same at all nodes.
  *
  *     snapshot: version, index, longest lease of a leader (ms),
  *               clients, ascending: id (8), number, index, status, version

@@ -1,5 +1,5 @@
-/* strong_watch.c: the changes that a strong group's node has seen last, and who is told of them. The
- * history is this node's: one that starts, or installs a snapshot, has none of what was before. */
+/* strong_watch.c: the changes that a strong group's node has seen last, and who is told of them.
+ * The history is this node's: one that starts, or installs a snapshot, has none of before. */
 #include "mesh/strong_int.h"
 
 #define HISTORY_MAX ((size_t)65536)
@@ -48,8 +48,8 @@ static void keep(struct slv_strong *s, const struct slv_strong_change *c) {
     }
     if (c->key.n) memcpy(bytes, c->key.p, c->key.n);
     if (c->value.n) memcpy(bytes + c->key.n, c->value.p, c->value.n);
-    *at(s, s->n_history++) = (struct change){
-        c->index, c->space, c->version, c->key.n, c->value.n, c->gone, bytes};
+    *at(s, s->n_history++) =
+        (struct change){c->index, c->space, c->version, c->key.n, c->value.n, c->gone, bytes};
     s->history_bytes += sizeof(struct change) + n;
 }
 

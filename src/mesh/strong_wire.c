@@ -141,8 +141,8 @@ static void read_piece(struct slv_reader *r, struct strong_msg *m) {
     if (!strong_members_read(r, &m->members)) return;
     m->size = slv_read_number(r, STRONG_SNAPSHOT_MAX);
     m->bytes = slv_read_bytes(r, SLV_STRONG_PIECE_MAX);
-    if (m->at > m->size || m->bytes.n > m->size - m->at || !m->bytes.n || !m->index ||
-        !m->commit || m->commit > m->index)
+    if (m->at > m->size || m->bytes.n > m->size - m->at || !m->bytes.n || !m->index || !m->commit ||
+        m->commit > m->index)
         r->bad = true;
 }
 

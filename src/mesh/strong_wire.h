@@ -24,8 +24,8 @@
 #include "mesh/strong_state.h"
 
 #define STRONG_WIRE_VERSION 1u
-#define STRONG_ENTRIES_MAX 1024u                     /* of a message */
-#define STRONG_ENTRIES_BYTES ((size_t)512 << 10)     /* behind which no other is added */
+#define STRONG_ENTRIES_MAX 1024u                 /* of a message */
+#define STRONG_ENTRIES_BYTES ((size_t)512 << 10) /* behind which no other is added */
 #define STRONG_COMMAND_MAX (2 * SLV_STRONG_VALUE_MAX + SLV_STRONG_KEY_MAX + 64)
 #define STRONG_TERM_MAX (((uint64_t)1 << 48) - 1)
 

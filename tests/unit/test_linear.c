@@ -77,7 +77,7 @@ static void by_hand(void **state) {
     }
 }
 
-/* --- of a single copy -------------------------------------------------------------------------- */
+/* --- of a single copy ------------------------------------------------------------------------- */
 
 static uint64_t seed;
 static uint64_t rnd(uint64_t n) {
@@ -167,24 +167,29 @@ static void as_lines(void **state) {
     struct slv_buf b;
     slv_buf_init(&b, 4096);
     assert_int_equal(slv_linear_write(v, 4, &b), 0);
-    assert_string_equal(
-        b.data,
-        "{\"process\":1,\"type\":\"invoke\",\"f\":\"write\",\"key\":1,\"value\":5,\"time\":0,\"index\":0}\n"
-        "{\"process\":2,\"type\":\"invoke\",\"f\":\"read\",\"key\":1,\"value\":null,\"time\":1,\"index\":1}\n"
-        "{\"process\":1,\"type\":\"ok\",\"f\":\"write\",\"key\":1,\"value\":5,\"time\":2,\"index\":2}\n"
-        "{\"process\":2,\"type\":\"ok\",\"f\":\"read\",\"key\":1,\"value\":5,\"time\":3,\"index\":3}\n"
-        "{\"process\":1,\"type\":\"invoke\",\"f\":\"cas\",\"key\":1,\"value\":[4,6],\"time\":4,\"index\":4}\n"
-        "{\"process\":1,\"type\":\"fail\",\"f\":\"cas\",\"key\":1,\"value\":[4,6],\"time\":5,\"index\":5}\n"
-        "{\"process\":2,\"type\":\"invoke\",\"f\":\"write\",\"key\":1,\"value\":7,\"time\":6,\"index\":6}\n"
-        "{\"process\":2,\"type\":\"info\",\"f\":\"write\",\"key\":1,\"value\":7,\"time\":6,\"index\":7}\n");
+    assert_string_equal(b.data, "{\"process\":1,\"type\":\"invoke\",\"f\":\"write\",\"key\":1,"
+                                "\"value\":5,\"time\":0,\"index\":0}\n"
+                                "{\"process\":2,\"type\":\"invoke\",\"f\":\"read\",\"key\":1,"
+                                "\"value\":null,\"time\":1,\"index\":1}\n"
+                                "{\"process\":1,\"type\":\"ok\",\"f\":\"write\",\"key\":1,"
+                                "\"value\":5,\"time\":2,\"index\":2}\n"
+                                "{\"process\":2,\"type\":\"ok\",\"f\":\"read\",\"key\":1,\"value\":"
+                                "5,\"time\":3,\"index\":3}\n"
+                                "{\"process\":1,\"type\":\"invoke\",\"f\":\"cas\",\"key\":1,"
+                                "\"value\":[4,6],\"time\":4,\"index\":4}\n"
+                                "{\"process\":1,\"type\":\"fail\",\"f\":\"cas\",\"key\":1,"
+                                "\"value\":[4,6],\"time\":5,\"index\":5}\n"
+                                "{\"process\":2,\"type\":\"invoke\",\"f\":\"write\",\"key\":1,"
+                                "\"value\":7,\"time\":6,\"index\":6}\n"
+                                "{\"process\":2,\"type\":\"info\",\"f\":\"write\",\"key\":1,"
+                                "\"value\":7,\"time\":6,\"index\":7}\n");
     slv_buf_fini(&b);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_hand),        cmocka_unit_test(of_one_copy),
-        cmocka_unit_test(gives_up),       cmocka_unit_test(without_memory),
-        cmocka_unit_test(as_lines),
+        cmocka_unit_test(by_hand),        cmocka_unit_test(of_one_copy), cmocka_unit_test(gives_up),
+        cmocka_unit_test(without_memory), cmocka_unit_test(as_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

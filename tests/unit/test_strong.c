@@ -40,7 +40,7 @@ enum fault {
 
 static struct client {
     uint64_t id, seq, node, call, since, retry;
-    size_t op; /* in the history */
+    size_t op;       /* in the history */
     bool busy, sure; /* sure: it was not taken at any node yet */
     struct slv_strong_command c;
     char value[8], expect[8];
@@ -64,7 +64,7 @@ static struct slv_str bytes(uint64_t v, char to[8]) {
     return (struct slv_str){to, 8};
 }
 
-/* --- clients ----------------------------------------------------------------------------------- */
+/* --- clients ---------------------------------------------------------------------------------- */
 
 static void draw(struct client *k, struct slv_linear_op *o) {
     static uint64_t last[3];
@@ -142,8 +142,7 @@ static void on_answer(uint64_t node, uint64_t call, const struct slv_strong_resu
         if (r->status == SLV_STRONG_OK || r->status == SLV_STRONG_CONFLICT) {
             const bool ok = r->status == SLV_STRONG_OK;
             if (o->f == SLV_LINEAR_READ) o->result = number(r->value);
-            if (o->f == SLV_LINEAR_ACQUIRE && ok)
-                o->value = k->token[o->key - 3] = r->version;
+            if (o->f == SLV_LINEAR_ACQUIRE && ok) o->value = k->token[o->key - 3] = r->version;
             finish(k, ok ? SLV_LINEAR_OK : SLV_LINEAR_REFUSED);
         } else if (k->c.op == SLV_STRONG_GET) {
             finish(k, SLV_LINEAR_FAILED);
@@ -173,7 +172,7 @@ static void clients_step(bool fresh, bool patient) {
     }
 }
 
-/* --- what must hold ------------------------------------------------------------------------------ */
+/* --- what must hold --------------------------------------------------------------------------- */
 
 /* Locks end by themselves, too. */
 static void check_history(uint64_t seed) {
@@ -228,7 +227,7 @@ static void none_failed(void) {
         if (strongs_node[i].s) assert_false(slv_strong_failed(strongs_node[i].s));
 }
 
-/* --- faults -------------------------------------------------------------------------------------- */
+/* --- faults ----------------------------------------------------------------------------------- */
 
 static void restart_all(void) {
     for (unsigned i = 1; i <= STRONGS; i++)
@@ -355,14 +354,15 @@ static void torture(uint64_t seed, unsigned n, unsigned kinds, uint64_t for_ms, 
 static void under_power_cuts(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 60; seed++)
-        torture(seed, 3 + 2 * (seed % 3), CRASH | CRASH_ALL, 6000, 0);
+        torture(seed, 3 + 2 * (unsigned)(seed % 3), CRASH | CRASH_ALL, 6000, 0);
 }
 
 static void under_all_faults(void **state) {
     (void)state;
     lease_reads = 0;
     for (uint64_t seed = 100; seed < 180; seed++)
-        torture(seed, 3 + 2 * (seed % 3), ALL & ~(unsigned)MEMBERS, 8000, seed % 2 ? 2000 : 0);
+        torture(seed, 3 + 2 * (unsigned)(seed % 3), ALL & ~(unsigned)MEMBERS, 8000,
+                seed % 2 ? 2000 : 0);
     assert_true(lease_reads > 1000);
 }
 
@@ -377,7 +377,7 @@ static void leases_of_leaders_cut_off(void **state) {
 static void under_changes_of_members(void **state) {
     (void)state;
     for (uint64_t seed = 200; seed < 260; seed++)
-        torture(seed, 3 + 2 * (seed % 3), ALL, 8000, seed % 2 ? 2000 : 0);
+        torture(seed, 3 + 2 * (unsigned)(seed % 3), ALL, 8000, seed % 2 ? 2000 : 0);
 }
 
 int main(void) {

@@ -35,8 +35,7 @@ static struct slv_strong_command put(const char *key, const char *value, uint64_
 }
 
 static struct slv_strong_command get(const char *key) {
-    return (struct slv_strong_command){
-        .op = SLV_STRONG_GET, .space = 1, .key = strongs_str(key)};
+    return (struct slv_strong_command){.op = SLV_STRONG_GET, .space = 1, .key = strongs_str(key)};
 }
 
 static struct slv_strong_command command(enum slv_strong_op op, const char *key, uint64_t client,
@@ -60,12 +59,12 @@ static void expect(uint64_t node, const char *key, const char *value) {
 /* One that is not `id`. */
 static uint64_t other(uint64_t id, unsigned n) { return id % n + 1; }
 
-/* --- leaders ------------------------------------------------------------------------------------- */
+/* --- leaders ---------------------------------------------------------------------------------- */
 
 static void a_leader_within_a_second(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 90; seed++) {
-        const unsigned n = 3 + 2 * (seed % 3);
+        const unsigned n = 3 + 2 * (unsigned)(seed % 3);
         open_lan(seed, n);
         const uint64_t l = strongs_elect(5000 * SMS);
         must(other(l, n), put("a", "1", 1));
@@ -79,7 +78,7 @@ static void a_leader_within_a_second(void **state) {
     }
 }
 
-/* One that was cut off neither disturbs the others when it is back, nor answers while it is away. */
+/* One that was cut off does not disturb the others when it is back, nor answer while it is away. */
 static void cut_off(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 20; seed++) {
@@ -117,7 +116,7 @@ static void hands_over(void **state) {
     strongs_close();
 }
 
-/* --- commands ------------------------------------------------------------------------------------ */
+/* --- commands --------------------------------------------------------------------------------- */
 
 static void done_once(void **state) {
     (void)state;
@@ -220,7 +219,7 @@ static void locks_and_leases(void **state) {
     strongs_close();
 }
 
-/* --- reads ---------------------------------------------------------------------------------------- */
+/* --- reads ------------------------------------------------------------------------------------ */
 
 static void reads_by_lease(void **state) {
     (void)state;
@@ -254,7 +253,7 @@ static void reads_by_lease(void **state) {
     strongs_close();
 }
 
-/* --- watches -------------------------------------------------------------------------------------- */
+/* --- watches ---------------------------------------------------------------------------------- */
 
 static struct seen {
     uint64_t index;
@@ -305,7 +304,7 @@ static void watches(void **state) {
     strongs_close();
 }
 
-/* --- members -------------------------------------------------------------------------------------- */
+/* --- members ---------------------------------------------------------------------------------- */
 
 /* Far behind, so that it is sent a snapshot of some pieces, over a network that loses some. */
 static void a_learner_far_behind(void **state) {
@@ -331,7 +330,8 @@ static void a_learner_far_behind(void **state) {
         assert_true(strongs_node[lead].s->log_bytes < 1000000);
         strongs_start(4, false, false);
         assert_int_equal(strongs_member(lead, 4, SLV_STRONG_LEARNER).status, SLV_STRONG_OK);
-        for (int i = 0; i < 400 && slv_strong_applied(strongs_node[4].s) < slv_strong_applied(strongs_node[lead].s);
+        for (int i = 0; i < 400 && slv_strong_applied(strongs_node[4].s) <
+                                       slv_strong_applied(strongs_node[lead].s);
              i++)
             strongs_run(strongs_now + 50 * SMS);
         struct slv_strong_result r;
@@ -366,7 +366,8 @@ static void grows_and_shrinks(void **state) {
         assert_int_equal(strongs_member(l, l, SLV_STRONG_GONE).status, SLV_STRONG_CONFLICT);
         must(l, put("a", "2", 2));
         strongs_crash(l);
-        const uint64_t term = slv_strong_term(strongs_node[2].s ? strongs_node[2].s : strongs_node[3].s);
+        const uint64_t term =
+            slv_strong_term(strongs_node[2].s ? strongs_node[2].s : strongs_node[3].s);
         strongs_start(l, false, false);
         strongs_elect(2000 * SMS);
         assert_true(slv_strong_term(strongs_node[l].s) > term); /* alone, but in a new term */
@@ -375,7 +376,7 @@ static void grows_and_shrinks(void **state) {
     }
 }
 
-/* --- damage --------------------------------------------------------------------------------------- */
+/* --- damage ----------------------------------------------------------------------------------- */
 
 static void damaged_it_does_not_vote(void **state) {
     (void)state;
@@ -426,8 +427,8 @@ static void damage_is_seen(void **state) {
         strongs_crash(hurt);
         struct strongs_node *n = &strongs_node[hurt];
         const size_t i = strongs_rnd(n->n_disk);
-        bool missing = n->disk[i].key[0] == 'L' && i + 1 < n->n_disk && n->disk[i + 1].key[0] == 'L' &&
-                       (i == 0 || n->disk[i - 1].key[0] == 'L');
+        bool missing = n->disk[i].key[0] == 'L' && i + 1 < n->n_disk &&
+                       n->disk[i + 1].key[0] == 'L' && (i == 0 || n->disk[i - 1].key[0] == 'L');
         if (missing) {
             free(n->disk[i].value);
             memmove(n->disk + i, n->disk + i + 1, (n->n_disk - i - 1) * sizeof *n->disk);
@@ -450,12 +451,18 @@ static void damage_is_seen(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_leader_within_a_second), cmocka_unit_test(cut_off),
-        cmocka_unit_test(hands_over),               cmocka_unit_test(done_once),
-        cmocka_unit_test(swaps),                    cmocka_unit_test(locks_and_leases),
-        cmocka_unit_test(reads_by_lease),           cmocka_unit_test(watches),
-        cmocka_unit_test(a_learner_far_behind),     cmocka_unit_test(grows_and_shrinks),
-        cmocka_unit_test(damaged_it_does_not_vote), cmocka_unit_test(damage_is_seen),
+        cmocka_unit_test(a_leader_within_a_second),
+        cmocka_unit_test(cut_off),
+        cmocka_unit_test(hands_over),
+        cmocka_unit_test(done_once),
+        cmocka_unit_test(swaps),
+        cmocka_unit_test(locks_and_leases),
+        cmocka_unit_test(reads_by_lease),
+        cmocka_unit_test(watches),
+        cmocka_unit_test(a_learner_far_behind),
+        cmocka_unit_test(grows_and_shrinks),
+        cmocka_unit_test(damaged_it_does_not_vote),
+        cmocka_unit_test(damage_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

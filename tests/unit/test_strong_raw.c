@@ -29,6 +29,7 @@ static struct {
 } disk[256];
 static size_t n_disk;
 static uint64_t random_number;
+static unsigned answers;
 static bool broken; /* the store */
 
 static void on_send(void *ctx, uint64_t peer, struct slv_str bytes) {
@@ -73,10 +74,15 @@ static uint64_t on_random(void *ctx) {
     (void)ctx;
     return random_number += 7919;
 }
-static void on_event(void *ctx, enum slv_strong_event e, uint64_t id) { (void)ctx, (void)e, (void)id; }
-static void on_answer(void *ctx, uint64_t call, const struct slv_strong_result *r) {
-    (void)ctx, (void)call, (void)r;
+static void on_event(void *ctx, enum slv_strong_event e, uint64_t id) {
+    (void)ctx, (void)e, (void)id;
 }
+static void on_answer(void *ctx, uint64_t call, const struct slv_strong_result *r) {
+    (void)ctx, (void)call;
+    answers += r->status == SLV_STRONG_OK;
+}
+
+static bool hurt; /* the records are not all there */
 
 static void start(bool first) {
     const uint64_t ids[] = {1, 2, 3};
@@ -89,7 +95,7 @@ static void start(bool first) {
                                          (struct slv_str){disk[i].value, disk[i].n}),
                          0);
     if (first) assert_int_equal(slv_strong_bootstrap(node, ids, 3), 0);
-    assert_int_equal(slv_strong_start(node, now, false), 0);
+    assert_int_equal(slv_strong_start(node, now, hurt), 0);
     slv_strong_synced(node, now, ticket);
     n_out = 0;
 }
@@ -139,8 +145,8 @@ static void append(uint64_t from, uint64_t term, uint64_t index, uint64_t index_
     slv_buf_init(&payload, 4096);
     if (members) strong_members_write(&who, &payload);
     else
-        strong_command_write(
-            &(struct slv_strong_command){.op = (enum slv_strong_op)STRONG_NOP}, &payload);
+        strong_command_write(&(struct slv_strong_command){.op = (enum slv_strong_op)STRONG_NOP},
+                             &payload);
     for (unsigned i = 0; i < n; i++)
         strong_entry_write(&(struct strong_entry){term,
                                                   members ? STRONG_MEMBERS : STRONG_COMMAND,
@@ -179,7 +185,7 @@ static void elect(void) {
     assert_int_equal(slv_strong_leader(node), 1);
 }
 
-/* --- what waits for the disk ---------------------------------------------------------------------- */
+/* --- what waits for the disk ------------------------------------------------------------------ */
 
 static void a_vote_waits_for_the_disk(void **state) {
     (void)state;
@@ -223,7 +229,7 @@ static void it_stands_with_a_clean_disk(void **state) {
     slv_strong_close(node);
 }
 
-/* --- what is counted ------------------------------------------------------------------------------ */
+/* --- what is counted -------------------------------------------------------------------------- */
 
 static void leftovers_are_not_the_leaders(void **state) {
     (void)state;
@@ -257,6 +263,30 @@ static void entries_of_old_terms_are_not_counted(void **state) {
     slv_strong_close(node);
 }
 
+/* Another may lead since the entry that is under way was appended. */
+static void a_read_waits_for_its_own_entry(void **state) {
+    (void)state;
+    const struct slv_strong_command get = {.op = SLV_STRONG_GET, .key = {"k", 1}};
+    uint64_t call;
+    open_node();
+    elect();
+    const uint64_t term = slv_strong_term(node);
+    synced();
+    give(2, (struct strong_msg){.kind = STRONG_APPEND_RESULT, .term = term, .commit = 2});
+    answers = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(slv_strong_call(node, now, &get, &call), 0);
+        synced();
+    }
+    for (unsigned i = 1; i <= 2; i++) {
+        give(2, (struct strong_msg){.kind = STRONG_APPEND_RESULT, .term = term, .commit = 2 + i});
+        slv_strong_tick(node, now);
+        synced();
+        assert_int_equal(answers, i);
+    }
+    slv_strong_close(node);
+}
+
 static void late_refusals_do_no_harm(void **state) {
     (void)state;
     open_node();
@@ -271,7 +301,7 @@ static void late_refusals_do_no_harm(void **state) {
     slv_strong_close(node);
 }
 
-/* --- members -------------------------------------------------------------------------------------- */
+/* --- members ---------------------------------------------------------------------------------- */
 
 static void members_that_are_taken_back(void **state) {
     (void)state;
@@ -303,7 +333,7 @@ static void members_that_are_taken_back(void **state) {
     slv_strong_close(node);
 }
 
-/* --- what is not taken ------------------------------------------------------------------------------ */
+/* --- what is not taken ------------------------------------------------------------------------ */
 
 static void nothing_ends_it(void **state) {
     (void)state;
@@ -330,6 +360,50 @@ static void nothing_ends_it(void **state) {
     slv_strong_close(node);
 }
 
+/* Readmitted, it may have voted in any term before, and said that it had any entry. */
+static void fresh_it_votes_for_nobody(void **state) {
+    (void)state;
+    open_node();
+    slv_strong_close(node);
+    hurt = true;
+    start(false);
+    hurt = false;
+    append(2, 2, 1, 1, 1, 1, 0);
+    vote(3, 2, 9, 2);
+    run(3000);
+    assert_null(sent(2, STRONG_APPEND_RESULT));
+    assert_null(sent(3, STRONG_VOTE_RESULT));
+    const uint64_t nonce = sent(2, STRONG_DAMAGED)->number;
+    give(2,
+         (struct strong_msg){.kind = STRONG_READMIT, .term = 7, .commit = 4, .number = nonce + 2});
+    assert_int_equal(slv_strong_term(node), 0); /* that was for another damage */
+    give(2, (struct strong_msg){.kind = STRONG_READMIT, .term = 7, .commit = 4, .number = nonce});
+    synced();
+    append(2, 7, 0, 0, 1, 1, 3);
+    synced();
+    assert_int_equal(sent(2, STRONG_APPEND_RESULT)->commit, 1);
+    for (int restarts = 0; restarts < 2; restarts++) {
+        run(3000);
+        vote(3, 8, 9, 7);
+        synced();
+        assert_null(sent(3, STRONG_VOTE_RESULT));
+        assert_null(sent(3, STRONG_VOTE));
+        assert_int_equal(slv_strong_role(node, 1), SLV_STRONG_VOTER);
+        slv_strong_close(node);
+        start(false);
+        assert_true(slv_strong_damaged(node));
+    }
+    append(2, 7, 1, 7, 4, 3, 0);
+    synced();
+    assert_int_equal(slv_strong_applied(node), 4);
+    assert_false(slv_strong_damaged(node));
+    run(600);
+    vote(3, 99, 9, 7);
+    synced();
+    assert_int_equal(sent(3, STRONG_VOTE_RESULT)->flags, 1);
+    slv_strong_close(node);
+}
+
 static void a_store_that_fails(void **state) {
     (void)state;
     open_node();
@@ -350,9 +424,11 @@ int main(void) {
         cmocka_unit_test(it_stands_with_a_clean_disk),
         cmocka_unit_test(leftovers_are_not_the_leaders),
         cmocka_unit_test(entries_of_old_terms_are_not_counted),
+        cmocka_unit_test(a_read_waits_for_its_own_entry),
         cmocka_unit_test(late_refusals_do_no_harm),
         cmocka_unit_test(members_that_are_taken_back),
         cmocka_unit_test(nothing_ends_it),
+        cmocka_unit_test(fresh_it_votes_for_nobody),
         cmocka_unit_test(a_store_that_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
