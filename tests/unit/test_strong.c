@@ -353,14 +353,14 @@ static void torture(uint64_t seed, unsigned n, unsigned kinds, uint64_t for_ms, 
 
 static void under_power_cuts(void **state) {
     (void)state;
-    for (uint64_t seed = 0; seed < 60; seed++)
+    for (uint64_t seed = 0; seed < 100; seed++)
         torture(seed, 3 + 2 * (unsigned)(seed % 3), CRASH | CRASH_ALL, 6000, 0);
 }
 
 static void under_all_faults(void **state) {
     (void)state;
     lease_reads = 0;
-    for (uint64_t seed = 100; seed < 180; seed++)
+    for (uint64_t seed = 100; seed < 250; seed++)
         torture(seed, 3 + 2 * (unsigned)(seed % 3), ALL & ~(unsigned)MEMBERS, 8000,
                 seed % 2 ? 2000 : 0);
     assert_true(lease_reads > 1000);
@@ -369,14 +369,14 @@ static void under_all_faults(void **state) {
 static void leases_of_leaders_cut_off(void **state) {
     (void)state;
     lease_reads = 0;
-    for (uint64_t seed = 300; seed < 350; seed++)
+    for (uint64_t seed = 500; seed < 560; seed++)
         torture(seed, 3, LEASES, 8000, 0);
     assert_true(lease_reads > 1000);
 }
 
 static void under_changes_of_members(void **state) {
     (void)state;
-    for (uint64_t seed = 200; seed < 260; seed++)
+    for (uint64_t seed = 300; seed < 400; seed++)
         torture(seed, 3 + 2 * (unsigned)(seed % 3), ALL, 8000, seed % 2 ? 2000 : 0);
 }
 

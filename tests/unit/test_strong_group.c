@@ -309,7 +309,7 @@ static void watches(void **state) {
 /* Far behind, so that it is sent a snapshot of some pieces, over a network that loses some. */
 static void a_learner_far_behind(void **state) {
     (void)state;
-    for (uint64_t seed = 0; seed < 4; seed++) {
+    for (uint64_t seed = 0; seed < 8; seed++) {
         static char big[100000];
         struct strongs_conf c = lan;
         c.seed = seed;

@@ -236,8 +236,9 @@ static void leftovers_are_not_the_leaders(void **state) {
     open_node();
     append(2, 2, 1, 1, 1, 3, 0);
     synced();
-    append(3, 3, 1, 1, 1, 0, 0); /* another leader, who knows of none of these */
+    append(3, 3, 1, 1, 3, 0, 0); /* another leader, who knows of none of these */
     synced();
+    assert_int_equal(slv_strong_applied(node), 1);
     assert_int_equal(sent(3, STRONG_APPEND_RESULT)->at, 0);
     assert_int_equal(sent(3, STRONG_APPEND_RESULT)->commit, 1);
     append(3, 3, 1, 1, 4, 1, 0); /* what is committed beyond what he sent is not what is here */
@@ -330,6 +331,24 @@ static void members_that_are_taken_back(void **state) {
     synced();
     assert_int_equal(slv_strong_role(node, 5), SLV_STRONG_GONE);
     assert_int_equal(slv_strong_role(node, 4), SLV_STRONG_VOTER);
+    slv_strong_close(node);
+}
+
+/* Others may have led, or been told of entries, in the term that it knows. */
+static void alone_it_leads_in_a_new_term(void **state) {
+    (void)state;
+    open_node();
+    append(2, 2, 1, 1, 2, 1, 1);
+    synced();
+    run(2000);
+    assert_int_equal(slv_strong_leader(node), 1);
+    assert_int_equal(slv_strong_term(node), 3);
+    assert_int_equal(node->raft.current_term, 3);
+    slv_strong_close(node);
+    start(false);
+    run(100);
+    assert_int_equal(slv_strong_leader(node), 1);
+    assert_int_equal(slv_strong_term(node), 4);
     slv_strong_close(node);
 }
 
@@ -427,6 +446,7 @@ int main(void) {
         cmocka_unit_test(a_read_waits_for_its_own_entry),
         cmocka_unit_test(late_refusals_do_no_harm),
         cmocka_unit_test(members_that_are_taken_back),
+        cmocka_unit_test(alone_it_leads_in_a_new_term),
         cmocka_unit_test(nothing_ends_it),
         cmocka_unit_test(fresh_it_votes_for_nobody),
         cmocka_unit_test(a_store_that_fails),
