@@ -352,6 +352,56 @@ static void alone_it_leads_in_a_new_term(void **state) {
     slv_strong_close(node);
 }
 
+/* --- what the log makes -------------------------------------------------------------------------- */
+
+static struct slv_strong_result apply(struct strong_state *st, struct slv_strong_command c) {
+    struct slv_strong_result r;
+    assert_int_equal(strong_state_apply(st, st->index + 1, now, &c, &r), 0);
+    return r;
+}
+
+static void the_same_from_its_bytes(void **state) {
+    (void)state;
+    struct strong_state st = {0}, again = {0};
+    struct slv_buf a, b;
+    struct slv_strong_command expire = {.op = (enum slv_strong_op)STRONG_EXPIRE, .lease = 1};
+    apply(&st, (struct slv_strong_command){
+                   .op = SLV_STRONG_GRANT, .client = 5000, .seq = 1, .ttl_ms = 10});
+    apply(&st, (struct slv_strong_command){
+                   .op = SLV_STRONG_KEEPALIVE, .client = 5000, .seq = 2, .lease = 1});
+    expire.version = 1; /* it was proposed before that */
+    apply(&st, expire);
+    assert_int_equal(st.n_lease, 1);
+    for (uint64_t i = 1; i <= SLV_STRONG_CLIENTS; i++) /* with the last one is forgotten */
+        apply(&st, (struct slv_strong_command){
+                       .op = SLV_STRONG_EPOCH, .client = i, .seq = 1, .key = {"e", 1}});
+    struct slv_strong_command late = {
+        .op = SLV_STRONG_KEEPALIVE, .client = 5000, .seq = 3, .lease = 1};
+    assert_int_equal(apply(&st, late).status, SLV_STRONG_EXPIRED);
+    slv_buf_init(&a, STRONG_SNAPSHOT_MAX);
+    slv_buf_init(&b, STRONG_SNAPSHOT_MAX);
+    strong_state_write(&st, &a);
+    for (size_t n = 0; n < a.len; n += 7)
+        assert_int_equal(strong_state_read((struct slv_str){a.data, n}, &again), SLV_E_FORMAT);
+    assert_int_equal(strong_state_read((struct slv_str){a.data, a.len}, &again), 0);
+    strong_state_write(&again, &b);
+    assert_int_equal(a.len, b.len);
+    assert_memory_equal(a.data, b.data, a.len);
+    expire.version = 2;
+    apply(&again, expire);
+    assert_int_equal(again.n_lease, 0);
+    strong_state_fini(&again);
+    for (uint64_t n = 1, rc = 1; rc; n++) { /* without memory nothing has changed */
+        slv_mem_fail_at(n);
+        rc = strong_state_read((struct slv_str){a.data, a.len}, &again) != 0;
+        slv_mem_fail_at(0);
+    }
+    slv_buf_fini(&a);
+    slv_buf_fini(&b);
+    strong_state_fini(&again);
+    strong_state_fini(&st);
+}
+
 /* --- what is not taken ------------------------------------------------------------------------ */
 
 static void nothing_ends_it(void **state) {
@@ -447,6 +497,7 @@ int main(void) {
         cmocka_unit_test(late_refusals_do_no_harm),
         cmocka_unit_test(members_that_are_taken_back),
         cmocka_unit_test(alone_it_leads_in_a_new_term),
+        cmocka_unit_test(the_same_from_its_bytes),
         cmocka_unit_test(nothing_ends_it),
         cmocka_unit_test(fresh_it_votes_for_nobody),
         cmocka_unit_test(a_store_that_fails),
