@@ -352,7 +352,7 @@ static void alone_it_leads_in_a_new_term(void **state) {
     slv_strong_close(node);
 }
 
-/* --- what the log makes -------------------------------------------------------------------------- */
+/* --- what the log makes ----------------------------------------------------------------------- */
 
 static struct slv_strong_result apply(struct strong_state *st, struct slv_strong_command c) {
     struct slv_strong_result r;
