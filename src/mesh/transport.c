@@ -310,7 +310,7 @@ int slv_transport_connect(struct slv_transport *t, uint64_t peer, const uint8_t 
     p->pinned = p->pinned || key;
     const bool others = note_addresses(p, a, n);
     if (p->is_up) return 0;
-    if (!p->try.on) transport_try_begin(t, p);
+    if (transport_try_over(t, p)) transport_try_begin(t, p);
     else if (others) p->try.udp = p->try.tcp = 0;
     return 0;
 }

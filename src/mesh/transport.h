@@ -11,13 +11,16 @@
  * one, for both nodes alike; nothing of the old one comes any more.
  *
  * Which way is used. Of two nodes the one with the lower key leads: it says on a way that this is
- * the one (USE), again until it has heard something on it; the other answers (USED), goes over to
- * it and closes those before. What comes on another way than the one in use is dropped. A leader
- * does not go back to a way that it has left. It goes over to a new way when that is better (UDP
- * before TCP before relayed), or when nothing was heard on the old one since the new was begun: the
- * peer has moved, or lost it, or begins again. So a datagram never reaches another association than
- * that which it was sent in, and two ways that open at once (slv_dtls_prefer settles those between
- * the same two addresses) end in one.
+ * the one (USE), again until it hears something on it. The other goes over to that way, answers
+ * (USED) and closes those before; the leader goes over when it hears that. What comes on another way
+ * than the one in use is dropped, and a leader does not go back to a way that it has left: so a
+ * datagram never reaches another association than that which it was sent in. The leader goes over to
+ * a new way when that is better (UDP before TCP before relayed), or when nothing was heard on the
+ * old one since the new was begun: the peer has moved, or lost it, or begins again. Two ways that
+ * open at once end in one (of two between the same addresses dtls.h makes one by itself).
+ *
+ * Both give a way to the node only when they have heard something in it: whoever is through with a
+ * handshake first must not fill the other's with datagrams that come too early (dtls_record.h).
  *
  * Connecting. A peer's addresses are tried over UDP 150 ms apart, then over TCP from 1.5 s on, then
  * through others from 3 s on; the first that opens is used. While it is not UDP, better ways are

@@ -55,11 +55,13 @@ static bool join(struct discovery *d, int six, unsigned interface) {
     return false;
 }
 
-/* The port that is reached by this family; 0: none. */
+/* The port that others reach by this family; 0: none. */
 static uint16_t port_of(const struct slv_transport *t, int six) {
-    for (size_t i = 0; i < t->n_ports; i++)
-        if ((t->port[i].bound.sa.sa_family == AF_INET6) == six)
-            return transport_address_port(&t->port[i].bound);
+    for (size_t i = 0; i < t->n_ports; i++) {
+        const struct address *a = &t->port[i].bound;
+        if ((a->sa.sa_family == AF_INET6) == six && !transport_address_loops(a))
+            return transport_address_port(a);
+    }
     return 0;
 }
 

@@ -18,7 +18,8 @@
  *      it ends.
  *   2. Ways end by transport_way_end, which may be called anywhere, and are freed by
  *      transport_settle only, when no function of OpenSSL, dtls.h or libevent is at work on them.
- *   3. peer->used is open, and of that peer's list; the node was told up for it.
+ *   3. peer->used and peer->next are open, and of that peer's list. The node was told up for `used`;
+ *      while there is none, but a `next`, it is not told down.
  *   4. Each address in `map` has at most two ways: the newest, and behind it an older open one.
  */
 #ifndef SLV_MESH_TRANSPORT_INT_H
@@ -45,10 +46,8 @@
 #define STREAM_OUT_MAX 262144u
 #define RELAY_OVERHEAD (37u + FRAME_HEAD_MAX)
 #define RELAYS_TRIED 3u
-#define USE_AGAIN (250 * MS)
-#define USE_MOST 20u          /* times that a way is asked for */
-#define SPARE_NS (5 * SECOND) /* how long a way that nobody uses is kept */
-#define YOUNG_NS SECOND       /* a way that is not confirmed is not left sooner */
+#define SPARE_NS (5 * SECOND) /* how long a way that nobody uses is kept, or is asked for */
+#define YOUNG_NS SECOND       /* what was proposed is not given up sooner for one as good */
 #define SECONDLY SECOND       /* what is looked after now and then */
 #define GATES 1024u           /* a power of two */
 #define HEARD_MAX 64u         /* announcing nodes that are remembered */
@@ -160,9 +159,8 @@ struct way {
     struct way *older;    /* the one before, of the same address */
     enum slv_way kind;
     enum way_state state;
-    bool own;       /* this node began it */
-    bool confirmed; /* heard on since it is used; of a leader's */
-    bool offers;    /* the peer relays */
+    bool own;    /* this node began it */
+    bool offers; /* the peer relays */
     bool mapped;
     unsigned asked; /* times that USE was sent */
     uint64_t begun, opened, heard, chosen, use_at;
@@ -196,6 +194,7 @@ struct peer {
     bool is_up, leads;    /* leads: this node does */
     struct peer *gone_next;
     struct way *ways, *used;
+    struct way *next; /* the leader's: it was proposed, and is used when the peer has said so */
     struct try try;
     uint64_t again_at; /* when a better way is looked for; UINT64_MAX: not */
     uint64_t touched;  /* when something was begun or ended */
@@ -318,6 +317,8 @@ void transport_peer_drop(struct peer *p);
 /* --- transport_try.c -------------------------------------------------------------------------- */
 
 void transport_try_begin(struct slv_transport *t, struct peer *p);
+/* All was begun, and has ended in nothing, or in a way. */
+bool transport_try_over(const struct slv_transport *t, const struct peer *p);
 /* Begins what is due; when to call again. */
 uint64_t transport_try_tick(struct slv_transport *t, struct peer *p, uint64_t now);
 /* A relay has no way to it. */

@@ -94,7 +94,7 @@ static void bring_up(struct slv_transport *t, struct peer *p) {
     const bool best = p->used->kind == SLV_WAY_UDP;
     if (!p->is_up) t->stats.up++;
     p->is_up = true;
-    if (best) p->try.on = false;
+    p->try.on = false; /* (UDP that has been begun may still open) */
     p->again_at = best ? UINT64_MAX : transport_now(t) + t->conf.again_ms * MS;
     end_ways(p, NO_BETTER);
     t->stats.ups++;
@@ -103,28 +103,29 @@ static void bring_up(struct slv_transport *t, struct peer *p) {
     transport_peer_drop(p);
 }
 
+/* Not more often than a handshake's flights: what comes before the end of a handshake is kept by
+ * the other side, a few of them (dtls_record.h), and its end must still find room. */
 static void ask_for(struct slv_transport *t, struct peer *p, struct way *w) {
     const struct frame f = {.kind = FRAME_USE, .flags = t->conf.relay_rate ? FRAME_RELAYS : 0};
+    w->use_at = transport_now(t) + ((uint64_t)t->conf.retransmit_ms * MS << w->asked);
     w->asked++;
-    w->use_at = transport_now(t) + USE_AGAIN;
     transport_soon(t, w->use_at);
     if (!transport_way_send(w, &f)) p->touched = transport_now(t);
 }
 
-/* The leader goes over to a way. */
-static void use(struct slv_transport *t, struct peer *p, struct way *w) {
-    p->used = w;
+/* The leader means to go over to a way, when the peer has said that it does. */
+static void propose(struct slv_transport *t, struct peer *p, struct way *w) {
+    p->next = w;
     w->chosen = transport_now(t);
-    w->confirmed = false;
     w->asked = 0;
+    transport_soon(t, w->chosen + YOUNG_NS);
     ask_for(t, p, w);
-    if (p->used == w) bring_up(t, p);
 }
 
 static struct way *best_of(const struct peer *p) {
     struct way *best = NULL;
     for (struct way *w = p->ways; w; w = w->next) {
-        if (w == p->used || w->state != WAY_OPEN) continue;
+        if (w == p->used || w == p->next || w->state != WAY_OPEN) continue;
         if (!best || w->kind > best->kind || (w->kind == best->kind && w->opened > best->opened))
             best = w;
     }
@@ -134,19 +135,15 @@ static struct way *best_of(const struct peer *p) {
 /* The leader looks whether another way is to be used. */
 static void choose(struct slv_transport *t, struct peer *p, uint64_t now) {
     struct way *w = best_of(p);
-    const struct way *u = p->used;
+    const struct way *n = p->next, *u = p->used;
     if (!w) return;
-    if (u && w->kind <= u->kind) {
-        if (u->heard >= w->begun) { /* the peer has it */
-            if (u->confirmed) end_ways(p, ALL_BUT_USED);
-            return;
-        }
-        if (!u->confirmed && now < u->chosen + YOUNG_NS) {
-            transport_soon(t, u->chosen + YOUNG_NS);
-            return;
-        }
+    if (n) {
+        if (w->kind > n->kind || now >= n->chosen + YOUNG_NS) propose(t, p, w);
+    } else if (u && w->kind <= u->kind && u->heard >= w->begun) {
+        end_ways(p, ALL_BUT_USED); /* the peer has the one in use */
+    } else {
+        propose(t, p, w);
     }
-    use(t, p, w);
 }
 
 void transport_peer_opened(struct peer *p, struct way *w) {
@@ -158,17 +155,16 @@ void transport_peer_opened(struct peer *p, struct way *w) {
 
 void transport_peer_ended(struct peer *p, struct way *w) {
     struct slv_transport *t = w->t;
+    const bool was_used = p->used == w, was_next = p->next == w;
     p->touched = transport_now(t);
-    if (p->try.on && w->own && w->kind == SLV_WAY_UDP) p->try.udp_at = p->touched;
-    if (p->used != w) return;
-    p->used = NULL;
-    if (w->kind > SLV_WAY_RELAYED) transport_relay_lost(t, p->id);
-    if (t->closing || !p->is_up) return;
-    struct way *other = p->leads ? best_of(p) : NULL;
-    if (other) {
-        use(t, p, other);
-        return;
-    }
+    if (p->try.on && w->own && w->kind == SLV_WAY_UDP) p->try.udp_at = p->touched; /* the next */
+    if (!was_used && !was_next) return;
+    if (was_used) p->used = NULL;
+    if (was_next) p->next = NULL;
+    if (was_used && w->kind > SLV_WAY_RELAYED) transport_relay_lost(t, p->id);
+    if (t->closing || !p->is_up || p->used) return;
+    if (p->leads && !p->next) choose(t, p, p->touched);
+    if (p->next) return; /* in a moment it is up again */
     p->is_up = false;
     p->again_at = UINT64_MAX;
     t->stats.up--;
@@ -178,9 +174,10 @@ void transport_peer_ended(struct peer *p, struct way *w) {
 
 /* --- what is heard ---------------------------------------------------------------------------- */
 
-/* The leader uses this one: so does this node. */
-static void follow(struct slv_transport *t, struct peer *p, struct way *w) {
+/* From now on both use this one. */
+static void go_over(struct slv_transport *t, struct peer *p, struct way *w) {
     p->used = w;
+    p->next = NULL;
     end_ways(p, ALL_BUT_USED);
     if (p->used == w) bring_up(t, p);
 }
@@ -193,16 +190,13 @@ static void deliver(struct slv_transport *t, const struct peer *p, struct slv_st
 
 static void heard_by_leader(struct slv_transport *t, struct peer *p, struct way *w,
                             const struct frame *f) {
-    if (w != p->used || f->kind == FRAME_USE) {
+    if ((w != p->used && w != p->next) || f->kind == FRAME_USE) {
         t->stats.dropped++;
         return;
     }
     if (f->kind == FRAME_USED) w->offers = f->flags & FRAME_RELAYS;
-    if (!w->confirmed) {
-        w->confirmed = true;
-        end_ways(p, ALL_BUT_USED);
-    }
-    if (f->kind == FRAME_DATA) deliver(t, p, f->bytes);
+    if (w == p->next) go_over(t, p, w);
+    if (f->kind == FRAME_DATA && w == p->used) deliver(t, p, f->bytes);
 }
 
 void transport_peer_heard(struct peer *p, struct way *w, const struct frame *f) {
@@ -221,32 +215,49 @@ void transport_peer_heard(struct peer *p, struct way *w, const struct frame *f) 
         w->offers = f->flags & FRAME_RELAYS;
         if (!transport_way_send(w, &used)) return;
     }
-    if (w != p->used) follow(t, p, w);
+    if (w != p->used) go_over(t, p, w);
     if (f->kind == FRAME_DATA && w == p->used) deliver(t, p, f->bytes);
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
 
-uint64_t transport_peer_tick(struct slv_transport *t, struct peer *p, uint64_t now) {
-    uint64_t next = UINT64_MAX;
-    if (p->leads) choose(t, p, now);
-    struct way *u = p->used;
-    if (u && p->leads && !u->confirmed && u->asked < USE_MOST) {
-        if (now >= u->use_at) ask_for(t, p, u);
-        next = u->use_at;
+static void earlier(uint64_t *next, uint64_t at) {
+    if (at < *next) *next = at;
+}
+
+/* What the leader has proposed. */
+static uint64_t tick_next(struct slv_transport *t, struct peer *p, uint64_t now) {
+    struct way *w = p->next;
+    const uint64_t end = w->chosen + SPARE_NS;
+    if (now >= end) {
+        transport_way_end(w);
+        return now;
     }
+    if (now >= w->use_at) ask_for(t, p, w);
+    return w->use_at < end ? w->use_at : end;
+}
+
+static uint64_t tick_spares(struct peer *p, uint64_t now) {
+    uint64_t next = UINT64_MAX;
     for (struct way *w = p->ways, *after; w; w = after) {
         after = w->next;
-        if (w->state != WAY_OPEN || w == p->used) continue;
+        if (w->state != WAY_OPEN || w == p->used || w == p->next) continue;
         const uint64_t end = w->opened + SPARE_NS;
         if (now >= end) transport_way_end(w);
-        else if (end < next) next = end;
+        else earlier(&next, end);
     }
+    return next;
+}
+
+uint64_t transport_peer_tick(struct slv_transport *t, struct peer *p, uint64_t now) {
+    if (p->leads) choose(t, p, now);
+    uint64_t next = tick_spares(p, now);
+    if (p->next) earlier(&next, tick_next(t, p, now));
     if (p->used && now >= p->again_at) {
         p->again_at = now + t->conf.again_ms * MS;
         if (p->used->kind != SLV_WAY_UDP) transport_try_begin(t, p);
     }
-    if (p->again_at < next) next = p->again_at;
-    const uint64_t then = transport_try_tick(t, p, now);
-    return then < next ? then : next;
+    earlier(&next, p->again_at);
+    earlier(&next, transport_try_tick(t, p, now));
+    return next;
 }

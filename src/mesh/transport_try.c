@@ -45,37 +45,69 @@ void transport_try_nowhere(struct slv_transport *t, struct peer *p) {
     transport_soon(t, p->try.relay_at);
 }
 
+static bool has_begun(const struct peer *p) {
+    const struct way *w = p->ways;
+    while (w && (!w->own || w->state != WAY_HALF))
+        w = w->next;
+    return w;
+}
+
+/* (It need not be in use yet.) */
+static enum slv_way best_open(const struct peer *p) {
+    enum slv_way best = SLV_WAY_NONE;
+    for (const struct way *w = p->ways; w; w = w->next)
+        if (w->state == WAY_OPEN && w->kind > best) best = w->kind;
+    return best;
+}
+
+/* What a try has not begun yet, and would be better than what there is. */
+static bool udp_left(const struct peer *p, enum slv_way have) {
+    return have < SLV_WAY_UDP && p->try.udp < p->n_addresses;
+}
+
+static bool tcp_left(const struct slv_transport *t, const struct peer *p, enum slv_way have) {
+    return have < SLV_WAY_TCP && t->stream && p->try.tcp < p->n_addresses;
+}
+
+static bool relay_left(const struct slv_transport *t, const struct peer *p, enum slv_way have) {
+    return have < SLV_WAY_RELAYED && t->inner && p->try.relays < RELAYS_TRIED;
+}
+
+bool transport_try_over(const struct slv_transport *t, const struct peer *p) {
+    const enum slv_way have = best_open(p);
+    return !p->try.on || (!has_begun(p) && !udp_left(p, have) && !tcp_left(t, p, have) &&
+                          !relay_left(t, p, have));
+}
+
 static void earlier(uint64_t *next, uint64_t at) {
     if (at < *next) *next = at;
 }
 
 uint64_t transport_try_tick(struct slv_transport *t, struct peer *p, uint64_t now) {
     struct try *y = &p->try;
-    const enum slv_way have = p->used ? p->used->kind : SLV_WAY_NONE;
+    const enum slv_way have = best_open(p);
     const uint64_t stagger = t->conf.stagger_ms * MS;
     uint64_t next = UINT64_MAX;
+    if (transport_try_over(t, p)) y->on = false;
     if (!y->on) return next;
-    if (have < SLV_WAY_UDP && y->udp < p->n_addresses) {
+    if (udp_left(p, have)) {
         if (now >= y->udp_at) {
             y->udp_at = now + stagger;
             transport_udp_connect(t, p, &p->address[y->udp++]);
         }
         earlier(&next, y->udp_at);
     }
-    if (have < SLV_WAY_TCP && t->stream && y->tcp < p->n_addresses) {
+    if (tcp_left(t, p, have)) {
         if (now >= y->tcp_at) {
             y->tcp_at = now + stagger;
             transport_tcp_connect(t, p, &p->address[y->tcp++]);
         }
         earlier(&next, y->tcp_at);
     }
-    if (have < SLV_WAY_RELAYED && t->inner && y->relays < RELAYS_TRIED) {
+    if (relay_left(t, p, have)) {
         if (now >= y->relay_at) try_relay(t, p, now);
         earlier(&next, y->relay_at);
     }
-    /* What was begun ends by itself; so does the peer's wish, which the node may have again. */
-    if (next == UINT64_MAX) y->on = p->used == NULL && now < y->begun + t->conf.handshake_ms * MS;
-    if (y->on && next == UINT64_MAX) next = y->begun + t->conf.handshake_ms * MS;
     return next;
 }
 
