@@ -14,7 +14,7 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf engine adapter packfile schema grammar snapshot template tokenizer safetensors hf_tokenizer audit seal sign http dtls ask mesh link swim; do
+for target in gguf engine adapter packfile schema grammar snapshot template tokenizer safetensors hf_tokenizer audit seal sign http dtls ask mesh link swim transport; do
     dict=
     length=16384
     case $target in
@@ -30,6 +30,7 @@ for target in gguf engine adapter packfile schema grammar snapshot template toke
     link) seeds=link_corpus ;;
     dtls) seeds=dtls_corpus length=4096 ;;
     swim) seeds=swim_corpus ;;
+    transport) seeds=transport_corpus length=4200 ;;
     ask) seeds=ask_corpus dict=tests/fuzz/json.dict ;;
     audit | seal | sign) seeds=trust_corpus/$target ;;
     tokenizer) seeds=hostile_text dict=tests/fuzz/tokenizer.dict ;;

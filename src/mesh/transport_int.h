@@ -46,11 +46,10 @@
 #define STREAM_OUT_MAX 262144u
 #define RELAY_OVERHEAD (37u + FRAME_HEAD_MAX)
 #define RELAYS_TRIED 3u
-#define SPARE_NS (5 * SECOND) /* how long a way that nobody uses is kept, or is asked for */
-#define YOUNG_NS SECOND       /* what was proposed is not given up sooner for one as good */
-#define SECONDLY SECOND       /* what is looked after now and then */
-#define GATES 1024u           /* a power of two */
-#define HEARD_MAX 64u         /* announcing nodes that are remembered */
+#define YOUNG_NS SECOND /* what was proposed is not given up sooner for one as good */
+#define SECONDLY SECOND /* what is looked after now and then */
+#define GATES 1024u     /* a power of two */
+#define HEARD_MAX 64u   /* announcing nodes that are remembered */
 
 /* --- transport_address.c ---------------------------------------------------------------------- */
 

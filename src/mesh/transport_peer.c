@@ -65,6 +65,10 @@ int transport_peer_get(struct slv_transport *t, uint64_t id, struct peer **ret) 
     return 0;
 }
 
+/* How long a way that is not used is kept, or asked for: the other side's handshake may take so
+ * much longer. */
+static uint64_t spare_ns(const struct slv_transport *t) { return t->conf.handshake_ms * MS; }
+
 /* --- ways that are not wanted ------------------------------------------------------------------ */
 
 enum which { ALL, ALL_BUT_USED, NO_BETTER };
@@ -149,7 +153,7 @@ static void choose(struct slv_transport *t, struct peer *p, uint64_t now) {
 void transport_peer_opened(struct peer *p, struct way *w) {
     struct slv_transport *t = w->t;
     p->touched = w->opened;
-    transport_soon(t, w->opened + SPARE_NS);
+    transport_soon(t, w->opened + spare_ns(t));
     if (p->leads) choose(t, p, w->opened);
 }
 
@@ -228,7 +232,7 @@ static void earlier(uint64_t *next, uint64_t at) {
 /* What the leader has proposed. */
 static uint64_t tick_next(struct slv_transport *t, struct peer *p, uint64_t now) {
     struct way *w = p->next;
-    const uint64_t end = w->chosen + SPARE_NS;
+    const uint64_t end = w->chosen + spare_ns(t);
     if (now >= end) {
         transport_way_end(w);
         return now;
@@ -237,12 +241,12 @@ static uint64_t tick_next(struct slv_transport *t, struct peer *p, uint64_t now)
     return w->use_at < end ? w->use_at : end;
 }
 
-static uint64_t tick_spares(struct peer *p, uint64_t now) {
+static uint64_t tick_spares(struct slv_transport *t, struct peer *p, uint64_t now) {
     uint64_t next = UINT64_MAX;
     for (struct way *w = p->ways, *after; w; w = after) {
         after = w->next;
         if (w->state != WAY_OPEN || w == p->used || w == p->next) continue;
-        const uint64_t end = w->opened + SPARE_NS;
+        const uint64_t end = w->opened + spare_ns(t);
         if (now >= end) transport_way_end(w);
         else earlier(&next, end);
     }
@@ -251,7 +255,7 @@ static uint64_t tick_spares(struct peer *p, uint64_t now) {
 
 uint64_t transport_peer_tick(struct slv_transport *t, struct peer *p, uint64_t now) {
     if (p->leads) choose(t, p, now);
-    uint64_t next = tick_spares(p, now);
+    uint64_t next = tick_spares(t, p, now);
     if (p->next) earlier(&next, tick_next(t, p, now));
     if (p->used && now >= p->again_at) {
         p->again_at = now + t->conf.again_ms * MS;

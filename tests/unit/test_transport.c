@@ -804,7 +804,7 @@ static void sixty_four_nodes_know_each_other(void **state) {
         c.per_source_rate = 1000;
         c.tcp_after_ms = 25000;
         c.handshake_ms = 25000;
-        c.retransmit_ms = 2000;
+        c.retransmit_ms = 500;
         nodes_open(i, &c);
     }
     for (int i = 0; i < NODES; i++)
