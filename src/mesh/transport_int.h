@@ -171,6 +171,7 @@ struct way {
     struct slv_dtls_assoc *assoc;   /* UDP, RELAYED */
     struct slv_dtls_address packed; /* the same */
     uint64_t relay, relayed;        /* RELAYED: through whom, to whom */
+    struct address local;           /* UDP: of this node, to which the peer began it; n 0: any */
     struct address source;          /* UDP: this node's own address towards it */
     bool looked;                    /* and it was found out */
     struct bufferevent *bev;        /* TCP */
@@ -243,9 +244,10 @@ struct slv_transport {
     size_t map_n;
     uint8_t map_key[16];
     struct way *half, *over;
-    uint32_t n_strangers; /* streams that are half open and were accepted */
-    struct peer *gone;    /* to be freed when nothing is at work */
-    struct peer **peer;   /* ascending */
+    const struct address *arriving; /* `local` of the arrival that is being taken in */
+    uint32_t n_strangers;           /* streams that are half open and were accepted */
+    struct peer *gone;              /* to be freed when nothing is at work */
+    struct peer **peer;             /* ascending */
     size_t n_peers, room_peers;
     struct gates gates;
     uint64_t relay_at; /* of relay_tokens */
@@ -292,6 +294,7 @@ struct arrival {
     enum slv_way kind;
     unsigned socket;         /* UDP */
     struct address from;     /* UDP */
+    struct address local;    /* UDP: to which it was sent; n 0: not known */
     uint64_t relay, relayed; /* RELAYED */
     struct slv_str bytes;
 };
@@ -337,8 +340,10 @@ int transport_udp_port(const struct slv_transport *t, const struct address *to,
 struct way *transport_udp_connect(struct slv_transport *t, struct peer *p,
                                   const struct address *to);
 void transport_udp_output(void *ctx, struct slv_dtls_assoc *a, const uint8_t *p, size_t n);
+/* From the address `local`, where it has one: who is at several must answer from the one that was
+ * asked. */
 void transport_udp_reply(struct slv_transport *t, unsigned socket, const struct address *to,
-                         const uint8_t *p, size_t n);
+                         const struct address *local, struct slv_str bytes);
 
 /* --- transport_tcp.c -------------------------------------------------------------------------- */
 

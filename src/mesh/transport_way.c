@@ -235,6 +235,7 @@ static void welcome(struct slv_transport *t, const struct arrival *a, struct slv
     w->assoc = assoc;
     w->packed = a->at;
     w->socket = a->socket;
+    w->local = a->local;
     w->relay = a->relay;
     w->relayed = a->relayed;
     w->gate = gate;
@@ -259,12 +260,16 @@ void transport_way_arrive(struct slv_transport *t, const struct arrival *a) {
         t->stats.limited++;
         return;
     }
-    if (slv_dtls_accept(a->d, now, &a->at, w ? w->assoc : NULL, p, a->bytes.n, &r)) {
+    t->arriving = &a->local;
+    const int rc = slv_dtls_accept(a->d, now, &a->at, w ? w->assoc : NULL, p, a->bytes.n, &r);
+    t->arriving = NULL;
+    if (rc) {
         t->stats.strange++;
         return;
     }
     if (r.reply_n && a->kind == SLV_WAY_UDP)
-        transport_udp_reply(t, a->socket, &a->from, r.reply, r.reply_n);
+        transport_udp_reply(t, a->socket, &a->from, &a->local,
+                            (struct slv_str){(const char *)r.reply, r.reply_n});
     else if (r.reply_n) transport_relay_reply(t, a->relay, a->relayed, r.reply, r.reply_n);
     if (r.is_new) welcome(t, a, r.assoc, gate);
 }
