@@ -14,7 +14,7 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf engine adapter packfile schema grammar snapshot template tokenizer safetensors hf_tokenizer audit seal sign http dtls ask mesh replica link swim strong records; do
+for target in gguf engine adapter packfile schema grammar snapshot template tokenizer safetensors hf_tokenizer audit seal sign http dtls ask mesh replica link swim strong transport records; do
     dict=
     length=16384
     case $target in
@@ -33,6 +33,7 @@ for target in gguf engine adapter packfile schema grammar snapshot template toke
     records) seeds=records_corpus length=32768 ;;
     dtls) seeds=dtls_corpus length=4096 ;;
     swim) seeds=swim_corpus ;;
+    transport) seeds=transport_corpus length=4200 ;;
     ask) seeds=ask_corpus dict=tests/fuzz/json.dict ;;
     audit | seal | sign) seeds=trust_corpus/$target ;;
     tokenizer) seeds=hostile_text dict=tests/fuzz/tokenizer.dict ;;

@@ -50,6 +50,7 @@ static const struct slv_cmd *const commands[] = {
     &slv_cmd_audit_verify,
     &slv_cmd_audit_show,
     &slv_cmd_audit_checkpoint,
+    &slv_cmd_mesh_up,
     &slv_cmd_mesh_get,
     &slv_cmd_mesh_put,
     &slv_cmd_mesh_del,

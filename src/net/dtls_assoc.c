@@ -73,7 +73,7 @@ static void fail_by_error(struct slv_dtls_assoc *a) {
 static enum slv_dtls_reason check_open(struct slv_dtls_assoc *a) {
     a->resumed = SSL_session_reused(a->ssl);
     if (SSL_get_extms_support(a->ssl) != 1) return SLV_DTLS_WHY_MASTER_SECRET;
-    return slv_dtls_check(a->d, SSL_get0_peer_certificate(a->ssl), false, a->peer);
+    return slv_dtls_ident_check(&a->d->conf, SSL_get0_peer_certificate(a->ssl), false, a->peer);
 }
 
 static void finish(struct slv_dtls_assoc *a) {
@@ -242,7 +242,8 @@ int slv_dtls_connect(struct slv_dtls *d, uint64_t now, const struct slv_dtls_add
     /* (The session is not changed, but counted; one that cannot be used is not offered.) */
     SSL_SESSION *s = (SSL_SESSION *)(uintptr_t)session;
     uint8_t key[SLV_DTLS_KEY];
-    if (s && slv_dtls_check(d, SSL_SESSION_get0_peer(s), false, key) == SLV_DTLS_WHY_NONE)
+    if (s &&
+        slv_dtls_ident_check(&d->conf, SSL_SESSION_get0_peer(s), false, key) == SLV_DTLS_WHY_NONE)
         SSL_set_session(a->ssl, s);
     d->counts.assocs++;
     d->counts.connected++;

@@ -12,6 +12,7 @@
 #define SLV_NET_DTLS_INT_H
 
 #include "net/dtls_cert.h"
+#include "net/dtls_ident.h"
 #include "net/dtls_record.h"
 
 #include <openssl/ssl.h>
@@ -65,9 +66,6 @@ struct slv_dtls_assoc {
 
 /* --- dtls.c ----------------------------------------------------------------------------------- */
 
-/* Whether a certificate is one of a node that is let in now; *ret_key is set where it names one. */
-enum slv_dtls_reason slv_dtls_check(struct slv_dtls *d, X509 *cert, bool verify,
-                                    uint8_t ret_key[SLV_DTLS_KEY]);
 void slv_dtls_cookie(const struct slv_dtls *d, int key, const struct slv_dtls_address *from,
                      const struct slv_dtls_hello *h, uint8_t ret[SLV_DTLS_COOKIE]);
 /* Draws a new key where it is time. */

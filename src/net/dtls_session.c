@@ -61,7 +61,8 @@ static int keep(SSL *ssl, SSL_SESSION *s) {
 static bool good(struct slv_dtls *d, const struct slv_dtls_kept *k) {
     uint8_t key[SLV_DTLS_KEY];
     return SSL_SESSION_is_resumable(k->session) && d->now - k->made < d->conf.session_ns &&
-           slv_dtls_check(d, SSL_SESSION_get0_peer(k->session), false, key) == SLV_DTLS_WHY_NONE;
+           slv_dtls_ident_check(&d->conf, SSL_SESSION_get0_peer(k->session), false, key) ==
+               SLV_DTLS_WHY_NONE;
 }
 
 /* A peer asks for one. Whoever is not let in any more gets none, and must show who it is: so it is
