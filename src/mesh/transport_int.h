@@ -18,8 +18,8 @@
  *      it ends.
  *   2. Ways end by transport_way_end, which may be called anywhere, and are freed by
  *      transport_settle only, when no function of OpenSSL, dtls.h or libevent is at work on them.
- *   3. peer->used and peer->next are open, and of that peer's list. The node was told up for `used`;
- *      while there is none, but a `next`, it is not told down.
+ *   3. peer->used and peer->next are open, and of that peer's list. The node was told up for
+ *      `used`; while there is none, but a `next`, it is not told down.
  *   4. Each address in `map` has at most two ways: the newest, and behind it an older open one.
  */
 #ifndef SLV_MESH_TRANSPORT_INT_H

@@ -628,7 +628,7 @@ static void idle_and_rude_streams_keep_nobody_out(void **state) {
         close(fd[i]);
 }
 
-/* --- what may be called from within ------------------------------------------------------------ */
+/* --- what may be called from within ----------------------------------------------------------- */
 
 static void disconnect_now(int self, int peer) {
     slv_transport_disconnect(node[self].t, (uint64_t)peer + 1);
