@@ -224,7 +224,7 @@ struct discovery {
     uint64_t announced_at, tokens_at;
     uint32_t tokens;
     bool soon;
-    char group4[48], group6[48], interface[32];
+    char interface[32];
 };
 
 struct slv_transport {
