@@ -132,7 +132,7 @@ struct slv_transport_conf nodes_conf(int i) {
                                    .tcp_after_ms = 150,
                                    .relay_after_ms = 300,
                                    .retransmit_ms = 100,
-                                   .handshake_ms = 2500};
+                                   .handshake_ms = 1500};
     memcpy(c.key, node[i].key, sizeof c.key);
     return c;
 }

@@ -1,6 +1,6 @@
-/* nodes.h: transports in one process, on real sockets of this machine's own addresses, for the tests
- * of transport.h. Node i has number i + 1. Time is the machine's; what is waited for has a deadline,
- * and nothing sleeps. */
+/* nodes.h: transports in one process, on real sockets of this machine's own addresses, for the
+ * tests of transport.h. Node i has number i + 1. Time is the machine's; what is waited for has a
+ * deadline, and nothing sleeps. */
 #ifndef TESTS_NODES_H
 #define TESTS_NODES_H
 

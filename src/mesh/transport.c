@@ -271,7 +271,7 @@ void slv_transport_close(struct slv_transport *t) {
     slv_mem_free(t);
 }
 
-/* --- what a node calls ------------------------------------------------------------------------- */
+/* --- what a node calls ------------------------------------------------------------------------ */
 
 int slv_transport_listening(const struct slv_transport *t, size_t i,
                             char ret[SLV_TRANSPORT_ADDRESS_TEXT]) {

@@ -12,12 +12,12 @@
  *
  * Which way is used. Of two nodes the one with the lower key leads: it says on a way that this is
  * the one (USE), again until it hears something on it. The other goes over to that way, answers
- * (USED) and closes those before; the leader goes over when it hears that. What comes on another way
- * than the one in use is dropped, and a leader does not go back to a way that it has left: so a
- * datagram never reaches another association than that which it was sent in. The leader goes over to
- * a new way when that is better (UDP before TCP before relayed), or when nothing was heard on the
- * old one since the new was begun: the peer has moved, or lost it, or begins again. Two ways that
- * open at once end in one (of two between the same addresses dtls.h makes one by itself).
+ * (USED) and closes those before; the leader goes over when it hears that. What comes on another
+ * way than the one in use is dropped, and a leader does not go back to a way that it has left: so a
+ * datagram never reaches another association than that which it was sent in. The leader goes over
+ * to a new way when that is better (UDP before TCP before relayed), or when nothing was heard on
+ * the old one since the new was begun: the peer has moved, or lost it, or begins again. Two ways
+ * that open at once end in one (of two between the same addresses dtls.h makes one by itself).
  *
  * Both give a way to the node only when they have heard something in it: whoever is through with a
  * handshake first must not fill the other's with datagrams that come too early (dtls_record.h).
@@ -90,8 +90,7 @@ struct slv_transport_discover {
 };
 
 /* Zero where a default is named. Strings and arrays are borrowed for the call of open only.
- * Functions get ctx; but for allow, id_of, sign and time they may call send, connect and disconnect.
- */
+ * Functions get ctx; all but allow, id_of, sign and time may call send, connect, disconnect. */
 struct slv_transport_conf {
     struct event_base *base; /* the caller's; outlives the transport */
     void *ctx;

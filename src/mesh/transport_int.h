@@ -18,8 +18,8 @@
  *      it ends.
  *   2. Ways end by transport_way_end, which may be called anywhere, and are freed by
  *      transport_settle only, when no function of OpenSSL, dtls.h or libevent is at work on them.
- *   3. peer->used and peer->next are open, and of that peer's list. The node was told up for `used`;
- *      while there is none, but a `next`, it is not told down.
+ *   3. peer->used and peer->next are open, and of that peer's list. The node was told up for
+ *      `used`; while there is none, but a `next`, it is not told down.
  *   4. Each address in `map` has at most two ways: the newest, and behind it an older open one.
  */
 #ifndef SLV_MESH_TRANSPORT_INT_H
@@ -224,7 +224,7 @@ struct discovery {
     uint64_t announced_at, tokens_at;
     uint32_t tokens;
     bool soon;
-    char group4[48], group6[48], interface[32];
+    char interface[32];
 };
 
 struct slv_transport {

@@ -69,7 +69,7 @@ int transport_peer_get(struct slv_transport *t, uint64_t id, struct peer **ret) 
  * much longer. */
 static uint64_t spare_ns(const struct slv_transport *t) { return t->conf.handshake_ms * MS; }
 
-/* --- ways that are not wanted ------------------------------------------------------------------ */
+/* --- ways that are not wanted ----------------------------------------------------------------- */
 
 enum which { ALL, ALL_BUT_USED, NO_BETTER };
 

@@ -1,5 +1,6 @@
-/* fuzz_transport.c: what the transport reads that it did not write: messages, the lengths of streams,
- * announcements, addresses: refused, or read so that they are written back as the same bytes.
+/* fuzz_transport.c: what the transport reads that it did not write: messages, the lengths of
+ * streams, announcements, addresses: refused, or read so that they are written back as the same
+ * bytes.
  *
  * The first byte says what the others are. */
 #include "mesh/transport_int.h"
@@ -22,7 +23,7 @@ static void message(struct slv_str s) {
     require(f.kind < FRAME_KINDS && f.flags <= FRAME_RELAYS);
 }
 
-/* As a stream that comes in pieces: each message is found once all of it is there, and not before. */
+/* As a stream that comes in pieces: each message is found when all of it is there, not before. */
 static void stream(struct slv_str s) {
     const uint8_t *p = (const uint8_t *)s.p;
     size_t at = 0, n = 0;
