@@ -1,5 +1,5 @@
-/* cmd_mesh_sim.c: selvage mesh sim: nodes of the mesh in virtual time, over a network and disks that
- * fail as a seed says. What is printed depends on the options alone. */
+/* cmd_mesh_sim.c: selvage mesh sim: nodes of the mesh in virtual time, over a network and disks
+ * that fail as a seed says. What is printed depends on the options alone. */
 #include "base/json.h"
 #include "cli/cmd.h"
 #include "cli/out.h"

@@ -18,47 +18,31 @@
 #include <unistd.h>
 
 /* In the order `selvage help` shows them. */
+/* clang-format off: one a line */
 static const struct slv_cmd *const commands[] = {
-    &slv_cmd_run,
-    &slv_cmd_chat,
-    &slv_cmd_batch,
-    &slv_cmd_tokenize,
-    &slv_cmd_detokenize,
-    &slv_cmd_embed,
+    &slv_cmd_run,          &slv_cmd_chat,
+    &slv_cmd_batch,        &slv_cmd_tokenize,
+    &slv_cmd_detokenize,   &slv_cmd_embed,
 #ifdef SLV_SCHEMA
     &slv_cmd_schema_check,
 #endif
-    &slv_cmd_serve,
-    &slv_cmd_show,
-    &slv_cmd_bench,
-    &slv_cmd_eval,
-    &slv_cmd_pull,
-    &slv_cmd_list,
-    &slv_cmd_rm,
-    &slv_cmd_doctor,
-    &slv_cmd_key_new,
-    &slv_cmd_key_show,
-    &slv_cmd_key_rotate,
-    &slv_cmd_key_trust,
-    &slv_cmd_key_add,
-    &slv_cmd_key_list,
-    &slv_cmd_key_revoke,
-    &slv_cmd_sign,
-    &slv_cmd_verify,
-    &slv_cmd_seal,
-    &slv_cmd_unseal,
-    &slv_cmd_audit_verify,
-    &slv_cmd_audit_show,
-    &slv_cmd_audit_checkpoint,
-    &slv_cmd_mesh_up,
-    &slv_cmd_mesh_get,
-    &slv_cmd_mesh_put,
-    &slv_cmd_mesh_del,
-    &slv_cmd_mesh_watch,
-    &slv_cmd_mesh_status,
-    &slv_cmd_mesh_sim,
-    NULL,
+    &slv_cmd_serve,        &slv_cmd_show,
+    &slv_cmd_bench,        &slv_cmd_eval,
+    &slv_cmd_pull,         &slv_cmd_list,
+    &slv_cmd_rm,           &slv_cmd_doctor,
+    &slv_cmd_key_new,      &slv_cmd_key_show,
+    &slv_cmd_key_rotate,   &slv_cmd_key_trust,
+    &slv_cmd_key_add,      &slv_cmd_key_list,
+    &slv_cmd_key_revoke,   &slv_cmd_sign,
+    &slv_cmd_verify,       &slv_cmd_seal,
+    &slv_cmd_unseal,       &slv_cmd_audit_verify,
+    &slv_cmd_audit_show,   &slv_cmd_audit_checkpoint,
+    &slv_cmd_mesh_up,      &slv_cmd_mesh_get,
+    &slv_cmd_mesh_put,     &slv_cmd_mesh_del,
+    &slv_cmd_mesh_watch,   &slv_cmd_mesh_status,
+    &slv_cmd_mesh_sim,     NULL,
 };
+/* clang-format on */
 
 #define HELP_MAX 65536
 

@@ -3,7 +3,7 @@
 
 #include <sodium.h>
 
-/* What is signed begins with this, so that no other message of the key's can be taken for a head. */
+/* What is signed begins with this: no other message of the key's can be taken for a head. */
 static const char purpose[] = "selvage mesh batch 1";
 
 uint64_t slv_mesh_writer(uint64_t node, uint32_t store) {

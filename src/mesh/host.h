@@ -61,8 +61,8 @@ struct slv_host;
 /* The number of a node with this key. */
 uint64_t slv_host_id(const uint8_t key[SLV_HOST_KEY_BYTES]);
 
-/* SLV_E_USAGE, SLV_E_IO, SLV_E_BUSY (its store is open elsewhere), SLV_E_FORMAT, SLV_E_NOMEM: with a
- * line that says what. */
+/* SLV_E_USAGE, SLV_E_IO, SLV_E_BUSY (its store is open elsewhere), SLV_E_FORMAT, SLV_E_NOMEM, with
+ * a line that says what. */
 int slv_host_open(const struct slv_host_conf *conf, struct slv_host **ret,
                   struct slv_err *err) SLV_MUST_USE;
 /* Until slv_host_stop. Members are told that it leaves. */

@@ -123,7 +123,7 @@ void slv_node_synced(struct slv_node *n, uint64_t now);
 /* Does what is due. When to call next: by the latest at this time, or after anything above. */
 uint64_t slv_node_tick(struct slv_node *n, uint64_t now);
 
-/* --- reading and writing ----------------------------------------------------------------------- */
+/* --- reading and writing ---------------------------------------------------------------------- */
 
 /* How many spaces there are, and how they were declared. */
 size_t slv_node_spaces(const struct slv_node *n);

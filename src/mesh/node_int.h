@@ -8,7 +8,7 @@
 #define MS 1000000ull
 #endif
 #define PEERS_MAX 4096u
-#define LINK_MTU 475u              /* a link's mtu_min where none is set */
+#define LINK_MTU 475u               /* a link's mtu_min where none is set */
 #define STORES_MAX 64u              /* that it remembers to have had */
 #define EARLY_MAX 6u                /* datagrams kept for a peer until it is connected */
 #define EARLY_NS (2000 * MS)        /* and for how long */

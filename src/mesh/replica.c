@@ -226,8 +226,8 @@ static int is_due(const struct slv_replica *r, const struct slv_batch *b, bool *
     return 0;
 }
 
-/* All of its dots are seen. Its head may be news all the same, or the same dots have other contents:
- * its node signed both. */
+/* All of its dots are seen. Its head may be news all the same, or the same dots have other
+ * contents: its node signed both. */
 static int look_again(struct slv_replica *r, const struct slv_batch *b) {
     const struct slv_replica_world *w = r->conf.world;
     const struct slv_batch_head *h = &b->head;

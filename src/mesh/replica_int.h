@@ -129,7 +129,7 @@ void replica_begin(const struct slv_replica *r, struct slv_buf *b, enum slv_mesh
 /* Sends it and ends the buffer. 0 or what is wrong. */
 int replica_send(const struct slv_replica *r, uint64_t peer, struct slv_buf *b);
 
-/* --- replica_store.c --------------------------------------------------------------------------- */
+/* --- replica_store.c -------------------------------------------------------------------------- */
 
 /* Keeps a head that was checked, if it reaches further than what is there. */
 int replica_keep_head(struct slv_replica *r, const struct slv_batch_head *h);

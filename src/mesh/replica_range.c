@@ -4,8 +4,9 @@
  *     ASK   number of the asking, bytes for the answer, whether what the other has seen is wanted
  *           too, what was seen here (dots.h), ranges: flags, its ends as far as it has any, how
  *           many entries, their sum (16)
- *     TELL  number, the teller's life, whether what was seen is told: then that, and heads; what
- *           is not to be taken for seen, as a write that removed it may yet be lost; then answers, in the order of the ranges, as many as fit: one of
+ *     TELL  number, the teller's life, whether what was seen is told: then that, and heads; how
+ *           many entries were there until a write that may still be lost, each: place, data; then
+ *           answers, in the order of the ranges, as many as fit: one of
  *               SAME
  *               PARTS  how many, and of each its end (but of the last), how many entries, their sum
  *               ITEMS  whether this is all of the range, or else to where; how many entries are

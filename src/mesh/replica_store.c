@@ -235,7 +235,7 @@ static int prove(void *ctx, uint64_t writer, struct slv_dot_range d) {
     return !h || d.first > d.last ? 0 : slv_dots_add(&p->to, writer, d);
 }
 
-/* Of a writer whose head is lost no more was seen than is proved: others will tell, and prove it. */
+/* Of a writer whose head is lost no more was seen than is proved: others will tell and prove it. */
 static int forget_unproved(struct slv_replica *r) {
     const struct slv_dots nothing = {0};
     struct proving p = {.r = r};

@@ -78,7 +78,7 @@ bool sim_suffers(const struct sim *s, const struct sim_node *n, enum slv_sim_fau
     return s->faults & f && !(s->is_calm && n->is_core);
 }
 
-/* --- what is to come: a heap, the earliest first, of two at once the one that was put first ---- */
+/* --- what is to come: a heap, the earliest first, of two at once the one that was put first --- */
 
 static bool is_before(const struct sim_pending *a, const struct sim_pending *b) {
     return a->at != b->at ? a->at < b->at : a->seq < b->seq;

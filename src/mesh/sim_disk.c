@@ -156,8 +156,8 @@ void sim_disk_flip(struct sim_node *n) {
     b->p[bit / 8] = (char)(b->p[bit / 8] ^ 1 << bit % 8);
 }
 
-/* (What is damaged goes with the first transaction, together with what the node makes of it: as long
- * as that can be lost, the damage is seen again.) */
+/* (What is damaged goes with the first transaction, together with what the node makes of it: as
+ * long as that can be lost, the damage is seen again.) */
 int sim_disk_load(struct sim_node *n, bool *ret_damaged) {
     struct sim_disk *d = &n->disk;
     int rc = 0;

@@ -234,7 +234,7 @@ void swim_accuse(struct slv_swim *s, uint64_t now, struct member *m, const uint6
     swim_enqueue(s, m);
 }
 
-/* max - (max - min) * log(c + 1) / log(k + 1), for c of k confirmations; and the least it can be. */
+/* max - (max - min) * log(c + 1) / log(k + 1), for c of k confirmations, and the least it can be */
 static uint64_t deadline(const struct slv_swim *s, const struct member *m, uint64_t *ret_least) {
     const uint64_t live = swim_live(s), log10 = swim_log2(live) * 308 / 1024;
     const uint64_t least = swim_period(s) * s->conf.alpha_pct / 100 *

@@ -1,5 +1,6 @@
-/* test_replica.c: what a user would lose: a write that does not arrive, one that comes back after it
- * was removed, nodes that never agree, a node that is talked into forgetting what it has not seen.
+/* test_replica.c: what a user would lose: a write that does not arrive, one that comes back after
+ * it was removed, nodes that never agree, a node that is talked into forgetting what it has not
+ * seen.
  *
  * Nodes with stores of their own, between which messages are lost, doubled and come in any order,
  * some of which crash; against a history of all batches that left. Then the losses end, and after
@@ -38,7 +39,7 @@ static struct blob dup_bytes(struct slv_str s) {
     return b;
 }
 
-/* --- a store that forgets what was not synced --------------------------------------------------- */
+/* --- a store that forgets what was not synced ------------------------------------------------- */
 
 struct record {
     struct blob key, value;
@@ -88,7 +89,7 @@ static void lose(struct disk *d) {
     d->n_pending = 0;
 }
 
-/* --- nodes -------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 struct node {
     uint64_t id;
@@ -242,7 +243,7 @@ static void close_nodes(void) {
         free(batch[--n_batch].p);
 }
 
-/* --- what happens ------------------------------------------------------------------------------- */
+/* --- what happens ----------------------------------------------------------------------------- */
 
 static void write_something(struct node *n) {
     char key[8], value[16];
@@ -373,7 +374,7 @@ static void heal(void) {
         commit(&node[i]);
 }
 
-/* --- what must be ------------------------------------------------------------------------------- */
+/* --- what must be ----------------------------------------------------------------------------- */
 
 static struct slv_batch read_batch(size_t k) {
     struct slv_batch b;
@@ -438,7 +439,7 @@ static void live(uint32_t steps, bool causal) {
     }
 }
 
-/* --- tests -------------------------------------------------------------------------------------- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static void nodes_come_to_agree(void **state) {
     static const enum slv_mesh_type types[] = {SLV_TYPE_SET, SLV_TYPE_COUNTER, SLV_TYPE_LAST};
@@ -562,7 +563,7 @@ static void two_faces_come_out_as_one(void **state) {
     }
 }
 
-/* A node whose disk is put back to what it was begins another store, and loses nothing of others'. */
+/* A node whose disk is put back begins another store, and loses nothing of others'. */
 static void a_store_of_last_week_is_noticed(void **state) {
     (void)state;
     for (uint32_t turn = 0; turn < 30; turn++) {
