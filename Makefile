@@ -54,6 +54,10 @@ bench-serve: all
 	@tools/deps.sh peers
 	@bench/peers/serve.sh $(BUILD)/selvage "$(PEERS_DIR)" $(PEERS)
 
+# A shard of the mesh as processes on this machine: how fast a write, a death and the idle are.
+bench-mesh: all
+	@python3 bench/mesh/lan.py $(BUILD)/selvage
+
 debug:
 	@tools/deps.sh build
 	@tools/deps.sh test

@@ -2,6 +2,7 @@
 #include "mesh/service.h"
 #include "base/mem.h"
 #include "mesh/value.h"
+#include "net/metrics.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,16 +19,66 @@ struct waiting {
     uint64_t ticket;
 };
 
-/* Keys that have changed since the watcher was told, each once. */
+/* Keys that have changed since the watcher was told. */
 struct watcher {
     struct watcher *next;
     struct slv_exchange *x;
     size_t space;
     struct slv_buf keys; /* each behind its length */
+    size_t last_n;       /* bytes of the last */
+};
+
+enum {
+    M_MEMBERS,
+    M_CONNECTED,
+    M_ENTRIES,
+    M_SENT,
+    M_RECEIVED,
+    M_PUSHED,
+    M_ROUNDS,
+    M_DIFFERING,
+    M_REFUSED,
+    M_COMMITS,
+    M_ISOLATED,
+    METRICS
+};
+
+static const struct slv_metric metrics[METRICS] = {
+    [M_MEMBERS] = {"selvage_mesh_members", "members by state", SLV_METRIC_GAUGE, {"state"}, {0}},
+    [M_CONNECTED] =
+        {"selvage_mesh_connected", "peers with an association", SLV_METRIC_GAUGE, {0}, {0}},
+    [M_ENTRIES] = {"selvage_mesh_entries", "entries of a space", SLV_METRIC_GAUGE, {"space"}, {0}},
+    [M_SENT] = {"selvage_mesh_sent_bytes_total",
+                "bytes to peers, before encryption",
+                SLV_METRIC_COUNTER,
+                {0},
+                {0}},
+    [M_RECEIVED] =
+        {"selvage_mesh_received_bytes_total", "bytes of peers", SLV_METRIC_COUNTER, {0}, {0}},
+    [M_PUSHED] =
+        {"selvage_mesh_pushed_total", "batches pushed, times peers", SLV_METRIC_COUNTER, {0}, {0}},
+    [M_ROUNDS] =
+        {"selvage_mesh_rounds_total", "times that sums were told", SLV_METRIC_COUNTER, {0}, {0}},
+    [M_DIFFERING] = {"selvage_mesh_differing_total",
+                     "sums of peers that differed",
+                     SLV_METRIC_COUNTER,
+                     {0},
+                     {0}},
+    [M_REFUSED] = {"selvage_mesh_refused_total",
+                   "datagrams and messages that were refused",
+                   SLV_METRIC_COUNTER,
+                   {0},
+                   {0}},
+    [M_COMMITS] =
+        {"selvage_mesh_commits_total", "transactions of the store", SLV_METRIC_COUNTER, {0}, {0}},
+    [M_ISOLATED] =
+        {"selvage_mesh_local_only", "1: no other node answers", SLV_METRIC_GAUGE, {0}, {0}},
 };
 
 struct slv_service {
     struct slv_service_conf conf;
+    struct slv_metrics *metrics;
+    uint64_t told[METRICS]; /* counters, as they were last told */
     struct waiting *waiting, **waiting_end;
     struct watcher *watcher;
     size_t n_waiting, n_watchers;
@@ -275,18 +326,18 @@ static void watch(struct slv_service *s, struct slv_exchange *x, size_t space) {
     s->n_watchers++;
 }
 
+/* Changes of one key come together, mostly: told twice is no harm, as what is told is its value. */
 static bool is_noted(const struct watcher *w, struct slv_str key) {
-    struct slv_reader r = slv_reader_of(w->keys.data, w->keys.len);
-    while (slv_reader_left(&r)) {
-        const struct slv_str k = slv_read_bytes(&r, SLV_KEY_MAX);
-        if (k.n == key.n && !memcmp(k.p, key.p, k.n)) return true;
-    }
-    return false;
+    return w->last_n == key.n && w->keys.len >= key.n &&
+           !memcmp(w->keys.data + w->keys.len - key.n, key.p, key.n);
 }
 
 void slv_service_changed(struct slv_service *s, size_t space, struct slv_str key) {
-    for (struct watcher *w = s->watcher; w; w = w->next)
-        if (w->space == space && !is_noted(w, key)) slv_write_bytes(&w->keys, key.p, key.n);
+    for (struct watcher *w = s->watcher; w; w = w->next) {
+        if (w->space != space || (w->keys.len && is_noted(w, key))) continue;
+        slv_write_bytes(&w->keys, key.p, key.n);
+        w->last_n = key.n;
+    }
 }
 
 static void tell_change(struct slv_service *s, struct watcher *w, struct slv_str key) {
@@ -377,6 +428,42 @@ static void status(struct slv_service *s, struct slv_exchange *x) {
     reply(x, 200, &b);
 }
 
+/* Counters only grow here: those of a node that was opened anew begin again. */
+static void count(struct slv_service *s, int i, const char *label, uint64_t now) {
+    const uint64_t more = now > s->told[i] ? now - s->told[i] : 0;
+    s->told[i] = now;
+    slv_metrics_add(s->metrics, (size_t)i, label, NULL, (double)more);
+}
+
+static void show_metrics(struct slv_service *s, struct slv_exchange *x) {
+    const struct slv_reply r = {.status = 200, .type = "text/plain; version=0.0.4"};
+    const struct slv_node *n = s->conf.node;
+    struct slv_swim_counters swim = {0};
+    struct slv_node_stats c;
+    struct slv_buf b;
+    slv_node_stats(n, &c);
+    if (slv_node_swim(n)) slv_swim_count_all(slv_node_swim(n), &swim);
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
+        slv_metrics_set(s->metrics, M_MEMBERS, states[i], NULL, swim.members[i]);
+    slv_metrics_set(s->metrics, M_CONNECTED, NULL, NULL, (double)c.connected);
+    slv_metrics_set(s->metrics, M_ISOLATED, NULL, NULL, swim.isolated);
+    for (size_t i = 0; i < slv_node_spaces(n); i++)
+        slv_metrics_set(s->metrics, M_ENTRIES, slv_node_space_conf(n, i)->name.p, NULL,
+                        (double)slv_entries_count(slv_node_read(n, i)->entries));
+    const struct {
+        int i;
+        uint64_t v;
+    } counters[] = {{M_SENT, c.bytes_sent}, {M_RECEIVED, c.bytes_received}, {M_PUSHED, c.pushed},
+                    {M_ROUNDS, c.rounds},   {M_DIFFERING, c.differing},     {M_REFUSED, c.refused},
+                    {M_COMMITS, c.commits}};
+    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+        count(s, counters[i].i, NULL, counters[i].v);
+    slv_buf_init(&b, BODY_MAX);
+    if (!slv_metrics_write(s->metrics, &b)) slv_exchange_reply(x, &r, b.data, b.len);
+    else refuse(x, 503, "out of memory");
+    slv_buf_fini(&b);
+}
+
 /* --- routes ----------------------------------------------------------------------------------- */
 
 static bool is_path(struct slv_str path, const char *text) { return slv_str_is(path, text); }
@@ -432,6 +519,7 @@ void slv_service_handle(struct slv_exchange *x, void *service) {
     else if (h->method != SLV_METHOD_GET) refuse(x, 405, "no such thing to do");
     else if (is_path(h->path, "/v1/spaces")) list_spaces(s, x);
     else if (is_path(h->path, "/v1/status")) status(s, x);
+    else if (is_path(h->path, "/metrics")) show_metrics(s, x);
     else refuse(x, 404, "no such path");
     slv_exchange_put(x);
 }
@@ -444,6 +532,10 @@ int slv_service_open(const struct slv_service_conf *conf, struct slv_service **r
     if (!s) return slv_err_set(err, SLV_E_NOMEM, "mesh: out of memory");
     s->conf = *conf;
     s->waiting_end = &s->waiting;
+    if (slv_metrics_open(metrics, METRICS, &s->metrics)) {
+        slv_mem_free(s);
+        return slv_err_set(err, SLV_E_NOMEM, "mesh: out of memory");
+    }
     *ret = s;
     return 0;
 }
@@ -486,5 +578,6 @@ void slv_service_close(struct slv_service *s) {
         slv_buf_fini(&w->keys);
         slv_mem_free(w);
     }
+    slv_metrics_close(s->metrics);
     slv_mem_free(s);
 }

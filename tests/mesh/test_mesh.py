@@ -248,6 +248,20 @@ def a_file_says_how():
             p.stdout.close()
 
 
+def metrics_say_what_happens():
+    with Mesh(2) as m:
+        m.whole()
+        m[0].put("hits", "k", 1)
+        m.everywhere("hits", "k", 1)
+        c = Unix(m[1].socket, 10)
+        c.request("GET", "/metrics")
+        text = c.getresponse().read().decode()
+        c.close()
+        for line in ('selvage_mesh_members{state="alive"} 2', "selvage_mesh_connected 1", 'selvage_mesh_entries{space="hits"} 1',
+                     "# TYPE selvage_mesh_sent_bytes_total counter", "selvage_mesh_local_only 0"):
+            assert line in text, (line, text)
+
+
 def what_is_no_request_is_refused():
     with Mesh(1) as m:
         a = m[0]
@@ -273,4 +287,4 @@ if __name__ == "__main__":
                       what_was_said_to_be_written_survives_kill_9, a_node_that_was_away_catches_up,
                       halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
-                      a_file_says_how, what_is_no_request_is_refused]))
+                      a_file_says_how, metrics_say_what_happens, what_is_no_request_is_refused]))
