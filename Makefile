@@ -106,5 +106,5 @@ uninstall:
 clean:
 	@rm -rf build build-debug build-fuzz build-arm
 
-.PHONY: all deps run test test-full debug bench bench-peers bench-masks bench-serve soak fmt lint install \
+.PHONY: all deps run test test-full debug bench bench-peers bench-masks bench-serve bench-mesh soak fmt lint install \
     uninstall clean
