@@ -54,8 +54,10 @@ bench-serve: all
 	@tools/deps.sh peers
 	@bench/peers/serve.sh $(BUILD)/selvage "$(PEERS_DIR)" $(PEERS)
 
-# A shard of the mesh as processes on this machine: how fast a write, a death and the idle are.
+# What a core applies of others' writes, and a shard of the mesh as processes on this machine: a write to all, a death, the idle.
 bench-mesh: all
+	@ninja -C $(BUILD) --quiet bench_apply
+	@$(BUILD)/bench_apply
 	@python3 bench/mesh/lan.py $(BUILD)/selvage
 
 debug:
