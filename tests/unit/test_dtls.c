@@ -146,7 +146,7 @@ static void a_flipped_bit_ends_a_handshake_or_changes_nothing(void **state) {
             }
             links_end();
         }
-    print_message("flipped bits: %d handshakes opened, %d failed\n", opened, failed);
+    print_message("# flipped bits: %d handshakes opened, %d failed\n", opened, failed);
     assert_true(opened > 0 && failed > 0);
 }
 
@@ -176,7 +176,7 @@ static void a_narrow_path_is_kept_to(void **state) {
         links_connect(0, 1, 2 + resumed, resumed ? s : NULL);
         links_run();
         links_meddle = NULL;
-        print_message("flights of a%s handshake, bytes:", resumed ? " resumed" : "");
+        print_message("# flights of a%s handshake, bytes:", resumed ? " resumed" : "");
         for (size_t i = 0; i < flights; i++)
             print_message(" %zu", flight[i]);
         print_message("\n");
@@ -556,8 +556,8 @@ static void there_may_be_a_thousand(void **state) {
         links_connect(0, 1, l, NULL);
         links_run();
     }
-    print_message("a full handshake, both sides: %.2f ms\n", (double)(cpu_ns() - t) / 1e9);
-    print_message("an open association: %zu bytes\n", (mallinfo2().uordblks - before) / 2000);
+    print_message("# a full handshake, both sides: %.2f ms\n", (double)(cpu_ns() - t) / 1e9);
+    print_message("# an open association: %zu bytes\n", (mallinfo2().uordblks - before) / 2000);
     assert_true((mallinfo2().uordblks - before) / 2000 < 48000);
     for (int l = 0; l < 1000; l++)
         links_must_work(l % 2, !(l % 2), l);
@@ -568,7 +568,7 @@ static void there_may_be_a_thousand(void **state) {
         links_run();
         assert_true(links_is_open(1, 1001 + l));
     }
-    print_message("a resumed one: %.2f ms\n", (double)(cpu_ns() - t) / 90e6);
+    print_message("# a resumed one: %.2f ms\n", (double)(cpu_ns() - t) / 90e6);
     slv_dtls_session_close(s);
     assert_int_equal(links_counts(1).assocs, 1091);
     links_end();

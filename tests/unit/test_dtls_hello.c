@@ -154,7 +154,7 @@ static void half_open_handshakes_are_bounded(void **state) {
         assert_true(links_counts(1).handshakes <= 64);
         if (l == 63) kept = mallinfo2().uordblks - before;
     }
-    print_message("a half-open handshake, both sides: %zu bytes\n", kept / 64);
+    print_message("# a half-open handshake, both sides: %zu bytes\n", kept / 64);
     assert_int_equal(links_counts(1).failed[SLV_DTLS_WHY_DROPPED], 500 - 64);
     assert_int_equal(slv_dtls_reason(host[1].assoc[0]), SLV_DTLS_WHY_DROPPED);
     links_settle(); /* those that are left go on, the others begin anew or are told off */
@@ -244,7 +244,7 @@ static void what_a_handshake_keeps_is_bounded(void **state) {
         links_deliver(&p);
     }
     const size_t more = mallinfo2().uordblks - before;
-    print_message("what an ill-willed peer can have kept: %zu bytes\n", more);
+    print_message("# what an ill-willed peer can have kept: %zu bytes\n", more);
     assert_true(more < 200000);
     assert_true(links_counts(1).kept_out > 300);
     links_end();
