@@ -5,6 +5,7 @@ usage: test_mesh.py SELVAGE [--full]      prints TAP
 """
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -248,6 +249,22 @@ def a_file_says_how():
             p.stdout.close()
 
 
+def a_disk_that_fails_is_said_and_outlived():
+    with Mesh(2) as m:
+        m.whole()
+        a = m[0]
+        a.put("hits", "k", 1)
+        before = resource.prlimit(a.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(a.process.pid, resource.RLIMIT_FSIZE, (1, before[1]))
+        status, said = a.ask("PUT", a.path("hits", "k"), {"value": 1})
+        assert status == 503 and said["error"]["message"], (status, said)
+        resource.prlimit(a.process.pid, resource.RLIMIT_FSIZE, before)
+        until(lambda: a.ask("PUT", a.path("hits", "k"), {"value": 1})[0] == 200, 20, "the store to be opened again")
+        assert "the store is open again" in a.stderr(), a.stderr()
+        # (the refused write may have come to be, or not)
+        until(lambda: a.get("hits", "k") in (2, 3) and m[1].get("hits", "k") == a.get("hits", "k"), 20, "the other to agree")
+
+
 def metrics_say_what_happens():
     with Mesh(2) as m:
         m.whole()
@@ -287,4 +304,4 @@ if __name__ == "__main__":
                       what_was_said_to_be_written_survives_kill_9, a_node_that_was_away_catches_up,
                       halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
-                      a_file_says_how, metrics_say_what_happens, what_is_no_request_is_refused]))
+                      a_file_says_how, a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens, what_is_no_request_is_refused]))
