@@ -7,7 +7,8 @@
  * holds the same, and what it holds is what was written:
  *
  *     safety    of each space, at all times: no writer gives a number twice; a causal one shows no
- *               write before what it was written in view of; what was synced is there after a crash
+ *               write before what it was written in view of; nothing is there that a write that was
+ *               seen had removed; what was synced is there after a crash
  *     liveness  the core agrees within SLV_SIM_BOUND_MS of the faults' end
  *     truth     its entries are those of all writes that it has seen, applied one by one
  *

@@ -4,6 +4,13 @@
 
 #define GAP_NS (900 * MS) /* between two faults, on average */
 
+/* Some time before the faults end. */
+static void joins_late(struct sim_node *n) {
+    struct sim *s = n->sim;
+    n->up_at = 1 + sim_random(s, s->faults_end);
+    sim_push(s, (struct sim_pending){.at = n->up_at, .what = SIM_TICK, .to = n->index});
+}
+
 /* --- what a seed has -------------------------------------------------------------------------- */
 
 void sim_fault_draw(struct sim *s) {
@@ -29,6 +36,8 @@ void sim_fault_draw(struct sim *s) {
         n->clock_off = off;
         n->drift_ppm = drift;
     }
+    for (unsigned i = 2; i < s->n && s->faults & SLV_SIM_CHURN; i++)
+        if (sim_chance(s, 300000)) joins_late(&s->node[i]);
     if (s->faults & SLV_SIM_TRAITOR && s->n > 2) s->node[s->n - 1].role = SIM_TRAITOR;
     sim_push(s, (struct sim_pending){.at = 1 + sim_random(s, GAP_NS), .what = SIM_FAULT});
 }
@@ -208,9 +217,26 @@ static void tell_rubbish(struct sim_node *n, const struct slv_batch *b) {
     slv_buf_fini(&m);
 }
 
+/* What somebody published before, once more. */
+static void tell_old(struct sim_node *n) {
+    struct sim *s = n->sim;
+    const struct sim_batch *old = &s->batch[sim_random(s, s->n_batch)];
+    const struct sim_node *to = &s->node[sim_random(s, s->n)];
+    struct slv_buf m;
+    slv_buf_init(&m, SLV_MESSAGE_MAX);
+    slv_buf_addc(&m, SLV_MSG_BATCH);
+    slv_write_id(&m, old->batch.head.space);
+    slv_buf_add(&m, old->bytes.p, old->bytes.n);
+    if (!m.status && to != n &&
+        node_message(n->node, to->id, SLV_LANE_URGENT, (struct slv_str){m.data, m.len}))
+        sim_trace(s, "node %u cannot tell old things", n->index);
+    slv_buf_fini(&m);
+}
+
 void sim_fault_betray(struct sim_node *n, const struct slv_batch *b) {
     struct sim *s = n->sim;
     if (s->is_calm) return;
     if (sim_chance(s, 500000)) tell_otherwise(n, b);
     if (sim_chance(s, 700000)) tell_rubbish(n, b);
+    if (sim_chance(s, 300000) && s->n_batch) tell_old(n);
 }
