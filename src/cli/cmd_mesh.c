@@ -118,8 +118,6 @@ static void add_value(struct slv_json *j, const char *value, bool is_string) {
     slv_json_doc_fini(&doc);
 }
 
-static bool is_number_op(const char *op) { return op && !strcmp(op, "remove"); }
-
 static void make_op(const struct opts *o, const char *value, bool is_string, struct slv_buf *b) {
     struct slv_json j;
     slv_buf_init(b, (size_t)64 << 20);
@@ -145,7 +143,7 @@ static int put(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     int rc = takes_strings(o, cli->args[0], &is_string, err);
     if (rc) return rc;
     /* (of a text so many characters are removed; of a set an element) */
-    if (is_number_op(o->op) && o->at >= 0) is_string = false;
+    if (o->op && !strcmp(o->op, "remove") && o->at >= 0) is_string = false;
     make_op(o, value, is_string, &body);
     rc = body.status ? slv_err_set(err, body.status, "mesh: the value is too long")
                      : ask_key(o, "PUT", cli->args[0], cli->args[1],
@@ -218,7 +216,7 @@ static int watch(const struct slv_cli *cli, const void *opts, struct slv_err *er
     slv_sig_unwatch();
     if (rc == SLV_E_CANCELLED) rc = 0;
     if (!rc && status && status != 200)
-        rc = slv_err_set(err, SLV_E_NOENT, "mesh: no such space: '%s'", cli->args[0]);
+        rc = slv_cli_mesh_error((struct slv_str){w.said.data, w.said.len}, status, err);
     slv_buf_fini(&w.said);
     slv_buf_fini(&path);
     slv_buf_fini(&at);

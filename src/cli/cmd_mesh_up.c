@@ -42,12 +42,10 @@ struct up {
 /* --- what is written in lists ----------------------------------------------------------------- */
 
 /* "NAME:TYPE" or "NAME:TYPE:causal" */
-static int read_space(struct up *u, const char *text, struct slv_space_conf *ret,
-                      struct slv_err *err) {
+static int read_space(const char *text, struct slv_space_conf *ret, struct slv_err *err) {
     const char *type = strchr(text, ':');
     const char *order = type ? strchr(type + 1, ':') : NULL;
     const size_t n = type ? (size_t)(type - text) : 0;
-    (void)u;
     if (!n || n > SLV_NODE_SPACE_NAME_MAX || (order && strcmp(order, ":causal") != 0))
         return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not NAME:TYPE[:causal]", text);
     type++;
@@ -113,7 +111,7 @@ static int read_peer(struct up *u, const char *text, struct slv_err *err) {
 static int read_lists(struct up *u, const struct opts *o, struct slv_err *err) {
     int rc = 0;
     for (size_t i = 0; i < o->space.n && !rc; i++)
-        rc = read_space(u, o->space.v[i], &u->space[u->conf.n_space++], err);
+        rc = read_space(o->space.v[i], &u->space[u->conf.n_space++], err);
     for (size_t i = 0; i < o->member.n && !rc; i++)
         rc = read_key(o->member.v[i], strlen(o->member.v[i]), u->member[u->conf.n_member++],
                       "member", err);

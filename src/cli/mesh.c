@@ -38,10 +38,14 @@ static int code_of(long status) {
     }
 }
 
-static int explain(const struct slv_cli_reply *r, long status, struct slv_err *err) {
+int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err) {
     struct slv_str why = {"it does not say why", 19};
-    slv_json_get_str(slv_json_get(slv_json_get(slv_json_root(&r->doc), "error"), "message"), &why);
-    return slv_err_set(err, code_of(status), "mesh: %.*s", (int)why.n, why.p);
+    struct slv_json_doc doc = {0};
+    if (!slv_json_read(body.p, body.n, &doc, NULL))
+        slv_json_get_str(slv_json_get(slv_json_get(slv_json_root(&doc), "error"), "message"), &why);
+    const int rc = slv_err_set(err, code_of(status), "mesh: %.*s", (int)why.n, why.p);
+    slv_json_doc_fini(&doc);
+    return rc;
 }
 
 int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, struct slv_str body,
@@ -57,8 +61,9 @@ int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, s
     const struct slv_local_request q = {at.data, method, path, body};
     if (!rc) rc = slv_local_ask(&q, &status, &r.text, err);
     if (rc == SLV_E_NET) slv_err_prefix(err, rc, "mesh: no node is up");
+    if (!rc && status != 200)
+        rc = slv_cli_mesh_error((struct slv_str){r.text.data, r.text.len}, status, err);
     if (!rc) rc = slv_json_read(r.text.data, r.text.len, &r.doc, err);
-    if (!rc && status != 200) rc = explain(&r, status, err);
     slv_buf_fini(&at);
     if (rc) slv_cli_reply_fini(&r);
     else *ret = r;

@@ -20,6 +20,8 @@ struct slv_cli_reply {
 };
 int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, struct slv_str body,
                      struct slv_cli_reply *ret, struct slv_err *err) SLV_MUST_USE;
+/* What a body that came with another status than 200 says, as an error. */
+int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err);
 void slv_cli_reply_fini(struct slv_cli_reply *r);
 
 #endif
