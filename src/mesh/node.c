@@ -102,14 +102,14 @@ static void begin_batches(const struct space *s, struct slv_buf *b) {
 
 /* What was pushed here is pushed on, where its writer did not reach all itself. */
 static void on_fresh(void *ctx, const struct slv_batch *b, uint64_t peer) {
-    struct space *s = ctx;
+    const struct space *s = ctx;
     struct slv_node *n = s->node;
+    struct slv_buf m;
     if (node_is_small(n)) return;
-    begin_batches(s, &s->relay);
-    slv_buf_add(&s->relay, b->bytes.p, b->bytes.n);
-    if (!s->relay.status)
-        n->stats.handed_on += node_spread(n, (struct slv_str){s->relay.data, s->relay.len}, peer);
-    slv_buf_fini(&s->relay);
+    begin_batches(s, &m);
+    slv_buf_add(&m, b->bytes.p, b->bytes.n);
+    if (!m.status) n->stats.handed_on += node_spread(n, (struct slv_str){m.data, m.len}, peer);
+    slv_buf_fini(&m);
 }
 
 static void on_pulled(void *ctx) { ((struct space *)ctx)->node->announce = true; }
@@ -317,8 +317,6 @@ static void on_change(void *ctx, uint64_t id, enum slv_swim_state state, uint64_
     struct slv_node *n = ctx;
     (void)incarnation;
     if (id == n->conf.id) return;
-    const struct peer *p = node_peer(n, id);
-    if (p && state == SLV_SWIM_REMOVED) n->round_next = n->now; /* it is forgotten there */
     node_event(n, SLV_NODE_MEMBER, id, (int)state);
 }
 

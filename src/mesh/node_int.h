@@ -44,9 +44,7 @@ struct space {
     struct slv_space_watch watch;
     struct slv_replica *replica;
     struct slv_replica_world world;
-    struct slv_buf out;   /* own batches that wait to be synced */
-    struct slv_buf relay; /* others' that are handed on, as a message */
-    uint64_t relay_from;
+    struct slv_buf out; /* own batches that wait to be synced */
 };
 
 struct slv_node {

@@ -135,13 +135,13 @@ int replica_own_synced(struct slv_replica *r) {
     return 0;
 }
 
-/* (Without memory the head from before goes on, and proves less.) */
+/* (Without memory for the head that others are told nothing could be proved: opened anew it can.) */
 void slv_replica_synced(struct slv_replica *r) {
     const bool more = r->synced != r->flushed;
     r->synced = r->flushed;
     replica_forget_ghosts(&r->unsynced);
     if (!replica_has_ghosts(r)) slv_dots_fini(&r->overruled);
-    if (more && replica_own_synced(r)) r->count.put_off++;
+    if (more && replica_own_synced(r) && !r->failed) r->failed = SLV_E_IO;
 }
 
 /* --- others' batches -------------------------------------------------------------------------- */

@@ -48,7 +48,7 @@
 /* No message is longer. */
 #define SLV_MESSAGE_MAX ((size_t)1 << 20)
 
-/* The first byte of a message; all but SUMS are of one space, whose id follows. */
+/* The first byte of a message; the space's id follows. (node.h has one more, of all spaces.) */
 enum slv_mesh_kind {
     SLV_MSG_BATCH = 1,
     SLV_MSG_PULL,
