@@ -135,7 +135,7 @@ int replica_own_synced(struct slv_replica *r) {
     return 0;
 }
 
-/* (Without memory for the head that others are told nothing could be proved: opened anew it can.) */
+/* (Without memory for the head that others are told nothing could be proved: it is opened anew) */
 void slv_replica_synced(struct slv_replica *r) {
     const bool more = r->synced != r->flushed;
     r->synced = r->flushed;

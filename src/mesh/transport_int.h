@@ -277,6 +277,9 @@ struct way *transport_way_find(const struct slv_transport *t, const struct slv_d
 void transport_way_opened(struct way *w, const uint8_t key[SLV_DTLS_KEY]);
 void transport_way_end(struct way *w);
 void transport_way_failed(struct way *w, enum slv_dtls_reason reason);
+/* Begins the handshake of a new way whose `packed` is set. The way; NULL: it has ended. */
+struct way *transport_way_begin(struct way *w, struct slv_dtls *d,
+                                const struct slv_dtls_session *session);
 /* Sends a message. False: it is lost. */
 bool transport_way_send(struct way *w, const struct frame *f);
 /* A message came. */

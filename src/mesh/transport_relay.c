@@ -34,18 +34,7 @@ struct way *transport_relay_connect(struct slv_transport *t, struct peer *p, str
     w->packed = packed;
     w->relay = relay->id;
     w->relayed = p->id;
-    if (slv_dtls_connect(t->inner, w->begun, &packed, NULL, &w->assoc)) {
-        transport_way_end(w);
-        return NULL;
-    }
-    if (slv_dtls_state(w->assoc) != SLV_DTLS_HANDSHAKE) {
-        transport_way_failed(w, slv_dtls_reason(w->assoc));
-        return NULL;
-    }
-    slv_dtls_set_user(w->assoc, w);
-    transport_way_map(w);
-    transport_soon(t, slv_dtls_timeout(w->assoc, w->begun));
-    return w;
+    return transport_way_begin(w, t->inner, NULL);
 }
 
 static void arrive(struct slv_transport *t, uint64_t relay, const struct frame *f) {

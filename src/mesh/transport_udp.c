@@ -127,18 +127,7 @@ struct way *transport_udp_connect(struct slv_transport *t, struct peer *p,
     if (!w) return NULL;
     w->packed = packed;
     w->socket = socket;
-    if (slv_dtls_connect(t->dtls, w->begun, &packed, p->session, &w->assoc)) {
-        transport_way_end(w);
-        return NULL;
-    }
-    if (slv_dtls_state(w->assoc) != SLV_DTLS_HANDSHAKE) {
-        transport_way_failed(w, slv_dtls_reason(w->assoc));
-        return NULL;
-    }
-    slv_dtls_set_user(w->assoc, w);
-    transport_way_map(w);
-    transport_soon(t, slv_dtls_timeout(w->assoc, w->begun));
-    return w;
+    return transport_way_begin(w, t->dtls, p->session);
 }
 
 /* --- receiving -------------------------------------------------------------------------------- */

@@ -312,3 +312,19 @@ void transport_way_receive(struct way *w, struct slv_str message) {
         break;
     }
 }
+
+struct way *transport_way_begin(struct way *w, struct slv_dtls *d,
+                                const struct slv_dtls_session *session) {
+    if (slv_dtls_connect(d, w->begun, &w->packed, session, &w->assoc)) {
+        transport_way_end(w);
+        return NULL;
+    }
+    if (slv_dtls_state(w->assoc) != SLV_DTLS_HANDSHAKE) {
+        transport_way_failed(w, slv_dtls_reason(w->assoc));
+        return NULL;
+    }
+    slv_dtls_set_user(w->assoc, w);
+    transport_way_map(w);
+    transport_soon(w->t, slv_dtls_timeout(w->assoc, w->begun));
+    return w;
+}
