@@ -212,6 +212,16 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
                               "goes on under a new number");
         h->fresh = true;
         break;
+    case SLV_NODE_LEADER:
+        if (id) slv_log(SLV_LOG_INFO, "mesh: node %016" PRIx64 " leads", id);
+        else slv_log(SLV_LOG_WARN, "mesh: no leader is known");
+        break;
+    case SLV_NODE_DAMAGED:
+        slv_log(SLV_LOG_WARN,
+                "mesh: node %016" PRIx64 " has lost its log of the strong spaces: it "
+                "is let in anew",
+                id);
+        break;
     }
 }
 

@@ -57,7 +57,7 @@ void slv_node_stats(const struct slv_node *n, struct slv_node_stats *ret) {
 
 /* --- a space's world -------------------------------------------------------------------------- */
 
-static int put_record(struct slv_node *n, struct slv_str key, struct slv_str value) {
+int node_put(struct slv_node *n, struct slv_str key, struct slv_str value) {
     const struct slv_node_world *w = &n->conf.world;
     const int rc = n->failed ? SLV_E_IO : w->put(w->ctx, key, value);
     n->has_records = true;
@@ -65,17 +65,20 @@ static int put_record(struct slv_node *n, struct slv_str key, struct slv_str val
     return rc;
 }
 
-static int on_put(void *ctx, struct slv_str key, struct slv_str value) {
-    return put_record(((struct space *)ctx)->node, key, value);
-}
-
-static int on_del(void *ctx, struct slv_str key) {
-    struct slv_node *n = ((struct space *)ctx)->node;
+int node_del(struct slv_node *n, struct slv_str key) {
     const struct slv_node_world *w = &n->conf.world;
     const int rc = n->failed ? SLV_E_IO : w->del(w->ctx, key);
     n->has_records = true;
     if (rc) node_fail(n, SLV_NODE_FAILED);
     return rc;
+}
+
+static int on_put(void *ctx, struct slv_str key, struct slv_str value) {
+    return node_put(((struct space *)ctx)->node, key, value);
+}
+
+static int on_del(void *ctx, struct slv_str key) {
+    return node_del(((struct space *)ctx)->node, key);
 }
 
 static int on_send(void *ctx, uint64_t peer, struct slv_str message) {
@@ -153,6 +156,7 @@ int slv_node_open(const struct slv_node_conf *conf, struct slv_node **ret) {
 
 void slv_node_close(struct slv_node *n) {
     if (!n) return;
+    node_strong_close(n);
     node_free_peers(n);
     slv_swim_close(n->swim);
     for (size_t i = 0; i < n->n_space; i++) {
@@ -164,15 +168,14 @@ void slv_node_close(struct slv_node *n) {
     slv_mem_free(n);
 }
 
-/* Name, type and order: nodes that declare a space otherwise do not share it. */
-static uint64_t space_id(const struct slv_space_conf *c) {
+uint64_t node_space_id(struct slv_str name, const char *type, char order) {
     struct slv_buf b;
     uint8_t out[16];
     slv_buf_init(&b, 256);
     slv_buf_adds(&b, "selvage mesh space 1");
-    slv_write_bytes(&b, c->name.p, c->name.n);
-    slv_buf_adds(&b, slv_mesh_type_name(c->type));
-    slv_buf_addc(&b, c->causal ? 'c' : 'e');
+    slv_write_bytes(&b, name.p, name.n);
+    slv_buf_adds(&b, type);
+    slv_buf_addc(&b, order);
     crypto_generichash(out, sizeof out, (const uint8_t *)b.data, b.len, NULL, 0);
     slv_buf_fini(&b);
     struct slv_reader r = slv_reader_of(out, sizeof out);
@@ -181,7 +184,7 @@ static uint64_t space_id(const struct slv_space_conf *c) {
 
 static int open_space(struct slv_node *n, struct space *s, const struct slv_space_conf *c) {
     s->node = n;
-    s->id = space_id(c);
+    s->id = node_space_id(c->name, slv_mesh_type_name(c->type), c->causal ? 'c' : 'e');
     s->index = n->n_space;
     memcpy(s->name, c->name.p, c->name.n);
     s->conf = *c;
@@ -217,11 +220,18 @@ static int open_space(struct slv_node *n, struct space *s, const struct slv_spac
     return slv_replica_open(&rc, &s->replica);
 }
 
+bool node_has_name(const struct slv_node *n, struct slv_str name) {
+    for (size_t i = 0; i < n->n_space; i++)
+        if (slv_str_is(name, n->space[i]->name)) return true;
+    for (size_t i = 0; i < n->n_agreed; i++)
+        if (slv_str_is(name, n->agreed[i].name)) return true;
+    return false;
+}
+
 int slv_node_space(struct slv_node *n, const struct slv_space_conf *c, size_t *ret) {
     if (n->n_space == SLV_NODE_SPACES_MAX || c->name.n > SLV_NODE_SPACE_NAME_MAX)
         return SLV_E_LIMIT;
-    for (size_t i = 0; i < n->n_space; i++)
-        if (slv_str_is(c->name, n->space[i]->name)) return SLV_E_USAGE;
+    if (node_has_name(n, c->name)) return SLV_E_USAGE;
     struct space *s = slv_mem_calloc(1, sizeof *s);
     const int rc = s ? open_space(n, s, c) : SLV_E_NOMEM;
     if (rc) {
@@ -249,6 +259,7 @@ static int load_meta(struct slv_node *n, struct slv_str value) {
 int slv_node_load(struct slv_node *n, struct slv_str key, struct slv_str value) {
     struct slv_reader k = slv_reader_of(key.p, key.n);
     if (slv_str_is(key, meta_key)) return load_meta(n, value);
+    if (key.n > 1 && key.p[0] == 'S') return node_strong_load(n, key, value);
     slv_read_raw(&k, 1);
     const uint64_t id = slv_read_id(&k);
     const struct space *s = k.bad ? NULL : node_space(n, id);
@@ -264,7 +275,7 @@ static int put_meta(struct slv_node *n) {
         slv_write_number(&b, n->store[i]);
     const int rc =
         b.status ? b.status
-                 : put_record(n, (struct slv_str){meta_key, 1}, (struct slv_str){b.data, b.len});
+                 : node_put(n, (struct slv_str){meta_key, 1}, (struct slv_str){b.data, b.len});
     slv_buf_fini(&b);
     return rc;
 }
@@ -358,6 +369,7 @@ int slv_node_start(struct slv_node *n, uint64_t now, bool damaged, bool fresh) {
     for (size_t i = 0; i < n->n_space && !rc; i++)
         rc = slv_replica_loaded(n->space[i]->replica, &stores);
     if (!rc) rc = open_swim(n);
+    if (!rc) rc = node_strong_start(n, damaged || fresh);
     if (rc) return rc;
     n->started = true;
     n->has_writes = true; /* the store's number is synced before anything else */
@@ -418,6 +430,7 @@ static void commit(struct slv_node *n) {
     n->is_committing = true;
     n->has_writes = n->has_records = false;
     n->committing = ticket;
+    n->strong.committing = n->strong.ticket;
     n->commit_next = n->now + LAZY_COMMIT_NS;
 }
 
@@ -444,6 +457,7 @@ void slv_node_synced(struct slv_node *n, uint64_t now) {
         publish(n, s);
         slv_buf_clear(&s->out);
     }
+    node_strong_synced(n);
     commit(n);
     node_pump(n);
 }
@@ -478,6 +492,7 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
     }
     round_of_sums(n);
     announce(n);
+    next = least(next, node_strong_tick(n));
     commit(n);
     next = least(next, node_tick_peers(n));
     node_pump(n);

@@ -29,10 +29,12 @@
 
 #include "mesh/link.h"
 #include "mesh/replica.h"
+#include "mesh/strong.h"
 #include "mesh/swim.h"
 
 #define SLV_NODE_SPACES_MAX 64u
 #define SLV_NODE_SPACE_NAME_MAX 64u
+#define SLV_NODE_ASKS_MAX 1024u
 
 struct slv_node;
 
@@ -42,6 +44,8 @@ enum slv_node_event {
     SLV_NODE_TWO_FACED, /* `id` signed two things with the same numbers */
     SLV_NODE_FAILED,    /* open it anew */
     SLV_NODE_OVERTAKEN, /* the same, with a new store: its writer is ahead of it elsewhere */
+    SLV_NODE_LEADER,    /* `id` leads the group of the strong spaces; 0: nobody that is known */
+    SLV_NODE_DAMAGED,   /* `id`, of that group, has lost what it had of it */
 };
 
 /* What a node wants of the world. */
@@ -66,6 +70,10 @@ struct slv_node_world {
     void (*event)(void *ctx, enum slv_node_event e, uint64_t id, int state);
     /* Something of a key has changed; may be NULL. Must not call the node. */
     void (*changed)(void *ctx, size_t space, struct slv_str key);
+    /* The same of a strong space; an empty key: perhaps of any. */
+    void (*agreed_changed)(void *ctx, size_t agreed, struct slv_str key);
+    /* What came of slv_node_ask; once each. May be NULL. Must not call the node. */
+    void (*answer)(void *ctx, uint64_t ask, const struct slv_strong_result *r);
     /* A batch of this node's that is synced and goes out; for those who count. May be NULL. */
     void (*published)(void *ctx, const struct slv_batch *b);
     void *ctx;
@@ -83,6 +91,10 @@ struct slv_node_conf {
     uint32_t round_ms;         /* between rounds of comparing; 0: 1000 */
     uint32_t direct_max;       /* members up to which all are connected; 0: 64 */
     uint32_t idle_ms;          /* beyond that: how long a silent peer stays connected; 0: 20000 */
+    uint32_t voters;           /* of the group, where there are as many: 1 to 7; 0: 5 */
+    uint32_t heartbeat_ms, election_ms; /* of it; 0: 200, 600 */
+    size_t group_log; /* bytes of its log behind which a snapshot is made; 0: 4 MiB */
+    uint32_t dead_ms; /* for which a voter is silent until another takes its place; 0: 15000 */
 };
 
 struct slv_space_conf {
@@ -142,6 +154,37 @@ int slv_node_write(struct slv_node *n, size_t space, const struct slv_draft *d,
                    uint64_t *ret_ticket) SLV_MUST_USE;
 uint64_t slv_node_durable(const struct slv_node *n);
 
+/* --- strong spaces ---------------------------------------------------------------------------- */
+
+/* What a group of the nodes agrees on (strong.h). Some node founds the group, once in the life of a
+ * mesh; the others take part by themselves, and some of them vote (roles.h). */
+
+/* A strong space, before the start; *ret: its number among these. As slv_node_space. */
+int slv_node_agreed(struct slv_node *n, struct slv_str name, size_t *ret) SLV_MUST_USE;
+size_t slv_node_agreed_count(const struct slv_node *n);
+const char *slv_node_agreed_name(const struct slv_node *n, size_t i);
+uint64_t slv_node_agreed_id(const struct slv_node *n, size_t i);
+
+/* SLV_E_USAGE: it is in a group already. `anew`: also where it was in one and has lost all that it
+ * had of it, and there is nobody to let it in again. */
+int slv_node_found(struct slv_node *n, uint64_t now, bool anew) SLV_MUST_USE;
+/* The group's number; 0: none is known. */
+uint64_t slv_node_group(const struct slv_node *n);
+/* NULL: none is known. For slv_strong_get and what else only looks. */
+struct slv_strong *slv_node_strong(const struct slv_node *n);
+
+/* Has a command done, once, within ms: it is asked again until it is decided. world.answer follows,
+ * not from within this call, with OK, CONFLICT, LIMIT; UNAVAILABLE: it was not done, and will not
+ * be; TIMEOUT: nobody knows. The client and its number are the node's. SLV_E_BUSY, SLV_E_LIMIT,
+ * SLV_E_NOMEM. */
+int slv_node_ask(struct slv_node *n, uint64_t now, const struct slv_strong_command *c, uint32_t ms,
+                 uint64_t *ret_ask) SLV_MUST_USE;
+
+/* --- what it is ------------------------------------------------------------------------------- */
+
+/* Says goodbye, as slv_swim_leave; who leads the group hands that over. */
+int slv_node_leave(struct slv_node *n, uint64_t now) SLV_MUST_USE;
+
 /* This node's writer, the same in all spaces. */
 uint64_t slv_node_writer(const struct slv_node *n);
 struct slv_swim *slv_node_swim(const struct slv_node *n);
@@ -153,6 +196,7 @@ struct slv_node_stats {
     uint64_t pushed, handed_on; /* batches, times peers */
     uint64_t rounds, differing; /* sums that came, and of those that were others */
     uint64_t commits;
+    uint64_t unsent; /* messages of the group for which there was no way, or no room */
     size_t connected;
 };
 void slv_node_stats(const struct slv_node *n, struct slv_node_stats *ret);

@@ -3,6 +3,7 @@
 #define SLV_MESH_NODE_INT_H
 
 #include "mesh/node.h"
+#include "mesh/roles.h"
 
 #ifndef MS
 #define MS 1000000ull
@@ -47,6 +48,55 @@ struct space {
     struct slv_buf out; /* own batches that wait to be synced */
 };
 
+/* What was asked of the group and is not decided. */
+struct node_ask {
+    uint64_t id;
+    struct slv_strong_command command; /* its bytes are the block's */
+    char *bytes;                       /* heap */
+    unsigned client;
+    uint64_t call; /* under way; 0: it is asked again at `next` */
+    uint64_t next, gap, until;
+    bool unknown; /* it may have been done */
+    bool done;
+};
+
+/* As whom the group is asked: one thing at a time, each with a number. */
+struct node_client {
+    uint64_t id, seq;
+    bool busy;
+};
+
+/* A node that can be added to the group. */
+struct node_ready {
+    uint64_t id, at, hello_next;
+};
+
+struct node_agreed {
+    struct slv_node *node;
+    uint64_t id;
+    size_t index;
+    char name[SLV_NODE_SPACE_NAME_MAX + 1];
+    bool watched;
+};
+
+/* The group, and what there is to it at this node. */
+struct node_strong {
+    struct slv_strong *s; /* NULL: none is known */
+    uint64_t group;
+    bool started;
+    bool is_ready;                        /* to be said to `guide` */
+    uint64_t guide;                       /* who said that it leads */
+    uint64_t ticket, committing, durable; /* put, on their way, synced */
+    uint64_t next, policy_next, who_next, leads_since;
+    uint64_t change; /* of roles, under way; 0: none */
+    uint64_t asks;
+    struct node_ask **ask; /* heap */
+    size_t n_ask, room_ask;
+    struct node_client client[SLV_NODE_ASKS_MAX];
+    struct node_ready *ready; /* heap */
+    size_t n_ready, room_ready;
+};
+
 struct slv_node {
     struct slv_node_conf conf;
     char *record; /* heap: conf's */
@@ -59,6 +109,9 @@ struct slv_node {
     uint64_t incarnation;
     struct space *space[SLV_NODE_SPACES_MAX];
     size_t n_space;
+    struct node_agreed agreed[SLV_NODE_SPACES_MAX];
+    size_t n_agreed;
+    struct node_strong strong;
     struct peer **peer; /* heap, ascending by id */
     size_t n_peer, room_peer;
     uint64_t now;
@@ -75,6 +128,22 @@ void node_fail(struct slv_node *n, enum slv_node_event e);
 void node_event(struct slv_node *n, enum slv_node_event e, uint64_t id, int state);
 uint64_t node_random(struct slv_node *n, uint64_t below);
 struct space *node_space(const struct slv_node *n, uint64_t id);
+/* Whether a space has it. */
+bool node_has_name(const struct slv_node *n, struct slv_str name);
+/* Of name, type and order: nodes that declare a space otherwise do not share it. */
+uint64_t node_space_id(struct slv_str name, const char *type, char order);
+/* A record of the next transaction. A failure fails the node. */
+int node_put(struct slv_node *n, struct slv_str key, struct slv_str value);
+int node_del(struct slv_node *n, struct slv_str key);
+
+/* --- node_strong.c ---------------------------------------------------------------------------- */
+
+int node_strong_load(struct slv_node *n, struct slv_str key, struct slv_str value);
+int node_strong_start(struct slv_node *n, bool damaged);
+void node_strong_receive(struct slv_node *n, uint64_t peer, struct slv_str bytes);
+void node_strong_synced(struct slv_node *n);
+uint64_t node_strong_tick(struct slv_node *n);
+void node_strong_close(struct slv_node *n);
 
 /* --- node_peer.c ------------------------------------------------------------------------------ */
 

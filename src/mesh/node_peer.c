@@ -192,9 +192,12 @@ static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
     struct slv_node *n = p->node;
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
     const uint64_t kind = slv_read_number(&m, MSG_SUMS);
-    (void)lane;
     p->used = n->now;
     if (n->failed) return;
+    if (lane == SLV_LANE_STRONG) {
+        node_strong_receive(n, p->id, bytes);
+        return;
+    }
     if (kind == MSG_SUMS) {
         on_sums(n, p->id, &m);
         return;

@@ -114,13 +114,27 @@ static struct sim_pending pop(struct sim *s) {
 
 /* --- a node's world --------------------------------------------------------------------------- */
 
-static uint64_t wall_ns(void *ctx) {
-    const struct sim_node *n = ctx;
-    const int64_t drift = (int64_t)(n->sim->now / 1000000u) * n->drift_ppm;
-    return SIM_WALL + n->sim->now + (uint64_t)(n->clock_off + drift);
+static uint64_t clock_at(const struct sim_node *n, uint64_t at) {
+    return at + (uint64_t)((int64_t)at * n->drift_ppm / 1000000);
 }
 
-static uint64_t mono_ns(void *ctx) { return ((struct sim_node *)ctx)->sim->now; }
+uint64_t sim_clock(const struct sim_node *n) { return clock_at(n, n->sim->now); }
+
+/* When this node's clock will show it. */
+static uint64_t time_of(const struct sim_node *n, uint64_t shown) {
+    if (shown == UINT64_MAX) return shown;
+    uint64_t at = shown - (uint64_t)((int64_t)shown * n->drift_ppm / 1000000);
+    while (clock_at(n, at) < shown)
+        at++;
+    return at > n->sim->now ? at : n->sim->now + 1;
+}
+
+static uint64_t wall_ns(void *ctx) {
+    const struct sim_node *n = ctx;
+    return SIM_WALL + sim_clock(n) + (uint64_t)n->clock_off;
+}
+
+static uint64_t mono_ns(void *ctx) { return sim_clock(ctx); }
 
 /* What a node signs it alone can: the simulator gives it no other's id. */
 static void make_sig(uint64_t id, struct slv_str bytes, uint8_t ret[SLV_BATCH_SIG]) {
@@ -180,6 +194,13 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
         sim_trace(s, "node %u finds writes of its own that it has lost", n->index);
         n->is_fresh = true;
         break;
+    case SLV_NODE_LEADER:
+        if (of) sim_trace(s, "node %u takes node %u for the leader", n->index, whom);
+        else sim_trace(s, "node %u knows of no leader", n->index);
+        break;
+    case SLV_NODE_DAMAGED:
+        sim_trace(s, "node %u hears that node %u has lost its log", n->index, whom);
+        break;
     }
 }
 
@@ -219,11 +240,15 @@ static int open_node(struct sim_node *n) {
                   .may_repair = may_repair,
                   .may_join = may_join,
                   .event = on_event,
+                  .answer = sim_strong_answer,
                   .published = on_published,
                   .ctx = n},
         .record = {"somewhere", 9},
         .link = {.mtu_min = 475, .mtu_max = 1300},
+        .group_log = s->log_max,
+        .dead_ms = 3000,
     };
+    size_t agreed;
     int rc = slv_node_open(&c, &n->node);
     for (size_t i = 0; i < SIM_SPACES && !rc; i++) {
         const struct slv_space_conf space = {{spaces[i].name, strlen(spaces[i].name)},
@@ -234,6 +259,7 @@ static int open_node(struct sim_node *n) {
                                              0};
         rc = slv_node_space(n->node, &space, &n->space[i]);
     }
+    if (!rc) rc = slv_node_agreed(n->node, (struct slv_str){"agreed", 6}, &agreed);
     return rc;
 }
 
@@ -242,7 +268,7 @@ static int add_seeds(struct sim_node *n) {
     struct sim *s = n->sim;
     int rc = 0;
     for (unsigned i = 0; i < 2 && i < s->n && !rc; i++)
-        if (i != n->index) rc = slv_node_seed(n->node, s->now, s->node[i].id);
+        if (i != n->index) rc = slv_node_seed(n->node, sim_clock(n), s->node[i].id);
     return rc;
 }
 
@@ -255,9 +281,11 @@ void sim_start(struct sim_node *n) {
     n->disk.full = false;
     int rc = open_node(n);
     if (!rc) rc = sim_disk_load(n, &damaged);
-    if (!rc) rc = slv_node_start(n->node, s->now, damaged, n->is_fresh);
+    if (!rc) rc = slv_node_start(n->node, sim_clock(n), damaged, n->is_fresh);
     n->is_fresh = false;
     if (!rc) rc = add_seeds(n);
+    if (!rc && !n->index && !s->is_founded && !slv_node_group(n->node))
+        rc = slv_node_found(n->node, sim_clock(n), true);
     sim_trace(s, "node %u starts%s", n->index, damaged ? ", with a damaged store" : "");
     if (rc == SLV_E_NOMEM) s->no_memory = true;
     else if (rc) sim_fail(s, "node %u does not start: %d", n->index, rc);
@@ -272,6 +300,7 @@ void sim_stop(struct sim_node *n) {
     sim_disk_crash(n);
     sim_net_forget(n);
     sim_check_crashed(n);
+    sim_strong_crashed(n);
     n->sim->result->crashes++;
 }
 
@@ -285,7 +314,7 @@ void sim_schedule(struct sim_node *n) {
         sim_push(s, (struct sim_pending){.at = n->up_at, .what = SIM_TICK, .to = n->index});
         return;
     }
-    const uint64_t next = slv_node_tick(n->node, s->now);
+    const uint64_t next = time_of(n, slv_node_tick(n->node, sim_clock(n)));
     if (slv_node_failed(n->node)) {
         sim_schedule(n);
         return;
@@ -340,6 +369,7 @@ static void on_write(struct sim *s) {
     if (n->node && !slv_node_failed(n->node) && s->now >= n->stuck_until) {
         for (uint64_t k = sim_chance(s, 30000) ? 40 : 1; k > 0; k--)
             write_once(n);
+        sim_strong_ask(n);
         sim_schedule(n);
     }
     sim_push(
@@ -350,6 +380,7 @@ static void on_write(struct sim *s) {
 
 static void on_check(struct sim *s) {
     sim_check_always(s);
+    sim_strong_always(s);
     sim_push(s, (struct sim_pending){.at = s->now + CHECK_NS, .what = SIM_CHECK});
 }
 
@@ -379,7 +410,7 @@ static void happen(struct sim *s, struct sim_pending *e) {
     case SIM_SYNCED:
         if (!n->node || e->tag != n->life) return;
         sim_disk_synced(n);
-        slv_node_synced(n->node, s->now);
+        slv_node_synced(n->node, sim_clock(n));
         break;
     case SIM_DATAGRAM:
     case SIM_HELLO:
@@ -425,6 +456,7 @@ static void run(struct sim *s) {
         step(s);
     if (!goes_on(s)) return;
     sim_fault_end(s);
+    sim_strong_calm(s);
     uint64_t look = s->now;
     const uint64_t end = s->faults_end + SLV_SIM_BOUND_MS * MS;
     bool agreed = false;
@@ -432,7 +464,7 @@ static void run(struct sim *s) {
         step(s);
         if (s->now < look) continue;
         look = s->now + 20 * MS;
-        agreed = sim_check_agreed(s);
+        agreed = sim_check_agreed(s) && sim_strong_agreed(s);
     }
     if (s->failed || s->no_memory) return;
     s->result->agreed_ms = (s->now - s->faults_end) / MS;
@@ -442,6 +474,7 @@ static void run(struct sim *s) {
     }
     sim_check_always(s);
     if (agreed) sim_check_truth(s);
+    sim_strong_truth(s);
 }
 
 static bool open_nodes(struct sim *s) {
@@ -468,6 +501,7 @@ static void close_all(struct sim *s) {
         slv_mem_free(s->event[--s->n_event].bytes.p);
     slv_mem_free(s->event);
     sim_check_close(s);
+    sim_strong_close(s);
     sim_net_close(s);
     slv_mem_free(s->node);
 }

@@ -68,6 +68,8 @@ struct slv_sim_result {
     uint64_t digest;    /* of all that happened: equal for equal seeds */
     uint64_t agreed_ms; /* after the faults' end */
     uint64_t virtual_ms, events, datagrams, bytes, writes, batches, crashes;
+    uint64_t agreements; /* answers of the strong space */
+    uint64_t undecided;  /* histories of it that were too long to search */
 };
 
 /* SLV_E_USAGE: numbers out of range; SLV_E_NOMEM. That something did not hold is no error. */

@@ -5,10 +5,12 @@
  *     sim_net.c    datagrams on their way, associations
  *     sim_disk.c   records, what is synced of them
  *     sim_check.c  all that was written, and what must hold
+ *     sim_strong.c what was asked of the strong space, and what must hold of that
  */
 #ifndef SLV_MESH_SIM_INT_H
 #define SLV_MESH_SIM_INT_H
 
+#include "mesh/linear.h"
 #include "mesh/node.h"
 #include "mesh/sim.h"
 
@@ -67,6 +69,7 @@ struct sim_node {
     bool is_core;
     unsigned group; /* of a split */
     size_t space[SIM_SPACES];
+    unsigned asked, lasts; /* of the last questions: under way, and (bits) to be asked */
     struct sim_view *view; /* heap: of writes that were not published yet */
     size_t n_view, room_view;
 };
@@ -122,6 +125,15 @@ struct sim_net {
     unsigned bridge; /* a node that is in both parts; n: none */
 };
 
+/* An operation on the strong space, and at whom it is under way. */
+struct sim_ask {
+    struct slv_linear_op op;
+    unsigned node;
+    uint64_t ask;   /* at the node; 0: it is over, or nobody will hear of it */
+    uint64_t token; /* of a lock */
+    bool is_last;   /* of the questions at the end */
+};
+
 struct sim {
     struct slv_sim_conf conf;
     struct slv_sim_result *result;
@@ -139,6 +151,9 @@ struct sim {
     struct sim_net net;
     struct sim_batch *batch;
     size_t n_batch, room_batch;
+    struct sim_ask *ask;
+    size_t n_ask, room_ask;
+    bool is_founded; /* the group was */
     bool failed, no_memory;
 };
 
@@ -155,6 +170,8 @@ bool sim_room(struct sim *s, void **p, size_t n, size_t *room, size_t size);
 struct sim_node *sim_by_id(struct sim *s, uint64_t id);
 /* Whether what is named befalls this node now. */
 bool sim_suffers(const struct sim *s, const struct sim_node *n, enum slv_sim_fault f);
+/* What its clock shows that never goes back: it drifts. */
+uint64_t sim_clock(const struct sim_node *n);
 void sim_start(struct sim_node *n);
 void sim_stop(struct sim_node *n);
 void sim_schedule(struct sim_node *n);
@@ -208,5 +225,21 @@ void sim_check_tell(struct sim *s);
 void sim_check_truth(struct sim *s);
 void sim_check_crashed(struct sim_node *n);
 void sim_check_close(struct sim *s);
+
+/* --- sim_strong.c ----------------------------------------------------------------------------- */
+
+/* A node asks something, now and then. */
+void sim_strong_ask(struct sim_node *n);
+void sim_strong_answer(void *ctx, uint64_t ask, const struct slv_strong_result *r);
+/* What it had asked nobody will hear of. */
+void sim_strong_crashed(struct sim_node *n);
+/* The core asks for all that there is. */
+void sim_strong_calm(struct sim *s);
+void sim_strong_always(struct sim *s);
+/* They were answered; or the core is not enough for it. */
+bool sim_strong_agreed(struct sim *s);
+/* All that was answered could have been so with one copy. */
+void sim_strong_truth(struct sim *s);
+void sim_strong_close(struct sim *s);
 
 #endif

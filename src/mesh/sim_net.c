@@ -117,7 +117,8 @@ void sim_net_forget(struct sim_node *n) {
 
 static void take(struct sim *s, struct sim_node *n, const struct sim_node *from, uint32_t tag) {
     s->net.assoc[pair(s, n->index, from->index)] = tag;
-    if (slv_node_up(n->node, s->now, from->id)) s->net.assoc[pair(s, n->index, from->index)] = 0;
+    if (slv_node_up(n->node, sim_clock(n), from->id))
+        s->net.assoc[pair(s, n->index, from->index)] = 0;
 }
 
 void sim_net_arrive(struct sim *s, const struct sim_pending *e) {
@@ -128,7 +129,7 @@ void sim_net_arrive(struct sim *s, const struct sim_pending *e) {
     switch (e->what) {
     case SIM_DATAGRAM:
         if (tag == e->tag)
-            slv_node_receive(n->node, s->now, from->id,
+            slv_node_receive(n->node, sim_clock(n), from->id,
                              (struct slv_str){e->bytes.p ? e->bytes.p : "", e->bytes.n});
         break;
     case SIM_HELLO:

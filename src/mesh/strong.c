@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#define CATCH_UP_MS 5000u /* in which one that is to vote must get what is new */
+
 /* --- opening ---------------------------------------------------------------------------------- */
 
 /* Defaults; false: they contradict each other. */
@@ -48,6 +50,7 @@ void slv_strong_close(struct slv_strong *s) {
     strong_watch_free(s);
     strong_snap_free(s);
     slv_mem_free(s->size);
+    slv_mem_free(s->told);
     slv_mem_free(s);
 }
 
@@ -123,6 +126,7 @@ int strong_core_start(struct slv_strong *s) {
     raft_set_election_timeout(&s->raft, s->conf.election_ms);
     raft_set_heartbeat_timeout(&s->raft, s->conf.heartbeat_ms);
     raft_set_install_snapshot_timeout(&s->raft, 10000);
+    raft_set_max_catch_up_round_duration(&s->raft, CATCH_UP_MS);
     raft_set_pre_vote(&s->raft, true);
     if (starts_alone(s)) { /* the core leads at once, and in the term that it finds */
         s->term++;
@@ -240,6 +244,7 @@ uint64_t slv_strong_tick(struct slv_strong *s, uint64_t now) {
     uint64_t next = UINT64_MAX;
     if (!s->started) return next;
     if (now > s->now) s->now = now;
+    if (s->damaged) next = strong_call_tick(s);
     if (!s->failed && !s->damaged) {
         if (s->now >= s->tick_next) {
             const uint64_t ms = s->conf.heartbeat_ms / 5;
@@ -261,9 +266,17 @@ uint64_t slv_strong_tick(struct slv_strong *s, uint64_t now) {
 /* --- looking ---------------------------------------------------------------------------------- */
 
 uint64_t slv_strong_leader(const struct slv_strong *s) {
-    if (!s->started || s->damaged || s->failed) return 0;
+    if (!s->started || s->failed) return 0;
+    if (s->damaged) return s->guide;
     if (s->raft.state == RAFT_LEADER) return s->conf.id;
-    return s->raft.state == RAFT_FOLLOWER ? s->raft.follower_state.current_leader.id : 0;
+    const uint64_t id =
+        s->raft.state == RAFT_FOLLOWER ? s->raft.follower_state.current_leader.id : 0;
+    return id || slv_strong_role(s, s->conf.id) != SLV_STRONG_GONE ? id : s->guide;
+}
+
+void slv_strong_guide(struct slv_strong *s, uint64_t now, uint64_t leader) {
+    if (now > s->now) s->now = now;
+    s->guide = leader == s->conf.id ? 0 : leader;
 }
 
 bool slv_strong_leads(const struct slv_strong *s) {
@@ -273,6 +286,7 @@ bool slv_strong_leads(const struct slv_strong *s) {
 uint64_t slv_strong_applied(const struct slv_strong *s) { return s->raft.last_applied; }
 uint64_t slv_strong_term(const struct slv_strong *s) { return s->term; }
 bool slv_strong_failed(const struct slv_strong *s) { return s->failed; }
+bool slv_strong_is_lost(const struct slv_strong *s) { return s->damaged; }
 bool slv_strong_damaged(const struct slv_strong *s) { return s->damaged || s->fresh_until; }
 
 void slv_strong_stats(const struct slv_strong *s, struct slv_strong_stats *ret) {

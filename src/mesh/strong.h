@@ -73,12 +73,12 @@ enum slv_strong_op {
     SLV_STRONG_DELETE,    /* key; one that is not there: OK, version 0 */
     SLV_STRONG_CAS,       /* put, if the key's version is `version` (0: it is not there) */
     SLV_STRONG_CAS_VALUE, /* put, if its value is `expect`; one that is not there: CONFLICT */
-    SLV_STRONG_LOCK,      /* key, ttl_ms; the answer's version is the token, and names its lease */
+    SLV_STRONG_LOCK, /* key, value, ttl_ms; the answer's version is the token, and names its lease */
     SLV_STRONG_UNLOCK,    /* key, version: the token */
     SLV_STRONG_GRANT,     /* ttl_ms; the answer's version is the lease */
     SLV_STRONG_KEEPALIVE, /* lease, or token */
     SLV_STRONG_REVOKE,    /* lease; its keys go */
-    SLV_STRONG_EPOCH,     /* key: a number that grows by one; the answer's version */
+    SLV_STRONG_EPOCH,     /* key: a number that grows by one, in digits; the answer's version */
     SLV_STRONG_GET,       /* key, read */
 };
 
@@ -186,6 +186,13 @@ int slv_strong_call(struct slv_strong *s, uint64_t now, const struct slv_strong_
 void slv_strong_get(const struct slv_strong *s, uint64_t space, struct slv_str key,
                     struct slv_strong_result *ret);
 
+/* The keys of a space in their order: the first behind `after`, of which *ret_key is borrowed until
+ * the next call of anything. False: there is none. */
+bool slv_strong_next(const struct slv_strong *s, uint64_t space, struct slv_str after,
+                     struct slv_str *ret_key);
+/* How many there are. */
+size_t slv_strong_count(const struct slv_strong *s, uint64_t space);
+
 struct slv_strong_change {
     uint64_t index, space, version;
     struct slv_str key, value;
@@ -220,11 +227,19 @@ int slv_strong_readmit(struct slv_strong *s, uint64_t now, uint64_t term,
                        uint64_t index) SLV_MUST_USE;
 
 enum slv_strong_role slv_strong_role(const struct slv_strong *s, uint64_t id);
+/* All of them, of any role; how many. */
+size_t slv_strong_members(const struct slv_strong *s, uint64_t ret[SLV_STRONG_MEMBERS_MAX]);
+/* To a node that is no member, or damaged: who is said to lead, to ask him. A member is told by the
+ * leader itself, and leaves this aside. */
+void slv_strong_guide(struct slv_strong *s, uint64_t now, uint64_t leader);
+/* On the leader: a member has said, not long ago, that its records are damaged. */
+bool slv_strong_is_hurt(const struct slv_strong *s, uint64_t id);
 uint64_t slv_strong_leader(const struct slv_strong *s); /* 0: not known */
 bool slv_strong_leads(const struct slv_strong *s);
 uint64_t slv_strong_applied(const struct slv_strong *s);
 uint64_t slv_strong_term(const struct slv_strong *s);
 bool slv_strong_failed(const struct slv_strong *s);
+bool slv_strong_is_lost(const struct slv_strong *s); /* damaged, and waits to be let in again */
 bool slv_strong_damaged(const struct slv_strong *s); /* or fresh, and not up to date yet */
 
 struct slv_strong_stats {

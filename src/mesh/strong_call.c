@@ -196,6 +196,17 @@ void slv_strong_get(const struct slv_strong *s, uint64_t space, struct slv_str k
                                       .value = k ? k->value : (struct slv_str){"", 0}};
 }
 
+bool slv_strong_next(const struct slv_strong *s, uint64_t space, struct slv_str after,
+                     struct slv_str *ret_key) {
+    const struct strong_key *k = strong_state_behind(&s->state, space, after);
+    if (k) *ret_key = k->key;
+    return k != NULL;
+}
+
+size_t slv_strong_count(const struct slv_strong *s, uint64_t space) {
+    return strong_state_count(&s->state, space);
+}
+
 /* --- where a call goes ------------------------------------------------------------------------ */
 
 static void serve(struct slv_strong *s, struct call *c, const struct slv_strong_command *cmd) {
@@ -231,7 +242,7 @@ int slv_strong_call(struct slv_strong *s, uint64_t now, const struct slv_strong_
     const int rc = strong_call_new(s, CALL_FORWARDED, &c);
     if (rc) return rc;
     const uint64_t leader = slv_strong_leader(s);
-    if (s->damaged || !leader || (leader == s->conf.id && !strong_call_ready(s))) {
+    if (!leader || (leader == s->conf.id && !strong_call_ready(s))) {
         strong_call_status(s, c, SLV_STRONG_UNAVAILABLE);
     } else if (leader == s->conf.id) {
         serve(s, c, cmd);
@@ -282,6 +293,8 @@ void strong_call_answered(struct slv_strong *s, uint64_t from, const struct stro
     for (size_t i = 0; i < s->n_call; i++) {
         struct call *c = s->call[i];
         if (c->id != m->number || c->kind != CALL_FORWARDED || c->round != from) continue;
+        if (m->result.status == SLV_STRONG_NOT_LEADER && s->guide == from)
+            slv_strong_guide(s, s->now, m->result.hint);
         strong_call_end(s, c, &m->result);
         return;
     }
@@ -351,6 +364,7 @@ uint64_t strong_call_tick(struct slv_strong *s) {
     for (size_t i = 0; i < s->n_call; i++) {
         struct call *c = s->call[i];
         if (c->ended) continue;
+        if (s->now >= c->until && c->kind == CALL_FORWARDED && c->round == s->guide) s->guide = 0;
         if (s->now >= c->until) strong_call_status(s, c, SLV_STRONG_TIMEOUT);
         else if (c->until < next) next = c->until;
     }

@@ -21,7 +21,10 @@
  *      it has acknowledged; a snapshot that is not needed after all is never over. Both are mended.
  *   9. Entries that begin before the snapshot are put at the end of the log; entries of its own
  *      term stop a leader; a conflict with what is committed stops a node. The first are cut, the
- *      others dropped. */
+ *      others dropped.
+ *  10. A node that by its own log does not vote refuses to, though it may have lost, with a crash,
+ *      the entry that made it a voter, and others need it to go on. Who asks knows better: whoever
+ *      is asked votes. */
 #include "mesh/strong_int.h"
 
 #include <stdio.h>
@@ -145,6 +148,12 @@ static bool vote_result_ok(const struct slv_strong *s, const struct strong_msg *
            m->term <= r->current_term + 1;
 }
 
+static struct raft_server *own_server(struct raft *r) {
+    for (unsigned i = 0; i < r->configuration.n; i++)
+        if (r->configuration.servers[i].id == r->id) return &r->configuration.servers[i];
+    return NULL;
+}
+
 static bool receive_vote(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
     const struct raft *r = &s->raft;
     struct raft_message msg = {.type = RAFT_IO_REQUEST_VOTE};
@@ -156,7 +165,11 @@ static bool receive_vote(struct slv_strong *s, uint64_t from, const struct stron
     msg.request_vote = (struct raft_request_vote){
         m->term, from, m->index, m->index_term, (m->flags & 2) != 0, pre};
     if (pre) make_way(s, from, m);
+    struct raft_server *own = own_server(&s->raft);
+    const int role = own ? own->role : 0;
+    if (own) own->role = RAFT_VOTER;
     strong_deliver(s, from, &msg);
+    if (own) own->role = role;
     return true;
 }
 

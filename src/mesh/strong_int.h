@@ -27,6 +27,7 @@
 #define WINDOW 4u /* pieces that are under way */
 #define DAMAGED_MAX 8u
 #define PEER_CALLS_MAX 1024u /* under way for one peer */
+#define QUIET_NS (2000 * MS) /* between two heartbeats to one that only learns */
 #define PIECE_NS (300 * MS)  /* until pieces are sent again */
 
 /* Bytes of a snapshot, shared by those who send it. */
@@ -60,6 +61,11 @@ struct out {
     uint64_t peer, gate;
     char *bytes; /* heap */
     size_t n;
+};
+
+/* What one that only learns was told last. */
+struct told {
+    uint64_t peer, term, index, commit, at;
 };
 
 struct sent {
@@ -152,6 +158,8 @@ struct slv_strong {
     /* messages */
     struct out *out;
     size_t n_out, room_out, out_bytes;
+    struct told *told; /* heap: of members that do not vote */
+    size_t n_told, room_told;
     struct sent *sent;
     size_t n_sent, room_sent;
     struct got *got;
@@ -178,6 +186,7 @@ struct slv_strong {
     struct call *barrier;   /* the entry that ends a round */
     uint64_t barrier_since; /* when it was proposed */
     bool barrier_leads;
+    uint64_t guide;  /* who is said to lead; see slv_strong_guide */
     uint64_t leader; /* as of the last look, */
     uint64_t lead_term;
     bool leads;         /* and whether it is this node */

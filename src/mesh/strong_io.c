@@ -224,16 +224,49 @@ void strong_send(struct slv_strong *s, uint64_t peer, const struct strong_msg *m
     s->out_bytes += n;
 }
 
+static int progress_of(const struct slv_strong *s, uint64_t peer, bool *ret_votes) {
+    const struct raft_configuration *c = &s->raft.configuration;
+    *ret_votes = true;
+    for (unsigned k = 0; s->raft.state == RAFT_LEADER && k < c->n; k++) {
+        if (c->servers[k].id != peer) continue;
+        *ret_votes = c->servers[k].role == RAFT_VOTER;
+        return s->raft.leader_state.progress[k].state;
+    }
+    return 0;
+}
+
+static struct told *told_of(struct slv_strong *s, uint64_t peer) {
+    for (size_t i = 0; i < s->n_told; i++)
+        if (s->told[i].peer == peer) return &s->told[i];
+    void *p = s->told;
+    const int rc = slv_mem_grow(&p, s->n_told, &s->room_told, sizeof *s->told, 1024);
+    s->told = p;
+    if (rc) return NULL;
+    s->told[s->n_told] = (struct told){.peer = peer};
+    return &s->told[s->n_told++];
+}
+
+/* Heartbeats keep others from standing for election, which those who only learn never do: they are
+ * told what is new, and now and then that there is nothing. */
+static bool is_news(struct slv_strong *s, uint64_t peer, const struct raft_append_entries *a) {
+    struct told *t = told_of(s, peer);
+    if (!t) return true;
+    const struct told now = {peer, a->term, a->prev_log_index, a->leader_commit, s->now};
+    const bool same = t->term == now.term && t->index == now.index && t->commit == now.commit;
+    if (same && !a->n_entries && now.at - t->at < QUIET_NS) return false;
+    *t = now;
+    return true;
+}
+
 /* Entries in as many messages as it takes: to one whose log is not known yet, in one. */
 static int send_append(struct slv_strong *s, uint64_t peer, const struct raft_append_entries *a) {
     struct strong_msg m = {.kind = STRONG_APPEND, .term = a->term};
     struct slv_buf b;
     unsigned i = 0;
     int rc = 0;
-    bool probing = true;
-    for (unsigned k = 0; s->raft.state == RAFT_LEADER && k < s->raft.configuration.n; k++)
-        if (s->raft.configuration.servers[k].id == peer)
-            probing = s->raft.leader_state.progress[k].state == 0;
+    bool votes;
+    const bool probing = progress_of(s, peer, &votes) == 0;
+    if (!votes && !probing && !is_news(s, peer, a)) return 0;
     slv_buf_init(&b, SLV_STRONG_MESSAGE_MAX);
     do {
         const unsigned first = i;

@@ -28,6 +28,14 @@ enum slv_strong_role slv_strong_role(const struct slv_strong *s, uint64_t id) {
     return v->role == RAFT_STANDBY ? SLV_STRONG_LEARNER : SLV_STRONG_SPARE;
 }
 
+size_t slv_strong_members(const struct slv_strong *s, uint64_t ret[SLV_STRONG_MEMBERS_MAX]) {
+    const struct raft_configuration *c = &s->raft.configuration;
+    size_t n = 0;
+    for (unsigned i = 0; s->started && !s->damaged && i < c->n && n < SLV_STRONG_MEMBERS_MAX; i++)
+        ret[n++] = c->servers[i].id;
+    return n;
+}
+
 /* --- roles ------------------------------------------------------------------------------------ */
 
 static void changed(struct raft_change *req, int status) {
@@ -58,12 +66,17 @@ static int start_step(struct slv_strong *s) {
     char address[17];
     if (now == to) return -1;
     if (to != SLV_STRONG_VOTER && is_last_voter(s, s->change_id)) return RAFT_CANTCHANGE;
-    if (to == SLV_STRONG_GONE) return raft_remove(&s->raft, &s->change, s->change_id, changed);
-    if (now != SLV_STRONG_GONE)
+    if (to != SLV_STRONG_GONE && now != SLV_STRONG_GONE)
         return raft_assign(&s->raft, &s->change, s->change_id, role_to_raft(to), changed);
-    if (s->raft.configuration.n == SLV_STRONG_MEMBERS_MAX) return RAFT_TOOMANY;
+    if (now == SLV_STRONG_GONE && s->raft.configuration.n == SLV_STRONG_MEMBERS_MAX)
+        return RAFT_TOOMANY;
     snprintf(address, sizeof address, "%016llx", (unsigned long long)s->change_id);
-    return raft_add(&s->raft, &s->change, s->change_id, address, changed);
+    const int rc = to == SLV_STRONG_GONE
+                       ? raft_remove(&s->raft, &s->change, s->change_id, changed)
+                       : raft_add(&s->raft, &s->change, s->change_id, address, changed);
+    /* When the store fails in there, the core has freed what it holds for its members. */
+    if (rc && s->failed) raft_configuration_init(&s->raft.configuration);
+    return rc;
 }
 
 /* From outside the core: its callbacks come while it is in the middle of things. */
@@ -229,6 +242,13 @@ void strong_member_damaged(struct slv_strong *s, uint64_t from, const struct str
     }
     s->hurt[at].nonce = m->number;
     s->hurt[at].heard = s->now;
+}
+
+bool slv_strong_is_hurt(const struct slv_strong *s, uint64_t id) {
+    for (size_t i = 0; i < DAMAGED_MAX; i++)
+        if (s->hurt[i].peer == id && id && s->now - s->hurt[i].heard < SILENT_NS)
+            return s->hurt[i].nonce != s->hurt[i].told || server(s, id);
+    return false;
 }
 
 /* The barrier is committed: if the node is no member by now, it is none. */

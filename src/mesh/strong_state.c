@@ -2,6 +2,9 @@
 #include "mesh/strong_state.h"
 #include "base/mem.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #define SNAPSHOT_VERSION 1u
 #define KEY_COST (sizeof(struct strong_key) + sizeof(void *))
 
@@ -32,7 +35,7 @@ static const uint8_t has[STRONG_OPS] = {
     [SLV_STRONG_DELETE] = HAS_CLIENT | HAS_KEY,
     [SLV_STRONG_CAS] = HAS_CLIENT | HAS_KEY | HAS_VALUE | HAS_VERSION | HAS_LEASE,
     [SLV_STRONG_CAS_VALUE] = HAS_CLIENT | HAS_KEY | HAS_VALUE | HAS_EXPECT | HAS_LEASE,
-    [SLV_STRONG_LOCK] = HAS_CLIENT | HAS_KEY | HAS_TTL,
+    [SLV_STRONG_LOCK] = HAS_CLIENT | HAS_KEY | HAS_VALUE | HAS_TTL,
     [SLV_STRONG_UNLOCK] = HAS_CLIENT | HAS_KEY | HAS_VERSION,
     [SLV_STRONG_GRANT] = HAS_CLIENT | HAS_TTL,
     [SLV_STRONG_KEEPALIVE] = HAS_CLIENT | HAS_LEASE,
@@ -126,6 +129,19 @@ const struct strong_key *strong_state_get(const struct strong_state *st, uint64_
                                           struct slv_str key) {
     const size_t i = key_at(st, space, key);
     return i < st->n_key && !compare(st->key[i], space, key) ? st->key[i] : NULL;
+}
+
+const struct strong_key *strong_state_behind(const struct strong_state *st, uint64_t space,
+                                             struct slv_str key) {
+    size_t i = key_at(st, space, key);
+    if (i < st->n_key && !compare(st->key[i], space, key)) i++;
+    return i < st->n_key && st->key[i]->space == space ? st->key[i] : NULL;
+}
+
+size_t strong_state_count(const struct strong_state *st, uint64_t space) {
+    const struct slv_str first = {"", 0};
+    const size_t end = space == UINT64_MAX ? st->n_key : key_at(st, space + 1, first);
+    return end - key_at(st, space, first);
 }
 
 static struct strong_lease *find_lease(const struct strong_state *st, uint64_t id) {
@@ -288,15 +304,9 @@ static int grant(struct step *s) {
 }
 
 static int lock(struct step *s) {
-    struct slv_buf owner;
     if (s->old) return refuse(s);
     if (s->st->n_lease == SLV_STRONG_LEASES_MAX) return grant(s);
-    slv_buf_init(&owner, 8);
-    slv_write_id(&owner, s->c->client);
-    const int rc = owner.status
-                       ? owner.status
-                       : set(s, (struct slv_str){owner.data, owner.len}, STRONG_LOCKED, s->index);
-    slv_buf_fini(&owner);
+    const int rc = set(s, s->c->value, STRONG_LOCKED, s->index);
     if (!rc && !s->r->status) return grant(s);
     return rc;
 }
@@ -333,19 +343,24 @@ static int expire(struct step *s) {
     return 0;
 }
 
-static int epoch(struct step *s) {
+/* A number in digits, the only ones that it has; 0: it is none. */
+static uint64_t epoch_of(struct slv_str s) {
     uint64_t n = 0;
-    if (s->old && s->old->kind != STRONG_EPOCH) return refuse(s);
-    if (s->old) {
-        struct slv_reader r = slv_reader_of(s->old->value.p, s->old->value.n);
-        n = slv_read_id(&r);
+    if (!s.n || s.n > 19 || s.p[0] == '0') return 0;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9') return 0;
+        n = 10 * n + (uint64_t)(s.p[i] - '0');
     }
-    struct slv_buf b;
-    slv_buf_init(&b, 8);
-    slv_write_id(&b, n + 1);
-    const int rc = b.status ? b.status : set(s, (struct slv_str){b.data, b.len}, STRONG_EPOCH, 0);
-    slv_buf_fini(&b);
-    if (!rc && !s->r->status) s->r->version = n + 1;
+    return n;
+}
+
+static int epoch(struct step *s) {
+    char digits[24];
+    if (s->old && s->old->kind != STRONG_EPOCH) return refuse(s);
+    const uint64_t n = s->old ? epoch_of(s->old->value) + 1 : 1;
+    const int len = snprintf(digits, sizeof digits, "%" PRIu64, n);
+    const int rc = set(s, (struct slv_str){digits, (size_t)len}, STRONG_EPOCH, 0);
+    if (!rc && !s->r->status) s->r->version = n;
     return rc;
 }
 
@@ -502,7 +517,7 @@ static int read_key(struct slv_reader *r, struct strong_state *st) {
     const uint64_t lease = slv_read_number(r, st->index);
     const struct slv_str value = slv_read_bytes(r, SLV_STRONG_VALUE_MAX);
     if (r->bad || !version || (lease && !find_lease(st, lease))) return SLV_E_FORMAT;
-    if (kind != STRONG_VALUE && value.n != 8) return SLV_E_FORMAT;
+    if (kind == STRONG_EPOCH && !epoch_of(value)) return SLV_E_FORMAT;
     if ((kind == STRONG_LOCKED && lease != version) || (kind == STRONG_EPOCH && lease))
         return SLV_E_FORMAT;
     if (st->n_key && compare(st->key[st->n_key - 1], space, key) >= 0) return SLV_E_FORMAT;

@@ -77,6 +77,11 @@ int strong_state_apply(struct strong_state *st, uint64_t index, uint64_t now,
 const struct strong_key *strong_state_get(const struct strong_state *st, uint64_t space,
                                           struct slv_str key);
 
+/* The first key of a space behind `key`, or NULL; how many keys a space has. */
+const struct strong_key *strong_state_behind(const struct strong_state *st, uint64_t space,
+                                             struct slv_str key);
+size_t strong_state_count(const struct strong_state *st, uint64_t space);
+
 void strong_state_write(const struct strong_state *st, struct slv_buf *b);
 /* *ret is {0} before and after a failure. SLV_E_FORMAT, SLV_E_NOMEM. */
 int strong_state_read(struct slv_str bytes, struct strong_state *ret) SLV_MUST_USE;

@@ -144,8 +144,8 @@ struct doing {
     const struct slv_seq *seq;
 };
 
-/* A value as JSON again; its depth is bounded by its reader. Numbers keep their digits. */
-static void write_json(struct slv_json *j, const char *name, struct slv_json_val v) {
+/* (Its depth is bounded by its reader.) */
+void slv_value_json(struct slv_json *j, const char *name, struct slv_json_val v) {
     struct slv_json_iter it = {0};
     struct slv_json_val x;
     struct slv_str s;
@@ -158,13 +158,13 @@ static void write_json(struct slv_json *j, const char *name, struct slv_json_val
     else if (kind == SLV_JSON_ARRAY) {
         slv_json_array(j, name);
         while (slv_json_each(v, &it, NULL, &x))
-            write_json(j, NULL, x);
+            slv_value_json(j, NULL, x);
         slv_json_array_end(j);
     } else if (kind == SLV_JSON_OBJECT) {
         slv_json_object(j, name);
         while (slv_json_each(v, &it, &s, &x)) {
             char *key = slv_mem_strndup(s.p, s.n);
-            if (key) write_json(j, key, x);
+            if (key) slv_value_json(j, key, x);
             else j->out->status = SLV_E_NOMEM;
             slv_mem_free(key);
         }
@@ -179,7 +179,7 @@ static int with_json(struct doing *w, int (*fn)(struct doing *w, struct slv_str 
     struct slv_json j;
     slv_buf_init(&b, (size_t)8 << 20);
     slv_json_init(&j, &b);
-    write_json(&j, NULL, w->value);
+    slv_value_json(&j, NULL, w->value);
     const int rc = b.status ? b.status : fn(w, (struct slv_str){b.data, b.len});
     slv_buf_fini(&b);
     return rc;

@@ -34,6 +34,10 @@ int slv_value_read(const struct slv_space *s, enum slv_mesh_type type, struct sl
                    uint64_t writer, struct slv_json *j, const char *name,
                    bool *ret_there) SLV_MUST_USE;
 
+/* A value that was read as JSON again, compact; equal values have equal bytes where their members
+ * have the same order and their numbers the same digits. j's status. */
+void slv_value_json(struct slv_json *j, const char *name, struct slv_json_val v);
+
 /* Does an operation to a draft of that type. SLV_E_USAGE, SLV_E_FORMAT, SLV_E_NOENT, SLV_E_BUSY
  * (a budget has not so much left), SLV_E_LIMIT, SLV_E_NOMEM, with a message; the draft is good for
  * nothing then. */

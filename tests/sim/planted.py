@@ -17,7 +17,7 @@ import tempfile
 ROOT = pathlib.Path(sys.argv[1]).resolve()
 BASE = ["buf", "mem", "arena", "clock", "utf8", "json", "json_parse", "jsonin", "err"]
 FLAGS = ["-std=gnu11", "-O1", "-w", "-ffp-contract=off", f"-I{ROOT}/include", f"-I{ROOT}/src", f"-I{ROOT}/tests"]
-LIBS = ["-lcmocka", "-lsodium", "-lutf8proc", "-ljansson", "-lm"]
+LIBS = ["-lcmocka", "-lsodium", "-lutf8proc", "-ljansson", "-lraft", "-lm"]
 CC = os.environ.get("CC", "cc").split()
 
 FAULT = {name: 1 << i for i, name in enumerate(

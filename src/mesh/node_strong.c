@@ -1,0 +1,619 @@
+/* node_strong.c: see node.h. The node's part in the group that agrees on the strong spaces: its
+ * records in the node's own transactions, its messages in a lane of the links, who votes, and what
+ * was asked until it is decided.
+ *
+ *     frames of the lane: kind, group (8), then
+ *       MESSAGE  of the group's own (strong_wire.h)
+ *       HELLO    leader (8): who is not in the group may be
+ *       READY    to the leader: this node can be added
+ *       WHO      leads? answered with HELLO by those who know
+ *
+ * A node that is founded begins a group. Others take part when a leader that they hear of says
+ * HELLO. They start as if they had lost their records, for perhaps they have: with those of a whole
+ * disk the node forgets that it had voted. The group lets such a node in again by its own rule
+ * (strong.h), and one that it never saw too.
+ *
+ * What is asked is sent again until it is decided, or its time is up: each under a client's number,
+ * so that it is done once. */
+#include "mesh/node_int.h"
+#include "base/mem.h"
+
+#define RECORDS 'S'              /* keys of records begin so */
+#define GROUP_KEY 'G'            /* behind it: the group's number; others are the group's */
+#define POLICY_NS (500 * MS)     /* between two looks at who votes */
+#define HELLO_NS (1000 * MS)     /* between two to the same node */
+#define READY_NS (5000 * MS)     /* how long that is believed */
+#define AGAIN_NS (40 * MS)       /* until something is asked again, at first, */
+#define AGAIN_MOST_NS (640 * MS) /* and at most */
+#define WHO_NS (300 * MS)        /* between two of them */
+#define CALL_MS 2000u            /* until an answer is taken for lost */
+#define DEAD_MS 15000u           /* a voter that is silent for so long is replaced */
+#define GONE_MS 600000u          /* and one that only learns let go */
+#define GROUP_MOST 48u           /* members: the leader speaks to each of them */
+
+enum frame { MESSAGE = 1, HELLO, READY, WHO };
+
+/* --- what goes out ---------------------------------------------------------------------------- */
+
+static void send_frame(struct slv_node *n, uint64_t peer, enum frame kind, struct slv_str rest) {
+    struct slv_buf b;
+    slv_buf_init(&b, SLV_LINK_MESSAGE_MAX);
+    slv_buf_addc(&b, (char)kind);
+    slv_write_id(&b, n->strong.group);
+    slv_buf_add(&b, rest.p, rest.n);
+    if (!b.status && node_message(n, peer, SLV_LANE_STRONG, (struct slv_str){b.data, b.len}))
+        n->stats.unsent++; /* as if it were lost */
+    slv_buf_fini(&b);
+}
+
+static void say_hello(struct slv_node *n, uint64_t peer, uint64_t leader) {
+    struct slv_buf b;
+    slv_buf_init(&b, 8);
+    slv_write_id(&b, leader);
+    send_frame(n, peer, HELLO, (struct slv_str){b.data, b.len});
+    slv_buf_fini(&b);
+}
+
+static void on_send(void *ctx, uint64_t peer, struct slv_str bytes) {
+    send_frame(ctx, peer, MESSAGE, bytes);
+}
+
+/* --- records ---------------------------------------------------------------------------------- */
+
+/* The group's keys are short. */
+static struct slv_str record_key(char buf[16], struct slv_str key) {
+    const size_t n = key.n < 15 ? key.n : 15;
+    buf[0] = RECORDS;
+    memcpy(buf + 1, key.p, n);
+    return (struct slv_str){buf, n + 1};
+}
+
+static int on_put(void *ctx, struct slv_str key, struct slv_str value) {
+    char buf[16];
+    return node_put(ctx, record_key(buf, key), value);
+}
+
+static int on_del(void *ctx, struct slv_str key) {
+    char buf[16];
+    return node_del(ctx, record_key(buf, key));
+}
+
+/* It goes with the node's next transaction, which is to be soon. */
+static int on_commit(void *ctx, uint64_t ticket) {
+    struct slv_node *n = ctx;
+    n->strong.ticket = ticket;
+    n->has_writes = true;
+    return n->failed ? SLV_E_IO : 0;
+}
+
+static int put_group(struct slv_node *n) {
+    static const char key = GROUP_KEY;
+    struct slv_buf b;
+    slv_buf_init(&b, 8);
+    slv_write_id(&b, n->strong.group);
+    const int rc =
+        b.status ? b.status : on_put(n, (struct slv_str){&key, 1}, (struct slv_str){b.data, b.len});
+    slv_buf_fini(&b);
+    return rc;
+}
+
+/* --- the group -------------------------------------------------------------------------------- */
+
+static uint64_t on_random(void *ctx) {
+    const struct slv_node_world *w = &((struct slv_node *)ctx)->conf.world;
+    return w->random(w->ctx);
+}
+
+static void on_event(void *ctx, enum slv_strong_event e, uint64_t id) {
+    struct slv_node *n = ctx;
+    switch (e) {
+    case SLV_STRONG_LEADER:
+        if (id == n->conf.id) n->strong.leads_since = n->now;
+        n->strong.policy_next = n->now;
+        node_event(n, SLV_NODE_LEADER, id, 0);
+        break;
+    case SLV_STRONG_STEPPED_DOWN:
+        n->strong.change = 0;
+        break;
+    case SLV_STRONG_FAILED:
+        node_fail(n, SLV_NODE_FAILED);
+        break;
+    case SLV_STRONG_DAMAGED:
+        if (slv_strong_role(n->strong.s, id) != SLV_STRONG_GONE) /* others are new to it */
+            node_event(n, SLV_NODE_DAMAGED, id, 0);
+        break;
+    case SLV_STRONG_READMITTED:
+        n->strong.is_ready = true;
+        break;
+    }
+}
+
+static void on_answer(void *ctx, uint64_t call, const struct slv_strong_result *r);
+
+static int open_group(struct slv_node *n) {
+    const struct slv_strong_conf c = {
+        .id = n->conf.id,
+        .world = {on_send, on_put, on_del, on_commit, on_random, on_event, on_answer, n},
+        .heartbeat_ms = n->conf.heartbeat_ms ? n->conf.heartbeat_ms : 200,
+        .election_ms = n->conf.election_ms ? n->conf.election_ms : 600,
+        .call_ms = CALL_MS,
+        .log_max = n->conf.group_log,
+        .readmit = true,
+    };
+    return n->strong.s ? 0 : slv_strong_open(&c, &n->strong.s);
+}
+
+static int begin_group(struct slv_node *n, uint64_t group, bool damaged) {
+    n->strong.group = group;
+    int rc = group ? put_group(n) : 0;
+    if (!rc) rc = slv_strong_start(n->strong.s, n->now, damaged);
+    n->strong.started = !rc;
+    n->strong.next = n->now;
+    n->has_writes = true;
+    return rc;
+}
+
+/* What is kept of a group that is given up. */
+static int forget_group(struct slv_node *n) {
+    static const char group = GROUP_KEY, fresh = 'Q';
+    slv_strong_close(n->strong.s);
+    n->strong.s = NULL;
+    n->strong.started = false;
+    n->strong.group = 0;
+    const int rc = on_del(n, (struct slv_str){&group, 1});
+    return rc ? rc : on_del(n, (struct slv_str){&fresh, 1});
+}
+
+int slv_node_found(struct slv_node *n, uint64_t now, bool anew) {
+    n->now = now;
+    if (!n->started || n->failed) return SLV_E_USAGE;
+    if (n->strong.s && !(anew && slv_strong_is_lost(n->strong.s))) return SLV_E_USAGE;
+    int rc = n->strong.s ? forget_group(n) : 0;
+    if (!rc) rc = open_group(n);
+    if (!rc) rc = slv_strong_bootstrap(n->strong.s, &n->conf.id, 1);
+    if (!rc) rc = begin_group(n, on_random(n) | 1, false);
+    if (rc) node_fail(n, SLV_NODE_FAILED); /* half of it may be put */
+    return rc;
+}
+
+int node_strong_load(struct slv_node *n, struct slv_str key, struct slv_str value) {
+    const struct slv_str own = {key.p + 1, key.n - 1};
+    int rc = open_group(n);
+    if (rc) return rc;
+    if (own.n != 1 || own.p[0] != GROUP_KEY) return slv_strong_load(n->strong.s, own, value);
+    struct slv_reader r = slv_reader_of(value.p, value.n);
+    n->strong.group = slv_read_id(&r);
+    return slv_reader_done(&r) ? 0 : SLV_E_FORMAT;
+}
+
+/* (Records without a group's number: that one is lost, and is told by the next HELLO.) */
+int node_strong_start(struct slv_node *n, bool damaged) {
+    if (!n->strong.s) return 0;
+    return begin_group(n, n->strong.group, damaged || !n->strong.group);
+}
+
+void node_strong_close(struct slv_node *n) {
+    slv_strong_close(n->strong.s);
+    for (size_t i = 0; i < n->strong.n_ask; i++) {
+        slv_mem_free(n->strong.ask[i]->bytes);
+        slv_mem_free(n->strong.ask[i]);
+    }
+    slv_mem_free(n->strong.ask);
+    slv_mem_free(n->strong.ready);
+}
+
+void node_strong_synced(struct slv_node *n) {
+    if (n->strong.committing == n->strong.durable) return;
+    n->strong.durable = n->strong.committing;
+    slv_strong_synced(n->strong.s, n->now, n->strong.durable);
+    n->strong.next = n->now;
+}
+
+struct slv_strong *slv_node_strong(const struct slv_node *n) {
+    return n->strong.started ? n->strong.s : NULL;
+}
+
+uint64_t slv_node_group(const struct slv_node *n) {
+    return n->strong.started ? n->strong.group : 0;
+}
+
+/* --- spaces ----------------------------------------------------------------------------------- */
+
+static void on_change(void *ctx, const struct slv_strong_change *c) {
+    const struct node_agreed *a = ctx;
+    const struct slv_node_world *w = &a->node->conf.world;
+    if (w->agreed_changed) w->agreed_changed(w->ctx, a->index, c->key);
+}
+
+int slv_node_agreed(struct slv_node *n, struct slv_str name, size_t *ret) {
+    if (n->n_agreed == SLV_NODE_SPACES_MAX || name.n > SLV_NODE_SPACE_NAME_MAX) return SLV_E_LIMIT;
+    if (node_has_name(n, name)) return SLV_E_USAGE;
+    struct node_agreed *a = &n->agreed[n->n_agreed];
+    a->node = n;
+    a->index = n->n_agreed;
+    memcpy(a->name, name.p, name.n);
+    a->id = node_space_id(name, "strong", 's');
+    *ret = n->n_agreed++;
+    return 0;
+}
+
+size_t slv_node_agreed_count(const struct slv_node *n) { return n->n_agreed; }
+const char *slv_node_agreed_name(const struct slv_node *n, size_t i) { return n->agreed[i].name; }
+uint64_t slv_node_agreed_id(const struct slv_node *n, size_t i) { return n->agreed[i].id; }
+
+/* Once, as soon as there is something to watch. */
+static void watch_spaces(struct slv_node *n) {
+    const struct slv_str all = {"", 0};
+    uint64_t watch;
+    for (size_t i = 0; i < n->n_agreed; i++) {
+        struct node_agreed *a = &n->agreed[i];
+        if (!a->watched && !slv_strong_watch(n->strong.s, a->id, all, 0, on_change, a, &watch))
+            a->watched = true;
+    }
+}
+
+/* --- what is asked ---------------------------------------------------------------------------- */
+
+/* The lowest number that is free: as few clients as are needed at once. */
+static unsigned free_client(const struct slv_node *n) {
+    unsigned k = 0;
+    while (n->strong.client[k].busy)
+        k++;
+    return k;
+}
+
+static void begin_client(struct slv_node *n, struct node_ask *a) {
+    struct node_client *k = &n->strong.client[a->client];
+    if (!k->id) k->id = on_random(n) | 1;
+    a->command.client = k->id;
+    a->command.seq = ++k->seq;
+}
+
+static struct slv_str copy_to(char **at, struct slv_str s) {
+    char *p = *at;
+    if (s.n) memcpy(p, s.p, s.n);
+    *at += s.n;
+    return (struct slv_str){p, s.n};
+}
+
+int slv_node_ask(struct slv_node *n, uint64_t now, const struct slv_strong_command *c, uint32_t ms,
+                 uint64_t *ret) {
+    void *p = n->strong.ask;
+    n->now = now;
+    if (n->failed) return SLV_E_IO;
+    if (c->key.n > SLV_STRONG_KEY_MAX || c->value.n > SLV_STRONG_VALUE_MAX ||
+        c->expect.n > SLV_STRONG_VALUE_MAX)
+        return SLV_E_LIMIT;
+    int rc = slv_mem_grow(&p, n->strong.n_ask, &n->strong.room_ask, sizeof *n->strong.ask,
+                          SLV_NODE_ASKS_MAX);
+    n->strong.ask = p;
+    if (rc) return rc == SLV_E_LIMIT ? SLV_E_BUSY : rc;
+    struct node_ask *a = slv_mem_calloc(1, sizeof *a);
+    char *bytes = slv_mem_alloc(c->key.n + c->value.n + c->expect.n + 1);
+    if (!a || !bytes) {
+        slv_mem_free(a);
+        slv_mem_free(bytes);
+        return SLV_E_NOMEM;
+    }
+    *a = (struct node_ask){.command = *c, .bytes = bytes, .client = free_client(n)};
+    a->command.key = copy_to(&bytes, c->key);
+    a->command.value = copy_to(&bytes, c->value);
+    a->command.expect = copy_to(&bytes, c->expect);
+    a->id = *ret = ++n->strong.asks;
+    a->until = now + (uint64_t)ms * MS;
+    a->gap = AGAIN_NS;
+    n->strong.client[a->client].busy = true;
+    begin_client(n, a);
+    n->strong.ask[n->strong.n_ask++] = a;
+    n->strong.next = now;
+    return 0;
+}
+
+/* Who may have done something under this client's number is asked no more under it. */
+static void decided(struct slv_node *n, struct node_ask *a, const struct slv_strong_result *r) {
+    const struct slv_node_world *w = &n->conf.world;
+    struct node_client *k = &n->strong.client[a->client];
+    if (r->status == SLV_STRONG_TIMEOUT) *k = (struct node_client){0};
+    k->busy = false;
+    a->done = true;
+    if (w->answer) w->answer(w->ctx, a->id, r);
+}
+
+static void ask_later(struct slv_node *n, struct node_ask *a) {
+    a->call = 0;
+    a->next = n->now + a->gap / 2 + node_random(n, a->gap);
+    a->gap = 2 * a->gap < AGAIN_MOST_NS ? 2 * a->gap : AGAIN_MOST_NS;
+}
+
+static void expired(struct slv_node *n, struct node_ask *a, struct slv_strong_result r) {
+    if (a->unknown) {
+        r.status = SLV_STRONG_TIMEOUT;
+        decided(n, a, &r);
+        return;
+    }
+    n->strong.client[a->client] = (struct node_client){.busy = true};
+    begin_client(n, a);
+    ask_later(n, a);
+}
+
+static void on_answer(void *ctx, uint64_t call, const struct slv_strong_result *r) {
+    struct slv_node *n = ctx;
+    struct node_ask *a = NULL;
+    if (call == n->strong.change) {
+        n->strong.change = 0;
+        n->strong.policy_next = n->now;
+        return;
+    }
+    for (size_t i = 0; i < n->strong.n_ask && !a; i++)
+        if (n->strong.ask[i]->call == call) a = n->strong.ask[i];
+    if (!a || a->done) return;
+    switch (r->status) {
+    case SLV_STRONG_OK:
+    case SLV_STRONG_CONFLICT:
+    case SLV_STRONG_LIMIT:
+        decided(n, a, r);
+        return;
+    case SLV_STRONG_EXPIRED:
+        expired(n, a, *r);
+        return;
+    case SLV_STRONG_TIMEOUT:
+        a->unknown = a->unknown || a->command.op != SLV_STRONG_GET;
+        ask_later(n, a);
+        return;
+    case SLV_STRONG_NOT_LEADER:
+    case SLV_STRONG_UNAVAILABLE:
+    case SLV_STRONG_STATUSES:
+        ask_later(n, a);
+        return;
+    }
+}
+
+static void ask_once(struct slv_node *n, struct node_ask *a) {
+    uint64_t call;
+    if (n->strong.started && !slv_strong_call(n->strong.s, n->now, &a->command, &call))
+        a->call = call;
+    else ask_later(n, a);
+}
+
+static void drop_done(struct slv_node *n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n->strong.n_ask; i++) {
+        struct node_ask *a = n->strong.ask[i];
+        if (!a->done) {
+            n->strong.ask[kept++] = a;
+            continue;
+        }
+        slv_mem_free(a->bytes);
+        slv_mem_free(a);
+    }
+    n->strong.n_ask = kept;
+}
+
+static uint64_t tick_asks(struct slv_node *n) {
+    uint64_t next = UINT64_MAX;
+    for (size_t i = 0; i < n->strong.n_ask; i++) {
+        struct node_ask *a = n->strong.ask[i];
+        if (!a->done && n->now >= a->until) {
+            const struct slv_strong_result r = {
+                .status = a->call || a->unknown ? SLV_STRONG_TIMEOUT : SLV_STRONG_UNAVAILABLE,
+                .value = {"", 0}};
+            decided(n, a, &r);
+        }
+        if (a->done) continue;
+        if (!a->call && n->now >= a->next) ask_once(n, a);
+        if (!a->call && a->next < next) next = a->next;
+        if (a->until < next) next = a->until;
+    }
+    drop_done(n);
+    return next;
+}
+
+/* A group's message to a node that knows of none: it was a member, and has lost that. */
+static void ask_peer(struct slv_node *n, uint64_t peer) {
+    if (n->now < n->strong.who_next) return;
+    n->strong.who_next = n->now + WHO_NS;
+    send_frame(n, peer, WHO, (struct slv_str){"", 0});
+}
+
+/* Somebody who leads, where this node is in no group that says so. */
+static void ask_who(struct slv_node *n) {
+    if (!n->strong.n_ask || !n->n_peer || n->now < n->strong.who_next) return;
+    if (n->strong.started && (slv_strong_leader(n->strong.s) ||
+                              slv_strong_role(n->strong.s, n->conf.id) != SLV_STRONG_GONE))
+        return;
+    n->strong.who_next = n->now + WHO_NS;
+    const size_t from = (size_t)node_random(n, n->n_peer);
+    for (size_t i = 0, k = 0; i < n->n_peer && k < 3; i++) {
+        const struct peer *p = n->peer[(from + i) % n->n_peer];
+        if (!p->link) continue;
+        send_frame(n, p->id, WHO, (struct slv_str){"", 0});
+        k++;
+    }
+}
+
+/* --- who votes -------------------------------------------------------------------------------- */
+
+/* When a node said that it can be added, and when it was last told that it may. */
+static struct node_ready *ready_of(struct slv_node *n, uint64_t id, bool make) {
+    for (size_t i = 0; i < n->strong.n_ready; i++)
+        if (n->strong.ready[i].id == id) return &n->strong.ready[i];
+    void *p = n->strong.ready;
+    if (!make || slv_mem_grow(&p, n->strong.n_ready, &n->strong.room_ready, sizeof *n->strong.ready,
+                              PEERS_MAX))
+        return NULL;
+    n->strong.ready = p;
+    n->strong.ready[n->strong.n_ready] = (struct node_ready){.id = id};
+    return &n->strong.ready[n->strong.n_ready++];
+}
+
+/* For how long it has been silent; before this node led it did not look. */
+static uint32_t silent_ms(const struct slv_node *n, const struct slv_swim_member *m) {
+    uint64_t since = m->heard > n->strong.leads_since ? m->heard : n->strong.leads_since;
+    if (m->id == n->conf.id || m->state == SLV_SWIM_ALIVE) return 0;
+    if (since > n->now) since = n->now;
+    const uint64_t ms = (n->now - since) / MS + 1;
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
+static struct slv_roles_member view_of(struct slv_node *n, const struct slv_swim_member *m) {
+    const struct node_ready *r = ready_of(n, m->id, false);
+    return (struct slv_roles_member){
+        .id = m->id,
+        .role = slv_strong_role(n->strong.s, m->id),
+        .left = m->state == SLV_SWIM_LEFT,
+        .removed = m->state == SLV_SWIM_REMOVED,
+        .ready = r && r->at && n->now - r->at < READY_NS,
+        .hurt = slv_strong_is_hurt(n->strong.s, m->id),
+        .silent_ms = silent_ms(n, m),
+        .rtt_us = m->rtt_us,
+    };
+}
+
+static void greet(struct slv_node *n, const struct slv_roles_member *v) {
+    struct node_ready *r;
+    if (v->role != SLV_STRONG_GONE || v->left || v->removed || v->silent_ms || v->ready) return;
+    r = ready_of(n, v->id, true);
+    if (!r || n->now < r->hello_next) return;
+    r->hello_next = n->now + HELLO_NS;
+    say_hello(n, v->id, n->conf.id);
+}
+
+/* Members of the mesh, and those of the group that are none (or not known yet to be). */
+static size_t look_at_all(struct slv_node *n, struct slv_roles_member *v, size_t most) {
+    uint64_t ids[SLV_STRONG_MEMBERS_MAX];
+    const size_t k = slv_strong_members(n->strong.s, ids);
+    struct slv_swim_member m;
+    size_t count = 0;
+    for (size_t i = 0; i < slv_swim_count(n->swim) && count < most; i++) {
+        slv_swim_at(n->swim, i, &m);
+        v[count] = view_of(n, &m);
+        greet(n, &v[count++]);
+    }
+    for (size_t i = 0; i < k && count < most; i++) {
+        if (!slv_swim_find(n->swim, ids[i], &m)) continue;
+        m = (struct slv_swim_member){.id = ids[i], .state = SLV_SWIM_DEAD};
+        v[count++] = view_of(n, &m);
+    }
+    return count;
+}
+
+static void tick_roles(struct slv_node *n) {
+    const struct slv_roles_conf c = {
+        .voters = n->conf.voters ? n->conf.voters : 5,
+        .most = GROUP_MOST,
+        .dead_ms = n->conf.dead_ms ? n->conf.dead_ms : DEAD_MS,
+        .gone_ms = GONE_MS,
+    };
+    const size_t most = slv_swim_count(n->swim) + SLV_STRONG_MEMBERS_MAX;
+    uint64_t id;
+    enum slv_strong_role role;
+    n->strong.policy_next = n->now + POLICY_NS;
+    if (!slv_strong_leads(n->strong.s)) return;
+    struct slv_roles_member *v = slv_mem_calloc(most, sizeof *v);
+    if (!v) return;
+    const size_t k = look_at_all(n, v, most);
+    if (!n->strong.change && slv_roles_next(&c, v, k, n->conf.id, &id, &role) &&
+        slv_strong_member(n->strong.s, n->now, id, role, &n->strong.change))
+        n->strong.change = 0;
+    slv_mem_free(v);
+}
+
+/* --- what comes in ---------------------------------------------------------------------------- */
+
+static void on_hello(struct slv_node *n, uint64_t peer, uint64_t group, uint64_t leader) {
+    if (!n->strong.s && (open_group(n) || begin_group(n, group, true))) {
+        node_fail(n, SLV_NODE_FAILED);
+        return;
+    }
+    if (!n->strong.group) {
+        n->strong.group = group;
+        if (put_group(n)) return;
+    }
+    if (n->strong.group != group || !n->strong.started) return;
+    slv_strong_guide(n->strong.s, n->now, leader);
+    if (leader != peer) return;
+    if (slv_strong_damaged(n->strong.s)) {
+        if (slv_strong_appeal(n->strong.s, n->now, peer)) n->strong.is_ready = true;
+    } else if (slv_strong_role(n->strong.s, n->conf.id) == SLV_STRONG_GONE) {
+        n->strong.is_ready = true;
+    }
+    n->strong.guide = peer;
+}
+
+static void say_ready(struct slv_node *n) {
+    if (!n->strong.is_ready || !n->strong.guide) return;
+    n->strong.is_ready = false;
+    send_frame(n, n->strong.guide, READY, (struct slv_str){"", 0});
+}
+
+/* (One that was founded just now may still be lost with the store.) */
+static void tell_leader(struct slv_node *n, uint64_t peer) {
+    const uint64_t leader = slv_strong_leader(n->strong.s);
+    if (leader && (leader != n->conf.id || slv_strong_leads(n->strong.s)))
+        say_hello(n, peer, leader);
+}
+
+static void on_ready(struct slv_node *n, uint64_t peer) {
+    struct node_ready *r = slv_strong_leads(n->strong.s) ? ready_of(n, peer, true) : NULL;
+    if (!r) return;
+    r->at = n->now;
+    n->strong.policy_next = n->now;
+}
+
+void node_strong_receive(struct slv_node *n, uint64_t peer, struct slv_str bytes) {
+    struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
+    const uint64_t kind = slv_read_number(&m, WHO), group = slv_read_id(&m);
+    const bool ours = n->strong.started && group == n->strong.group;
+    n->strong.next = n->now;
+    if (m.bad || !kind || (kind != WHO && !group)) {
+        n->stats.refused++;
+        return;
+    }
+    switch ((enum frame)kind) {
+    case MESSAGE:
+        if (ours)
+            slv_strong_receive(n->strong.s, n->now, peer,
+                               (struct slv_str){(const char *)m.p, slv_reader_left(&m)});
+        else if (!n->strong.group) ask_peer(n, peer);
+        break;
+    case HELLO: {
+        const uint64_t leader = slv_read_id(&m);
+        if (slv_reader_done(&m) && leader) on_hello(n, peer, group, leader);
+        else n->stats.refused++;
+        break;
+    }
+    case READY:
+        if (ours) on_ready(n, peer);
+        break;
+    case WHO:
+        if (n->strong.started && (ours || !group)) tell_leader(n, peer);
+        break;
+    }
+}
+
+/* --- time ------------------------------------------------------------------------------------- */
+
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+uint64_t node_strong_tick(struct slv_node *n) {
+    uint64_t next = UINT64_MAX;
+    if (n->strong.started) {
+        n->strong.next = slv_strong_tick(n->strong.s, n->now);
+        watch_spaces(n);
+        say_ready(n);
+        if (n->now >= n->strong.policy_next) tick_roles(n);
+        next = least(n->strong.next, n->strong.policy_next);
+    }
+    next = least(next, tick_asks(n));
+    ask_who(n);
+    if (n->strong.n_ask) next = least(next, n->now + WHO_NS);
+    return next;
+}
+
+int slv_node_leave(struct slv_node *n, uint64_t now) {
+    n->now = now;
+    const bool leads = n->strong.started && slv_strong_leads(n->strong.s);
+    /* (Where nobody can take it, it goes all the same.) */
+    if (leads && !slv_strong_transfer(n->strong.s, now, 0)) n->strong.next = now;
+    return slv_swim_leave(n->swim, now);
+}
