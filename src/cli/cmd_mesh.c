@@ -8,13 +8,16 @@
 #include "mesh/types.h"
 #include "store/local.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define PATH_MAX_BYTES ((size_t)64 << 10)
 
 struct opts {
-    const char *socket, *op, *pointer, *to;
-    int64_t at, gone, epoch, keep;
+    const char *socket, *op, *pointer, *to, *read, *expect;
+    int64_t at, gone, epoch, keep, version, token, lease;
+    double ttl, timeout;
+    bool anew;
 };
 
 static struct slv_str str(const char *s) { return (struct slv_str){s, strlen(s)}; }
@@ -34,6 +37,8 @@ static int ask_key(const struct opts *o, const char *method, const char *space, 
                    struct slv_str body, struct slv_cli_reply *ret, struct slv_err *err) {
     struct slv_buf path;
     make_path(&path, space, "keys", key);
+    slv_buf_addf(&path, "?timeout_ms=%.0f", o->timeout * 1e3);
+    if (o->read) slv_buf_addf(&path, "&read=%s", o->read);
     const int rc = path.status ? slv_err_set(err, path.status, "mesh: the key is too long")
                                : slv_cli_mesh_ask(o->socket, method, path.data, body, ret, err);
     slv_buf_fini(&path);
@@ -97,41 +102,58 @@ static int takes_strings(const struct opts *o, const char *space, bool *ret, str
     int rc = slv_cli_mesh_ask(o->socket, "GET", "/v1/spaces", (struct slv_str){"", 0}, &r, err);
     if (rc) return rc;
     rc = SLV_E_NOENT;
+    *ret = false;
     while (rc && slv_json_each(slv_json_root(&r.doc), &it, NULL, &v)) {
-        struct slv_str name, type;
+        struct slv_str name, type, order;
         if (!slv_json_get_str(slv_json_get(v, "name"), &name) || !slv_str_is(name, space)) continue;
         if (!slv_json_get_str(slv_json_get(v, "type"), &type)) continue;
+        rc = 0;
+        if (slv_json_get_str(slv_json_get(v, "order"), &order) && slv_str_is(order, "strong"))
+            continue; /* any JSON */
         *ret = slv_str_is(type, "last") || slv_str_is(type, "many") || slv_str_is(type, "set") ||
                slv_str_is(type, "text");
-        rc = 0;
     }
     slv_cli_reply_fini(&r);
     return rc ? slv_err_set(err, rc, "mesh: no such space: '%s'", space) : 0;
 }
 
 /* JSON where it is and may be, else a string. */
-static void add_value(struct slv_json *j, const char *value, bool is_string) {
+static void add_value(struct slv_json *j, const char *name, const char *value, bool is_string) {
     struct slv_json_doc doc = {0};
     if (!is_string && !slv_json_read(value, strlen(value), &doc, NULL))
-        slv_json_raw(j, "value", value, strlen(value));
-    else slv_json_str(j, "value", value);
+        slv_json_raw(j, name, value, strlen(value));
+    else slv_json_str(j, name, value);
     slv_json_doc_fini(&doc);
 }
 
 static void make_op(const struct opts *o, const char *value, bool is_string, struct slv_buf *b) {
+    const struct {
+        const char *name;
+        int64_t v;
+    } numbers[] = {{"at", o->at},          {"gone", o->gone},   {"epoch", o->epoch},
+                   {"keep", o->keep},      {"token", o->token}, {"lease", o->lease},
+                   {"version", o->version}};
     struct slv_json j;
     slv_buf_init(b, (size_t)64 << 20);
     slv_json_init(&j, b);
     slv_json_object(&j, NULL);
     if (o->op) slv_json_str(&j, "op", o->op);
-    if (value) add_value(&j, value, is_string);
+    if (value) add_value(&j, "value", value, is_string);
+    if (o->expect) add_value(&j, "expect", o->expect, is_string);
     if (o->pointer) slv_json_str(&j, "pointer", o->pointer);
     if (o->to) slv_json_str(&j, "to", o->to);
-    if (o->at >= 0) slv_json_int(&j, "at", o->at);
-    if (o->gone >= 0) slv_json_int(&j, "gone", o->gone);
-    if (o->epoch >= 0) slv_json_int(&j, "epoch", o->epoch);
-    if (o->keep >= 0) slv_json_int(&j, "keep", o->keep);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i].v >= 0) slv_json_int(&j, numbers[i].name, numbers[i].v);
+    if (o->ttl > 0) slv_json_int(&j, "ttl_ms", (int64_t)(o->ttl * 1e3));
     slv_json_object_end(&j);
+}
+
+/* What a lock, a lease, an epoch is: later commands want it. */
+static void print_gained(struct slv_json_val v) {
+    static const char *const names[] = {"token", "lease", "epoch"};
+    int64_t n;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (slv_json_get_i64(slv_json_get(v, names[i]), &n)) slv_out_printf("%" PRId64 "\n", n);
 }
 
 static int put(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
@@ -151,6 +173,7 @@ static int put(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_buf_fini(&body);
     if (rc) return rc;
     if (cli->json) rc = print_doc(&r, err);
+    else print_gained(slv_json_root(&r.doc));
     slv_cli_reply_fini(&r);
     return rc;
 }
@@ -262,13 +285,43 @@ static void print_status(struct slv_json_val s) {
     }
 }
 
+/* Who leads the group of the strong spaces, and who is in it. */
+static void print_group(struct slv_json_val g) {
+    struct slv_json_iter it = {0};
+    struct slv_json_val v;
+    const struct slv_str leader = text_of(g, "leader"), role = text_of(g, "role");
+    if (slv_json_kind(g) != SLV_JSON_OBJECT) return;
+    slv_out_printf("group    term %.0f, leader %.*s, this one: %.*s\n", number_of(g, "term"),
+                   leader.n ? (int)leader.n : 4, leader.n ? leader.p : "none", (int)role.n, role.p);
+    while (slv_json_each(slv_json_get(g, "members"), &it, NULL, &v)) {
+        const struct slv_str id = text_of(v, "id"), is = text_of(v, "role");
+        slv_out_printf("         %.*s  %.*s\n", (int)id.n, id.p, (int)is.n, is.p);
+    }
+}
+
 static int status(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct slv_cli_reply r;
     int rc = slv_cli_mesh_ask(o->socket, "GET", "/v1/status", (struct slv_str){"", 0}, &r, err);
     if (rc) return rc;
     if (cli->json) rc = print_doc(&r, err);
-    else print_status(slv_json_root(&r.doc));
+    else {
+        print_status(slv_json_root(&r.doc));
+        print_group(slv_json_get(slv_json_root(&r.doc), "strong"));
+    }
+    slv_cli_reply_fini(&r);
+    return rc;
+}
+
+/* --- the group -------------------------------------------------------------------------------- */
+
+static int found(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    const struct opts *o = opts;
+    struct slv_cli_reply r;
+    int rc = slv_cli_mesh_ask(o->socket, "POST", o->anew ? "/v1/found?anew=true" : "/v1/found",
+                              (struct slv_str){"", 0}, &r, err);
+    if (rc) return rc;
+    if (cli->json) rc = print_doc(&r, err);
     slv_cli_reply_fini(&r);
     return rc;
 }
@@ -281,10 +334,43 @@ static int status(const struct slv_cli *cli, const void *opts, struct slv_err *e
             .arg = "PATH", .help = "the node's; default: where `mesh up` puts it"                  \
     }
 
+#define TIMEOUT_ROW                                                                                \
+    {                                                                                              \
+        "timeout", 0, SLV_OPT_REAL_AT(struct opts, timeout),                                       \
+            .arg = "SECONDS", .def = "10", .rmin = 0.01, .rmax = 3600,                             \
+            .help = "how long a strong space may take until nobody knows"                          \
+    }
+
 static const struct slv_opt socket_rows[] = {SOCKET_ROW};
+static const struct slv_opt del_rows[] = {SOCKET_ROW, TIMEOUT_ROW};
+
+static const struct slv_opt get_rows[] = {
+    SOCKET_ROW,
+    TIMEOUT_ROW,
+    {"read", 0, SLV_OPT_STR_AT(struct opts, read), .arg = "HOW",
+     .help = "of a strong space: barrier (the default), leased (from a leader that has a lease), "
+             "local (what this node has)"},
+};
+
+static const struct slv_opt found_rows[] = {
+    SOCKET_ROW,
+    {"anew", 0, SLV_OPT_FLAG_AT(struct opts, anew),
+     .help = "even if this node was in a group, and has lost what it had of it"},
+};
 
 static const struct slv_opt put_rows[] = {
     SOCKET_ROW,
+    TIMEOUT_ROW,
+    {"version", 0, SLV_OPT_INT_AT(struct opts, version), .arg = "N", .def = "-1", .imin = -1,
+     .imax = INT64_MAX >> 1, .help = "with --op cas: which one is replaced; 0: there is none"},
+    {"expect", 0, SLV_OPT_STR_AT(struct opts, expect), .arg = "VALUE",
+     .help = "with --op swap: which one is replaced"},
+    {"ttl", 0, SLV_OPT_REAL_AT(struct opts, ttl), .arg = "SECONDS", .def = "0", .rmin = 0,
+     .rmax = 2e6, .help = "of a lock or a lease, unless it is kept alive"},
+    {"token", 0, SLV_OPT_INT_AT(struct opts, token), .arg = "N", .def = "-1", .imin = -1,
+     .imax = INT64_MAX >> 1, .help = "of a lock"},
+    {"lease", 0, SLV_OPT_INT_AT(struct opts, lease), .arg = "N", .def = "-1", .imin = -1,
+     .imax = INT64_MAX >> 1, .help = "with which the key goes"},
     {"op", 0, SLV_OPT_STR_AT(struct opts, op), .arg = "NAME",
      .help = "what is done; default: the first that the type has (see docs/mesh.md)"},
     {"pointer", 0, SLV_OPT_STR_AT(struct opts, pointer), .arg = "POINTER",
@@ -307,7 +393,7 @@ const struct slv_cmd slv_cmd_mesh_get = {
     .args = "SPACE KEY",
     .min_args = 2,
     .max_args = 2,
-    SLV_CMD_OPTS(socket_rows, struct opts),
+    SLV_CMD_OPTS(get_rows, struct opts),
     .fn = get,
 };
 
@@ -328,7 +414,7 @@ const struct slv_cmd slv_cmd_mesh_del = {
     .args = "SPACE KEY",
     .min_args = 2,
     .max_args = 2,
-    SLV_CMD_OPTS(socket_rows, struct opts),
+    SLV_CMD_OPTS(del_rows, struct opts),
     .fn = del,
 };
 
@@ -348,4 +434,17 @@ const struct slv_cmd slv_cmd_mesh_status = {
     .args = "",
     SLV_CMD_OPTS(socket_rows, struct opts),
     .fn = status,
+};
+
+const struct slv_cmd slv_cmd_mesh_found = {
+    .name = "mesh found",
+    .help = "begin the group that agrees on strong spaces",
+    .args = "",
+    .more =
+        "Once in the life of a mesh, at one node. The others join by themselves; up to seven of "
+        "them vote (see --voters of `mesh up`), and the group goes on while more than half of "
+        "those answer.\n"
+        "--anew begins another one: what the first held is gone.",
+    SLV_CMD_OPTS(found_rows, struct opts),
+    .fn = found,
 };

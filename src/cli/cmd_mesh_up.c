@@ -23,6 +23,7 @@ struct opts {
     const char *name, *store, *socket, *key;
     struct slv_opt_list listen, advertise, peer, member, space;
     uint64_t relay;
+    int64_t voters;
     bool discover;
 };
 
@@ -33,6 +34,7 @@ struct up {
     struct slv_host_peer peer[SLV_OPT_LIST_MAX];
     uint8_t member[SLV_OPT_LIST_MAX][SLV_HOST_KEY_BYTES];
     struct slv_space_conf space[SLV_OPT_LIST_MAX];
+    struct slv_str strong[SLV_OPT_LIST_MAX];
     struct slv_buf folder, store, socket;
     struct slv_key *key;
     struct slv_host_conf conf;
@@ -41,19 +43,29 @@ struct up {
 
 /* --- what is written in lists ----------------------------------------------------------------- */
 
-/* "NAME:TYPE" or "NAME:TYPE:causal" */
-static int read_space(const char *text, struct slv_space_conf *ret, struct slv_err *err) {
+/* "NAME:TYPE", "NAME:TYPE:causal", "NAME:last:strong" */
+static int read_space(struct up *u, const char *text, struct slv_err *err) {
+    struct slv_space_conf *to = &u->space[u->conf.n_space];
     const char *type = strchr(text, ':');
     const char *order = type ? strchr(type + 1, ':') : NULL;
     const size_t n = type ? (size_t)(type - text) : 0;
-    if (!n || n > SLV_NODE_SPACE_NAME_MAX || (order && strcmp(order, ":causal") != 0))
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not NAME:TYPE[:causal]", text);
+    if (!n || n > SLV_NODE_SPACE_NAME_MAX ||
+        (order && strcmp(order, ":causal") != 0 && strcmp(order, ":strong") != 0))
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not NAME:TYPE[:ORDER]", text);
     type++;
     const struct slv_str t = {type, order ? (size_t)(order - type) : strlen(type)};
-    *ret = (struct slv_space_conf){.name = {text, n}, .causal = order != NULL};
-    if (!slv_mesh_type_find(t, &ret->type))
+    *to = (struct slv_space_conf){.name = {text, n}, .causal = order && order[1] == 'c'};
+    if (!slv_mesh_type_find(t, &to->type))
         return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: no such type: '%.*s'", text,
                            (int)t.n, t.p);
+    if (!order || order[1] == 'c') {
+        u->conf.n_space++;
+        return 0;
+    }
+    if (to->type != SLV_TYPE_LAST)
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: what is strong is of type last",
+                           text);
+    u->strong[u->conf.n_strong++] = to->name;
     return 0;
 }
 
@@ -111,7 +123,7 @@ static int read_peer(struct up *u, const char *text, struct slv_err *err) {
 static int read_lists(struct up *u, const struct opts *o, struct slv_err *err) {
     int rc = 0;
     for (size_t i = 0; i < o->space.n && !rc; i++)
-        rc = read_space(o->space.v[i], &u->space[u->conf.n_space++], err);
+        rc = read_space(u, o->space.v[i], err);
     for (size_t i = 0; i < o->member.n && !rc; i++)
         rc = read_key(o->member.v[i], strlen(o->member.v[i]), u->member[u->conf.n_member++],
                       "member", err);
@@ -210,6 +222,8 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     u.conf.peer = u.peer;
     u.conf.member = (const uint8_t(*)[SLV_HOST_KEY_BYTES])u.member;
     u.conf.space = u.space;
+    u.conf.strong = u.strong;
+    u.conf.voters = (uint32_t)o->voters;
     u.conf.discover = o->discover;
     u.conf.relay_rate = o->relay;
     u.conf.ready = on_ready;
@@ -226,8 +240,9 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
 static const struct slv_opt rows[] = {
     {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "NAME", .def = "mesh",
      .help = "of the mesh, the same at all its nodes"},
-    {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = "NAME:TYPE[:causal]",
-     .help = "what is shared; may be repeated. TYPE: last, many, on-wins, off-wins, set, counter, "
+    {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = "NAME:TYPE[:ORDER]",
+     .help = "what is shared; may be repeated. ORDER: causal, or strong (of type last; see `mesh "
+             "found`). TYPE: last, many, on-wins, off-wins, set, counter, "
              "growing, budget, vector, list, text, doc"},
     {"listen", 0, SLV_OPT_LIST_AT(struct opts, listen), .arg = "ADDRESS",
      .help = "ADDRESS:PORT or [ADDRESS]:PORT, of UDP and TCP; default: 0.0.0.0:7420; may be "
@@ -243,6 +258,8 @@ static const struct slv_opt rows[] = {
     {"relay", 0, SLV_OPT_SIZE_AT(struct opts, relay), .arg = "SIZE", .def = "0", .imin = 0,
      .imax = 1 << 30,
      .help = "bytes a second passed on between members that do not reach each other"},
+    {"voters", 0, SLV_OPT_INT_AT(struct opts, voters), .arg = "N", .def = "5", .imin = 1, .imax = 7,
+     .help = "nodes that vote on strong spaces, where there are as many"},
     {"store", 0, SLV_OPT_STR_AT(struct opts, store), .arg = "FOLDER",
      .help = "what the node keeps; default: mesh in the store"},
     {"socket", 0, SLV_OPT_STR_AT(struct opts, socket), .arg = "PATH",

@@ -33,6 +33,9 @@ static int code_of(long status) {
         return SLV_E_USAGE;
     case 413:
         return SLV_E_LIMIT;
+    case 503:
+    case 504:
+        return SLV_E_NET;
     default:
         return SLV_E_IO;
     }

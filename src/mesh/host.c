@@ -225,6 +225,14 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
     }
 }
 
+static void on_agreed_changed(void *ctx, size_t agreed, struct slv_str key) {
+    slv_service_agreed_changed(((struct slv_host *)ctx)->service, agreed, key);
+}
+
+static void on_answer(void *ctx, uint64_t ask, const struct slv_strong_result *r) {
+    slv_service_answered(((struct slv_host *)ctx)->service, ask, r);
+}
+
 static void on_changed(void *ctx, size_t space, struct slv_str key) {
     slv_service_changed(((struct slv_host *)ctx)->service, space, key);
 }
@@ -374,15 +382,21 @@ static int open_node(struct slv_host *h, struct slv_err *err) {
                   .may_join = may_join,
                   .event = on_event,
                   .changed = on_changed,
+                  .agreed_changed = on_agreed_changed,
+                  .answer = on_answer,
                   .ctx = h},
         .record = {h->record.data, h->record.len},
         .link = {.mtu_min = SLV_TRANSPORT_DATAGRAM, .mtu_max = SLV_TRANSPORT_DATAGRAM_MAX},
+        .voters = h->conf.voters,
     };
     int rc = slv_node_open(&c, &h->node);
     size_t k;
-    for (size_t i = 0; i < h->conf.n_space && !rc; i++) {
-        const struct slv_str name = h->conf.space[i].name;
-        rc = slv_node_space(h->node, &h->conf.space[i], &k);
+    for (size_t i = 0; i < h->conf.n_space + h->conf.n_strong && !rc; i++) {
+        const bool strong = i >= h->conf.n_space;
+        const struct slv_str name =
+            strong ? h->conf.strong[i - h->conf.n_space] : h->conf.space[i].name;
+        rc = strong ? slv_node_agreed(h->node, name, &k)
+                    : slv_node_space(h->node, &h->conf.space[i], &k);
         if (rc == SLV_E_USAGE || rc == SLV_E_LIMIT)
             return slv_err_set(err, rc, "mesh: space %.*s: %s", (int)name.n, name.p,
                                rc == SLV_E_USAGE ? "there are two of that name"
@@ -479,12 +493,13 @@ static void on_poke(void *arg) {
     if (h->leaving) return;
     h->leaving = true;
     h->left_at = now_ns() + LEAVE_NS;
-    if (!h->node || slv_swim_leave(slv_node_swim(h->node), now_ns())) slv_httpd_stop(h->httpd);
+    if (!h->node || slv_node_leave(h->node, now_ns())) slv_httpd_stop(h->httpd);
     else tick_in(h, 0);
 }
 
 static int open_parts(struct slv_host *h, struct slv_err *err) {
-    const struct slv_service_conf sc = {.mesh = h->conf.mesh, .wake = wake, .ctx = h};
+    const struct slv_service_conf sc = {
+        .mesh = h->conf.mesh, .wake = wake, .now = now_ns, .ctx = h};
     struct slv_buf at;
     int rc = open_keys(h, err);
     if (!rc) rc = slv_service_open(&sc, &h->service, err);

@@ -49,7 +49,10 @@ struct slv_host_conf {
     size_t n_member;
     const struct slv_space_conf *space;
     size_t n_space;
-    bool discover; /* look for others in the local network */
+    const struct slv_str *strong; /* names of spaces that are agreed on */
+    size_t n_strong;
+    uint32_t voters; /* of them; see slv_node_conf */
+    bool discover;   /* look for others in the local network */
     uint64_t relay_rate;
     /* It is up, and where it listens: called once. May be NULL. */
     void (*ready)(void *ctx, const char *const *addresses, size_t n);

@@ -110,6 +110,8 @@ static void on_event(void *ctx, enum slv_strong_event e, uint64_t id) {
     case SLV_STRONG_LEADER:
         if (id == n->conf.id) n->strong.leads_since = n->now;
         n->strong.policy_next = n->now;
+        for (size_t i = 0; id && i < n->strong.n_ask; i++) /* now there is somebody to ask */
+            n->strong.ask[i]->next = n->now;
         node_event(n, SLV_NODE_LEADER, id, 0);
         break;
     case SLV_STRONG_STEPPED_DOWN:
@@ -134,8 +136,8 @@ static int open_group(struct slv_node *n) {
     const struct slv_strong_conf c = {
         .id = n->conf.id,
         .world = {on_send, on_put, on_del, on_commit, on_random, on_event, on_answer, n},
-        .heartbeat_ms = n->conf.heartbeat_ms ? n->conf.heartbeat_ms : 200,
-        .election_ms = n->conf.election_ms ? n->conf.election_ms : 600,
+        .heartbeat_ms = n->conf.heartbeat_ms ? n->conf.heartbeat_ms : 150,
+        .election_ms = n->conf.election_ms ? n->conf.election_ms : 500,
         .call_ms = CALL_MS,
         .log_max = n->conf.group_log,
         .readmit = true,

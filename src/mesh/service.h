@@ -6,8 +6,19 @@
  *     PUT    /v1/spaces/S/keys/K            an operation (value.h); answered when it is synced here
  *     DELETE /v1/spaces/S/keys/K            the value goes
  *     GET    /v1/spaces/S/watch             events: a line "data: {"key","value"}" for each change
+ *     POST   /v1/found                      begins the group of the strong spaces here; ?anew=true
  *     GET    /v1/status                     the node, its members, its spaces
  *     GET    /metrics                       for Prometheus
+ *
+ * Of a strong space keys are read through the group: ?read=barrier, leased, or local (what this node
+ * has, perhaps old); ?timeout_ms=N (10000). Its values are JSON, and its operations
+ *
+ *     {"value"}, {"op":"cas","value","version"}, {"op":"swap","value","expect"}: with "lease" too
+ *     {"op":"lock","ttl_ms"} -> {"token"}        {"op":"unlock","token"}
+ *     {"op":"grant","ttl_ms"} -> {"lease"}       {"op":"keepalive","lease"}, {"op":"revoke","lease"}
+ *     {"op":"epoch"} -> {"epoch"}
+ *
+ * 409: it is not what it should be; 503: it was not done; 504: nobody knows whether it was.
  *
  * An error is {"error":{"message"}}. Keys in paths are percent-encoded. Only what comes by a unix
  * socket is answered: whoever may open its file may do all of it.
@@ -32,6 +43,7 @@ struct slv_service_conf {
     struct slv_node *node;
     /* Something was given to the node: it wants to be ticked. */
     void (*wake)(void *ctx);
+    uint64_t (*now)(void); /* the node's time */
     void *ctx;
 };
 
@@ -49,6 +61,10 @@ void slv_service_news(struct slv_service *s);
 
 /* A key of a space has changed (slv_space_watch, by way of the node's). */
 void slv_service_changed(struct slv_service *s, size_t space, struct slv_str key);
+
+/* slv_node_world.agreed_changed and answer. */
+void slv_service_agreed_changed(struct slv_service *s, size_t agreed, struct slv_str key);
+void slv_service_answered(struct slv_service *s, uint64_t ask, const struct slv_strong_result *r);
 
 /* The node is opened anew, or ends (NULL): who waits is refused. */
 void slv_service_set_node(struct slv_service *s, struct slv_node *node);

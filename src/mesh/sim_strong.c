@@ -208,27 +208,39 @@ void sim_strong_calm(struct sim *s) {
         if (s->node[i].is_core) s->node[i].lasts = (1u << KEYS) - 1;
 }
 
-/* The core is a majority of those who vote, as the one of it says that has applied most. */
-static bool can_agree(const struct sim *s) {
-    const struct slv_strong *most = NULL;
-    unsigned voters = 0, well = 0;
-    uint64_t id[SLV_STRONG_MEMBERS_MAX];
+static bool is_well(const struct sim *s, uint64_t id) {
     for (unsigned i = 0; i < s->n; i++) {
-        const struct slv_strong *x = s->node[i].is_core ? strong_of(&s->node[i]) : NULL;
-        if (x && !slv_strong_damaged(x) &&
-            (!most || slv_strong_applied(x) > slv_strong_applied(most)))
-            most = x;
+        const struct sim_node *n = &s->node[i];
+        const struct slv_strong *x = n->is_core && n->id == id ? strong_of(n) : NULL;
+        if (x && !slv_strong_damaged(x)) return true;
     }
-    const size_t n = most ? slv_strong_members(most, id) : 0;
+    return false;
+}
+
+/* As one of them sees it. */
+static bool has_majority(const struct sim *s, const struct slv_strong *x) {
+    uint64_t id[SLV_STRONG_MEMBERS_MAX];
+    const size_t n = slv_strong_members(x, id);
+    unsigned voters = 0, well = 0;
     for (size_t i = 0; i < n; i++) {
-        if (slv_strong_role(most, id[i]) != SLV_STRONG_VOTER) continue;
+        if (slv_strong_role(x, id[i]) != SLV_STRONG_VOTER) continue;
         voters++;
-        for (unsigned k = 0; k < s->n; k++) {
-            const struct slv_strong *x = s->node[k].is_core ? strong_of(&s->node[k]) : NULL;
-            well += x && s->node[k].id == id[i] && !slv_strong_damaged(x);
-        }
+        well += is_well(s, id[i]);
     }
-    return voters && well > voters / 2;
+    return well > voters / 2;
+}
+
+/* The core is a majority of those who vote, as each of it has it that is in the group. */
+static bool can_agree(const struct sim *s) {
+    bool some = false;
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct sim_node *n = &s->node[i];
+        const struct slv_strong *x = n->is_core ? strong_of(n) : NULL;
+        if (!x || slv_strong_damaged(x) || slv_strong_role(x, n->id) == SLV_STRONG_GONE) continue;
+        if (!has_majority(s, x)) return false;
+        some = true;
+    }
+    return some;
 }
 
 /* Asks what is still to be asked; whether it was all answered. */

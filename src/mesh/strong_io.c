@@ -253,6 +253,7 @@ static bool is_news(struct slv_strong *s, uint64_t peer, const struct raft_appen
     if (!t) return true;
     const struct told now = {peer, a->term, a->prev_log_index, a->leader_commit, s->now};
     const bool same = t->term == now.term && t->index == now.index && t->commit == now.commit;
+    if (s->raft.leader_state.promotee_id == peer) return true; /* it is on its way to vote */
     if (same && !a->n_entries && now.at - t->at < QUIET_NS) return false;
     *t = now;
     return true;

@@ -247,7 +247,7 @@ void strong_member_damaged(struct slv_strong *s, uint64_t from, const struct str
 bool slv_strong_is_hurt(const struct slv_strong *s, uint64_t id) {
     for (size_t i = 0; i < DAMAGED_MAX; i++)
         if (s->hurt[i].peer == id && id && s->now - s->hurt[i].heard < SILENT_NS)
-            return s->hurt[i].nonce != s->hurt[i].told || server(s, id);
+            return s->hurt[i].nonce != s->hurt[i].told;
     return false;
 }
 
