@@ -36,6 +36,8 @@ struct ask {
     char *from, *to; /* heap */
     uint32_t n_from, n_to;
     bool settle; /* all entries are wanted, whatever was seen */
+    uint64_t n;  /* as it was asked: how many entries are here, and their sum */
+    struct slv_print sum;
 };
 
 enum asking { NOBODY, FOR_BATCHES, FOR_RANGES };

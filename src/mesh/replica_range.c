@@ -139,11 +139,13 @@ static int push(struct slv_replica *r, const struct ends *e, bool settle) {
     return 0;
 }
 
-static void write_ask(const struct slv_replica *r, const struct ask *a, struct slv_buf *b) {
+static void write_ask(const struct slv_replica *r, struct ask *a, struct slv_buf *b) {
     const struct ends e = ends_of(a);
     uint64_t from, to;
     find(r, &e, &from, &to);
     const struct total t = total_of(r, from, to);
+    a->n = t.n;
+    a->sum = t.sum;
     slv_write_number(b, (a->from ? FROM : 0u) | (a->to ? TO : 0u) | (a->settle ? SETTLE : 0u));
     slv_buf_add(b, a->from ? a->from : "", a->n_from);
     slv_buf_add(b, a->to ? a->to : "", a->n_to);
@@ -388,6 +390,47 @@ static int read_seen(struct slv_replica *r, uint64_t life, struct slv_reader *m)
     return rc;
 }
 
+static bool is_inside(const struct ends *e, const struct slv_place *at) {
+    return (!e->has_from || slv_place_compare(&e->from, at) <= 0) &&
+           (!e->has_to || slv_place_compare(at, &e->to) < 0);
+}
+
+/* Own ghosts of a range that the other has seen removed are none any more. */
+static int overrule(struct slv_replica *r, const struct ghosts *g, const struct ends *e,
+                    const struct slv_dots *theirs) {
+    struct slv_reader m = slv_reader_of(g->bytes.data, g->bytes.len);
+    int rc = 0;
+    while (slv_reader_left(&m) && !rc) {
+        const struct slv_place at = slv_place_read(&m);
+        slv_read_bytes(&m, SLV_DATA_MAX);
+        if (is_inside(e, &at) && slv_dots_has(&r->pull.gone, at.dot) &&
+            !slv_dots_has(theirs, at.dot))
+            rc = slv_dots_add_dot(&r->overruled, at.dot);
+    }
+    return rc;
+}
+
+static int overrule_all(struct slv_replica *r, const struct ends *e,
+                        const struct slv_dots *theirs) {
+    const int rc = overrule(r, &r->unsigned_, e, theirs);
+    return rc ? rc : overrule(r, &r->unsynced, e, theirs);
+}
+
+/* The same is there as here: no ghost of ours, which is not here. */
+static int take_same(struct slv_replica *r, const struct ends *e) {
+    const struct slv_dots nothing = {0};
+    return overrule_all(r, e, &nothing);
+}
+
+/* What was here when it was asked for is the same; what is here now may be other. */
+static int on_same(struct slv_replica *r, const struct ask *a, const struct ends *e) {
+    const struct total asked = {a->n, a->sum};
+    uint64_t from, to;
+    find(r, e, &from, &to);
+    const struct total now = total_of(r, from, to);
+    return equal(&asked, &now) ? take_same(r, e) : push(r, e, false);
+}
+
 /* Those of a range whose sums differ here are to be asked for. */
 static int take_parts(struct slv_replica *r, const struct ends *whole, struct slv_reader *m) {
     const uint64_t n = slv_read_number(m, FANOUT);
@@ -403,7 +446,7 @@ static int take_parts(struct slv_replica *r, const struct ends *whole, struct sl
         if (m->bad || (i + 1 < n && !parts(&rest, &e.to))) return SLV_E_FORMAT;
         find(r, &e, &from, &to);
         const struct total ours = total_of(r, from, to);
-        if (!equal(&ours, &theirs)) rc = push(r, &e, false);
+        rc = equal(&ours, &theirs) ? take_same(r, &e) : push(r, &e, false);
         e.from = e.to;
         e.has_from = true;
     }
@@ -449,26 +492,6 @@ static int take_item(struct slv_replica *r, const struct slv_place *at, struct s
     return rc;
 }
 
-static bool is_inside(const struct ends *e, const struct slv_place *at) {
-    return (!e->has_from || slv_place_compare(&e->from, at) <= 0) &&
-           (!e->has_to || slv_place_compare(at, &e->to) < 0);
-}
-
-/* Own ghosts of a range that the other has seen removed are none any more. */
-static int overrule(struct slv_replica *r, const struct ghosts *g, const struct ends *e,
-                    const struct slv_dots *theirs) {
-    struct slv_reader m = slv_reader_of(g->bytes.data, g->bytes.len);
-    int rc = 0;
-    while (slv_reader_left(&m) && !rc) {
-        const struct slv_place at = slv_place_read(&m);
-        slv_read_bytes(&m, SLV_DATA_MAX);
-        if (is_inside(e, &at) && slv_dots_has(&r->pull.gone, at.dot) &&
-            !slv_dots_has(theirs, at.dot))
-            rc = slv_dots_add_dot(&r->overruled, at.dot);
-    }
-    return rc;
-}
-
 /* The items of a range: what the other has seen and has not goes, and its entries come. Without
  * `apply` they are only read. */
 static int take_items(struct slv_replica *r, const struct ends *e, bool settle,
@@ -481,8 +504,7 @@ static int take_items(struct slv_replica *r, const struct ends *e, bool settle,
     if (!settle && differ_in_contents(r, e, &theirs, &dots)) rc = push(r, e, true);
     if (apply && !rc && slv_space_retain(&r->space, &range, &dots, &r->pull.gone))
         r->pull.gained = true;
-    if (apply && !rc) rc = overrule(r, &r->unsigned_, e, &dots);
-    if (apply && !rc) rc = overrule(r, &r->unsynced, e, &dots);
+    if (apply && !rc) rc = overrule_all(r, e, &dots);
     for (uint64_t n = slv_read_number(m, UINT32_MAX); n > 0 && !rc && !m->bad; n--) {
         const struct slv_place at = slv_place_read(m);
         const struct slv_str data = slv_read_bytes(m, SLV_DATA_MAX);
@@ -565,7 +587,7 @@ static int on_answer(struct slv_replica *r, const struct ask *a, struct slv_read
     if (!r->pull.work--) return SLV_E_LIMIT;
     switch (slv_read_number(m, ANSWERS - 1)) {
     case SAME:
-        return 0;
+        return on_same(r, a, &e);
     case PARTS:
         return take_parts(r, &e, m);
     case ITEMS:

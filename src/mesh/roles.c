@@ -2,27 +2,33 @@
 #include "mesh/roles.h"
 
 struct count {
-    unsigned members, voters, well; /* well: voters that are */
-    unsigned able;                  /* members that could vote, and do or do not */
+    unsigned members, voters;
+    unsigned good; /* voters that are not lost */
+    unsigned able; /* members that could vote, or do */
 };
 
 static bool is_well(const struct slv_roles_member *m) {
     return !m->left && !m->removed && !m->hurt && !m->silent_ms;
 }
 
-static struct count count(const struct slv_roles_member *m, size_t n) {
-    struct count c = {0};
-    for (size_t i = 0; i < n; i++) {
-        const bool votes = m[i].role == SLV_STRONG_VOTER;
-        c.members += m[i].role != SLV_STRONG_GONE;
-        c.voters += votes;
-        c.well += votes && is_well(&m[i]);
-        c.able += m[i].role != SLV_STRONG_GONE && is_well(&m[i]);
-    }
-    return c;
+static bool is_lost(const struct slv_roles_conf *c, const struct slv_roles_member *m) {
+    return !is_well(m) && (m->left || m->removed || m->hurt || m->silent_ms >= c->dead_ms);
 }
 
-static int slack(unsigned well, unsigned voters) { return (int)well - (int)(voters / 2 + 1); }
+static struct count count(const struct slv_roles_conf *c, const struct slv_roles_member *m,
+                          size_t n) {
+    struct count k = {0};
+    for (size_t i = 0; i < n; i++) {
+        const bool votes = m[i].role == SLV_STRONG_VOTER, good = !is_lost(c, &m[i]);
+        k.members += m[i].role != SLV_STRONG_GONE;
+        k.voters += votes;
+        k.good += votes && good;
+        k.able += m[i].role != SLV_STRONG_GONE && (votes ? good : is_well(&m[i]));
+    }
+    return k;
+}
+
+static int slack(unsigned good, unsigned voters) { return (int)good - (int)(voters / 2 + 1); }
 
 /* An odd number: one more is worth nothing. */
 static unsigned wanted(const struct slv_roles_conf *c, const struct count *k) {
@@ -55,7 +61,7 @@ static bool is_removed(const struct slv_roles_conf *c, const struct slv_roles_me
 }
 
 static bool is_dead(const struct slv_roles_conf *c, const struct slv_roles_member *m) {
-    return m->role == SLV_STRONG_VOTER && !is_well(m) && (m->left || m->silent_ms >= c->dead_ms);
+    return m->role == SLV_STRONG_VOTER && is_lost(c, m);
 }
 
 static bool is_gone(const struct slv_roles_conf *c, const struct slv_roles_member *m) {
@@ -81,30 +87,45 @@ static bool change(const struct slv_roles_member *m, enum slv_strong_role role, 
     return true;
 }
 
-/* The voter that is furthest, and not `self`. */
+/* The voter that is least worth having, and not `self`. */
 static const struct slv_roles_member *worst(const struct slv_roles_member *m, size_t n,
                                             uint64_t self) {
     const struct slv_roles_member *w = NULL;
-    for (size_t i = 0; i < n; i++)
-        if (m[i].role == SLV_STRONG_VOTER && m[i].id != self && (!w || m[i].rtt_us >= w->rtt_us))
+    for (size_t i = 0; i < n; i++) {
+        if (m[i].role != SLV_STRONG_VOTER || m[i].id == self) continue;
+        if (!w || is_well(w) > is_well(&m[i]) ||
+            (is_well(w) == is_well(&m[i]) && m[i].rtt_us >= w->rtt_us))
             w = &m[i];
+    }
     return w;
+}
+
+static bool any_hurt(const struct slv_roles_member *m, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (m[i].hurt && m[i].role != SLV_STRONG_GONE) return true;
+    return false;
+}
+
+/* What there should be of voters. */
+static bool next_voter(const struct slv_roles_conf *c, const struct slv_roles_member *m, size_t n,
+                       uint64_t self, uint64_t *ret_id, enum slv_strong_role *ret_role) {
+    const struct count k = count(c, m, n);
+    /* (The second of two that are lost takes the slack up.) */
+    const bool helps =
+        slack(k.good, k.voters - 1) > slack(k.good, k.voters) || k.voters - k.good > 1;
+    if (k.good < wanted(c, &k) &&
+        change(best(m, n, can_vote, c), SLV_STRONG_VOTER, ret_id, ret_role))
+        return true;
+    if (helps && change(best(m, n, is_dead, c), SLV_STRONG_LEARNER, ret_id, ret_role)) return true;
+    return k.voters > c->voters && change(worst(m, n, self), SLV_STRONG_LEARNER, ret_id, ret_role);
 }
 
 bool slv_roles_next(const struct slv_roles_conf *c, const struct slv_roles_member *m, size_t n,
                     uint64_t self, uint64_t *ret_id, enum slv_strong_role *ret_role) {
-    const struct count k = count(m, n);
-    const struct slv_roles_member *dead = best(m, n, is_dead, c);
+    const struct count k = count(c, m, n);
+    if (any_hurt(m, n)) return false;
     if (change(best(m, n, is_removed, c), SLV_STRONG_GONE, ret_id, ret_role)) return true;
-    if (k.well < wanted(c, &k) &&
-        change(best(m, n, can_vote, c), SLV_STRONG_VOTER, ret_id, ret_role))
-        return true;
-    /* (The second of two takes the slack up.) */
-    const bool helps =
-        slack(k.well, k.voters - 1) > slack(k.well, k.voters) || k.voters - k.well > 1;
-    if (dead && helps && change(dead, SLV_STRONG_LEARNER, ret_id, ret_role)) return true;
-    if (k.voters > c->voters && change(worst(m, n, self), SLV_STRONG_LEARNER, ret_id, ret_role))
-        return true;
+    if (next_voter(c, m, n, self, ret_id, ret_role)) return true;
     if (change(best(m, n, is_gone, c), SLV_STRONG_GONE, ret_id, ret_role)) return true;
     if (change(best(m, n, can_learn, c), SLV_STRONG_LEARNER, ret_id, ret_role)) return true;
     return k.members < c->most &&

@@ -5,7 +5,7 @@
  * at any time. So it is replaced, if somebody else can vote; it is let go without a replacement
  * only where that makes the group able to lose one more:
  *
- *     slack = voters that are well - (voters / 2 + 1)
+ *     slack = voters that are not lost - (voters / 2 + 1)
  *
  * So is one that left: where all are switched off one after the other, the last alone would have
  * the group, and be needed for it to go on.
@@ -23,7 +23,7 @@ struct slv_roles_member {
     bool left;          /* it said so, and is silent */
     bool removed;       /* it is no member of the mesh any more */
     bool ready;         /* it waits to be added */
-    bool hurt;          /* it has lost its records */
+    bool hurt;          /* it has lost its records, and is removed and let in again first */
     uint32_t silent_ms; /* for how long it has been gone; 0: it is well */
     uint32_t rtt_us;
 };
@@ -31,7 +31,7 @@ struct slv_roles_member {
 struct slv_roles_conf {
     uint32_t voters;  /* wanted: 1 to 7 */
     uint32_t most;    /* members of the group */
-    uint32_t dead_ms; /* silent for so long: a voter is replaced */
+    uint32_t dead_ms; /* silent for so long: a voter is lost, and replaced */
     uint32_t gone_ms; /* a learner is no longer a member */
 };
 
