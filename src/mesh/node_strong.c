@@ -417,12 +417,10 @@ static void ask_peer(struct slv_node *n, uint64_t peer) {
     send_frame(n, peer, WHO, (struct slv_str){"", 0});
 }
 
-/* Somebody who leads, where this node is in no group that says so. */
+/* Somebody who knows who leads, where this node hears of nobody. */
 static void ask_who(struct slv_node *n) {
     if (!n->strong.n_ask || !n->n_peer || n->now < n->strong.who_next) return;
-    if (n->strong.started && (slv_strong_leader(n->strong.s) ||
-                              slv_strong_role(n->strong.s, n->conf.id) != SLV_STRONG_GONE))
-        return;
+    if (n->strong.started && slv_strong_leader(n->strong.s)) return;
     n->strong.who_next = n->now + WHO_NS;
     const size_t from = (size_t)node_random(n, n->n_peer);
     for (size_t i = 0, k = 0; i < n->n_peer && k < 3; i++) {
@@ -532,7 +530,7 @@ static void on_hello(struct slv_node *n, uint64_t peer, uint64_t group, uint64_t
         if (put_group(n)) return;
     }
     if (n->strong.group != group || !n->strong.started) return;
-    slv_strong_guide(n->strong.s, n->now, leader);
+    slv_strong_guide(n->strong.s, n->now, peer); /* who is heard, as the leader may not be */
     if (leader != peer) return;
     if (slv_strong_damaged(n->strong.s)) {
         if (slv_strong_appeal(n->strong.s, n->now, peer)) n->strong.is_ready = true;

@@ -274,9 +274,9 @@ uint64_t slv_strong_leader(const struct slv_strong *s) {
     return id || slv_strong_role(s, s->conf.id) != SLV_STRONG_GONE ? id : s->guide;
 }
 
-void slv_strong_guide(struct slv_strong *s, uint64_t now, uint64_t leader) {
+void slv_strong_guide(struct slv_strong *s, uint64_t now, uint64_t peer) {
     if (now > s->now) s->now = now;
-    s->guide = leader == s->conf.id ? 0 : leader;
+    s->guide = peer == s->conf.id ? 0 : peer;
 }
 
 bool slv_strong_leads(const struct slv_strong *s) {

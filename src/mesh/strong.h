@@ -229,9 +229,9 @@ int slv_strong_readmit(struct slv_strong *s, uint64_t now, uint64_t term,
 enum slv_strong_role slv_strong_role(const struct slv_strong *s, uint64_t id);
 /* All of them, of any role; how many. */
 size_t slv_strong_members(const struct slv_strong *s, uint64_t ret[SLV_STRONG_MEMBERS_MAX]);
-/* To a node that is no member, or damaged: who is said to lead, to ask him. A member is told by the
- * leader itself, and leaves this aside. */
-void slv_strong_guide(struct slv_strong *s, uint64_t now, uint64_t leader);
+/* One that leads, or knows who does, to be asked where no leader is heard: by a node that is no
+ * member, or damaged, or does not hear the leader, though others do. */
+void slv_strong_guide(struct slv_strong *s, uint64_t now, uint64_t peer);
 /* On the leader: a member has said, not long ago, that its records are damaged. */
 bool slv_strong_is_hurt(const struct slv_strong *s, uint64_t id);
 uint64_t slv_strong_leader(const struct slv_strong *s); /* 0: not known */

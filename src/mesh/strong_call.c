@@ -7,6 +7,7 @@
 
 #define LEASE_WANTED_NS (2000 * MS) /* how long a lease is renewed after the last read */
 #define EXPIRE_AGAIN_NS (1000 * MS)
+#define HANDED_ON 1u    /* of a call: not by who asked */
 #define EXPIRE_MOST 64u /* proposed at once */
 
 static uint64_t drift_of(const struct slv_strong *s, uint64_t ns) {
@@ -234,6 +235,15 @@ static void serve(struct slv_strong *s, struct call *c, const struct slv_strong_
     }
 }
 
+static void forward(struct slv_strong *s, struct call *c, const struct slv_strong_command *cmd,
+                    uint64_t to, unsigned flags) {
+    const struct strong_msg m = {
+        .kind = STRONG_CALL, .flags = flags, .number = c->id, .command = *cmd};
+    c->kind = CALL_FORWARDED;
+    c->round = to;
+    strong_send(s, to, &m, 0);
+}
+
 int slv_strong_call(struct slv_strong *s, uint64_t now, const struct slv_strong_command *cmd,
                     uint64_t *ret_call) {
     struct call *c;
@@ -241,16 +251,11 @@ int slv_strong_call(struct slv_strong *s, uint64_t now, const struct slv_strong_
     if (now > s->now) s->now = now;
     const int rc = strong_call_new(s, CALL_FORWARDED, &c);
     if (rc) return rc;
-    const uint64_t leader = slv_strong_leader(s);
-    if (!leader || (leader == s->conf.id && !strong_call_ready(s))) {
+    const uint64_t leader = slv_strong_leader(s), to = leader ? leader : s->guide;
+    if (!to || (leader == s->conf.id && !strong_call_ready(s)))
         strong_call_status(s, c, SLV_STRONG_UNAVAILABLE);
-    } else if (leader == s->conf.id) {
-        serve(s, c, cmd);
-    } else {
-        const struct strong_msg m = {.kind = STRONG_CALL, .number = c->id, .command = *cmd};
-        c->round = leader;
-        strong_send(s, leader, &m, 0);
-    }
+    else if (leader == s->conf.id) serve(s, c, cmd);
+    else forward(s, c, cmd, to, 0);
     *ret_call = c->id;
     strong_pump(s);
     return 0;
@@ -272,20 +277,24 @@ static void answer_status(struct slv_strong *s, uint64_t to, uint64_t number,
     strong_send(s, to, &m, 0);
 }
 
+/* Who asks may not hear the leader, who is heard here: it is handed on, once. */
 void strong_call_asked(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
+    const bool leads = s->raft.state == RAFT_LEADER;
+    const uint64_t leader = slv_strong_leader(s);
     struct call *c;
     if (!strong_command_ok(&m->command)) {
         s->stats.refused++;
-    } else if (s->raft.state != RAFT_LEADER) {
+    } else if (!leads && (!leader || leader == from || (m->flags & HANDED_ON))) {
         answer_status(s, from, m->number, SLV_STRONG_NOT_LEADER);
-    } else if (!strong_call_ready(s) ||
+    } else if ((leads && !strong_call_ready(s)) ||
                (s->n_call > PEER_CALLS_MAX && calls_of(s, from) >= PEER_CALLS_MAX) ||
                strong_call_new(s, CALL_LOGGED, &c)) {
         answer_status(s, from, m->number, SLV_STRONG_UNAVAILABLE);
     } else {
         c->peer = from;
         c->number = m->number;
-        serve(s, c, &m->command);
+        if (leads) serve(s, c, &m->command);
+        else forward(s, c, &m->command, leader, HANDED_ON);
     }
 }
 
@@ -293,8 +302,7 @@ void strong_call_answered(struct slv_strong *s, uint64_t from, const struct stro
     for (size_t i = 0; i < s->n_call; i++) {
         struct call *c = s->call[i];
         if (c->id != m->number || c->kind != CALL_FORWARDED || c->round != from) continue;
-        if (m->result.status == SLV_STRONG_NOT_LEADER && s->guide == from)
-            slv_strong_guide(s, s->now, m->result.hint);
+        if (m->result.status == SLV_STRONG_NOT_LEADER && s->guide == from) s->guide = 0;
         strong_call_end(s, c, &m->result);
         return;
     }

@@ -24,7 +24,10 @@
  *      others dropped.
  *  10. A node that by its own log does not vote refuses to, though it may have lost, with a crash,
  *      the entry that made it a voter, and others need it to go on. Who asks knows better: whoever
- *      is asked votes. */
+ *      is asked votes.
+ *  11. A candidate that is not answered stands again and again, each time in a new term, without
+ *      asking first whether it would be voted for; heard by some and hearing nobody, it would raise
+ *      the term for ever. It is made to ask again. */
 #include "mesh/strong_int.h"
 
 #include <stdio.h>
@@ -437,6 +440,9 @@ void strong_guard_tick(struct slv_strong *s) {
         r->current_term++;
         r->voted_for = r->id;
     }
+    if (r->state == RAFT_CANDIDATE &&
+        s->now / MS - r->election_timer_start >= r->candidate_state.randomized_election_timeout)
+        r->candidate_state.in_pre_vote = true;
     s->tick_cb(&s->io);
     hurry(s);
 }

@@ -9,7 +9,8 @@
  *       TIMEOUT_NOW   term, last index, last term
  *       PIECE         term, index, its term, index of members, members, size in all, at, bytes
  *       PIECE_RESULT  index, its term, what is wanted: all before it is there
- *       CALL          number, command       ANSWER  number, status, index, version, hint, value
+ *       CALL          flags (1: handed on), number, command
+ *       ANSWER        number, status, index, version, hint, value
  *       DAMAGED       nonce                 READMIT nonce, term, index
  *     entry:   term, type (1 command, 3 members), length, payload
  *     members: how many, of each id (8) and role (1 spare, 2 learner, 3 voter)

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""Strong spaces on real processes: what a user would lose if the group's nodes disagreed, hung, or forgot.
+
+usage: test_strong.py SELVAGE [--full]      prints TAP
+"""
+import glob
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from nodes import FULL, PROGRAM, SLOW, Mesh, tap, until
+
+SPACES = ("conf:last:strong", "hits:counter")
+
+
+def group(node):
+    return node.status()["strong"]
+
+
+def roles(node):
+    g = group(node)
+    return {m["id"]: m["role"] for m in g["members"]} if g else {}
+
+
+def leader(m):
+    """Who leads, as all say that are up."""
+    up = [n for n in m.nodes if n.process]
+    said = {group(n)["leader"] for n in up}
+    found = [n for n in up if n.id in said]
+    return found[0] if len(said) == 1 and found else None
+
+
+class Group(Mesh):
+    def __init__(self, n, relays=False, args=()):
+        super().__init__(n, SPACES, relays, args)
+
+    def founded(self, voters, seconds=30):
+        self.whole(30)
+        self[0].run("mesh", "found")
+        return self.votes(voters, seconds)
+
+    def votes(self, voters, seconds=30):
+        def they_do():
+            return all(list(roles(n).values()).count("voter") == voters for n in self.nodes if n.process) and leader(self)
+        return until(they_do, seconds, "%d to vote" % voters)
+
+
+def write(node, key, value, ms=10000, **more):
+    return node.ask("PUT", node.path("conf", key) + "?timeout_ms=%d" % ms, {"value": value, **more})
+
+
+def read(node, key, how="barrier", ms=10000):
+    return node.ask("GET", node.path("conf", key) + "?read=%s&timeout_ms=%d" % (how, ms))
+
+
+def one_copy():
+    with Group(3) as m:
+        print("# voters %.1f s after the founding" % m.founded(3))
+        assert write(m[0], "a", {"x": [1, "two"]})[0] == 200
+        for n in m.nodes:
+            for how in ("barrier", "leased"):
+                status, said = read(n, "a", how)
+                assert status == 200 and said["value"] == {"x": [1, "two"]}, said
+        version = read(m[1], "a")[1]["version"]
+        status, said = write(m[1], "a", 2, op="cas", version=version)
+        assert status == 200 and said["version"] > version, said
+        status, again = write(m[2], "a", 3, op="cas", version=version)
+        assert status == 409 and again["error"]["version"] == said["version"], again
+        assert write(m[2], "a", 3, op="swap", expect=2)[0] == 200
+        assert write(m[2], "a", 4, op="swap", expect=2)[0] == 409
+        assert write(m[0], "new", 1, op="cas", version=0)[0] == 200
+        assert [m[i % 3].ask("PUT", m[i % 3].path("conf", "e"), {"op": "epoch"})[1]["epoch"] for i in range(5)] == [1, 2, 3, 4, 5]
+        assert m[1].ask("DELETE", m[1].path("conf", "a"))[0] == 200
+        assert read(m[0], "a")[0] == 404
+        for n in m.nodes:
+            until(lambda: n.ask("GET", "/v1/spaces/conf/keys")[1]["keys"] == ["e", "new"], 10, "all keys")  # noqa: B023
+            until(lambda: read(n, "e", "local")[1]["value"] == 5, 10, "what is local to be new")  # noqa: B023
+
+
+def commands():
+    with Group(2) as m:
+        m.whole()
+        assert "in a group already" in m[0].run("mesh", "found") + m[0].run("mesh", "found", status=1)
+        until(lambda: roles(m[1]).get(m[1].id) == "learner", 20, "the other to learn")
+        a, b = m.nodes
+        a.run("mesh", "put", "conf", "limit", "42")
+        assert b.run("mesh", "get", "conf", "limit") == "42\n"
+        a.run("mesh", "put", "conf", "name", "pump 3")
+        said = json.loads(b.run("mesh", "get", "conf", "name", "--read", "leased", "--json"))
+        assert said["value"] == "pump 3" and said["version"] > 0, said
+        b.run("mesh", "put", "conf", "limit", "43", "--op", "swap", "--expect", "42")
+        assert "nothing was done" in b.run("mesh", "put", "conf", "limit", "44", "--op", "swap", "--expect", "42", status=1)
+        assert b.run("mesh", "put", "conf", "boots", "--op", "epoch") == "1\n"
+        lease = int(b.run("mesh", "put", "conf", "l", "--op", "grant", "--ttl", "0.3"))
+        b.run("mesh", "put", "conf", "alive", "1", "--lease", lease)
+        until(lambda: a.ask("GET", a.path("conf", "alive"))[0] == 404, 20, "the lease to end")
+        text = a.run("mesh", "status")
+        assert "leader " + a.id in text and "voter" in text and "conf: last, strong" in text, text
+        for args, want in ((("get", "conf", "none"), "no such key"), (("put", "conf", "k", "1", "--op", "cas"), "lacks a member"),
+                           (("put", "conf", "k", "1", "--op", "count"), "no op"),
+                           (("get", "conf", "limit", "--read", "never"), "a query is of")):
+            assert want in a.run("mesh", *args, status=1 if args[0] == "get" and args[2] == "none" else 2), args
+
+
+def without_a_group():
+    with Group(1) as m:
+        status, said = write(m[0], "a", 1, ms=300)
+        assert status == 503 and "was not done" in said["error"]["message"], (status, said)
+        assert read(m[0], "a", ms=300)[0] == 503
+        assert m[0].status()["strong"] is None
+
+
+def locks_exclude():
+    with Group(3) as m, tempfile.TemporaryDirectory() as folder:
+        m.founded(3)
+        count = os.path.join(folder, "count")
+        tokens = os.path.join(folder, "tokens")
+        with open(count, "w") as f:
+            f.write("0")
+        script = ('v=$(cat "%s"); echo $SELVAGE_TOKEN >>"%s"; sleep 0.01; echo $((v+1)) >"%s"' % (count, tokens, count))
+        turns = 8 if FULL else 4
+
+        def worker(n):
+            for _ in range(turns):
+                n.run("mesh", "lock", "conf", "the-lock", "--wait", "60", "--holder", n.name, "--", "sh", "-c", script)
+        threads = [threading.Thread(target=worker, args=(n,)) for n in m.nodes]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        with open(count) as f:
+            assert f.read().strip() == str(3 * turns)
+        with open(tokens) as f:
+            seen = [int(x) for x in f.read().split()]
+        assert seen == sorted(set(seen)) and len(seen) == 3 * turns, seen
+        token = m[0].run("mesh", "lock", "conf", "l2", "--ttl", "60").strip()
+        assert "the lock is held" in m[1].run("mesh", "lock", "conf", "l2", status=1)
+        m[2].run("mesh", "put", "conf", "l2", "--op", "unlock", "--token", token)
+        assert int(m[1].run("mesh", "lock", "conf", "l2", "--ttl", "0.2")) > int(token)
+        m[0].run("mesh", "lock", "conf", "l2", "--wait", "20", "--", "true")  # after its time
+        assert m[0].run("mesh", "lock", "conf", "l2", "--", "sh", "-c", "exit 7", status=7) == ""
+
+
+def a_lock_that_is_lost_ends_its_command():
+    with Group(3) as m:
+        m.founded(3)
+        p = subprocess.Popen([PROGRAM, "mesh", "lock", "conf", "l", "--ttl", "1", "--", "sh", "-c", "echo held; exec sleep 600"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=m[0].env())
+        assert p.stdout.readline() == "held\n"
+        m[1].kill()
+        m[2].kill()
+        out, err = p.communicate(timeout=60 * SLOW)
+        assert p.returncode == 1 and "the lock was lost" in err, (p.returncode, out, err)
+        m[1].start()
+        m[2].start()
+
+
+def what_was_acknowledged_survives_leaders_that_die():
+    with Group(3) as m:
+        m.founded(3)
+        acked, stop = [], threading.Event()
+
+        def writer(i):
+            k = 0
+            while not stop.is_set():
+                k += 1
+                try:
+                    if write(m[i], "w%d-%05d" % (i, k), k, 20000)[0] == 200:
+                        acked.append("w%d-%05d" % (i, k))
+                except (OSError, http.client.HTTPException, json.JSONDecodeError):
+                    time.sleep(0.02)
+        threads = [threading.Thread(target=writer, args=(i,)) for i in range(3)]
+        for t in threads:
+            t.start()
+        for _ in range(12 if FULL else 4):
+            before = len(acked)
+            until(lambda: len(acked) > before + 100, 30, "writes")  # noqa: B023
+            until(lambda: leader(m), 20, "a leader")
+            dead = leader(m)
+            dead.kill()
+            since, after = time.monotonic(), len(acked)
+            until(lambda: len(acked) > after + 3, 20, "others to go on")  # noqa: B023
+            print("# went on %.2f s after its leader had died" % (time.monotonic() - since))
+            dead.start()
+        stop.set()
+        for t in threads:
+            t.join()
+        status, _ = read(m[0], "w0-00001")
+        assert status in (200, 404)
+        for n in m.nodes:
+            def has_all():
+                keys, after = set(), ""
+                while True:
+                    page = n.ask("GET", "/v1/spaces/conf/keys?after=%s" % after)[1]["keys"]  # noqa: B023
+                    if not page:
+                        break
+                    keys |= set(page)
+                    after = page[-1]
+                return not set(acked) - keys
+            until(has_all, 20, "%d acknowledged writes at %s" % (len(acked), n.name))
+
+
+def a_minority_neither_writes_nor_reads():
+    with Group(5, relays=True) as m:
+        m.founded(5, 60)
+        assert write(m[0], "k", "before")[0] == 200
+        lead = leader(m)
+        few = [m.nodes.index(lead), (m.nodes.index(lead) + 1) % 5]
+        many = [i for i in range(5) if i not in few]
+        m.split(few, many)
+        since = time.monotonic()
+        status, said = write(m[many[0]], "k", "after", 20000)
+        assert status == 200, said
+        print("# the majority went on %.2f s after its leader was cut off" % (time.monotonic() - since))
+        for i in few:
+            assert read(m[i], "k", "barrier", 700)[0] in (503, 504)
+            status, said = read(m[i], "k", "leased", 700)
+            assert status in (503, 504), (status, said)
+            assert read(m[i], "k", "local")[1]["value"] == "before"
+            assert write(m[i], "k", "lost", 700)[0] in (503, 504)
+        m.split()
+        for i in range(5):
+            until(lambda: read(m[i], "k")[1].get("value") == "after", 30, "all to read it")  # noqa: B023
+
+
+def a_node_whose_disk_is_gone_is_let_in_again():
+    with Group(3) as m:
+        m.founded(3)
+        for i in range(50):
+            assert write(m[0], "k%d" % i, i)[0] == 200
+        victim = next(n for n in m.nodes if n is not leader(m))
+        victim.kill()
+        for path in glob.glob(os.path.join(victim.home, "mesh", "mesh.db*")):
+            os.unlink(path)
+        victim.start()
+        until(lambda: roles(victim).get(victim.id) == "voter", 40, "it to vote again")
+        until(lambda: read(victim, "k49", "local")[0] == 200, 20, "it to have all")
+        other = next(n for n in m.nodes if n not in (victim, leader(m)))
+        other.kill()  # its vote counts
+        assert write(victim, "more", 1, 20000)[0] == 200
+        other.start()
+
+
+def watchers_and_restarts():
+    with Group(3) as m:
+        m.founded(3)
+        p = subprocess.Popen([PROGRAM, "mesh", "watch", "conf", "--json"], stdout=subprocess.PIPE, text=True, env=m[1].env())
+        seen = []
+        reader = threading.Thread(target=lambda: seen.extend(json.loads(x) for x in p.stdout))
+        reader.start()
+        k = 0
+
+        def is_told():  # the watch may begin after some
+            nonlocal k
+            k += 1
+            return write(m[0], "k", k)[0] == 200 and len(seen) > 2
+        until(is_told, 20, "changes")
+        until(lambda: seen[-1]["value"] == k, 20, "the last")
+        assert all(x["key"] == "k" and x["value"] <= y["value"] and x["version"] <= y["version"]
+                   for x, y in zip(seen, seen[1:])), seen
+        p.terminate()
+        p.wait(20)
+        reader.join()
+        p.stdout.close()
+        for n in m.nodes:
+            n.stop()
+        for n in m.nodes:
+            n.start()
+        m.votes(3)
+        assert read(m[2], "k")[1]["value"] == k
+
+
+if __name__ == "__main__":
+    sys.exit(tap.run([one_copy, commands, without_a_group, locks_exclude, a_lock_that_is_lost_ends_its_command,
+                      what_was_acknowledged_survives_leaders_that_die, a_minority_neither_writes_nor_reads,
+                      a_node_whose_disk_is_gone_is_let_in_again, watchers_and_restarts]))
