@@ -310,6 +310,24 @@ static void only_a_restricted_key_is_taken(void **state) {
     assert_int_equal(verify_signed(&e, &anything), SLV_E_FORMAT);
 }
 
+/* Sizes that fit together, but not what is made of them. */
+static void points_of_another_size_are_malformed(void **state) {
+    (void)state;
+    static const size_t x = 22, y = 22 + 34;
+    for (size_t size = 0; size <= 40; size++) {
+        for (int of_y = 0; of_y < 2; of_y++) {
+            struct slv_evidence e = good();
+            uint8_t *ak = e.quote.ak, *at = ak + (of_y ? y : x);
+            memmove(at + 2 + size, at + 34, tpm.ak_n - (size_t)(at + 34 - ak));
+            at[1] = (uint8_t)size;
+            e.quote.ak_n = tpm.ak_n - 32 + size;
+            ak[1] = (uint8_t)(e.quote.ak_n - 2);
+            const int want = !size || size > 32 ? SLV_E_FORMAT : size < 32 ? SLV_E_TRUST : 0;
+            assert_int_equal(verify_signed(&e, &anything), want);
+        }
+    }
+}
+
 static void another_key_signs_nothing(void **state) {
     (void)state;
     struct soft_tpm other;
@@ -431,6 +449,7 @@ int main(void) {
         T(signed_structures_have_one_form),
         T(names_of_fields_are_told),
         T(only_a_restricted_key_is_taken),
+        T(points_of_another_size_are_malformed),
         T(another_key_signs_nothing),
         T(events_are_those_of_the_pcr),
         T(a_bank_may_lack_pcrs),
