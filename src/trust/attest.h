@@ -48,8 +48,7 @@ struct slv_attest;
 /* Hashes /proc/self/exe, which is the running program also after its file was replaced, and the
  * policy (any n bytes of the caller's that say what the node was told to do, written in one way;
  * none is n = 0), and measures both. `tpm` is borrowed until close; NULL: this machine's. As the
- * quoter fails; SLV_E_IO, SLV_E_NOMEM. It takes some 50 ms with a software TPM, and up to a second
- * with one of silicon. */
+ * quoter fails; SLV_E_IO, SLV_E_NOMEM. The TPM is called twice. */
 int slv_attest_open(const struct slv_tpm_quoter *tpm, const void *policy, size_t n,
                     struct slv_attest **ret, struct slv_err *err) SLV_MUST_USE;
 void slv_attest_close(struct slv_attest *a);
@@ -95,7 +94,8 @@ struct slv_attest_report {
     struct slv_quoted quoted;
 };
 
-/* Judges text[0..n), which came from somebody, whom messages call `what`. SLV_E_FORMAT: it is
+/* Judges text[0..n), which came from somebody, whom messages call `what`. The nonce is random, and
+ * evidence for it is taken once: that is for the caller to see to. SLV_E_FORMAT: it is
  * malformed; SLV_E_LIMIT; SLV_E_TRUST and one line that says why: the first of these that is so:
  * the attestation key is not expected; it did not sign the quote, or the quote names another one;
  * the quote is for another nonce or node; values, or hashes, are not those that were quoted; a
