@@ -23,7 +23,9 @@ PROGRAM = os.path.abspath(sys.argv[1])
 BASE = tempfile.mkdtemp(prefix="selvage-attest-")
 RNG = random.Random(20261129)
 ZEROS = "00" * 32
-CC_CLEAR, CC_PCR_EXTEND, RH_LOCKOUT = 0x126, 0x182, 0x4000000a
+CC_CLEAR, CC_PCR_ALLOCATE, CC_PCR_EXTEND = 0x126, 0x12b, 0x182
+RH_LOCKOUT, RH_PLATFORM = 0x4000000a, 0x4000000c
+SHA256, SHA384 = 0x000b, 0x000c
 
 
 class Node:
@@ -84,8 +86,15 @@ def command(tpm, code, handle, parameters):
     assert struct.unpack(">HII", answer[:10])[2] == 0, answer.hex()
 
 
+def allocate(tpm, banks):
+    """PCRs (a bit each) by bank, from the next start on."""
+    parts = [struct.pack(">HB", bank, 3) + pcrs.to_bytes(3, "little") for bank, pcrs in banks.items()]
+    command(tpm, CC_PCR_ALLOCATE, RH_PLATFORM, struct.pack(">I", len(parts)) + b"".join(parts))
+    tpm.restart()
+
+
 def extend(tpm, pcr, digest):
-    command(tpm, CC_PCR_EXTEND, pcr, struct.pack(">IH", 1, 0x000b) + digest)
+    command(tpm, CC_PCR_EXTEND, pcr, struct.pack(">IH", 1, SHA256) + digest)
 
 
 # --- a second reader ----------------------------------------------------------------------------
@@ -257,6 +266,21 @@ def another_boot_is_refused(tpm):
 
 
 @with_tpm
+def pcrs_that_a_tpm_lacks_are_left_out(tpm):
+    node, asked = Node(tpm), nonce()
+    quote = ["attest", "quote", "--nonce", asked, "-o", "x"]
+    allocate(tpm, {SHA256: 0, SHA384: 0xffffff})
+    node.run(*quote, want=1, says="TPM: has no PCRs with SHA-256")
+    allocate(tpm, {SHA256: 0xffff, SHA384: 0})
+    node.run(*quote, want=1, says="TPM: has no PCR 23 with SHA-256")
+    assert not os.path.exists(node.path("x"))
+    allocate(tpm, {SHA256: 0x80000f, SHA384: 0})
+    assert [p["pcr"] for p in node.quote(asked)["pcrs"]] == [0, 1, 2, 3, 23]
+    node.verify(asked, "--pcr", "3=" + ZEROS)
+    node.verify(asked, "--pcr", "7=" + ZEROS, want=5, says="e: PCR 7 was not quoted")
+
+
+@with_tpm
 def quotes_leave_nothing_in_the_tpm(tpm):
     node = Node(tpm, "--tpm")
     for _ in range(5):  # it has room for three objects
@@ -285,7 +309,8 @@ def main():
         return tap.run([what_a_node_shows_is_judged_the_same_by_two, what_is_not_expected_is_refused,
                         evidence_that_was_changed_is_refused, a_changed_program_is_refused,
                         a_machine_stays_the_one_it_is, another_boot_is_refused,
-                        quotes_leave_nothing_in_the_tpm, without_a_tpm_nothing_is_shown])
+                        pcrs_that_a_tpm_lacks_are_left_out, quotes_leave_nothing_in_the_tpm,
+                        without_a_tpm_nothing_is_shown])
     finally:
         shutil.rmtree(BASE, ignore_errors=True)
 
