@@ -1,13 +1,11 @@
 /* attest_check.c: the verifier's side of attest.h. Everything here was sent by somebody. What is
  * checked first is whose word it is, then whether it was given to us, then what it says. */
 #include "trust/attest.h"
-#include "base/mem.h"
 
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <sodium.h>
 #include <string.h>
 
 #define HEX_MAX SLV_HEX(SLV_TPM_DIGEST)

@@ -14,6 +14,7 @@ _Static_assert(2 * (SLV_TPM_AK_MAX + SLV_TPM_ATTEST_MAX + SLV_TPM_SIG +
                    SLV_EVIDENCE_MAX,
                "the longest");
 
+/* Two digits at most, which the compiler is to see. */
 static const char *pcr_name(unsigned i, char ret[PCR_NAME]) {
     snprintf(ret, PCR_NAME, "pcr %u", i % 100);
     return ret;
