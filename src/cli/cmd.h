@@ -49,6 +49,9 @@ struct slv_cmd {
     .opts = (rows), .nopts = sizeof(rows) / sizeof *(rows), .opts_size = sizeof(S)
 
 /* The rows, one a line, by name. */
+extern const struct slv_cmd slv_cmd_attest_quote;
+extern const struct slv_cmd slv_cmd_attest_show;
+extern const struct slv_cmd slv_cmd_attest_verify;
 extern const struct slv_cmd slv_cmd_audit_checkpoint;
 extern const struct slv_cmd slv_cmd_audit_show;
 extern const struct slv_cmd slv_cmd_audit_verify;

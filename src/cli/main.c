@@ -37,6 +37,10 @@ static const struct slv_cmd *const commands[] = {
     &slv_cmd_verify,       &slv_cmd_seal,
     &slv_cmd_unseal,       &slv_cmd_audit_verify,
     &slv_cmd_audit_show,   &slv_cmd_audit_checkpoint,
+#ifdef SLV_TPM
+    &slv_cmd_attest_quote,
+#endif
+    &slv_cmd_attest_verify, &slv_cmd_attest_show,
     &slv_cmd_mesh_up,      &slv_cmd_mesh_get,
     &slv_cmd_mesh_put,     &slv_cmd_mesh_del,
     &slv_cmd_mesh_watch,   &slv_cmd_mesh_status,

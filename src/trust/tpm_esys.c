@@ -1,37 +1,30 @@
-/* tpm_esys.c: see tpm.h. A primary key is made anew each time, from the TPM's own seed and a
- * template that never changes, so it is always the same one; under it lies the object with the
- * secret. What is kept is the object's public and private parts, as the TPM writes them. Everything
- * that is loaded is flushed: a TPM without a resource manager has room for three objects. */
-#include "trust/tpm.h"
+/* tpm_esys.c: see tpm.h: the connection, and secrets. A primary key is made anew each time, from the
+ * TPM's own seed and a template that never changes, so it is always the same one; under it lies the
+ * object with the secret. What is kept is the object's public and private parts, as the TPM writes
+ * them. */
+#include "trust/tpm_int.h"
 
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <tss2/tss2_esys.h>
 #include <tss2/tss2_mu.h>
 #include <tss2/tss2_rc.h>
 #include <tss2/tss2_tctildr.h>
 
-struct tpm {
-    TSS2_TCTI_CONTEXT *tcti;
-    ESYS_CONTEXT *esys;
-    ESYS_TR primary, session, object; /* ESYS_TR_NONE: none */
-};
-
 bool slv_tpm_built(void) { return true; }
-
-static int refused(const char *what, TSS2_RC rc, int code, struct slv_err *err) {
-    return slv_err_set(err, code, "TPM: %s: %s", what, Tss2_RC_Decode(rc));
-}
 
 /* --- the connection --------------------------------------------------------------------------- */
 
-static void flush(struct tpm *t, ESYS_TR *handle) {
+int slv__tpm_refused(const char *what, TSS2_RC rc, int code, struct slv_err *err) {
+    return slv_err_set(err, code, "TPM: %s: %s", what, Tss2_RC_Decode(rc));
+}
+
+static void flush(struct slv__tpm *t, ESYS_TR *handle) {
     if (*handle != ESYS_TR_NONE) Esys_FlushContext(t->esys, *handle);
     *handle = ESYS_TR_NONE;
 }
 
-static void hang_up(struct tpm *t) {
+void slv__tpm_hang_up(struct slv__tpm *t) {
     if (t->esys) {
         flush(t, &t->object);
         flush(t, &t->session);
@@ -41,8 +34,19 @@ static void hang_up(struct tpm *t) {
     if (t->tcti) Tss2_TctiLdr_Finalize(&t->tcti);
 }
 
+int slv__tpm_call(struct slv__tpm *t, struct slv_err *err) {
+    *t =
+        (struct slv__tpm){.primary = ESYS_TR_NONE, .session = ESYS_TR_NONE, .object = ESYS_TR_NONE};
+    TSS2_RC rc = Tss2_TctiLdr_Initialize(getenv("SELVAGE_TPM"), &t->tcti);
+    if (rc) return slv__tpm_refused("cannot be reached", rc, SLV_E_IO, err);
+    rc = Esys_Initialize(&t->esys, t->tcti, NULL);
+    return rc ? slv__tpm_refused("cannot be used", rc, SLV_E_IO, err) : 0;
+}
+
+/* --- sealing ---------------------------------------------------------------------------------- */
+
 /* The parent of TCG's storage template for P-256: restricted to decrypting its children. */
-static TSS2_RC make_primary(struct tpm *t) {
+static TSS2_RC make_primary(struct slv__tpm *t) {
     static const TPM2B_PUBLIC template = {
         .publicArea =
             {
@@ -71,7 +75,7 @@ static TSS2_RC make_primary(struct tpm *t) {
 }
 
 /* A session that is salted with the primary key: whoever listens on the bus cannot follow it. */
-static TSS2_RC make_session(struct tpm *t) {
+static TSS2_RC make_session(struct slv__tpm *t) {
     static const TPMT_SYM_DEF sym = {
         .algorithm = TPM2_ALG_AES, .keyBits.aes = 128, .mode.aes = TPM2_ALG_CFB};
     TSS2_RC rc =
@@ -83,21 +87,16 @@ static TSS2_RC make_session(struct tpm *t) {
         TPMA_SESSION_CONTINUESESSION | TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT, 0xff);
 }
 
-static int call_up(struct tpm *t, struct slv_err *err) {
-    *t = (struct tpm){.primary = ESYS_TR_NONE, .session = ESYS_TR_NONE, .object = ESYS_TR_NONE};
-    TSS2_RC rc = Tss2_TctiLdr_Initialize(getenv("SELVAGE_TPM"), &t->tcti);
-    if (rc) return refused("cannot be reached", rc, SLV_E_IO, err);
-    rc = Esys_Initialize(&t->esys, t->tcti, NULL);
-    if (rc) return refused("cannot be used", rc, SLV_E_IO, err);
-    rc = make_primary(t);
-    if (rc) return refused("makes no key", rc, SLV_E_IO, err);
+static int call_up(struct slv__tpm *t, struct slv_err *err) {
+    int code = slv__tpm_call(t, err);
+    if (code) return code;
+    TSS2_RC rc = make_primary(t);
+    if (rc) return slv__tpm_refused("makes no key", rc, SLV_E_IO, err);
     rc = make_session(t);
-    return rc ? refused("begins no session", rc, SLV_E_IO, err) : 0;
+    return rc ? slv__tpm_refused("begins no session", rc, SLV_E_IO, err) : 0;
 }
 
-/* --- sealing ---------------------------------------------------------------------------------- */
-
-static TSS2_RC create(struct tpm *t, const uint8_t secret[SLV_TPM_SECRET],
+static TSS2_RC create(struct slv__tpm *t, const uint8_t secret[SLV_TPM_SECRET],
                       TPM2B_PRIVATE **ret_private, TPM2B_PUBLIC **ret_public) {
     static const TPM2B_PUBLIC template = {
         .publicArea =
@@ -124,21 +123,21 @@ int slv_tpm_seal(const uint8_t secret[SLV_TPM_SECRET], uint8_t ret[SLV_TPM_BLOB_
                  struct slv_err *err) {
     TPM2B_PRIVATE *private = NULL;
     TPM2B_PUBLIC *public = NULL;
-    struct tpm t;
+    struct slv__tpm t;
     size_t n = 0;
     int code = call_up(&t, err);
     TSS2_RC rc = code ? 0 : create(&t, secret, &private, &public);
     if (!code && !rc) rc = Tss2_MU_TPM2B_PUBLIC_Marshal(public, ret, SLV_TPM_BLOB_MAX, &n);
     if (!code && !rc) rc = Tss2_MU_TPM2B_PRIVATE_Marshal(private, ret, SLV_TPM_BLOB_MAX, &n);
-    if (!code && rc) code = refused("does not take the secret", rc, SLV_E_IO, err);
+    if (!code && rc) code = slv__tpm_refused("does not take the secret", rc, SLV_E_IO, err);
     if (!code) *ret_n = n;
     Esys_Free(private);
     Esys_Free(public);
-    hang_up(&t);
+    slv__tpm_hang_up(&t);
     return code;
 }
 
-static int load_object(struct tpm *t, const uint8_t *blob, size_t n, struct slv_err *err) {
+static int load_object(struct slv__tpm *t, const uint8_t *blob, size_t n, struct slv_err *err) {
     TPM2B_PUBLIC public = {0};
     TPM2B_PRIVATE private = {0};
     size_t at = 0;
@@ -147,23 +146,25 @@ static int load_object(struct tpm *t, const uint8_t *blob, size_t n, struct slv_
         return slv_err_set(err, SLV_E_TRUST, "TPM: what is kept of the secret is damaged");
     TSS2_RC rc = Esys_Load(t->esys, t->primary, t->session, ESYS_TR_NONE, ESYS_TR_NONE, &private,
                            &public, &t->object);
-    return rc ? refused("did not seal this secret, or was cleared since", rc, SLV_E_TRUST, err) : 0;
+    return rc ? slv__tpm_refused("did not seal this secret, or was cleared since", rc, SLV_E_TRUST,
+                                 err)
+              : 0;
 }
 
 int slv_tpm_unseal(const uint8_t *blob, size_t n, uint8_t ret[SLV_TPM_SECRET],
                    struct slv_err *err) {
     TPM2B_SENSITIVE_DATA *data = NULL;
-    struct tpm t;
+    struct slv__tpm t;
     int code = call_up(&t, err);
     if (!code) code = load_object(&t, blob, n, err);
     TSS2_RC rc =
         code ? 0 : Esys_Unseal(t.esys, t.object, t.session, ESYS_TR_NONE, ESYS_TR_NONE, &data);
-    if (rc) code = refused("keeps the secret", rc, SLV_E_TRUST, err);
+    if (rc) code = slv__tpm_refused("keeps the secret", rc, SLV_E_TRUST, err);
     if (!code && data->size != SLV_TPM_SECRET)
         code = slv_err_set(err, SLV_E_TRUST, "TPM: the secret has another size");
     if (!code) memcpy(ret, data->buffer, SLV_TPM_SECRET);
     if (data) sodium_memzero(data, sizeof *data);
     Esys_Free(data);
-    hang_up(&t);
+    slv__tpm_hang_up(&t);
     return code;
 }

@@ -22,3 +22,30 @@ int slv_tpm_unseal(const uint8_t *blob, size_t n, uint8_t ret[SLV_TPM_SECRET],
     (void)ret;
     return none(err);
 }
+
+static int no_ak(void *ctx, uint8_t ret[SLV_TPM_AK_MAX], size_t *ret_n, struct slv_err *err) {
+    (void)ctx;
+    (void)ret;
+    (void)ret_n;
+    return none(err);
+}
+
+static int no_measure(void *ctx, unsigned pcr, const uint8_t (*events)[SLV_TPM_DIGEST], size_t n,
+                      struct slv_err *err) {
+    (void)ctx;
+    (void)pcr;
+    (void)events;
+    (void)n;
+    return none(err);
+}
+
+static int no_quote(void *ctx, uint32_t pcrs, const uint8_t extra[SLV_TPM_DIGEST],
+                    struct slv_tpm_quote *ret, struct slv_err *err) {
+    (void)ctx;
+    (void)pcrs;
+    (void)extra;
+    (void)ret;
+    return none(err);
+}
+
+const struct slv_tpm_quoter slv_tpm_quoter_system = {no_ak, no_measure, no_quote, NULL};

@@ -58,9 +58,29 @@ def header(recipients):
             + (131172).to_bytes(8, "little") + RNG.randbytes(size - 32))
 
 
+def ak():
+    return bytes.fromhex("0058" "0023" "000b" "00050472" "0000" "0010" "0018" "000b" "0003" "0010") + \
+        b"\0\x20" + RNG.randbytes(32) + b"\0\x20" + RNG.randbytes(32)
+
+
+def attest():
+    return (b"\xffTCG\x80\x18\0\x22\0\x0b" + RNG.randbytes(32) + b"\0\x20" + RNG.randbytes(32) + bytes(16) + b"\1"
+            + bytes(8) + b"\0\0\0\1\0\x0b\3\xff\0\x80\0\x20" + RNG.randbytes(32))
+
+
+def evidence(pcrs):
+    text = "selvage attestation 1\nak %s\nquote %s\nsignature %s\n" % (ak().hex(), attest().hex(), digits(64))
+    for i in pcrs:
+        text += "pcr %d %s\n" % (i, digits(32))
+    return (text + "binary %s\npolicy %s\n" % (digits(32), digits(32))).encode()
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     files = {
+        "attest": [b"", b"\0", b"\0" + evidence(list(range(8)) + [23]), b"\0" + evidence([23]), b"\0" + evidence([]),
+                   b"\1" + attest(), b"\2" + ak(), b"\3"]
+                  + [b"\3" + at.to_bytes(2, "big") + to for at in (0, 20, 40, 210, 300, 500, 700, 1300) for to in (b"0", b"\n")],
         "sign": [b"", signature(), public_keys(1), public_keys(3), api_keys()],
         "audit": [b"", b"\0", b"\0" + log(), b"\1"] + [b"\1" + bytes([i, j, k]) for i in (0, 1, 4, 14)
                                                        for j in (0, 2, 14, 60) for k in range(8)],

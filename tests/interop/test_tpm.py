@@ -7,53 +7,15 @@ usage: test_tpm.py SELVAGE      prints TAP; skipped without swtpm, or where the 
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 
+import swtpm
 import tap
 
 PROGRAM = os.path.abspath(sys.argv[1])
 BASE = tempfile.mkdtemp(prefix="selvage-tpm-")
-
-
-class Tpm:
-    """A software TPM with its own state. The control port must be the one after the server's."""
-
-    def __init__(self):
-        state = tempfile.mkdtemp(dir=BASE)
-        for _ in range(20):
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", 0))
-                port = s.getsockname()[1]
-            self.process = subprocess.Popen(
-                ["swtpm", "socket", "--tpm2", "--tpmstate", "dir=" + state,
-                 "--server", "type=tcp,port=%d,bindaddr=127.0.0.1" % port,
-                 "--ctrl", "type=tcp,port=%d,bindaddr=127.0.0.1" % (port + 1),
-                 "--flags", "not-need-init,startup-clear"],
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            self.name = "swtpm:host=127.0.0.1,port=%d" % port
-            if self.answers(port):
-                return
-            self.stop()
-        raise AssertionError("swtpm does not start")
-
-    def answers(self, port):
-        for _ in range(100):
-            if self.process.poll() is not None:
-                return False
-            with open("/proc/net/tcp") as f:
-                text = f.read()
-                if all("0100007F:%04X 00000000:0000 0A" % p in text for p in (port, port + 1)):
-                    return True
-            time.sleep(0.05)
-        return False
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
 
 
 def run(tpm, home, *args, want=0, says=None):
@@ -69,7 +31,7 @@ def run(tpm, home, *args, want=0, says=None):
 
 
 def a_tpm_keeps_the_secret():
-    tpm, other, home = Tpm(), Tpm(), tempfile.mkdtemp(dir=BASE)
+    tpm, other, home = swtpm.Tpm(BASE), swtpm.Tpm(BASE), tempfile.mkdtemp(dir=BASE)
     key = home + "/keys/device.key"
     try:
         assert "secret in the TPM" in run(tpm.name, home, "key", "new", "--tpm")
@@ -100,7 +62,7 @@ def a_tpm_keeps_the_secret():
 
 def main():
     help_text = subprocess.run([PROGRAM, "key", "new", "--help"], stdout=subprocess.PIPE, text=True).stdout
-    if not shutil.which("swtpm") or "--tpm" not in help_text:
+    if not swtpm.is_there() or "--tpm" not in help_text:
         print("1..0 # SKIP no swtpm, or a program without TPM")
         return 0
     try:
