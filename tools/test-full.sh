@@ -14,7 +14,7 @@ echo "== fuzzers, $seconds s each"
 [ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true --buildtype=debugoptimized \
     -Db_lundef=false >/dev/null
 ninja -C build-fuzz --quiet
-for target in gguf engine adapter packfile schema grammar snapshot template tokenizer safetensors hf_tokenizer audit seal sign http dtls ask mesh replica link swim strong transport records; do
+for target in gguf engine adapter packfile schema grammar snapshot template tokenizer safetensors hf_tokenizer attest audit seal sign http dtls ask mesh replica link swim strong transport records; do
     dict=
     length=16384
     case $target in
@@ -35,7 +35,7 @@ for target in gguf engine adapter packfile schema grammar snapshot template toke
     swim) seeds=swim_corpus ;;
     transport) seeds=transport_corpus length=4200 ;;
     ask) seeds=ask_corpus dict=tests/fuzz/json.dict ;;
-    audit | seal | sign) seeds=trust_corpus/$target ;;
+    attest | audit | seal | sign) seeds=trust_corpus/$target ;;
     tokenizer) seeds=hostile_text dict=tests/fuzz/tokenizer.dict ;;
     safetensors) seeds=hf_corpus/safetensors dict=tests/fuzz/json.dict ;;
     hf_tokenizer) seeds=hf_corpus/tokenizer dict=tests/fuzz/json.dict length=65536 ;;

@@ -9,6 +9,7 @@
 #include "cli/sig.h"
 #include "cli/trust.h"
 #include "mesh/host.h"
+#include "mesh/invite.h"
 #include "trust/fields.h"
 
 #include <inttypes.h>
@@ -20,7 +21,7 @@
 #define KEY_HEX (2u * SLV_HOST_KEY_BYTES)
 
 struct opts {
-    const char *name, *store, *socket, *key;
+    const char *name, *store, *socket, *key, *authority, *invitation;
     struct slv_opt_list listen, advertise, peer, member, space;
     uint64_t relay;
     int64_t voters;
@@ -37,6 +38,8 @@ struct up {
     struct slv_str strong[SLV_OPT_LIST_MAX];
     struct slv_buf folder, store, socket;
     struct slv_key *key;
+    struct slv_invite invitation;
+    uint8_t authority[SLV_HOST_KEY_BYTES];
     struct slv_host_conf conf;
     struct slv_host *host;
 };
@@ -135,6 +138,35 @@ static int read_lists(struct up *u, const struct opts *o, struct slv_err *err) {
     return rc;
 }
 
+/* An invitation says whose mesh it is and where to find it. */
+static int read_invitation(struct up *u, const struct opts *o, struct slv_err *err) {
+    struct slv_invite *i = &u->invitation;
+    int rc = slv_invite_read((struct slv_str){o->invitation, strlen(o->invitation)}, i, err);
+    if (rc) return slv_err_prefix(err, rc, "mesh up: --invitation");
+    if (u->conf.n_peer + i->n_peer > SLV_OPT_LIST_MAX)
+        return slv_err_set(err, SLV_E_LIMIT, "mesh up: more than %d peers", SLV_OPT_LIST_MAX);
+    for (size_t k = 0; k < i->n_peer && !rc; k++) {
+        struct slv_host_peer *p = &u->peer[u->conf.n_peer];
+        rc = resolve(u, i->peer[k].address, &p->address, err);
+        memcpy(p->key, i->peer[k].key, sizeof p->key);
+        if (!rc && p->address) u->conf.n_peer++;
+    }
+    u->conf.mesh = i->mesh;
+    u->conf.authority = i->authority;
+    u->conf.invitation = i;
+    return rc;
+}
+
+static int read_authority(struct up *u, const struct opts *o, struct slv_err *err) {
+    if (o->invitation && o->authority)
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh up: --authority does not go with --invitation, which names it");
+    if (o->invitation) return read_invitation(u, o, err);
+    if (!o->authority) return 0;
+    u->conf.authority = u->authority;
+    return read_key(o->authority, strlen(o->authority), u->authority, "authority", err);
+}
+
 /* --- where things are ------------------------------------------------------------------------- */
 
 static int make_paths(struct up *u, const struct opts *o, struct slv_err *err) {
@@ -210,8 +242,9 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_arena_init(&u.arena, (size_t)1 << 20);
     int rc = make_paths(&u, o, err);
     if (!rc) rc = read_lists(&u, o, err);
-    if (!rc) rc = slv_store_key_open(o->key, false, &u.key, err);
     u.conf.mesh = o->name;
+    if (!rc) rc = read_authority(&u, o, err);
+    if (!rc) rc = slv_store_key_open(o->key, false, &u.key, err);
     u.conf.store = u.store.data;
     u.conf.socket = u.socket.data;
     u.conf.key = u.key;
@@ -258,6 +291,10 @@ static const struct slv_opt rows[] = {
     {"relay", 0, SLV_OPT_SIZE_AT(struct opts, relay), .arg = "SIZE", .def = "0", .imin = 0,
      .imax = 1 << 30,
      .help = "bytes a second passed on between members that do not reach each other"},
+    {"authority", 0, SLV_OPT_STR_AT(struct opts, authority), .arg = "KEY",
+     .help = "whose statements say who is a member (`mesh admit`), beside --peer and --member"},
+    {"invitation", 0, SLV_OPT_STR_AT(struct opts, invitation), .arg = "LINE",
+     .help = "join by this (`mesh invite`); it has the mesh's name, authority and peers"},
     {"voters", 0, SLV_OPT_INT_AT(struct opts, voters), .arg = "N", .def = "5", .imin = 1, .imax = 7,
      .help = "nodes that vote on strong spaces, where there are as many"},
     {"store", 0, SLV_OPT_STR_AT(struct opts, store), .arg = "FOLDER",

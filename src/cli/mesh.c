@@ -24,6 +24,8 @@ void slv_cli_reply_fini(struct slv_cli_reply *r) {
 
 static int code_of(long status) {
     switch (status) {
+    case 403:
+        return SLV_E_TRUST;
     case 404:
         return SLV_E_NOENT;
     case 409:

@@ -2,6 +2,7 @@
 #include "mesh/host.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mesh/invite.h"
 #include "mesh/service.h"
 #include "mesh/transport.h"
 #include "store/records.h"
@@ -38,7 +39,10 @@ struct slv_host {
     size_t n_key;
     struct event *tick, *synced, *again;
     struct slv_buf record; /* what this node says of itself */
+    struct slv_buf join;   /* the use of its invitation */
+    struct slv_roster_conf roster;
     bool fresh, leaving;
+    bool recheck; /* members have changed: who is no more is cut off */
     uint64_t left_at;
 };
 
@@ -98,10 +102,24 @@ static int sign(void *ctx, struct slv_str bytes, uint8_t ret[SLV_BATCH_SIG]) {
     return slv_key_sign(h->conf.key, bytes.p, bytes.n, ret, NULL);
 }
 
+/* Of a node that is, or was, let in. NULL: none is known. */
+static const uint8_t *key_of(const struct slv_host *h, uint64_t id) {
+    const struct host_key *k = find_key(h, id);
+    const struct slv_roster *r = h->node ? slv_node_roster(h->node) : NULL;
+    const struct slv_statement *s = r && !k ? slv_roster_find(r, id) : NULL;
+    return k ? k->key : s ? s->key : NULL;
+}
+
 static bool check(void *ctx, uint64_t node, struct slv_str bytes,
                   const uint8_t sig[SLV_BATCH_SIG]) {
-    const struct host_key *k = find_key(ctx, node);
-    return k && slv_pub_verify(k->key, bytes.p, bytes.n, sig);
+    const uint8_t *key = key_of(ctx, node);
+    return key && slv_pub_verify(key, bytes.p, bytes.n, sig);
+}
+
+static bool verify(void *ctx, const uint8_t key[SLV_ROSTER_KEY], struct slv_str bytes,
+                   const uint8_t sig[SLV_ROSTER_SIG]) {
+    (void)ctx;
+    return slv_pub_verify(key, bytes.p, bytes.n, sig);
 }
 
 /* --- the node's world ------------------------------------------------------------------------- */
@@ -140,7 +158,7 @@ static size_t addresses_of(struct slv_str record, struct slv_buf *text, const ch
 /* A peer of the configuration is tried where that says, too. */
 static void connect_to(void *ctx, uint64_t peer, struct slv_str record) {
     struct slv_host *h = ctx;
-    const struct host_key *k = find_key(h, peer);
+    const uint8_t *k = key_of(h, peer);
     const char *address[ADDRESSES_MAX + 1];
     struct slv_err err = {0};
     struct slv_buf text;
@@ -149,7 +167,7 @@ static void connect_to(void *ctx, uint64_t peer, struct slv_str record) {
     size_t n = addresses_of(record, &text, address);
     for (size_t i = 0; i < h->conf.n_peer && n <= ADDRESSES_MAX; i++)
         if (slv_host_id(h->conf.peer[i].key) == peer) address[n++] = h->conf.peer[i].address;
-    if (n && slv_transport_connect(h->transport, peer, k->key, address, n, &err))
+    if (n && slv_transport_connect(h->transport, peer, k, address, n, &err))
         slv_log(SLV_LOG_INFO, "mesh: %s", err.msg);
     slv_buf_fini(&text);
 }
@@ -216,6 +234,11 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
         if (id) slv_log(SLV_LOG_INFO, "mesh: node %016" PRIx64 " leads", id);
         else slv_log(SLV_LOG_WARN, "mesh: no leader is known");
         break;
+    case SLV_NODE_ROSTER:
+        slv_log(SLV_LOG_INFO, "mesh: node %016" PRIx64 " is %s", id,
+                state == SLV_REVOKED ? "revoked" : "a member");
+        h->recheck = true;
+        break;
     case SLV_NODE_DAMAGED:
         slv_log(SLV_LOG_WARN,
                 "mesh: node %016" PRIx64 " has lost its log of the strong spaces: it "
@@ -244,8 +267,12 @@ static int sign_cert(void *ctx, const void *p, size_t n, uint8_t ret[SLV_DTLS_SI
 }
 
 static bool allow(void *ctx, const uint8_t key[SLV_DTLS_KEY]) {
-    const struct host_key *k = find_key(ctx, slv_host_id(key));
-    return k && !memcmp(k->key, key, SLV_HOST_KEY_BYTES);
+    const struct slv_host *h = ctx;
+    const struct host_key *k = find_key(h, slv_host_id(key));
+    const struct slv_roster *r = h->node ? slv_node_roster(h->node) : NULL;
+    const bool listed = k && !memcmp(k->key, key, SLV_HOST_KEY_BYTES);
+    if (r && (!listed || slv_roster_about(r, key))) return slv_node_lets_in(h->node, key);
+    return listed;
 }
 
 static uint64_t id_of(void *ctx, const uint8_t key[SLV_DTLS_KEY]) {
@@ -274,9 +301,9 @@ static void on_receive(void *ctx, uint64_t peer, struct slv_str datagram) {
 
 static void on_found(void *ctx, uint64_t peer, const char *address) {
     struct slv_host *h = ctx;
-    const struct host_key *k = find_key(h, peer);
+    const uint8_t *k = key_of(h, peer);
     if (!k || !h->node || peer == h->id) return;
-    if (slv_transport_connect(h->transport, peer, k->key, &address, 1, NULL)) return;
+    if (slv_transport_connect(h->transport, peer, k, &address, 1, NULL)) return;
     if (slv_node_seed(h->node, now_ns(), peer)) return; /* there are enough */
     wake(h);
 }
@@ -386,6 +413,8 @@ static int open_node(struct slv_host *h, struct slv_err *err) {
                   .answer = on_answer,
                   .ctx = h},
         .record = {h->record.data, h->record.len},
+        .roster = h->conf.authority ? &h->roster : NULL,
+        .join = {h->join.data, h->join.len},
         .link = {.mtu_min = SLV_TRANSPORT_DATAGRAM, .mtu_max = SLV_TRANSPORT_DATAGRAM_MAX},
         .voters = h->conf.voters,
     };
@@ -475,6 +504,10 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx) {
     struct slv_host *h = ctx;
     (void)fd, (void)what;
     if (!h->node) return;
+    if (h->recheck) {
+        h->recheck = false;
+        slv_transport_recheck(h->transport);
+    }
     const uint64_t now = now_ns(), next = slv_node_tick(h->node, now);
     if (slv_node_failed(h->node)) {
         begin_again(h);
@@ -497,11 +530,32 @@ static void on_poke(void *arg) {
     else tick_in(h, 0);
 }
 
+static uint64_t id_of_key(void *ctx, const uint8_t key[SLV_ROSTER_KEY]) {
+    (void)ctx;
+    return slv_host_id(key);
+}
+
+static int open_roster(struct slv_host *h, struct slv_err *err) {
+    const struct slv_host_conf *c = &h->conf;
+    if (!c->authority) return 0;
+    h->roster = (struct slv_roster_conf){.mesh = {c->mesh, strlen(c->mesh)},
+                                         .has_authority = true,
+                                         .verify = verify,
+                                         .id_of = id_of_key,
+                                         .ctx = h};
+    memcpy(h->roster.authority, c->authority, SLV_ROSTER_KEY);
+    if (!c->invitation) return 0;
+    const int rc =
+        slv_invite_use(c->invitation, slv_key_pub(c->key)->key, (struct slv_str){"", 0}, &h->join);
+    return rc ? slv_err_set(err, rc, "mesh: out of memory") : 0;
+}
+
 static int open_parts(struct slv_host *h, struct slv_err *err) {
     const struct slv_service_conf sc = {
-        .mesh = h->conf.mesh, .wake = wake, .now = now_ns, .ctx = h};
+        .mesh = h->conf.mesh, .wake = wake, .now = now_ns, .record = &h->record, .ctx = h};
     struct slv_buf at;
     int rc = open_keys(h, err);
+    if (!rc) rc = open_roster(h, err);
     if (!rc) rc = slv_service_open(&sc, &h->service, err);
     const struct slv_httpd_opts o = {.handle = slv_service_handle, .ctx = h->service};
     if (!rc) rc = slv_httpd_open(&o, &h->httpd, err);
@@ -526,6 +580,7 @@ int slv_host_open(const struct slv_host_conf *conf, struct slv_host **ret, struc
     h->conf = *conf;
     h->trust = (struct slv_mesh_trust){sign, check, h};
     slv_buf_init(&h->record, 1024);
+    slv_buf_init(&h->join, SLV_STATEMENT_MAX);
     const int rc = open_parts(h, err);
     if (rc) slv_host_close(h);
     else *ret = h;
@@ -555,6 +610,7 @@ void slv_host_close(struct slv_host *h) {
     if (h->again) event_free(h->again);
     slv_httpd_close(h->httpd);
     slv_buf_fini(&h->record);
+    slv_buf_fini(&h->join);
     slv_mem_free(h->key);
     slv_mem_free(h);
 }

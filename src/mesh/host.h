@@ -5,7 +5,8 @@
  *                               ^                  |
  *     programs --> service -----+ <---- synced ----+
  *
- * Who is let in is a list of keys: the node's own, its peers' and the members'. A node's number is
+ * Who is let in is a list of keys, the node's own, its peers' and the members', and whoever an
+ * authority names (roster.h), less those whom it has revoked. A node's number is
  * the first eight bytes of its key's hash; what it says of itself to others is its key and its
  * addresses.
  *
@@ -26,6 +27,7 @@
 #define SLV_HOST_PEERS_MAX 64u
 #define SLV_HOST_KEY_BYTES 32u
 
+struct slv_invite;
 struct slv_key;
 
 struct slv_host_peer {
@@ -51,8 +53,12 @@ struct slv_host_conf {
     size_t n_space;
     const struct slv_str *strong; /* names of spaces that are agreed on */
     size_t n_strong;
-    uint32_t voters; /* of them; see slv_node_conf */
-    bool discover;   /* look for others in the local network */
+    /* Who is a member is what this key's owner says (roster.h), beside the keys above; NULL: those
+     * alone. */
+    const uint8_t *authority;
+    const struct slv_invite *invitation; /* by which this node joins; NULL: none */
+    uint32_t voters;                     /* of them; see slv_node_conf */
+    bool discover;                       /* look for others in the local network */
     uint64_t relay_rate;
     /* It is up, and where it listens: called once. May be NULL. */
     void (*ready)(void *ctx, const char *const *addresses, size_t n);

@@ -87,14 +87,12 @@ static int on_send(void *ctx, uint64_t peer, struct slv_str message) {
 
 static bool on_may_write(void *ctx, uint64_t node, struct slv_str key) {
     const struct space *s = ctx;
-    const struct slv_node_world *w = &s->node->conf.world;
-    return w->may_write(w->ctx, node, s->id, key);
+    return node_may_write(s->node, node, s->conf.name, s->id, key);
 }
 
 static bool on_may_repair(void *ctx, uint64_t node) {
     const struct space *s = ctx;
-    const struct slv_node_world *w = &s->node->conf.world;
-    return w->may_repair(w->ctx, node, s->id);
+    return node_may_repair(s->node, node, s->id);
 }
 
 static void begin_batches(const struct space *s, struct slv_buf *b) {
@@ -144,7 +142,8 @@ int slv_node_open(const struct slv_node_conf *conf, struct slv_node **ret) {
     if (!conf->direct_max) n->conf.direct_max = 64;
     if (!conf->idle_ms) n->conf.idle_ms = 20000;
     n->record = slv_mem_strndup(conf->record.p, conf->record.n);
-    if (!n->record) {
+    slv_buf_init(&n->later, (size_t)64 << 20);
+    if (!n->record || node_roster_open(n)) {
         slv_node_close(n);
         return SLV_E_NOMEM;
     }
@@ -157,6 +156,8 @@ int slv_node_open(const struct slv_node_conf *conf, struct slv_node **ret) {
 void slv_node_close(struct slv_node *n) {
     if (!n) return;
     node_strong_close(n);
+    node_roster_close(n);
+    slv_buf_fini(&n->later);
     node_free_peers(n);
     slv_swim_close(n->swim);
     for (size_t i = 0; i < n->n_space; i++) {
@@ -260,10 +261,21 @@ int slv_node_load(struct slv_node *n, struct slv_str key, struct slv_str value) 
     struct slv_reader k = slv_reader_of(key.p, key.n);
     if (slv_str_is(key, meta_key)) return load_meta(n, value);
     if (key.n > 1 && key.p[0] == 'S') return node_strong_load(n, key, value);
+    if (key.n == 1 + SLV_ROSTER_KEY && key.p[0] == 'R') return node_roster_load(n, value);
     slv_read_raw(&k, 1);
     const uint64_t id = slv_read_id(&k);
     const struct space *s = k.bad ? NULL : node_space(n, id);
     return k.bad ? SLV_E_FORMAT : s ? slv_replica_load(s->replica, key, value) : 0;
+}
+
+int node_later(struct slv_node *n, struct slv_str value) {
+    slv_write_bytes(&n->later, value.p, value.n);
+    return n->later.status;
+}
+
+uint64_t slv_node_key_id(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]) {
+    const struct slv_roster_conf *c = n->conf.roster;
+    return c->id_of(c->ctx, key);
 }
 
 static int put_meta(struct slv_node *n) {
@@ -293,10 +305,9 @@ static void record_bytes(const struct slv_swim_record *r, struct slv_buf *b) {
 
 static bool verify_record(void *ctx, const struct slv_swim_record *r) {
     const struct slv_node *n = ctx;
-    const struct slv_node_world *w = &n->conf.world;
     struct slv_buf b;
     record_bytes(r, &b);
-    const bool good = !b.status && w->may_join(w->ctx, r->id) &&
+    const bool good = !b.status && node_may_join(n, r->id) &&
                       n->conf.trust->check(n->conf.trust->ctx, r->id,
                                            (struct slv_str){b.data, b.len}, r->signature);
     slv_buf_fini(&b);
@@ -369,6 +380,7 @@ int slv_node_start(struct slv_node *n, uint64_t now, bool damaged, bool fresh) {
     for (size_t i = 0; i < n->n_space && !rc; i++)
         rc = slv_replica_loaded(n->space[i]->replica, &stores);
     if (!rc) rc = open_swim(n);
+    if (!rc) rc = node_roster_start(n);
     if (!rc) rc = node_strong_start(n, damaged || fresh);
     if (rc) return rc;
     n->started = true;
@@ -493,6 +505,7 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
     round_of_sums(n);
     announce(n);
     next = least(next, node_strong_tick(n));
+    next = least(next, node_roster_tick(n));
     commit(n);
     next = least(next, node_tick_peers(n));
     node_pump(n);

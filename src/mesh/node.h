@@ -29,6 +29,7 @@
 
 #include "mesh/link.h"
 #include "mesh/replica.h"
+#include "mesh/roster.h"
 #include "mesh/strong.h"
 #include "mesh/swim.h"
 
@@ -45,6 +46,7 @@ enum slv_node_event {
     SLV_NODE_FAILED,    /* open it anew */
     SLV_NODE_OVERTAKEN, /* the same, with a new store: its writer is ahead of it elsewhere */
     SLV_NODE_LEADER,    /* `id` leads the group of the strong spaces; 0: nobody that is known */
+    SLV_NODE_ROSTER,    /* what is said of `id` has changed; state: enum slv_statement_kind */
     SLV_NODE_DAMAGED,   /* `id`, of that group, has lost what it had of it */
 };
 
@@ -85,7 +87,11 @@ struct slv_node_conf {
     uint32_t skew_ms;              /* how far ahead stamps may be; 0: SLV_SKEW_MS */
     const struct slv_mesh_trust *trust;
     struct slv_node_world world;
-    struct slv_str record;     /* what others need to reach it; copied */
+    struct slv_str record; /* what others need to reach it; copied */
+    /* Who is a member is what statements say, and of whom they say nothing, world's may_*. NULL:
+     * only those. Copied. */
+    const struct slv_roster_conf *roster;
+    struct slv_str join; /* a statement that names this node, by an invitation; or empty. Copied */
     struct slv_swim_conf swim; /* its numbers and switches; the rest is the node's */
     struct slv_link_conf link; /* the same */
     uint32_t round_ms;         /* between rounds of comparing; 0: 1000 */
@@ -179,6 +185,15 @@ struct slv_strong *slv_node_strong(const struct slv_node *n);
  * SLV_E_NOMEM. */
 int slv_node_ask(struct slv_node *n, uint64_t now, const struct slv_strong_command *c, uint32_t ms,
                  uint64_t *ret_ask) SLV_MUST_USE;
+
+/* --- members ---------------------------------------------------------------------------------- */
+
+/* A signed statement, that is passed on to all. As slv_roster_add. */
+int slv_node_state(struct slv_node *n, uint64_t now, struct slv_str statement) SLV_MUST_USE;
+/* NULL: it has none. */
+const struct slv_roster *slv_node_roster(const struct slv_node *n);
+/* Whether statements let a key in: as a member, or as a guest that may have an invitation. */
+bool slv_node_lets_in(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]);
 
 /* --- what it is ------------------------------------------------------------------------------- */
 

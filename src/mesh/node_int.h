@@ -19,6 +19,9 @@
 #define ANNOUNCE_PEERS 3u           /* told when asking has brought something */
 #define LAZY_COMMIT_NS (100 * MS)   /* how long others' writes may wait to be synced */
 #define MSG_SUMS 6u                 /* beside enum slv_mesh_kind */
+#define MSG_ROSTER 7u
+#define MSG_JOIN 8u
+#define JOINS_MAX 8u /* guests of whom the group is asked at once */
 
 /* A member that is connected, or with whom there is something to speak about. */
 struct peer {
@@ -33,7 +36,9 @@ struct peer {
     struct slv_buf early;  /* datagrams that wait for the link, each behind its length */
     uint32_t n_early;
     uint64_t early_until;
-    bool dirty; /* the link has something to send, perhaps */
+    bool is_guest;        /* no member, but it may have an invitation */
+    uint64_t roster_next; /* when it may be told all statements again */
+    bool dirty;           /* the link has something to send, perhaps */
 };
 
 struct space {
@@ -46,6 +51,15 @@ struct space {
     struct slv_replica *replica;
     struct slv_replica_world world;
     struct slv_buf out; /* own batches that wait to be synced */
+};
+
+/* A guest of whom the group is asked whether its invitation is used for the first time. */
+struct node_join {
+    uint64_t ask;
+    enum slv_strong_op op;
+    char *bytes; /* heap: its statement; NULL: none */
+    size_t n;
+    uint8_t key[SLV_ROSTER_KEY], invitation[SLV_ROSTER_KEY];
 };
 
 /* What was asked of the group and is not decided. */
@@ -112,7 +126,12 @@ struct slv_node {
     struct node_agreed agreed[SLV_NODE_SPACES_MAX];
     size_t n_agreed;
     struct node_strong strong;
-    struct peer **peer; /* heap, ascending by id */
+    struct slv_roster *roster; /* NULL: none */
+    struct node_join join[JOINS_MAX];
+    char *join_bytes; /* heap: conf's */
+    uint64_t join_next;
+    struct slv_buf later; /* statements that are loaded before what they need */
+    struct peer **peer;   /* heap, ascending by id */
     size_t n_peer, room_peer;
     uint64_t now;
     uint64_t tickets, committing, durable; /* of writes: given, on their way, synced */
@@ -136,6 +155,29 @@ uint64_t node_space_id(struct slv_str name, const char *type, char order);
 int node_put(struct slv_node *n, struct slv_str key, struct slv_str value);
 int node_del(struct slv_node *n, struct slv_str key);
 
+/* Remembers a loaded statement until the start. */
+int node_later(struct slv_node *n, struct slv_str value);
+uint64_t slv_node_key_id(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]);
+
+/* --- node_roster.c ---------------------------------------------------------------------------- */
+
+bool node_may_join(const struct slv_node *n, uint64_t id);
+bool node_may_write(const struct slv_node *n, uint64_t id, struct slv_str space, uint64_t space_id,
+                    struct slv_str key);
+bool node_may_repair(const struct slv_node *n, uint64_t id, uint64_t space_id);
+bool node_may_vote(const struct slv_node *n, uint64_t id);
+int node_roster_open(struct slv_node *n);
+void node_roster_close(struct slv_node *n);
+int node_roster_load(struct slv_node *n, struct slv_str value);
+int node_roster_start(struct slv_node *n);
+uint64_t node_roster_tick(struct slv_node *n);
+/* A peer has other statements. */
+void node_roster_differs(struct slv_node *n, struct peer *p);
+void node_roster_receive(struct slv_node *n, struct slv_reader *m);
+void node_roster_join(struct slv_node *n, struct peer *p, struct slv_reader *m);
+/* Whether an answer of the group was to one of these. */
+bool node_roster_answered(struct slv_node *n, uint64_t ask, const struct slv_strong_result *r);
+
 /* --- node_strong.c ---------------------------------------------------------------------------- */
 
 int node_strong_load(struct slv_node *n, struct slv_str key, struct slv_str value);
@@ -155,6 +197,9 @@ int node_message(struct slv_node *n, uint64_t peer, enum slv_lane lane, struct s
 void node_datagram(struct slv_node *n, uint64_t peer, struct slv_str bytes);
 /* To all that are connected where members are few, else to some. How many. */
 size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to);
+/* To all that are connected, however many. */
+void node_spread_all(struct slv_node *n, struct slv_str message);
+void node_disconnect(struct slv_node *n, struct peer *p);
 bool node_is_small(const struct slv_node *n);
 /* Sends what the links have. */
 void node_pump(struct slv_node *n);

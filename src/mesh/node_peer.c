@@ -121,21 +121,35 @@ size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to) 
     const size_t from = (size_t)node_random(n, n->n_peer);
     for (size_t i = 0; i < n->n_peer && k < most; i++) {
         struct peer *p = n->peer[(from + i) % n->n_peer];
-        if (!p->link || p->id == not_to) continue;
+        if (!p->link || p->is_guest || p->id == not_to) continue;
         touch(p);
         k += !slv_link_send(p->link, SLV_LANE_URGENT, message);
     }
     return k;
 }
 
+void node_spread_all(struct slv_node *n, struct slv_str message) {
+    for (size_t i = 0; i < n->n_peer; i++) {
+        struct peer *p = n->peer[i];
+        if (!p->link || p->is_guest) continue;
+        touch(p);
+        n->stats.unsent += slv_link_send(p->link, SLV_LANE_URGENT, message) != 0;
+    }
+}
+
+static bool is_told(const struct peer *p) { return p->link && !p->is_guest; }
+
 void node_tell_sums(struct slv_node *n, struct peer *p) {
+    uint8_t print[SLV_SUM_BYTES] = {0};
     struct slv_buf b;
     const size_t from = n->n_peer ? (size_t)node_random(n, n->n_peer) : 0;
     for (size_t i = 0; i < n->n_peer && !p; i++)
-        if (n->peer[(from + i) % n->n_peer]->link) p = n->peer[(from + i) % n->n_peer];
-    if (!p || !p->link || !n->n_space) return;
+        if (is_told(n->peer[(from + i) % n->n_peer])) p = n->peer[(from + i) % n->n_peer];
+    if (!p || !is_told(p)) return;
     slv_buf_init(&b, SLV_MESSAGE_MAX);
     slv_buf_addc(&b, MSG_SUMS);
+    if (n->roster) slv_roster_print(n->roster, print);
+    slv_buf_add(&b, (const char *)print, sizeof print);
     slv_write_number(&b, n->n_space);
     for (size_t i = 0; i < n->n_space; i++) {
         uint8_t sum[SLV_SUM_BYTES];
@@ -171,7 +185,14 @@ void node_pump(struct slv_node *n) {
 
 /* --- what comes in ---------------------------------------------------------------------------- */
 
-static void on_sums(struct slv_node *n, uint64_t peer, struct slv_reader *m) {
+static void on_sums(struct slv_node *n, struct peer *p, struct slv_reader *m) {
+    const struct slv_str print = slv_read_raw(m, SLV_SUM_BYTES);
+    const uint64_t peer = p->id;
+    uint8_t own[SLV_SUM_BYTES];
+    if (n->roster && !m->bad) {
+        slv_roster_print(n->roster, own);
+        if (memcmp(own, print.p, sizeof own) != 0) node_roster_differs(n, p);
+    }
     uint64_t k = slv_read_number(m, SLV_NODE_SPACES_MAX);
     for (; k > 0 && !m->bad; k--) {
         const uint64_t id = slv_read_id(m);
@@ -191,15 +212,23 @@ static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
     struct peer *p = ctx;
     struct slv_node *n = p->node;
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
-    const uint64_t kind = slv_read_number(&m, MSG_SUMS);
+    const uint64_t kind = slv_read_number(&m, MSG_JOIN);
     p->used = n->now;
     if (n->failed) return;
+    if (p->is_guest || kind == MSG_JOIN) {
+        if (kind == MSG_JOIN) node_roster_join(n, p, &m);
+        return;
+    }
     if (lane == SLV_LANE_STRONG) {
         node_strong_receive(n, p->id, bytes);
         return;
     }
     if (kind == MSG_SUMS) {
-        on_sums(n, p->id, &m);
+        on_sums(n, p, &m);
+        return;
+    }
+    if (kind == MSG_ROSTER) {
+        node_roster_receive(n, &m);
         return;
     }
     const uint64_t id = slv_read_id(&m);
@@ -214,9 +243,9 @@ static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
 static void on_datagram(void *ctx, struct slv_str bytes) {
     struct peer *p = ctx;
     struct slv_node *n = p->node;
-    if (!bytes.n || n->failed) return;
+    if (!bytes.n || n->failed || p->is_guest) return;
     p->used = n->now;
-    if ((uint8_t)bytes.p[0] <= MSG_SUMS) {
+    if ((uint8_t)bytes.p[0] <= MSG_JOIN) {
         on_message(p, SLV_LANE_REPAIR, bytes);
         return;
     }
@@ -233,7 +262,7 @@ void slv_node_receive(struct slv_node *n, uint64_t now, uint64_t peer, struct sl
     n->stats.bytes_received += datagram.n;
     p->unheard = 0;
     if (slv_link_receive(p->link, now, datagram) == SLV_E_FORMAT) n->stats.refused++;
-    else slv_swim_heard(n->swim, now, peer);
+    else if (!p->is_guest) slv_swim_heard(n->swim, now, peer);
     p->dirty = true;
 }
 
@@ -252,6 +281,7 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     if (rc) return rc;
     slv_link_close(p->link);
     p->link = link;
+    p->is_guest = n->roster && !node_may_join(n, id);
     p->wanted = p->unheard = 0;
     p->used = now;
     p->dirty = true;
@@ -280,7 +310,7 @@ static void try_to_connect(struct slv_node *n, struct peer *p) {
     w->connect(w->ctx, p->id, known ? m.record : (struct slv_str){"", 0});
 }
 
-static void disconnect(struct slv_node *n, struct peer *p) {
+void node_disconnect(struct slv_node *n, struct peer *p) {
     const struct slv_node_world *w = &n->conf.world;
     if (p->link) w->disconnect(w->ctx, p->id);
     slv_link_close(p->link);
@@ -319,7 +349,7 @@ uint64_t node_tick_peers(struct slv_node *n) {
         const bool silent = p->unheard && n->now - p->unheard > SILENT_NS;
         const bool dead = p->link && (silent || slv_link_dead(p->link));
         const bool done = is_done(n, p);
-        if (dead || done) disconnect(n, p);
+        if (dead || done) node_disconnect(n, p);
         if (done) {
             free_peer(p);
             memmove(n->peer + i, n->peer + i + 1, (n->n_peer - i - 1) * sizeof(struct peer *));

@@ -318,7 +318,7 @@ static void decided(struct slv_node *n, struct node_ask *a, const struct slv_str
     if (r->status == SLV_STRONG_TIMEOUT) *k = (struct node_client){0};
     k->busy = false;
     a->done = true;
-    if (w->answer) w->answer(w->ctx, a->id, r);
+    if (!node_roster_answered(n, a->id, r) && w->answer) w->answer(w->ctx, a->id, r);
 }
 
 static void ask_later(struct slv_node *n, struct node_ask *a) {
@@ -463,6 +463,7 @@ static struct slv_roles_member view_of(struct slv_node *n, const struct slv_swim
         .left = m->state == SLV_SWIM_LEFT,
         .removed = m->state == SLV_SWIM_REMOVED,
         .ready = r && r->at && n->now - r->at < READY_NS,
+        .mute = !node_may_vote(n, m->id),
         .hurt = slv_strong_is_hurt(n->strong.s, m->id),
         .silent_ms = silent_ms(n, m),
         .rtt_us = m->rtt_us,

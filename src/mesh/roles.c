@@ -23,7 +23,7 @@ static struct count count(const struct slv_roles_conf *c, const struct slv_roles
         k.members += m[i].role != SLV_STRONG_GONE;
         k.voters += votes;
         k.good += votes && good;
-        k.able += m[i].role != SLV_STRONG_GONE && (votes ? good : is_well(&m[i]));
+        k.able += votes ? good : m[i].role != SLV_STRONG_GONE && is_well(&m[i]) && !m[i].mute;
     }
     return k;
 }
@@ -52,7 +52,7 @@ static const struct slv_roles_member *best(const struct slv_roles_member *m, siz
 
 static bool can_vote(const struct slv_roles_conf *c, const struct slv_roles_member *m) {
     (void)c;
-    return is_well(m) && (m->role == SLV_STRONG_LEARNER || m->role == SLV_STRONG_SPARE);
+    return is_well(m) && !m->mute && (m->role == SLV_STRONG_LEARNER || m->role == SLV_STRONG_SPARE);
 }
 
 static bool is_removed(const struct slv_roles_conf *c, const struct slv_roles_member *m) {

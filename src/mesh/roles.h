@@ -23,6 +23,7 @@ struct slv_roles_member {
     bool left;          /* it said so, and is silent */
     bool removed;       /* it is no member of the mesh any more */
     bool ready;         /* it waits to be added */
+    bool mute;          /* it may not vote */
     bool hurt;          /* it has lost its records, and is removed and let in again first */
     uint32_t silent_ms; /* for how long it has been gone; 0: it is well */
     uint32_t rtt_us;

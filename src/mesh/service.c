@@ -404,7 +404,10 @@ void slv_service_handle(struct slv_exchange *x, void *service) {
         in_space(s, x, (struct slv_str){h->path.p + root, h->path.n - root});
     else if (is_path(h->path, "/v1/found") && h->method == SLV_METHOD_POST)
         service_strong_found(s, x);
+    else if (is_path(h->path, "/v1/roster") && h->method == SLV_METHOD_POST)
+        service_roster_add(s, x);
     else if (h->method != SLV_METHOD_GET) service_refuse(x, 405, "no such thing to do");
+    else if (is_path(h->path, "/v1/roster")) service_roster(s, x);
     else if (is_path(h->path, "/v1/spaces")) list_spaces(s, x);
     else if (is_path(h->path, "/v1/status")) service_status(s, x);
     else if (is_path(h->path, "/metrics")) service_metrics(s, x);

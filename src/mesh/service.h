@@ -7,6 +7,9 @@
  *     DELETE /v1/spaces/S/keys/K            the value goes
  *     GET    /v1/spaces/S/watch             events: a line "data: {"key","value"}" for each change
  *     POST   /v1/found                      begins the group of the strong spaces here; ?anew=true
+ *     GET    /v1/roster                     who may do what: statements (roster.h), and where this
+ *                                           node is: {"mesh","authority","key","addresses","members"}
+ *     POST   /v1/roster                     {"statement": hexadecimal digits}: it is passed on
  *     GET    /v1/status                     the node, its members, its spaces
  *     GET    /metrics                       for Prometheus
  *
@@ -43,7 +46,8 @@ struct slv_service_conf {
     struct slv_node *node;
     /* Something was given to the node: it wants to be ticked. */
     void (*wake)(void *ctx);
-    uint64_t (*now)(void); /* the node's time */
+    uint64_t (*now)(void);        /* the node's time */
+    const struct slv_buf *record; /* its key, and addresses behind their lengths */
     void *ctx;
 };
 

@@ -2,6 +2,7 @@
  *
  *     service.c         routes, spaces that converge, who waits and who watches
  *     service_strong.c  spaces that are agreed on
+ *     service_roster.c  who is a member
  *     service_status.c  what the node is: status, metrics
  */
 #ifndef SLV_MESH_SERVICE_INT_H
@@ -91,6 +92,11 @@ void service_strong_found(struct slv_service *s, struct slv_exchange *x);
 /* Who waits is refused: what they asked for may be done or not. */
 void service_strong_drop(struct slv_service *s);
 void service_strong_status(const struct slv_node *n, struct slv_json *j);
+
+/* --- service_roster.c ------------------------------------------------------------------------- */
+
+void service_roster(struct slv_service *s, struct slv_exchange *x);
+void service_roster_add(struct slv_service *s, struct slv_exchange *x);
 
 /* --- service_status.c ------------------------------------------------------------------------- */
 
