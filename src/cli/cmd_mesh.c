@@ -15,7 +15,7 @@
 
 struct opts {
     const char *socket, *op, *pointer, *to, *read, *expect;
-    int64_t at, gone, epoch, keep, version, token, lease;
+    int64_t at, gone, epoch, keep, n, version, token, lease;
     double ttl, timeout;
     bool anew;
 };
@@ -111,7 +111,7 @@ static int takes_strings(const struct opts *o, const char *space, bool *ret, str
         if (slv_json_get_str(slv_json_get(v, "order"), &order) && slv_str_is(order, "strong"))
             continue; /* any JSON */
         *ret = slv_str_is(type, "last") || slv_str_is(type, "many") || slv_str_is(type, "set") ||
-               slv_str_is(type, "text");
+               slv_str_is(type, "text") || slv_str_is(type, "unique") || slv_str_is(type, "top");
     }
     slv_cli_reply_fini(&r);
     return rc ? slv_err_set(err, rc, "mesh: no such space: '%s'", space) : 0;
@@ -130,9 +130,9 @@ static void make_op(const struct opts *o, const char *value, bool is_string, str
     const struct {
         const char *name;
         int64_t v;
-    } numbers[] = {{"at", o->at},          {"gone", o->gone},   {"epoch", o->epoch},
-                   {"keep", o->keep},      {"token", o->token}, {"lease", o->lease},
-                   {"version", o->version}};
+    } numbers[] = {{"at", o->at},     {"gone", o->gone},      {"epoch", o->epoch},
+                   {"keep", o->keep}, {"token", o->token},    {"lease", o->lease},
+                   {"n", o->n},       {"version", o->version}};
     struct slv_json j;
     slv_buf_init(b, (size_t)64 << 20);
     slv_json_init(&j, b);
@@ -385,6 +385,8 @@ static const struct slv_opt put_rows[] = {
      .imax = INT64_MAX, .help = "of a contribution to a vector"},
     {"keep", 0, SLV_OPT_INT_AT(struct opts, keep), .arg = "N", .def = "-1", .imin = -1,
      .imax = INT64_MAX, .help = "epochs before this one go"},
+    {"n", 0, SLV_OPT_INT_AT(struct opts, n), .arg = "N", .def = "-1", .imin = -1, .imax = INT64_MAX,
+     .help = "how often a text is counted in a top; default: once"},
 };
 
 const struct slv_cmd slv_cmd_mesh_get = {

@@ -276,7 +276,7 @@ static const struct slv_opt rows[] = {
     {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = "NAME:TYPE[:ORDER]",
      .help = "what is shared; may be repeated. ORDER: causal, or strong (of type last; see `mesh "
              "found`). TYPE: last, many, on-wins, off-wins, set, counter, "
-             "growing, budget, vector, list, text, doc"},
+             "growing, budget, vector, list, text, doc, unique, top"},
     {"listen", 0, SLV_OPT_LIST_AT(struct opts, listen), .arg = "ADDRESS",
      .help = "ADDRESS:PORT or [ADDRESS]:PORT, of UDP and TCP; default: 0.0.0.0:7420; may be "
              "repeated; port 0: any"},

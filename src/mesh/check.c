@@ -87,6 +87,7 @@ static check_fn *const check[SLV_MESH_TYPES] = {
     [SLV_TYPE_OFF_WINS] = no_path, [SLV_TYPE_SET] = nothing_more, [SLV_TYPE_COUNTER] = own_row,
     [SLV_TYPE_GROWING] = own_row,  [SLV_TYPE_BUDGET] = own_row,   [SLV_TYPE_VECTOR] = own_part,
     [SLV_TYPE_LIST] = free_form,   [SLV_TYPE_TEXT] = free_form,   [SLV_TYPE_DOC] = in_document,
+    [SLV_TYPE_UNIQUE] = own_row,   [SLV_TYPE_TOP] = own_row,
 };
 
 /* Rows of a budget go only where their own writer writes over them. */

@@ -10,6 +10,7 @@ static const char *const names[SLV_MESH_TYPES] = {
     [SLV_TYPE_OFF_WINS] = "off-wins", [SLV_TYPE_SET] = "set",       [SLV_TYPE_COUNTER] = "counter",
     [SLV_TYPE_GROWING] = "growing",   [SLV_TYPE_BUDGET] = "budget", [SLV_TYPE_VECTOR] = "vector",
     [SLV_TYPE_LIST] = "list",         [SLV_TYPE_TEXT] = "text",     [SLV_TYPE_DOC] = "doc",
+    [SLV_TYPE_UNIQUE] = "unique",     [SLV_TYPE_TOP] = "top",
 };
 
 const char *slv_mesh_type_name(enum slv_mesh_type t) { return names[t]; }
@@ -370,6 +371,86 @@ size_t slv_read_vector(const struct slv_space *s, struct slv_str key, uint64_t e
         k++;
     }
     return k;
+}
+
+/* --- sketches --------------------------------------------------------------------------------- */
+
+/* A row that another put, who is no honest writer, is none. */
+static bool is_own(const struct slv_entry *e) {
+    const struct row_path own = row_of(e->dot.writer);
+    return same(slv_entry_path(e), path_str(&own));
+}
+
+/* The next row that is its writer's own, of several the last. (They are next to each other.) */
+static const struct slv_entry *next_own(struct slv_walk *w) {
+    const struct slv_entry *e, *behind;
+    while ((e = slv_walk_next(w)) != NULL) {
+        if (!is_own(e)) continue;
+        behind = slv_entries_at(w->s->entries, w->rank);
+        if (!behind || !same(slv_entry_key(behind), w->key) ||
+            behind->dot.writer != e->dot.writer || !is_own(behind))
+            break;
+    }
+    return e;
+}
+
+/* The data of this writer's row; nothing, which is read as a sketch of nothing: it has none. */
+static struct slv_str own_row(const struct slv_draft *d, const struct row_path *own) {
+    struct slv_walk w = slv_walk_of(d->space, d->op.key, path_str(own));
+    const struct slv_entry *e = next_own(&w);
+    return e ? slv_entry_data(e) : none;
+}
+
+int slv_draft_see(struct slv_draft *d, struct slv_str value) {
+    const struct row_path own = row_of(d->op.dot.writer);
+    struct slv_unique u;
+    struct slv_buf b;
+    if (d->type != SLV_TYPE_UNIQUE) return SLV_E_USAGE;
+    slv_unique_read(own_row(d, &own), &u);
+    slv_unique_add(&u, value);
+    slv_buf_init(&b, SLV_DATA_MAX);
+    slv_unique_write(&u, &b);
+    return put_buf(d, path_str(&own), &b);
+}
+
+int slv_draft_tally(struct slv_draft *d, struct slv_str value, uint64_t n) {
+    const struct row_path own = row_of(d->op.dot.writer);
+    struct slv_top t;
+    struct slv_buf b;
+    if (d->type != SLV_TYPE_TOP) return SLV_E_USAGE;
+    slv_top_read(own_row(d, &own), &t);
+    const int rc = slv_top_add(&t, value, n);
+    if (rc) return rc;
+    slv_buf_init(&b, SLV_DATA_MAX);
+    slv_top_write(&t, &b);
+    return put_buf(d, path_str(&own), &b);
+}
+
+uint64_t slv_read_unique(const struct slv_space *s, struct slv_str key) {
+    struct slv_walk w = slv_walk_of(s, key, none);
+    const struct slv_entry *e;
+    struct slv_unique all = {{0}}, u;
+    while ((e = next_own(&w)) != NULL)
+        if (slv_unique_read(slv_entry_data(e), &u)) slv_unique_join(&all, &u);
+    return slv_unique_count(&all);
+}
+
+int slv_read_top(const struct slv_space *s, struct slv_str key, struct slv_top_item *ret, size_t n,
+                 size_t *ret_n) {
+    struct slv_walk w = slv_walk_of(s, key, none);
+    const struct slv_entry *e;
+    struct slv_top_sum sum = {0};
+    struct slv_top t;
+    int rc = 0;
+    while (!rc && (e = next_own(&w)) != NULL)
+        if (slv_top_read(slv_entry_data(e), &t)) rc = slv_top_sum_add(&sum, &t);
+    if (!rc) {
+        slv_top_sum_end(&sum);
+        *ret_n = sum.n < n ? sum.n : n;
+        if (*ret_n) memcpy(ret, sum.item, *ret_n * sizeof *ret);
+    }
+    slv_top_sum_fini(&sum);
+    return rc;
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */

@@ -14,6 +14,8 @@
  *     counter         the writer             its own                    sums of ups less downs
  *     budget          the writer             its own row                what each may still spend
  *     vector          epoch, writer          nothing, or older epochs   sums of an epoch
+ *     unique          the writer             its own sketch             join of them, estimated
+ *     top             the writer             its own sketch             sums of them, the largest
  *
  * Lists and texts are in seq.h, documents in doc.h.
  *
@@ -22,6 +24,7 @@
  * row and the gifts to it that it has seen leave it, and only it can take from that.
  * A vector (a sum of gradients) has one contribution of each writer in an epoch, which nobody can
  * add twice.
+ * The sketches are in sketch.h. A row that is not its writer's own, or no sketch, counts as none.
  *
  * A write becomes an op that is not applied yet; its bytes are the draft's until it is closed.
  * Threads: one.
@@ -30,6 +33,7 @@
 #define SLV_MESH_TYPES_H
 
 #include "base/arena.h"
+#include "mesh/sketch.h"
 #include "mesh/space.h"
 
 enum slv_mesh_type {
@@ -45,6 +49,8 @@ enum slv_mesh_type {
     SLV_TYPE_LIST, /* seq.h */
     SLV_TYPE_TEXT,
     SLV_TYPE_DOC, /* doc.h */
+    SLV_TYPE_UNIQUE,
+    SLV_TYPE_TOP,
     SLV_MESH_TYPES
 };
 
@@ -100,6 +106,11 @@ int slv_draft_give(struct slv_draft *d, uint64_t to, uint64_t n) SLV_MUST_USE;
  * go. */
 int slv_draft_contribute(struct slv_draft *d, uint64_t epoch, uint64_t keep, const float *v,
                          size_t n) SLV_MUST_USE;
+/* UNIQUE: this writer met a string, of any length. */
+int slv_draft_see(struct slv_draft *d, struct slv_str value) SLV_MUST_USE;
+/* TOP: n times a string of at most SLV_TOP_VALUE_MAX bytes, else SLV_E_LIMIT; also past
+ * SLV_TOP_TOTAL_MAX of this writer's in all. SLV_E_USAGE: n is 0. */
+int slv_draft_tally(struct slv_draft *d, struct slv_str value, uint64_t n) SLV_MUST_USE;
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -139,5 +150,13 @@ uint64_t slv_read_rights(const struct slv_space *s, struct slv_str key, uint64_t
  * order of writers, so that equal contents have equal sums; how many contributed. */
 size_t slv_read_vector(const struct slv_space *s, struct slv_str key, uint64_t epoch, double *ret,
                        size_t n);
+
+/* UNIQUE: about how many different strings all writers together met (sketch.h: its error). */
+uint64_t slv_read_unique(const struct slv_space *s, struct slv_str key);
+
+/* TOP: the n strings with the largest counts, fewer where there are no more, the largest first, of
+ * equal ones in the order of bytes. Each is borrowed from the space. SLV_E_NOMEM. */
+int slv_read_top(const struct slv_space *s, struct slv_str key, struct slv_top_item *ret, size_t n,
+                 size_t *ret_n) SLV_MUST_USE;
 
 #endif

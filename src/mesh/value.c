@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#define TOP_READ 16u /* that are shown */
+
 static const struct slv_str nowhere = {"", 0};
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -132,6 +134,26 @@ static void read_doc(struct reading *r) {
     slv_buf_fini(&b);
 }
 
+static void read_unique(struct reading *r) {
+    slv_json_uint(r->j, r->name, slv_read_unique(r->s, r->key));
+}
+
+static void read_top(struct reading *r) {
+    struct slv_top_item item[TOP_READ];
+    size_t n = 0;
+    r->rc = slv_read_top(r->s, r->key, item, TOP_READ, &n);
+    if (r->rc) return;
+    slv_json_array(r->j, r->name);
+    for (size_t i = 0; i < n; i++) {
+        slv_json_object(r->j, NULL);
+        slv_json_strn(r->j, "value", item[i].value.p, item[i].value.n);
+        slv_json_uint(r->j, "count", item[i].count);
+        slv_json_uint(r->j, "error", item[i].error);
+        slv_json_object_end(r->j);
+    }
+    slv_json_array_end(r->j);
+}
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 /* An operation and its members. */
@@ -139,7 +161,7 @@ struct doing {
     struct slv_draft *d;
     struct slv_json_val value;
     struct slv_str text, pointer, to; /* text: value, where it is a string */
-    int64_t number, at, gone, epoch, keep;
+    int64_t number, at, gone, epoch, keep, times;
     bool has_text, has_number, has_at;
     const struct slv_seq *seq;
 };
@@ -236,6 +258,14 @@ static int contribute(struct doing *w) {
                         : SLV_E_FORMAT;
     slv_mem_free(v);
     return rc;
+}
+
+static int see(struct doing *w) {
+    return w->has_text ? slv_draft_see(w->d, w->text) : SLV_E_FORMAT;
+}
+static int tally(struct doing *w) {
+    return w->has_text && w->times > 0 ? slv_draft_tally(w->d, w->text, (uint64_t)w->times)
+                                       : SLV_E_FORMAT;
 }
 
 static int with_seq(struct doing *w, bool is_text,
@@ -337,6 +367,8 @@ static const struct {
                        {"count", "pointer", doc_count},
                        {"text", "pointer", doc_text},
                        {"edit", "pointer at gone", doc_edit}}},
+    [SLV_TYPE_UNIQUE] = {read_unique, {{"add", "", see}}},
+    [SLV_TYPE_TOP] = {read_top, {{"add", "n", tally}}},
 };
 
 int slv_value_read(const struct slv_space *s, enum slv_mesh_type type, struct slv_str key,
@@ -368,6 +400,7 @@ static bool take_member(struct doing *w, struct slv_str name, struct slv_json_va
     if (slv_str_is(name, "pointer")) return slv_json_get_str(v, &w->pointer);
     if (slv_str_is(name, "to")) return slv_json_get_str(v, &w->to);
     if (slv_str_is(name, "at")) return w->has_at = slv_json_get_i64(v, &w->at);
+    if (slv_str_is(name, "n")) return slv_json_get_i64(v, &w->times);
     if (slv_str_is(name, "gone")) return slv_json_get_i64(v, &w->gone);
     if (slv_str_is(name, "epoch")) return slv_json_get_i64(v, &w->epoch);
     return slv_str_is(name, "keep") && slv_json_get_i64(v, &w->keep);
@@ -404,7 +437,7 @@ static int explain(int rc, const char *op, enum slv_mesh_type type, struct slv_e
 }
 
 int slv_value_write(struct slv_draft *d, struct slv_json_val op, struct slv_err *err) {
-    struct doing w = {.d = d, .pointer = nowhere, .to = nowhere};
+    struct doing w = {.d = d, .pointer = nowhere, .to = nowhere, .times = 1};
     struct slv_str name = nowhere, member;
     struct slv_json_iter it = {0};
     struct slv_json_val v;

@@ -14,6 +14,9 @@
  *     vector     {"epoch","n","sum"}        contribute [numbers] "epoch" E "keep" E
  *     list       [any, ...]                 insert VALUE "at" I, remove N "at" I
  *     text       string                     set VALUE; insert VALUE "at" I; remove N "at" I
+ *     unique     number                     add VALUE (also without op)
+ *     top        [{"value","count",         add VALUE, "n" N times, 1 or more (also without op)
+ *                  "error"}, ...]
  *     doc        any                        set VALUE, insert VALUE, remove, count N, text TEXT,
  *                                           edit TEXT "at" I "gone" N: each "pointer" P
  *

@@ -37,6 +37,47 @@ static bool touch(void *ctx, struct slv_str v) {
     return true;
 }
 
+/* A sketch that is read is written as it was, and what its writer adds to it is one again. */
+static void check_sketches(const struct slv_space *s, struct slv_str key) {
+    struct slv_walk w = slv_walk_of(s, key, (struct slv_str){"", 0});
+    const struct slv_entry *e;
+    while ((e = slv_walk_next(&w)) != NULL) {
+        const struct slv_str data = slv_entry_data(e);
+        struct slv_unique u;
+        struct slv_top t;
+        struct slv_buf b, c;
+        slv_buf_init(&b, SLV_DATA_MAX);
+        slv_buf_init(&c, SLV_DATA_MAX);
+        if (slv_unique_read(data, &u)) {
+            slv_unique_write(&u, &b);
+            require(b.len == data.n && !memcmp(b.data, data.p, data.n));
+        }
+        if (slv_top_read(data, &t)) {
+            slv_top_write(&t, &c);
+            require(c.len == data.n && !memcmp(c.data, data.p, data.n));
+        }
+        const int rc = slv_top_add(&t, slv_entry_path(e), 1 + e->dot.n);
+        require(!rc || rc == SLV_E_LIMIT);
+        slv_buf_clear(&c);
+        slv_top_write(&t, &c);
+        require(slv_top_read((struct slv_str){c.data, c.len}, &t));
+        slv_buf_fini(&b);
+        slv_buf_fini(&c);
+    }
+}
+
+static void read_sketches(const struct slv_space *s, struct slv_str key, size_t *sum) {
+    struct slv_top_item item[16];
+    size_t n = 0;
+    require(slv_read_unique(s, key) <= SLV_UNIQUE_MOST);
+    require(!slv_read_top(s, key, item, 16, &n) && n <= 16);
+    for (size_t i = 0; i < n; i++) {
+        require(item[i].error < item[i].count && (!i || item[i].count <= item[i - 1].count));
+        touch(sum, item[i].value);
+    }
+    check_sketches(s, key);
+}
+
 static void read_value(const struct slv_space *s, struct slv_str key) {
     size_t sum = 0;
     double v[4];
@@ -47,6 +88,7 @@ static void read_value(const struct slv_space *s, struct slv_str key) {
     (void)slv_read_count(s, SLV_TYPE_BUDGET, key);
     (void)slv_read_rights(s, key, 1);
     (void)slv_read_vector(s, key, 1, v, 4);
+    read_sketches(s, key, &sum);
     for (int is_text = 0; is_text < 2; is_text++) {
         struct slv_seq q;
         if (slv_seq_open(s, key, (struct slv_str){"", 0}, is_text, &q)) continue;

@@ -1,10 +1,12 @@
 /* fuzz_replica.c: any bytes as what peers send to a replica, with every signature taken for right,
- * as a member with a key could make them: nothing crashes, nothing grows without bound, and what
- * the replica then holds can be told to another, which comes to hold the same.
+ * as a member with a key could make them: nothing crashes, nothing grows without bound, what the
+ * replica then holds can be read as values, and can be told to another, which comes to hold the
+ * same.
  *
  * Input: messages, each: length (2, the high byte first), peer (1), then as it is sent. */
 #include "base/mem.h"
 #include "mesh/replica_int.h"
+#include "mesh/value.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -137,17 +139,34 @@ static void converse(struct end *a, struct end *b) {
     }
 }
 
+static void read_values(const struct end *e, enum slv_mesh_type type) {
+    const struct slv_space *s = slv_replica_space(e->r);
+    const struct slv_entry *at;
+    for (uint64_t rank = 0; (at = slv_entries_at(s->entries, rank)) != NULL;) {
+        struct slv_buf b;
+        struct slv_json j;
+        slv_buf_init(&b, (size_t)16 << 20);
+        slv_json_init(&j, &b);
+        const int rc = slv_value_read(s, type, slv_entry_key(at), 1, &j, NULL, NULL);
+        require(!rc || rc == SLV_E_LIMIT);
+        slv_buf_fini(&b);
+        rank = slv_entries_rank_behind(s->entries, slv_entry_key(at));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const enum slv_mesh_type types[] = {SLV_TYPE_SET, SLV_TYPE_MANY, SLV_TYPE_LIST,
-                                               SLV_TYPE_COUNTER};
+    static const enum slv_mesh_type types[] = {SLV_TYPE_SET,     SLV_TYPE_MANY,   SLV_TYPE_LIST,
+                                               SLV_TYPE_COUNTER, SLV_TYPE_UNIQUE, SLV_TYPE_TOP,
+                                               SLV_TYPE_UNIQUE,  SLV_TYPE_TOP};
     struct slv_reader r = slv_reader_of(data, size);
     struct slv_replica_world wa, wb;
     struct slv_hlc ha, hb;
     struct end a, b;
     if (!size) return 0;
     const uint8_t how = (uint8_t)*slv_read_raw(&r, 1).p;
-    open_end(&a, &wa, &ha, types[how & 3], how & 4, 1);
-    open_end(&b, &wb, &hb, types[how & 3], how & 4, 2);
+    const enum slv_mesh_type type = types[(how & 3) | (how >> 1 & 4)];
+    open_end(&a, &wa, &ha, type, how & 4, 1);
+    open_end(&b, &wb, &hb, type, how & 4, 2);
     for (int k = 0; k < MESSAGES_MAX && slv_reader_left(&r) > 3; k++) {
         const struct slv_str head = slv_read_raw(&r, 3);
         const size_t n = (size_t)(uint8_t)head.p[0] << 8 | (uint8_t)head.p[1];
@@ -161,6 +180,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         /* what was asked of it bounds its answer; the log is 20,000 bytes, and entries as many */
         require(a.sent - before < (size_t)4 << 20);
     }
+    read_values(&a, type);
     if (!a.r->failed && !b.r->failed) converse(&a, &b);
     slv_replica_close(a.r);
     slv_replica_close(b.r);

@@ -43,6 +43,26 @@ def run(right, writer, n, i, elements):
     return b"r", number(right) + ident(writer) + number(n) + number(i) + elements
 
 
+def unique(registers):
+    out, following = b"\0", 0
+    for i, rank in sorted(registers.items()):
+        out += number(i - following) + bytes([rank])
+        following = i + 1
+    return out
+
+
+def unique_dense(ranks):
+    bits = sum(rank << 6 * i for i, rank in enumerate(ranks))
+    return b"\1" + bits.to_bytes(3072, "little")
+
+
+def top(slots):
+    return b"".join(with_length(s) + number(count) + number(error) for s, (count, error) in sorted(slots.items()))
+
+
+MANY = unique_dense([1 + i % 9 for i in range(4096)])
+FULL = top({b"s%d" % i: (20 + i, i % 20) for i in range(64)})
+
 CASES = {
     "dots-none": dots({}),
     "dots-some": dots({1: [(1, 9), (12, 12)], 2**63: [(5, 2**40)]}),
@@ -63,6 +83,12 @@ CASES = {
                                (b".n\0\0=", ident(5) + b"+"), (b".n\0\0+" + ident(7), number(4) + number(1)),
                                (b".t\0\0=", ident(5) + b"t" + ident(7) + number(10)),
                                (b".t\0\0#" + ident(7) + ident(10) + b"r", b"\1" + ident(0) + b"\0\0" + b"hi")]),
+    "unique": op(7, 1, b"u", {}, [(ident(7), unique({645: 1, 2059: 1, 3246: 2}))])
+    + op(9, 1, b"u", {}, [(ident(9), unique({0: 53, 4095: 1}))]),
+    "unique-dense": op(7, 1, b"u", {}, [(ident(7), MANY)]) + op(9, 1, b"u", {}, [(ident(9), unique({}))]),
+    "top": op(7, 1, b"w", {}, [(ident(7), top({b"a": (4, 0), b"ab": (1, 0), b"b": (7, 0)}))])
+    + op(9, 1, b"w", {}, [(ident(9), top({b"b": (2, 0), b"": (2**49, 0)}))]),
+    "top-full": op(7, 1, b"w", {}, [(ident(7), FULL)]) + op(9, 1, b"w", {}, [(ident(9), top({b"s1": (3, 0)}))]),
     "late": op(7, 3, b"k", {7: [(2, 2)]}, [(b"", b"new")]) + op(7, 1, b"k", {}, [(b"", b"old")]),
 }
 

@@ -6,7 +6,7 @@ import pathlib
 import struct
 import sys
 
-from make_mesh_corpus import dots, ident, number, with_length
+from make_mesh_corpus import FULL, MANY, dots, ident, number, top, unique, with_length
 
 SPACE = 0x7370616365
 STAMP_NOW = 1700000000000 << 16
@@ -50,6 +50,20 @@ ASK = message(4, ident(7) + number(100000) + number(1) + dots({}) + number(1) + 
 ITEMS = number(2) + number(1) + number(1) + ident(0) + ident(0) + dots({W: [(2, 2)]}) + number(1) + place(b"k", b"red", W, 2) + with_length(b"")
 TELL = message(5, ident(2) + ident(99) + number(1) + dots({W: [(1, 3)]}) + number(1) + HEAD + number(0) + ITEMS, peer=11)
 
+def row(node, data, removes={}):
+    return [(op(b"k", removes, [(ident(writer(node, 5)), data)]), 2)]
+
+
+SKETCHES = {
+    "sketches": message(1, batch(9, 5, 1, row(9, unique({645: 1, 3246: 2})))[1] + batch(8, 5, 1, row(8, MANY))[1]),
+    "sketch-over": message(1, batch(9, 5, 1, row(9, unique({5: 1})))[1]
+                           + batch(9, 5, 3, row(9, unique({5: 53, 9: 1}), {W: [(2, 2)]}))[1]),
+    "sketch-bad": message(1, batch(9, 5, 1, row(9, MANY[:-1]))[1] + batch(8, 5, 1, row(8, unique({1: 54})))[1]),
+    "tops": message(1, batch(9, 5, 1, row(9, FULL))[1] + batch(8, 5, 1, row(8, top({b"s1": (9, 0), b"": (1, 0)})))[1]),
+    "top-bad": message(1, batch(9, 5, 1, row(9, FULL + FULL))[1] + batch(8, 5, 1, row(8, top({b"a": (1, 1)})))[1]),
+    "top-many": message(1, batch(9, 5, 1, row(9, top({b"a": (2**50, 0)})))[1]
+                        + batch(8, 5, 1, row(8, top({b"a": (2**50, 0)})))[1]),
+}
 CASES = {
     "batches": message(1, FIRST + SECOND) + message(1, OTHER),
     "out-of-order": message(1, OTHER) + message(1, SECOND) + message(1, FIRST),
@@ -68,5 +82,8 @@ if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
     for name, body in CASES.items():
         for how in (0, 1, 2, 3, 4, 7):
+            (folder / ("%s-%d" % (name, how))).write_bytes(bytes([how]) + body)
+    for name, body in SKETCHES.items():
+        for how in (8, 9, 12, 13):
             (folder / ("%s-%d" % (name, how))).write_bytes(bytes([how]) + body)
     stamp.touch()

@@ -68,6 +68,28 @@ def commands_read_and_write():
         assert "no node is up" in a.run("mesh", "get", "hits", "k", status=1)
 
 
+def sketches_of_both_are_read_as_one():
+    with Mesh(2, spaces=("visitors:unique", "alarms:top")) as m:
+        m.whole()
+        a, b = m.nodes
+        for node, value in ((a, "robot-7"), (b, "robot-7"), (b, "42")):
+            node.run("mesh", "put", "visitors", "today", value)
+        m.everywhere("visitors", "today", 2)
+        assert b.run("mesh", "get", "visitors", "today") == "2\n"
+        a.run("mesh", "put", "alarms", "june", "pump 3: hot", "--n", "5")
+        a.run("mesh", "put", "alarms", "june", "7")
+        b.run("mesh", "put", "alarms", "june", "7", "--n", "6")
+        both = [{"value": "7", "count": 7, "error": 0}, {"value": "pump 3: hot", "count": 5, "error": 0}]
+        m.everywhere("alarms", "june", both)
+        assert json.loads(a.run("mesh", "get", "alarms", "june")) == both
+        assert "'add' of a top" in a.run("mesh", "put", "alarms", "june", "7", "--n", "0", status=2)
+        assert "n: not known" in a.run("mesh", "put", "visitors", "today", "7", "--n", "2", status=2)
+        a.run("mesh", "del", "alarms", "june")
+        m.everywhere("alarms", "june", None)
+        b.run("mesh", "put", "alarms", "june", "new")
+        m.everywhere("alarms", "june", [{"value": "new", "count": 1, "error": 0}])
+
+
 def a_watcher_is_told_of_changes():
     with Mesh(2) as m:
         m.whole()
@@ -300,8 +322,8 @@ def what_is_no_request_is_refused():
 
 
 if __name__ == "__main__":
-    sys.exit(tap.run([three_nodes_share_what_each_writes, commands_read_and_write, a_watcher_is_told_of_changes,
-                      what_was_said_to_be_written_survives_kill_9, a_node_that_was_away_catches_up,
-                      halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
+    sys.exit(tap.run([three_nodes_share_what_each_writes, commands_read_and_write, sketches_of_both_are_read_as_one,
+                      a_watcher_is_told_of_changes, what_was_said_to_be_written_survives_kill_9,
+                      a_node_that_was_away_catches_up, halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
                       a_file_says_how, a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens, what_is_no_request_is_refused]))

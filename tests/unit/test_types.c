@@ -87,6 +87,8 @@ static bool make(struct slv_draft *d, struct done *w, enum slv_mesh_type type) {
     case SLV_TYPE_LIST:
     case SLV_TYPE_TEXT:
     case SLV_TYPE_DOC:
+    case SLV_TYPE_UNIQUE: /* test_sketch.c */
+    case SLV_TYPE_TOP:
     case SLV_MESH_TYPES:
         break;
     }
@@ -277,6 +279,8 @@ static void a_write_of_another_type_is_refused(void **state) {
         assert_int_equal(slv_draft_mint(&d, 1) == SLV_E_USAGE, t != SLV_TYPE_BUDGET);
         assert_int_equal(slv_draft_contribute(&d, 1, 0, &v, 1) == SLV_E_USAGE,
                          t != SLV_TYPE_VECTOR);
+        assert_int_equal(slv_draft_see(&d, KEY) == SLV_E_USAGE, t != SLV_TYPE_UNIQUE);
+        assert_int_equal(slv_draft_tally(&d, KEY, 1) == SLV_E_USAGE, t != SLV_TYPE_TOP);
         slv_draft_close(&d);
     }
     assert_int_equal(slv_draft_open(&d, &s, SLV_TYPE_BUDGET, KEY, (struct slv_dot){1, 1}, 1), 0);
