@@ -526,7 +526,8 @@ static void on_hello(struct slv_node *n, uint64_t peer, uint64_t group, uint64_t
         node_fail(n, SLV_NODE_FAILED);
         return;
     }
-    if (!n->strong.group) {
+    /* (Who has nothing of its group, and hears of another, has no reason to wait for the first.) */
+    if (n->strong.started && n->strong.group != group && slv_strong_is_lost(n->strong.s)) {
         n->strong.group = group;
         if (put_group(n)) return;
     }

@@ -139,8 +139,17 @@ static void befall(struct sim_node *n, enum slv_sim_fault f) {
     }
 }
 
-void sim_fault_happen(struct sim *s) {
+/* Who leads the group is worth hitting more often. */
+static struct sim_node *victim(struct sim *s) {
     struct sim_node *n = &s->node[sim_random(s, s->n)];
+    if (!sim_chance(s, 250000)) return n;
+    for (unsigned i = 0; i < s->n; i++)
+        if (sim_strong_leads(&s->node[i])) return &s->node[i];
+    return n;
+}
+
+void sim_fault_happen(struct sim *s) {
+    struct sim_node *n = victim(s);
     const enum slv_sim_fault f = (enum slv_sim_fault)(1u << sim_random(s, SLV_SIM_FAULTS));
     if (n->role != SIM_GONE && sim_suffers(s, n, f)) befall(n, f);
     sim_push(s,

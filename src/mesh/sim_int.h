@@ -236,6 +236,7 @@ void sim_strong_crashed(struct sim_node *n);
 /* The core asks for all that there is. */
 void sim_strong_calm(struct sim *s);
 void sim_strong_always(struct sim *s);
+bool sim_strong_leads(const struct sim_node *n);
 /* They were answered; or the core is not enough for it. */
 bool sim_strong_agreed(struct sim *s);
 /* All that was answered could have been so with one copy. */

@@ -104,8 +104,10 @@ static void ask_key(struct sim_node *n) {
 }
 
 void sim_strong_ask(struct sim_node *n) {
-    if (sim_chance(n->sim, 300000)) ask_lock(n);
-    else ask_key(n);
+    for (unsigned k = 0; k < 3; k++) {
+        if (sim_chance(n->sim, 250000)) ask_lock(n);
+        else ask_key(n);
+    }
 }
 
 static void ask_last(struct sim_node *n, uint64_t key) {
@@ -158,6 +160,11 @@ void sim_strong_crashed(struct sim_node *n) {
 
 static const struct slv_strong *strong_of(const struct sim_node *n) {
     return n->node && !slv_node_failed(n->node) ? slv_node_strong(n->node) : NULL;
+}
+
+bool sim_strong_leads(const struct sim_node *n) {
+    const struct slv_strong *x = strong_of(n);
+    return x && slv_strong_leads(x);
 }
 
 /* (What a disk lies about can be a vote.) */
