@@ -238,8 +238,8 @@ void strongs_start(uint64_t id, bool damaged, bool first) {
     struct strongs_node *n = &strongs_node[id];
     struct slv_strong_conf c = conf.node;
     c.id = id;
-    c.world = (struct slv_strong_world){on_send,   on_put,   on_del,    on_commit,
-                                        on_random, on_event, on_answer, n};
+    c.world = (struct slv_strong_world){on_send,  on_put,    on_del, on_commit, on_random,
+                                        on_event, on_answer, n,      NULL};
     n->id = id;
     n->born = strongs_now;
     n->base = strongs_rnd(1000) * 1000 * SMS;

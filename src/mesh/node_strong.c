@@ -132,10 +132,21 @@ static void on_event(void *ctx, enum slv_strong_event e, uint64_t id) {
 
 static void on_answer(void *ctx, uint64_t call, const struct slv_strong_result *r);
 
+/* All members may read, and use invitations; leases are nobody's until keys have them. */
+static bool may_ask(void *ctx, uint64_t peer, const struct slv_strong_command *c) {
+    const struct slv_node *n = ctx;
+    struct slv_str name = {"", 0};
+    if (c->op == SLV_STRONG_GET || !c->space || !c->key.n) return true;
+    for (size_t i = 0; i < n->n_agreed; i++)
+        if (n->agreed[i].id == c->space)
+            name = (struct slv_str){n->agreed[i].name, strlen(n->agreed[i].name)};
+    return node_may_write(n, peer, name, c->space, c->key);
+}
+
 static int open_group(struct slv_node *n) {
     const struct slv_strong_conf c = {
         .id = n->conf.id,
-        .world = {on_send, on_put, on_del, on_commit, on_random, on_event, on_answer, n},
+        .world = {on_send, on_put, on_del, on_commit, on_random, on_event, on_answer, n, may_ask},
         .heartbeat_ms = n->conf.heartbeat_ms ? n->conf.heartbeat_ms : 150,
         .election_ms = n->conf.election_ms ? n->conf.election_ms : 500,
         .call_ms = CALL_MS,
@@ -283,6 +294,7 @@ int slv_node_ask(struct slv_node *n, uint64_t now, const struct slv_strong_comma
     void *p = n->strong.ask;
     n->now = now;
     if (n->failed) return SLV_E_IO;
+    if (!may_ask(n, n->conf.id, c)) return SLV_E_TRUST;
     if (c->key.n > SLV_STRONG_KEY_MAX || c->value.n > SLV_STRONG_VALUE_MAX ||
         c->expect.n > SLV_STRONG_VALUE_MAX)
         return SLV_E_LIMIT;
@@ -353,6 +365,7 @@ static void on_answer(void *ctx, uint64_t call, const struct slv_strong_result *
     case SLV_STRONG_OK:
     case SLV_STRONG_CONFLICT:
     case SLV_STRONG_LIMIT:
+    case SLV_STRONG_DENIED:
         decided(n, a, r);
         return;
     case SLV_STRONG_EXPIRED:

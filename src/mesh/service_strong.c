@@ -142,6 +142,9 @@ static void answer(struct slv_service *s, const struct asking *a,
     case SLV_STRONG_LIMIT:
         service_refuse(a->x, 413, "the group holds as much as it may");
         return;
+    case SLV_STRONG_DENIED:
+        service_refuse(a->x, 403, "this node may not write that");
+        return;
     case SLV_STRONG_TIMEOUT:
     case SLV_STRONG_EXPIRED:
         service_refuse(a->x, 504, "no answer in time: it may have been done, or not");
@@ -210,6 +213,9 @@ static void ask_or_refuse(struct slv_service *s, struct slv_exchange *x, size_t 
         return;
     case SLV_E_BUSY:
         service_refuse(x, 503, "too much is asked of the group at once");
+        return;
+    case SLV_E_TRUST:
+        service_refuse(x, 403, "this node may not write that");
         return;
     case SLV_E_LIMIT:
         service_refuse(x, 413, "the key or the value is too long");

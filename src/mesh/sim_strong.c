@@ -131,6 +131,7 @@ void sim_strong_answer(void *ctx, uint64_t number, const struct slv_strong_resul
         [SLV_STRONG_UNAVAILABLE] = SLV_LINEAR_FAILED,
         [SLV_STRONG_LIMIT] = SLV_LINEAR_FAILED,
         [SLV_STRONG_EXPIRED] = SLV_LINEAR_UNKNOWN,
+        [SLV_STRONG_DENIED] = SLV_LINEAR_FAILED,
         [SLV_STRONG_TIMEOUT] = SLV_LINEAR_UNKNOWN,
     };
     struct sim_node *n = ctx;

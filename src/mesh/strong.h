@@ -7,7 +7,7 @@
  *     watches <-----/
  *
  * Statuses say what is known. OK and CONFLICT: it was decided. NOT_LEADER, UNAVAILABLE, LIMIT,
- * EXPIRED: it was not done and will not be. TIMEOUT: nobody knows; the same command with the same
+ * EXPIRED, DENIED: it was not done and will not be. TIMEOUT: nobody knows; the same command with the same
  * client and number may be sent again, and is done once. A client numbers its commands from 1
  * upwards, one at a time; SLV_STRONG_CLIENTS are remembered, and of more the one that has been
  * silent for longest in the log is forgotten: it is EXPIRED then, and begins anew with another id.
@@ -102,6 +102,7 @@ enum slv_strong_status {
     SLV_STRONG_TIMEOUT,
     SLV_STRONG_LIMIT,
     SLV_STRONG_EXPIRED, /* the client, or its number is behind one that was done */
+    SLV_STRONG_DENIED,  /* who asks may not */
     SLV_STRONG_STATUSES
 };
 
@@ -136,6 +137,9 @@ struct slv_strong_world {
     /* The answer to a call; once each. */
     void (*answer)(void *ctx, uint64_t call, const struct slv_strong_result *r);
     void *ctx;
+    /* Whether a peer may ask this; a call that was handed on is asked of who handed it on, too.
+     * NULL: all may. */
+    bool (*may)(void *ctx, uint64_t peer, const struct slv_strong_command *c);
 };
 
 struct slv_strong_conf {

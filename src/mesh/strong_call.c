@@ -284,6 +284,8 @@ void strong_call_asked(struct slv_strong *s, uint64_t from, const struct strong_
     struct call *c;
     if (!strong_command_ok(&m->command)) {
         s->stats.refused++;
+    } else if (s->conf.world.may && !s->conf.world.may(s->conf.world.ctx, from, &m->command)) {
+        answer_status(s, from, m->number, SLV_STRONG_DENIED);
     } else if (!leads && (!leader || leader == from || (m->flags & HANDED_ON))) {
         answer_status(s, from, m->number, SLV_STRONG_NOT_LEADER);
     } else if ((leads && !strong_call_ready(s)) ||

@@ -56,7 +56,7 @@ static struct slv_strong *open_node(void) {
         .id = 1,
         .log_max = 2000,
         .readmit = true,
-        .world = {on_send, on_put, on_del, on_commit, on_random, on_event, on_answer, NULL}};
+        .world = {on_send, on_put, on_del, on_commit, on_random, on_event, on_answer, NULL, NULL}};
     struct slv_strong *s;
     ticket = number = 0;
     if (slv_strong_open(&c, &s)) abort();

@@ -143,6 +143,10 @@ def an_invitation_is_used_once():
         for space, key in (("tags", "south-1"), ("hits", "k")):
             status, said = other.ask("PUT", other.path(space, key), {"value": "x" if space == "tags" else 1})
             assert status == 400 and "may not write" in said["error"]["message"], said
+        status, said = other.ask("PUT", other.path("conf", "x"), {"value": 1})
+        assert status == 403 and "may not write" in said["error"]["message"], said
+        assert b.ask("PUT", b.path("conf", "x"), {"value": 1})[0] == 200
+        assert other.ask("GET", other.path("conf", "x"))[1]["value"] == 1
 
 
 def what_is_not_signed_by_the_authority_is_refused():

@@ -88,7 +88,7 @@ static void start(bool first) {
     const uint64_t ids[] = {1, 2, 3};
     const struct slv_strong_conf c = {
         .id = 1,
-        .world = {on_send, on_put, on_del, on_commit, on_random, on_event, on_answer, NULL}};
+        .world = {on_send, on_put, on_del, on_commit, on_random, on_event, on_answer, NULL, NULL}};
     assert_int_equal(slv_strong_open(&c, &node), 0);
     for (size_t i = 0; i < n_disk; i++)
         assert_int_equal(slv_strong_load(node, (struct slv_str){disk[i].key, disk[i].n_key},
