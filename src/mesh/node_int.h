@@ -16,6 +16,7 @@
 #define CONNECT_NS (250 * MS)       /* between two tries to connect, at first, */
 #define CONNECT_MOST_NS (8000 * MS) /* and at most */
 #define SILENT_NS (3000 * MS)       /* after which an association is taken for broken */
+#define LOOK_NS (100 * MS)          /* between two looks at all peers */
 #define ANNOUNCE_PEERS 3u           /* told when asking has brought something */
 #define LAZY_COMMIT_NS (100 * MS)   /* how long others' writes may wait to be synced */
 #define MSG_SUMS 6u                 /* beside enum slv_mesh_kind */
@@ -38,7 +39,7 @@ struct peer {
     uint64_t early_until;
     bool is_guest;        /* no member, but it may have an invitation */
     uint64_t roster_next; /* when it may be told all statements again */
-    bool dirty;           /* the link has something to send, perhaps */
+    bool dirty;           /* it is among the node's */
 };
 
 struct space {
@@ -133,6 +134,10 @@ struct slv_node {
     struct slv_buf later; /* statements that are loaded before what they need */
     struct peer **peer;   /* heap, ascending by id */
     size_t n_peer, room_peer;
+    struct peer **dirty; /* heap: those whose links have something to send, perhaps */
+    size_t n_dirty, room_dirty;
+    uint64_t link_next; /* no link wants to be polled before, but for dirty ones */
+    uint64_t look_next; /* when to look at all peers */
     uint64_t now;
     uint64_t tickets, committing, durable; /* of writes: given, on their way, synced */
     bool has_writes, has_records, is_committing;

@@ -40,6 +40,9 @@ static struct peer *open_peer(struct slv_node *n, uint64_t id) {
 }
 
 static void free_peer(struct peer *p) {
+    struct slv_node *n = p->node;
+    for (size_t i = 0; i < n->n_dirty && p->dirty; i++)
+        if (n->dirty[i] == p) n->dirty[i--] = n->dirty[--n->n_dirty];
     slv_link_close(p->link);
     slv_buf_fini(&p->early);
     slv_mem_free(p);
@@ -49,8 +52,21 @@ void node_free_peers(struct slv_node *n) {
     for (size_t i = 0; i < n->n_peer; i++)
         free_peer(n->peer[i]);
     slv_mem_free(n->peer);
-    n->peer = NULL;
-    n->n_peer = 0;
+    slv_mem_free(n->dirty);
+    n->peer = n->dirty = NULL;
+    n->n_peer = n->n_dirty = 0;
+}
+
+/* Its link has something to send, perhaps. (Without memory for that, all links are looked at.) */
+static void mark(struct peer *p) {
+    struct slv_node *n = p->node;
+    void *v = n->dirty;
+    if (p->dirty) return;
+    const int rc = slv_mem_grow(&v, n->n_dirty, &n->room_dirty, sizeof *n->dirty, PEERS_MAX);
+    n->dirty = v;
+    p->dirty = !rc;
+    if (rc) p->next = n->link_next = 0;
+    else n->dirty[n->n_dirty++] = p;
 }
 
 /* There is something to say to it: that is a reason to try at once, whatever came of it before. */
@@ -60,6 +76,7 @@ static void want(struct peer *p) {
     if (p->link || (p->wanted && now - p->tried < CONNECT_NS)) return;
     p->wanted = now;
     p->gap = CONNECT_NS;
+    p->node->look_next = now;
 }
 
 bool node_is_small(const struct slv_node *n) {
@@ -69,7 +86,7 @@ bool node_is_small(const struct slv_node *n) {
 /* --- what goes out ---------------------------------------------------------------------------- */
 
 static void touch(struct peer *p) {
-    p->dirty = true;
+    mark(p);
     p->used = p->node->now;
 }
 
@@ -165,21 +182,34 @@ void node_tell_sums(struct slv_node *n, struct peer *p) {
     n->stats.rounds++;
 }
 
-void node_pump(struct slv_node *n) {
+static void pump(struct slv_node *n, struct peer *p) {
     const struct slv_node_world *w = &n->conf.world;
     char buf[DATAGRAM_MAX];
+    size_t len = 1;
+    while (len && !slv_link_poll(p->link, n->now, buf, sizeof buf, &len) && len) {
+        n->stats.datagrams_sent++;
+        n->stats.bytes_sent += len;
+        if (!p->unheard) p->unheard = n->now;
+        w->send(w->ctx, p->id, (struct slv_str){buf, len});
+    }
+    p->next = slv_link_next(p->link, n->now);
+    if (p->next < n->link_next) n->link_next = p->next;
+}
+
+/* Those that are dirty, and, when one is due, all that are. */
+void node_pump(struct slv_node *n) {
+    for (size_t i = 0; i < n->n_dirty; i++) {
+        struct peer *p = n->dirty[i];
+        p->dirty = false;
+        if (p->link) pump(n, p);
+    }
+    n->n_dirty = 0;
+    if (n->now < n->link_next) return;
+    n->link_next = UINT64_MAX;
     for (size_t i = 0; i < n->n_peer; i++) {
         struct peer *p = n->peer[i];
-        size_t len = 1;
-        if (!p->link || (!p->dirty && p->next > n->now)) continue;
-        p->dirty = false;
-        while (len && !slv_link_poll(p->link, n->now, buf, sizeof buf, &len) && len) {
-            n->stats.datagrams_sent++;
-            n->stats.bytes_sent += len;
-            if (!p->unheard) p->unheard = n->now;
-            w->send(w->ctx, p->id, (struct slv_str){buf, len});
-        }
-        p->next = slv_link_next(p->link, n->now);
+        if (p->link && p->next <= n->now) pump(n, p);
+        else if (p->link && p->next < n->link_next) n->link_next = p->next;
     }
 }
 
@@ -263,7 +293,7 @@ void slv_node_receive(struct slv_node *n, uint64_t now, uint64_t peer, struct sl
     p->unheard = 0;
     if (slv_link_receive(p->link, now, datagram) == SLV_E_FORMAT) n->stats.refused++;
     else if (!p->is_guest) slv_swim_heard(n->swim, now, peer);
-    p->dirty = true;
+    mark(p);
 }
 
 /* --- associations ----------------------------------------------------------------------------- */
@@ -284,7 +314,7 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     p->is_guest = n->roster && !node_may_join(n, id);
     p->wanted = p->unheard = 0;
     p->used = now;
-    p->dirty = true;
+    mark(p);
     send_early(p);
     node_tell_sums(n, p);
     return 0;
@@ -340,8 +370,9 @@ static void want_members(struct slv_node *n) {
     }
 }
 
-uint64_t node_tick_peers(struct slv_node *n) {
-    uint64_t next = UINT64_MAX;
+static void look(struct slv_node *n) {
+    uint64_t next = n->now + LOOK_NS;
+    n->look_next = UINT64_MAX;
     want_members(n);
     for (size_t i = 0; i < n->n_peer; i++) {
         struct peer *p = n->peer[i];
@@ -358,8 +389,12 @@ uint64_t node_tick_peers(struct slv_node *n) {
             continue;
         }
         if (!p->link && p->wanted) try_to_connect(n, p);
-        const uint64_t at = p->link ? p->next : p->wanted ? p->wanted : UINT64_MAX;
-        if (at < next) next = at;
+        if (!p->link && p->wanted && p->wanted < next) next = p->wanted;
     }
-    return next;
+    n->look_next = next;
+}
+
+uint64_t node_tick_peers(struct slv_node *n) {
+    if (n->now >= n->look_next) look(n);
+    return n->look_next < n->link_next ? n->look_next : n->link_next;
 }

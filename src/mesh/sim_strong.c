@@ -145,6 +145,7 @@ void sim_strong_answer(void *ctx, uint64_t number, const struct slv_strong_resul
     if (a->op.f == SLV_LINEAR_READ && r->status) a->op.outcome = SLV_LINEAR_FAILED;
     if (a->op.f == SLV_LINEAR_ACQUIRE) a->token = r->version;
     s->result->agreements += !r->status;
+    s->is_founded = s->is_founded || !r->status; /* something was agreed on */
     if (a->is_last) n->asked--;
     if (a->is_last && r->status) n->lasts |= 1u << a->op.key; /* it is asked again */
 }

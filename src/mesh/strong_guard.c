@@ -27,7 +27,9 @@
  *      is asked votes.
  *  11. A candidate that is not answered stands again and again, each time in a new term, without
  *      asking first whether it would be voted for; heard by some and hearing nobody, it would raise
- *      the term for ever. It is made to ask again. */
+ *      the term for ever. It is made to ask again. And who refuses says in which term it is itself,
+ *      where the core repeats the one that it was asked: else two, of which one has the longer log
+ *      and the other the later term, would refuse each other for ever. */
 #include "mesh/strong_int.h"
 
 #include <stdio.h>

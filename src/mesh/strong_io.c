@@ -312,6 +312,8 @@ static int send_message(struct slv_strong *s, const struct raft_message *r) {
     case RAFT_IO_REQUEST_VOTE_RESULT:
         m.kind = STRONG_VOTE_RESULT;
         m.term = r->request_vote_result.term;
+        if (!r->request_vote_result.vote_granted && m.term < s->raft.current_term)
+            m.term = s->raft.current_term;
         m.flags = (r->request_vote_result.vote_granted ? 1u : 0) |
                   (r->request_vote_result.pre_vote == raft_tribool_true ? 2u : 0);
         break;
