@@ -430,7 +430,7 @@ const struct slv_cmd slv_cmd_serve = {
     .more =
         "Paths: /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, "
         "/v1/messages, /v1/models, /tokenize, /detokenize, /health, /metrics; /console for a "
-        "browser.\n"
+        "browser; /mesh/... with --mesh.\n"
         "SIGTERM or Ctrl-C: no new requests, those that are being answered are finished, for "
         "--drain seconds; a second one cuts them short, and says so to who waits; a third one ends "
         "at once. SIGHUP: keys and certificates are read again.",

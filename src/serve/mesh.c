@@ -149,10 +149,23 @@ static void end_events(struct relay *r, const char *why) {
     finish(r);
 }
 
-/* Whatever it was doing, it cannot go on. */
+static bool is_write(const struct relay *r) {
+    const enum slv_method m = slv_exchange_head(r->x)->method;
+    return m == SLV_METHOD_PUT || m == SLV_METHOD_DELETE;
+}
+
+/* Whatever it was doing, it cannot go on. A write that the node was asked for may be done: who
+ * hears of a 503 might do it again. */
 static void fail(struct relay *r, const char *why) {
-    if (r->stage == EVENTS) end_events(r, why);
-    else refuse(r, 503, why);
+    char text[200];
+    if (r->stage == EVENTS) {
+        end_events(r, why);
+    } else if (r->stage == CONNECTING || !is_write(r)) {
+        refuse(r, 503, why);
+    } else {
+        snprintf(text, sizeof text, "%s: it may have been written, or not", why);
+        refuse(r, 504, text);
+    }
 }
 
 static void on_gone(void *relay) { finish(relay); }
@@ -164,7 +177,7 @@ static void on_close(void *relay) { slv_mem_free(relay); }
 static void told(const struct relay *r) {
     const struct slv_head *h = slv_exchange_head(r->x);
     count(r, r->head.status);
-    if (h->method != SLV_METHOD_PUT && h->method != SLV_METHOD_DELETE) return;
+    if (!is_write(r)) return;
     slv_log(SLV_LOG_INFO, "%s %.*s %.*s %d %s", slv_exchange_peer(r->x)->address,
             (int)h->method_text.n, h->method_text.p, (int)h->path.n, h->path.p, r->head.status,
             *r->who ? r->who : "without a key");
@@ -176,7 +189,7 @@ static void take_head(struct relay *r) {
     if (rc == SLV_E_BUSY) return;
     const bool events = !rc && r->row->watches && r->head.status == 200;
     if (rc || r->head.has_size == events) {
-        refuse(r, 503, "the mesh's node does not answer as one");
+        fail(r, "the mesh's node does not answer as one");
         return;
     }
     if (r->head.size > REPLY_MAX) {

@@ -287,6 +287,8 @@ def replies_that_are_none_are_one_line():
             for path in ("/mesh/status",) if streams else ("/mesh/status", "/mesh/spaces/a/watch"):
                 r = s.ask("GET", path)
                 assert r.status == 503 and error(r).startswith("the mesh's node "), (text[:60], path, r.status, r.body)
+            r = s.ask("PUT", PATHS[-1], {"value": 1})  # it may be done: nobody is to do it again for a 503
+            assert r.status == 504 and "or not" in error(r) and "Retry-After" not in r.headers, (text[:60], r.body)
             s.alive()
 
 

@@ -1,4 +1,4 @@
-/* test_mesh_head.c: what a node says before its answer is understood in one way only, or refused. */
+/* test_mesh_head.c: what a node says before its answer is understood in one way only or refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
