@@ -33,7 +33,7 @@ class Watch:
     """A watch of a space, read as it comes. `with` ends in leaving."""
 
     def __init__(self, server, space, key=None):
-        self.events, self.ended = [], False
+        self.events, self.comments, self.ended = [], 0, False
         self.connection = server.connection()
         self.connection.request("GET", "/mesh/spaces/%s/watch" % space, headers=bearer(key))
         self.reply = self.connection.getresponse()
@@ -47,6 +47,7 @@ class Watch:
             for line in self.reply:
                 if line.startswith(b"data: "):
                     self.events.append(json.loads(line[6:]))
+                self.comments += line.startswith(b":")
             self.ended = True
         except (OSError, ValueError, AttributeError, http.client.HTTPException):
             pass
@@ -264,8 +265,8 @@ def the_server_itself_may_connect_nowhere():
             filters = re.search(r"Seccomp_filters:\s+(\d+)", text)
             if pid == children[0]:
                 assert re.search(r"Seccomp:\s+2\n", text) and re.search(r"NoNewPrivs:\s+1\n", text), text
-                links = os.listdir("/proc/%s/fd" % pid)
-                assert len(links) == 4, links  # the standard ones, and the server
+                until(lambda pid=pid: len(os.listdir("/proc/%s/fd" % pid)) == 4,  # the standard ones, and the server
+                      what="nothing to be open that it handed over")
             assert filters, text
         log = s.stop()
         assert "sandbox" not in log, log
@@ -321,6 +322,7 @@ def events_come_whole_and_not_longer_than_may_be():
             until(lambda: w.ended, what="the end")
         assert [e.get("key", "")[:3] for e in w.events] == ["a", "b", "ccc", ""], [str(e)[:50] for e in w.events]
         assert "longer" in w.events[-1]["error"]["message"], w.events[-1]
+        assert not w.comments  # the server makes its own
         until(lambda: fake.left == 1, what="the node to be left")
         s.alive()
 
