@@ -49,7 +49,10 @@ def rows(p, what):
 def without_a_mesh_there_is_no_view():
     with HOME.serve(models=[MODEL]) as s:
         p = page(url=s.url)
-        p.wait_for_timeout(300)
+        with p.expect_response("**/health?live"):
+            p.reload()
+        with p.expect_response("**/metrics"):  # later than that
+            pass
         assert not p.is_visible("#view-mesh") and not any("/mesh/" in u for u in p.asked), p.asked
         assert not p.said, p.said
         p.context.close()
@@ -132,7 +135,9 @@ def what_nodes_say_is_text_and_may_be_anything():
                 {"members": None, "spaces": 3, "strong": 7}, {"members": [{}], "spaces": [{}], "strong": {}},
                 {"members": [member(i, ["alive", "suspect", "dead", "left", "removed"][i % 5]) for i in range(300)]}):
             mocked(p, **more)
-            p.wait_for_timeout(2500)
+            for _ in range(2):  # the second is asked for when the first is drawn
+                with p.expect_response("**/mesh/status"):
+                    pass
             assert p.locator("#mesh img").count() == 0 and p.evaluate("window.pwned") is None
             said = [t for t in p.said if "404" not in t[1]]  # the real node has no such space to watch
             assert p.is_visible("#mesh-ring") and not said, said
