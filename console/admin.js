@@ -2,16 +2,16 @@
  * shown, and at no other time. */
 
 const $ = (id) => document.getElementById(id);
-const make = (tag, cls, text) => {
+export const make = (tag, cls, text) => {
     const e = document.createElement(tag);
     if (cls) e.className = cls;
     if (text !== undefined) e.textContent = text;
     return e;
 };
 
-const count = (n) => Number(n).toLocaleString("en");
+export const count = (n) => Number(n).toLocaleString("en");
 const seconds = (ms) => (ms < 10000 ? (ms / 1000).toFixed(1) : Math.round(ms / 1000)) + " s";
-const clock = (t) => {
+export const clock = (t) => {
     const d = new Date(t);
     const two = (n) => String(n).padStart(2, "0");
     const isToday = d.toDateString() === new Date().toDateString();
@@ -83,7 +83,8 @@ const VIEWS = {
 };
 const NEWEST_FIRST = new Set(["audit", "log"]);
 
-function table(view, rows) {
+/* Rows as a table with view.columns, as above. */
+export function table(view, rows) {
     const t = make("table");
     const head = make("tr");
     for (const [name, cls] of view.columns) {
@@ -108,6 +109,17 @@ function table(view, rows) {
     }
     t.append(thead, body);
     return t;
+}
+
+/* What is said in a panel's place; isRefused: and where to give a key. */
+export function note(text, isRefused, needKey) {
+    const p = make("p", "note", text);
+    if (!isRefused) return p;
+    const b = make("button", "plain", "Enter a key");
+    b.type = "button";
+    b.addEventListener("click", needKey);
+    p.append(" ", b);
+    return p;
 }
 
 export class Admin {
@@ -146,14 +158,7 @@ export class Admin {
     }
 
     say(text, button) {
-        const p = make("p", "note", text);
-        if (button) {
-            const b = make("button", "plain", "Enter a key");
-            b.type = "button";
-            b.addEventListener("click", this.needKey);
-            p.append(" ", b);
-        }
-        $("panel-admin").replaceChildren(p);
+        $("panel-admin").replaceChildren(note(text, button, this.needKey));
         this.shown = "";
     }
 

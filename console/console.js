@@ -8,6 +8,7 @@
 import { Admin } from "./admin.js";
 import { Live, showModels } from "./live.js";
 import { MarkdownView } from "./markdown.js";
+import { Mesh } from "./mesh.js";
 
 const $ = (id) => document.getElementById(id);
 const make = (tag, cls, text) => {
@@ -460,17 +461,19 @@ function switchTheme() {
     themeButton();
 }
 
-let admin;
+let admin, mesh;
 
 function view(name) {
     document.body.dataset.view = name;
-    for (const v of ["chat", "server"]) {
+    for (const v of ["chat", "server", "mesh"]) {
         if (v === name) $("view-" + v).setAttribute("aria-current", "page");
         else $("view-" + v).removeAttribute("aria-current");
     }
     admin.open = name === "server";
+    mesh.open = name === "mesh";
     showSettings(false);
     admin.refresh();
+    mesh.refresh();
 }
 
 function needKey() {
@@ -535,6 +538,7 @@ function wire() {
         store("sessionStorage", KEY, $("key").value.trim());
         loadModels();
         admin.refresh();
+        mesh.newKey();
     });
     $("export-json").addEventListener("click", exportJson);
     $("export-md").addEventListener("click", exportMarkdown);
@@ -542,6 +546,7 @@ function wire() {
     $("theme").addEventListener("click", switchTheme);
     $("view-chat").addEventListener("click", () => view("chat"));
     $("view-server").addEventListener("click", () => view("server"));
+    $("view-mesh").addEventListener("click", () => view("mesh"));
     $("open-settings").addEventListener("click", () => {
         const open = !document.body.classList.contains("settings-open");
         if (document.body.dataset.view !== "chat") view("chat");
@@ -558,20 +563,35 @@ function wire() {
     window.addEventListener("focus", loadModels);
 }
 
+/* Whether there is a mesh: then it has a view. */
+async function lookForMesh() {
+    try {
+        const health = await (await fetch("/health?live", { cache: "no-store" })).json();
+        $("view-mesh").hidden = !health.mesh;
+    } catch {
+        return; /* the pulse shows it */
+    }
+    if ($("view-mesh").hidden && mesh.open) view("chat");
+}
+
 function start() {
     let wasUp = true;
     $("key").value = store("sessionStorage", KEY) || "";
     admin = new Admin(ask, needKey);
+    mesh = new Mesh(ask, events, needKey);
     wire();
     themeButton();
     grow();
     loadModels();
+    lookForMesh();
     /* asking for models counts as a request of the key: only when there is something new */
     new Live((up, changed) => {
         document.body.classList.toggle("down", !up);
         const isMoving = models.some((m) => m.status.endsWith("loading"));
         if (up && (!wasUp || changed || isMoving)) loadModels();
+        if (up && !wasUp) lookForMesh();
         if (admin.open) admin.refresh();
+        mesh.refresh();
         wasUp = up;
     });
     if (matchMedia("(hover: hover)").matches) $("ask").focus();

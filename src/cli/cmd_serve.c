@@ -13,6 +13,7 @@
 #include "cli/trust.h"
 #include "net/httpd.h"
 #include "net/tls.h"
+#include "serve/porter.h"
 #include "serve/serve.h"
 #include "store/keys.h"
 #include "trust/apikeys.h"
@@ -28,7 +29,7 @@
 
 struct serve_opts {
     struct slv_opt_list listen, alias, origin, host;
-    const char *cert, *tls_key, *client_ca, *keys, *audit, *adapters, *log, *otlp, *spill;
+    const char *cert, *tls_key, *client_ca, *keys, *audit, *adapters, *log, *otlp, *spill, *mesh;
     int audit_sync;
     int64_t log_keep, ctx, slots, threads, queue, timeout_ms, connections, drain_s;
     uint64_t memory, kv_bytes, body, log_bytes, spill_bytes;
@@ -110,6 +111,9 @@ static const struct slv_opt rows[] = {
      .imax = 100, .help = "older files that are kept"},
     {"otlp", 0, SLV_OPT_STR_AT(struct serve_opts, otlp), .arg = "URL",
      .help = "send traces of requests, without their texts, to an OpenTelemetry collector"},
+    {"mesh", 0, SLV_OPT_STR_AT(struct serve_opts, mesh), .arg = "SOCKET",
+     .help = "let admins see and change what a node of the mesh shares (`selvage mesh up`), at "
+             "/mesh and in the console; SOCKET: the node's mesh.sock"},
     {"no-sandbox", 0, SLV_OPT_FLAG_AT(struct serve_opts, no_sandbox),
      .help = "keep the right to read and write all files, to start programs and to connect"},
     SLV_CLI_MODEL_ROWS(struct serve_opts, model),
@@ -132,6 +136,7 @@ struct serving {
     struct slv_confine confine;
     struct slv_logfile *log;
     struct slv_otlp *otlp;
+    struct slv_porter *porter;   /* to a node of the mesh */
     struct slv_checker *checker; /* NULL: files are read by the server alone */
 };
 
@@ -335,6 +340,7 @@ static int open_server(struct serving *v, struct slv_err *err) {
                                       .keys = v->keys,
                                       .audit = v->audit,
                                       .tls = v->tls,
+                                      .mesh = v->porter,
                                       .span = v->otlp ? slv_otlp_span : NULL,
                                       .span_ctx = v->otlp,
                                       .memory = o->memory,
@@ -390,6 +396,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_confine_init(&v->confine);
     if (!rc) rc = check_models(v, err);
     if (!rc && v->o->otlp) rc = slv_otlp_open(v->o->otlp, &v->otlp, err);
+    if (!rc && v->o->mesh) rc = slv_porter_open(v->o->mesh, &v->porter, err);
     if (!rc && v->o->spill) /* its folder is not to be had later */
         rc = slv_spill_open(v->o->spill, v->o->spill_bytes, &v->spill_file, err);
     if (v->spill_file) v->spill = slv_spill_of(v->spill_file);
@@ -402,6 +409,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_serve_close(v->server);
     slv_spill_close(v->spill_file);
     slv_checker_close(v->checker);
+    slv_porter_close(v->porter);
     slv_otlp_close(v->otlp);
     slv_logfile_close(v->log);
     if (slv_audit_close(v->audit, &closing) && !rc)
@@ -422,7 +430,7 @@ const struct slv_cmd slv_cmd_serve = {
     .more =
         "Paths: /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, "
         "/v1/messages, /v1/models, /tokenize, /detokenize, /health, /metrics; /console for a "
-        "browser.\n"
+        "browser; /mesh/... with --mesh.\n"
         "SIGTERM or Ctrl-C: no new requests, those that are being answered are finished, for "
         "--drain seconds; a second one cuts them short, and says so to who waits; a third one ends "
         "at once. SIGHUP: keys and certificates are read again.",

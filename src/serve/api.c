@@ -44,6 +44,7 @@ static void health(struct slv_serve *s, struct slv_exchange *x) {
     slv_json_uint(&j, "models_failed", failed);
     slv_json_uint(&j, "active", load.active);
     slv_json_uint(&j, "waiting", load.waiting);
+    slv_json_bool(&j, "mesh", s->mesh != NULL);
     slv_json_object_end(&j);
     struct slv_str q = slv_exchange_head(x)->query;
     serve_json_reply(x, is_ready || slv_str_is(q, "live") ? 200 : 503, &b);
@@ -74,6 +75,7 @@ static void metrics(struct slv_serve *s, struct slv_exchange *x) {
     slv_metrics_set(s->metrics, M_WAITING, NULL, NULL, load.waiting);
     slv_metrics_set(s->metrics, M_ACTIVE, NULL, NULL, load.active);
     slv_metrics_set(s->metrics, M_CONNECTIONS, NULL, NULL, slv_httpd_connections(s->httpd));
+    if (s->mesh) slv_metrics_set(s->metrics, M_MESH_WATCHES, NULL, NULL, serve_mesh_watches(s));
     slv_metrics_set(s->metrics, M_UPTIME, NULL, NULL, (double)(serve_now() - s->started) / 1e9);
     slv_buf_init(&b, (size_t)4 << 20);
     slv_metrics_write(s->metrics, &b);
@@ -349,6 +351,9 @@ static const struct route {
     {SLV_METHOD_GET, "/health", AT, ROUTE_NOW, API_CHAT, health, NULL},
     {SLV_METHOD_GET, "/metrics", AT, ROUTE_NOW, API_CHAT, metrics, NULL},
     {SLV_METHOD_GET, "/console", AT_OR_BELOW, ROUTE_NOW, API_CHAT, serve_console, NULL},
+    {SLV_METHOD_GET, "/mesh", BELOW, ROUTE_NOW, API_CHAT, serve_mesh, NULL},
+    {SLV_METHOD_PUT, "/mesh", BELOW, ROUTE_NOW, API_CHAT, serve_mesh, NULL},
+    {SLV_METHOD_DELETE, "/mesh", BELOW, ROUTE_NOW, API_CHAT, serve_mesh, NULL},
     {SLV_METHOD_GET, "/v1/admin", AT_OR_BELOW, ROUTE_ERRAND, API_CHAT, NULL, serve_admin_errand},
     {SLV_METHOD_GET, "/v1/models", AT_OR_BELOW, ROUTE_ERRAND, API_CHAT, NULL, models_errand},
     {SLV_METHOD_GET, "/v1/adapters", AT, ROUTE_ERRAND, API_CHAT, NULL, serve_adapters_errand},
@@ -371,11 +376,13 @@ static bool on_path(const struct route *r, struct slv_str p) {
 }
 
 /* *ret_methods: those that the path takes, 1 << each. */
-static const struct route *find(const struct slv_head *h, uint32_t *ret_methods) {
+static const struct route *find(const struct slv_serve *s, const struct slv_head *h,
+                                uint32_t *ret_methods) {
     const struct route *found = NULL;
     *ret_methods = 0;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (!on_path(&routes[i], h->path)) continue;
+        if (routes[i].now == serve_mesh && !s->mesh) continue;
         uint32_t methods = 1u << routes[i].method;
         if (routes[i].method == SLV_METHOD_GET) methods |= 1u << SLV_METHOD_HEAD;
         *ret_methods |= methods;
@@ -404,7 +411,7 @@ static bool start_errand(struct slv_serve *s, struct slv_exchange *x, const stru
 static bool route(struct slv_serve *s, struct slv_exchange *x, struct serve_fail *f) {
     const struct slv_head *h = slv_exchange_head(x);
     uint32_t methods;
-    const struct route *r = find(h, &methods);
+    const struct route *r = find(s, h, &methods);
     if (!serve_auth_origin(s, x, f)) return false;
     if (!methods)
         return serve_refuse(f, 404, NULL, "not_found", "there is nothing at %.*s", (int)h->path.n,

@@ -158,7 +158,7 @@ static void let_in(struct slv_exchange *x, const char *origin) {
     char fields[600];
     snprintf(fields, sizeof fields,
              "Access-Control-Allow-Origin: %.300s\r\nVary: Origin\r\n"
-             "Access-Control-Allow-Methods: GET, POST, DELETE\r\n"
+             "Access-Control-Allow-Methods: GET, POST, PUT, DELETE\r\n"
              "Access-Control-Allow-Headers: authorization, content-type, x-api-key\r\n"
              "Access-Control-Expose-Headers: retry-after\r\n",
              origin);

@@ -190,8 +190,8 @@ static bool read_last(struct slv_str query, uint64_t *ret, struct serve_fail *f)
            serve_refuse(f, 400, "last", NULL, "last: 1 to %d is wanted", LAST_MAX);
 }
 
-static bool may_administer(const struct slv_serve *s, const struct slv_exchange *x,
-                           const struct slv_apikey *key, struct serve_fail *f) {
+bool serve_may_administer(const struct slv_serve *s, const struct slv_exchange *x,
+                          const struct slv_apikey *key, struct serve_fail *f) {
     if (s->o.keys)
         return (key && key->admin) ||
                serve_refuse(f, 403, NULL, "not_admin", "only a key that may administer sees that");
@@ -216,7 +216,7 @@ void serve_admin_errand(struct slv_serve *s, struct slv_exchange *x, const struc
     struct slv_json j;
     uint64_t last;
     size_t i = 0;
-    if (!may_administer(s, x, key, f) || !read_last(h->query, &last, f)) return;
+    if (!serve_may_administer(s, x, key, f) || !read_last(h->query, &last, f)) return;
     while (i < sizeof rows / sizeof *rows && !slv_str_is(h->path, rows[i].path))
         i++;
     if (i == sizeof rows / sizeof *rows) {

@@ -17,6 +17,7 @@
 struct slv_serve;
 struct slv_audit;
 struct slv_apikeys;
+struct slv_porter;
 struct slv_tls;
 
 /* Opens a model by what a user calls it, for the server; as slv_model_open. */
@@ -53,6 +54,7 @@ struct slv_serve_opts {
     struct slv_apikeys *keys; /* NULL: whoever reaches the server may use it */
     struct slv_audit *audit;  /* NULL: none */
     struct slv_tls *tls;      /* NULL: plain HTTP */
+    struct slv_porter *mesh;  /* to a node of the mesh, for admins; NULL: none */
     slv_serve_span_fn span;   /* told of each request that has ended, by any thread; may be NULL */
     void *span_ctx;
 

@@ -89,6 +89,8 @@ enum serve_metric {
     M_MACHINE_MEMORY,
     M_MACHINE_CPU,
     M_AUDIT_FAILED,
+    M_MESH_REQUESTS,
+    M_MESH_WATCHES,
     M_COUNT
 };
 extern const struct slv_metric serve_metrics[M_COUNT];
@@ -346,6 +348,7 @@ struct slv_serve {
     struct serve_sched *sched;
     struct serve_workers *workers, *compilers; /* what is quick; what may take long */
     struct serve_console *console;
+    struct serve_mesh *mesh; /* NULL: none */
     atomic_bool stopping, reload;
     uint64_t tls_told;   /* ns, when a handshake that failed was last logged: the loop's thread */
     uint64_t tls_untold; /* others since then */
@@ -529,6 +532,22 @@ void serve_console(struct slv_serve *s, struct slv_exchange *x);
 /* GET of /v1/admin/... */
 void serve_admin_errand(struct slv_serve *s, struct slv_exchange *x, const struct slv_apikey *key,
                         struct serve_fail *f);
+
+/* Whether who asks may see what only an admin may: its key says so, or, without keys, it is of this
+ * machine. */
+bool serve_may_administer(const struct slv_serve *s, const struct slv_exchange *x,
+                          const struct slv_apikey *key, struct serve_fail *f) SLV_MUST_USE;
+
+/* mesh.c: all of it on the loop's thread. */
+int serve_mesh_open(struct slv_serve *s, struct slv_err *err) SLV_MUST_USE;
+/* When no exchange is answered any more. */
+void serve_mesh_close(struct slv_serve *s);
+/* What is below /mesh. */
+void serve_mesh(struct slv_serve *s, struct slv_exchange *x);
+/* The server is stopping: streams end. */
+void serve_mesh_stop(struct slv_serve *s);
+/* Watchers there are. */
+uint32_t serve_mesh_watches(const struct slv_serve *s);
 
 /* api.c */
 /* What stands in a path behind `root` and a slash, decoded: what a client may name. */

@@ -41,6 +41,7 @@ static void on_poke(void *server) {
     struct slv_serve *s = server;
     struct slv_err err = {0};
     bool changed = false;
+    if (atomic_load(&s->stopping)) serve_mesh_stop(s);
     if (!atomic_exchange(&s->reload, false)) return;
     if (s->o.keys && slv_apikeys_reload(s->o.keys, &changed, &err))
         slv_log(SLV_LOG_ERROR, "keys stay as they were: %s", err.msg);
@@ -89,6 +90,7 @@ int slv_serve_open(const struct slv_serve_opts *o, struct slv_serve **ret, struc
         (serve_workers_open(WORKERS, &s->workers) || serve_workers_open(COMPILERS, &s->compilers)))
         rc = slv_err_set(err, SLV_E_NOMEM, "no threads for requests");
     if (!rc) rc = open_httpd(s, err);
+    if (!rc) rc = serve_mesh_open(s, err);
     if (!rc) rc = serve_models_open(s, err);
     if (!rc) rc = serve_sched_open(s, &s->sched, err);
     if (rc) {
@@ -109,6 +111,7 @@ void slv_serve_close(struct slv_serve *s) {
     serve_workers_close(s->compilers);
     serve_sched_close(s->sched);
     if (s->model) serve_models_close(s);
+    serve_mesh_close(s);
     slv_httpd_close(s->httpd);
     serve_auth_close(s);
     slv_metrics_close(s->metrics);
@@ -131,11 +134,13 @@ int slv_serve_run(struct slv_serve *s, struct slv_err *err) {
 
 void slv_serve_stop(struct slv_serve *s) {
     atomic_store(&s->stopping, true);
+    slv_httpd_poke(s->httpd);
     slv_httpd_stop(s->httpd);
 }
 
 void slv_serve_hurry(struct slv_serve *s) {
     atomic_store(&s->stopping, true);
+    slv_httpd_poke(s->httpd);
     slv_httpd_hurry(s->httpd);
 }
 

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -105,9 +106,7 @@ static const int forbidden[] = {SCMP_SYS(execve),
                                 SCMP_SYS(execveat),
                                 SCMP_SYS(fork),
                                 SCMP_SYS(vfork),
-                                SCMP_SYS(socket),
                                 SCMP_SYS(socketpair),
-                                SCMP_SYS(connect),
                                 SCMP_SYS(bind),
                                 SCMP_SYS(listen),
                                 SCMP_SYS(process_vm_readv),
@@ -170,8 +169,17 @@ static const int forbidden[] = {SCMP_SYS(execve),
                                 SCMP_SYS(lookup_dcookie),
                                 SCMP_SYS(vmsplice)};
 
-static int add_rules(scmp_filter_ctx ctx) {
-    int rc = 0;
+/* (connect is told a socket, and not of which kind: what can be opened is what can be connected) */
+static int add_socket_rules(scmp_filter_ctx ctx, bool may_unix) {
+    const uint32_t no = SCMP_ACT_ERRNO(EPERM);
+    if (may_unix)
+        return seccomp_rule_add(ctx, no, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+    int rc = seccomp_rule_add(ctx, no, SCMP_SYS(socket), 0);
+    return rc ? rc : seccomp_rule_add(ctx, no, SCMP_SYS(connect), 0);
+}
+
+static int add_rules(scmp_filter_ctx ctx, bool may_unix) {
+    int rc = add_socket_rules(ctx, may_unix);
     for (size_t i = 0; !rc && i < sizeof forbidden / sizeof *forbidden; i++) {
         rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), forbidden[i], 0);
         if (rc == -EDOM || rc == -EINVAL) rc = 0; /* this machine has no such call */
@@ -187,11 +195,11 @@ static int add_rules(scmp_filter_ctx ctx) {
     return rc;
 }
 
-int slv_sandbox_calls(struct slv_err *err) {
+static int filter(bool may_unix, struct slv_err *err) {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
     if (!ctx) return slv_err_set(err, SLV_E_NOMEM, "sandbox: out of memory");
     int rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_TSYNC, 1);
-    if (!rc) rc = add_rules(ctx);
+    if (!rc) rc = add_rules(ctx, may_unix);
     if (!rc) rc = seccomp_load(ctx);
     seccomp_release(ctx);
     if (rc == -ENOSYS || rc == -EINVAL || rc == -EOPNOTSUPP)
@@ -199,7 +207,12 @@ int slv_sandbox_calls(struct slv_err *err) {
     return rc ? slv_err_set(err, SLV_E_IO, "sandbox: %s", strerror(-rc)) : 0;
 }
 #else
-int slv_sandbox_calls(struct slv_err *err) {
+static int filter(bool may_unix, struct slv_err *err) {
+    (void)may_unix;
     return slv_err_set(err, SLV_E_UNSUPPORTED, "built without libseccomp: calls are open");
 }
 #endif
+
+int slv_sandbox_calls(struct slv_err *err) { return filter(false, err); }
+
+int slv_sandbox_calls_but_unix(struct slv_err *err) { return filter(true, err); }

@@ -37,6 +37,11 @@ int slv_sandbox_files(const struct slv_sandbox_path *v, size_t n, struct slv_err
  * SLV_E_IO. */
 int slv_sandbox_calls(struct slv_err *err) SLV_MUST_USE;
 
+/* The same for who reaches programs of this machine for others: unix sockets, and no others, may be
+ * opened and connected. To which of them is not for a filter to say, as it sees a path's address
+ * and not the path: so nobody whom strangers speak to should have this one. */
+int slv_sandbox_calls_but_unix(struct slv_err *err) SLV_MUST_USE;
+
 /* The kernel's Landlock ABI, 0: none. */
 int slv_sandbox_abi(void);
 

@@ -20,13 +20,16 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { NO_LANDLOCK = 77, ALLOWED = 0 };
 
 static char may_read[200], may_write[200], outside[200];
-static int socket_before;
+static int socket_before, unix_before; /* sockets that were opened before */
+static struct sockaddr_un there;       /* where somebody listens */
+static int listener;
 
 static int set_up(void **state) {
     if (scratch_make(state)) return -1;
@@ -41,11 +44,19 @@ static int set_up(void **state) {
         scratch_write(path, "text", 4);
     }
     socket_before = socket(AF_INET, SOCK_STREAM, 0);
-    return socket_before < 0 ? -1 : 0;
+    unix_before = socket(AF_UNIX, SOCK_STREAM, 0);
+    listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    there.sun_family = AF_UNIX;
+    strcpy(there.sun_path, scratch("socket"));
+    if (bind(listener, (struct sockaddr *)(void *)&there, sizeof there) || listen(listener, 100))
+        return -1;
+    return socket_before < 0 || unix_before < 0 ? -1 : 0;
 }
 
 static int tear_down(void **state) {
     close(socket_before);
+    close(unix_before);
+    close(listener);
     return scratch_drop(state);
 }
 
@@ -95,6 +106,17 @@ static int connect_out(void) {
     return connect(socket_before, (struct sockaddr *)(void *)&to, sizeof to) ? errno : 0;
 }
 
+static int connect_to(int fd) {
+    return connect(fd, (struct sockaddr *)(void *)&there, sizeof there) ? errno : 0;
+}
+
+static int connect_near(void) { return connect_to(unix_before); }
+
+static int open_and_connect_near(void) {
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    return fd < 0 ? errno : connect_to(fd);
+}
+
 static int look_into_another(void) {
     return ptrace(PTRACE_ATTACH, getppid(), NULL, NULL) ? errno : 0;
 }
@@ -108,8 +130,9 @@ static void *in_thread(void *act) {
     return (void *)(intptr_t)fn();
 }
 
-/* In the sandbox, by the first thread or another one: what the act gave. */
-static int inside(int (*act)(void), bool thread) {
+/* In the sandbox, or in that of who may connect to unix sockets, by the first thread or another
+ * one: what the act gave. */
+static int inside(int (*act)(void), bool may_unix, bool thread) {
     const struct slv_sandbox_path paths[] = {{may_read, SLV_SANDBOX_READ},
                                              {may_write, SLV_SANDBOX_WRITE},
                                              {"/bin", SLV_SANDBOX_READ},
@@ -123,7 +146,8 @@ static int inside(int (*act)(void), bool thread) {
         pthread_t t;
         void *r = NULL;
         if (slv_sandbox_files(paths, 5, &err)) _exit(NO_LANDLOCK);
-        if (slv_sandbox_calls(&err)) _exit(NO_LANDLOCK + 1);
+        if (may_unix ? slv_sandbox_calls_but_unix(&err) : slv_sandbox_calls(&err))
+            _exit(NO_LANDLOCK + 1);
         if (!thread) _exit(act());
         if (pthread_create(&t, NULL, in_thread, &act)) _exit(200);
         pthread_join(t, &r);
@@ -140,27 +164,36 @@ static void test_acts(void **state) {
         const char *what;
         int (*act)(void);
         int want;
-    } rows[] = {{"reads what it may", read_allowed, ALLOWED},
-                {"makes files where it may", make_allowed, ALLOWED},
-                {"reads no other file", read_outside, EACCES},
-                {"writes no other file", write_outside, EACCES},
-                {"makes no other file", make_outside, EACCES},
-                {"writes no file that it may read", write_read_only, EACCES},
-                {"makes none beside it", make_read_only, EACCES},
-                {"removes none", remove_read_only, EACCES},
-                {"starts no program", run_program, EPERM},
-                {"makes no process", make_process, EPERM},
-                {"opens no socket", open_socket, EPERM},
-                {"connects none it has", connect_out, EPERM},
-                {"looks into no other process", look_into_another, EPERM},
-                {"changes no root", change_root, EPERM}};
+        bool may_unix;
+    } rows[] = {{"reads what it may", read_allowed, ALLOWED, false},
+                {"makes files where it may", make_allowed, ALLOWED, false},
+                {"reads no other file", read_outside, EACCES, false},
+                {"writes no other file", write_outside, EACCES, false},
+                {"makes no other file", make_outside, EACCES, false},
+                {"writes no file that it may read", write_read_only, EACCES, false},
+                {"makes none beside it", make_read_only, EACCES, false},
+                {"removes none", remove_read_only, EACCES, false},
+                {"starts no program", run_program, EPERM, false},
+                {"makes no process", make_process, EPERM, false},
+                {"opens no socket", open_socket, EPERM, false},
+                {"connects none it has", connect_out, EPERM, false},
+                {"looks into no other process", look_into_another, EPERM, false},
+                {"changes no root", change_root, EPERM, false},
+                {"connects to no unix socket", connect_near, EPERM, false},
+                {"opens no unix socket", open_and_connect_near, EPERM, false},
+                {"a porter connects to unix sockets", open_and_connect_near, ALLOWED, true},
+                {"a porter opens no other socket", open_socket, EPERM, true},
+                {"a porter reads no other file", read_outside, EACCES, true},
+                {"a porter starts no program", run_program, EPERM, true},
+                {"a porter makes no process", make_process, EPERM, true},
+                {"a porter looks into no other process", look_into_another, EPERM, true}};
     (void)state;
     if (!slv_sandbox_abi()) {
         print_message("no Landlock here: not tried\n");
         return;
     }
     for (size_t i = 0; i < 2 * sizeof rows / sizeof *rows; i++) {
-        int got = inside(rows[i / 2].act, i % 2);
+        int got = inside(rows[i / 2].act, rows[i / 2].may_unix, i % 2);
         if (got == NO_LANDLOCK + 1) {
             print_message("no seccomp here: not tried\n");
             return;
@@ -179,6 +212,7 @@ static void test_without(void **state) {
     assert_int_equal(make_outside(), 0);
     assert_int_equal(write_read_only(), 0);
     assert_int_equal(open_socket(), 0);
+    assert_int_equal(open_and_connect_near(), 0);
 }
 
 int main(void) {
