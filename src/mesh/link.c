@@ -145,6 +145,8 @@ uint64_t slv_link_next(const struct slv_link *l, uint64_t now) {
     return at > now ? at : now;
 }
 
+bool slv_link_waits(const struct slv_link *l) { return l->r.n_flight > 0; }
+
 bool slv_link_dead(const struct slv_link *l) { return l->is_broken || l->r.is_dead; }
 
 void slv_link_stats(const struct slv_link *l, struct slv_link_stats *ret) {

@@ -132,6 +132,10 @@ uint64_t slv_link_next(const struct slv_link *l, uint64_t now);
  * asking, now and then, and an answer makes it live again; after such a message it refuses all. */
 bool slv_link_dead(const struct slv_link *l);
 
+/* Something was sent that the peer answers when it comes (acknowledgements are not), and it has not
+ * yet. */
+bool slv_link_waits(const struct slv_link *l);
+
 struct slv_link_stats {
     uint64_t srtt, rtt_min, rttvar; /* ns; 0: not yet known */
     uint64_t cwnd, in_flight;       /* bytes */

@@ -509,6 +509,7 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
     commit(n);
     next = least(next, node_tick_peers(n));
     node_pump(n);
+    next = least(next, n->link_next);
     next = least(next, least(n->swim_next, n->round_next));
     if (n->has_records && !n->is_committing) next = least(next, n->commit_next);
     return n->failed ? UINT64_MAX : next > now ? next : now + 1;

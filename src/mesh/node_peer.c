@@ -189,7 +189,7 @@ static void pump(struct slv_node *n, struct peer *p) {
     while (len && !slv_link_poll(p->link, n->now, buf, sizeof buf, &len) && len) {
         n->stats.datagrams_sent++;
         n->stats.bytes_sent += len;
-        if (!p->unheard) p->unheard = n->now;
+        if (!p->unheard && slv_link_waits(p->link)) p->unheard = n->now;
         w->send(w->ctx, p->id, (struct slv_str){buf, len});
     }
     p->next = slv_link_next(p->link, n->now);
@@ -396,5 +396,5 @@ static void look(struct slv_node *n) {
 
 uint64_t node_tick_peers(struct slv_node *n) {
     if (n->now >= n->look_next) look(n);
-    return n->look_next < n->link_next ? n->look_next : n->link_next;
+    return n->look_next;
 }

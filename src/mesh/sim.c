@@ -432,7 +432,7 @@ static void note(struct sim *s, uint64_t v) {
 }
 
 /* The next event, or the same later where its node is stuck. */
-static void step(struct sim *s) {
+void sim_step(struct sim *s) {
     struct sim_pending e = pop(s);
     const struct sim_node *n = &s->node[e.to];
     const bool is_own = e.what != SIM_FAULT && e.what != SIM_WRITE && e.what != SIM_CHECK;
@@ -456,7 +456,7 @@ static bool goes_on(const struct sim *s) {
 
 static void run(struct sim *s) {
     while (goes_on(s) && s->event[0].at < s->faults_end)
-        step(s);
+        sim_step(s);
     if (!goes_on(s)) return;
     sim_fault_end(s);
     sim_strong_calm(s);
@@ -464,7 +464,7 @@ static void run(struct sim *s) {
     const uint64_t end = s->faults_end + SLV_SIM_BOUND_MS * MS;
     bool agreed = false;
     while (goes_on(s) && !agreed && s->event[0].at < end) {
-        step(s);
+        sim_step(s);
         if (s->now < look) continue;
         look = s->now + 20 * MS;
         agreed = sim_check_agreed(s) && sim_strong_agreed(s);
@@ -480,7 +480,7 @@ static void run(struct sim *s) {
     sim_strong_truth(s);
 }
 
-static bool open_nodes(struct sim *s) {
+bool sim_open(struct sim *s) {
     s->n = s->conf.nodes;
     s->node = slv_mem_calloc(s->n, sizeof *s->node);
     if (!s->node || !sim_net_open(s)) return false;
@@ -495,7 +495,7 @@ static bool open_nodes(struct sim *s) {
     return true;
 }
 
-static void close_all(struct sim *s) {
+void sim_close(struct sim *s) {
     for (unsigned i = 0; i < s->n && s->node; i++) {
         slv_node_close(s->node[i].node);
         sim_disk_close(&s->node[i].disk);
@@ -514,7 +514,7 @@ int slv_sim_run(const struct slv_sim_conf *conf, struct slv_sim_result *ret) {
     struct sim s = {.conf = *conf, .result = &result, .random = conf->seed, .now = 1};
     if (conf->nodes < SLV_SIM_NODES_MIN || conf->nodes > SLV_SIM_NODES_MAX) return SLV_E_USAGE;
     s.faults_end = (conf->for_ms ? conf->for_ms : FOR_MS) * MS;
-    if (open_nodes(&s)) {
+    if (sim_open(&s)) {
         sim_fault_draw(&s);
         result.faults = s.faults;
         sim_push(&s, (struct sim_pending){.at = 1, .what = SIM_WRITE});
@@ -525,7 +525,7 @@ int slv_sim_run(const struct slv_sim_conf *conf, struct slv_sim_result *ret) {
     }
     result.virtual_ms = s.now / MS;
     result.held = !s.failed;
-    close_all(&s);
+    sim_close(&s);
     if (s.no_memory) return SLV_E_NOMEM;
     *ret = result;
     return 0;

@@ -113,6 +113,7 @@ struct sim_batch {
 
 struct sim_net {
     uint64_t delay, jitter; /* ns */
+    uint64_t hop;           /* ns that all datagrams of nodes that are well take; 0: some */
     uint32_t loss_ppm, double_ppm;
     uint64_t rate; /* bytes/s of a node; 0: any */
     size_t mtu;
@@ -172,6 +173,11 @@ struct sim_node *sim_by_id(struct sim *s, uint64_t id);
 bool sim_suffers(const struct sim *s, const struct sim_node *n, enum slv_sim_fault f);
 /* What its clock shows that never goes back: it drifts. */
 uint64_t sim_clock(const struct sim_node *n);
+/* For who drives a run by himself: all zero but conf, result and random; then events one after the
+ * other. False: no memory. */
+bool sim_open(struct sim *s);
+void sim_step(struct sim *s);
+void sim_close(struct sim *s);
 void sim_start(struct sim_node *n);
 void sim_stop(struct sim_node *n);
 void sim_schedule(struct sim_node *n);

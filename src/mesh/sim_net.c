@@ -56,8 +56,9 @@ static void deliver(struct sim *s, struct sim_node *a, struct sim_node *b, struc
     const struct sim_net *w = &s->net;
     const bool ill = sim_suffers(s, a, SLV_SIM_DELAY) || sim_suffers(s, b, SLV_SIM_DELAY);
     const uint64_t left = leave(s, a, e.bytes.n);
-    const uint64_t delay =
-        ill ? w->delay + sim_random(s, w->jitter + 1) : 100000 + sim_random(s, MS / 2);
+    const uint64_t delay = ill      ? w->delay + sim_random(s, w->jitter + 1)
+                           : w->hop ? w->hop
+                                    : 100000 + sim_random(s, MS / 2);
     if (left == UINT64_MAX) {
         slv_mem_free(e.bytes.p);
         return;
