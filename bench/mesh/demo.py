@@ -24,6 +24,11 @@ def main():
     if len(given) != 2 or any(a.startswith("-") for a in given):
         print(USAGE, file=sys.stderr)
         return 2
+    folder = os.path.dirname(os.path.abspath(given[1]))
+    for path, right, what in (given[0], os.X_OK, "program"), (folder, os.W_OK, "folder to write in"):
+        if not os.access(path, right):
+            print("demo: %s: no such %s" % (path, what), file=sys.stderr)
+            return 2
     try:
         demo_net.enter()
     except demo_net.Impossible as e:

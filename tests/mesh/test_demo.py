@@ -298,12 +298,14 @@ def it_ends_with_all_its_nodes_whatever_ends_it():
 
 
 def it_says_what_it_cannot_do():
-    p = subprocess.run([sys.executable, os.path.join(BENCH, "demo.py"), PROGRAM], capture_output=True, text=True, check=False)
-    assert p.returncode == 2 and p.stderr.startswith("usage: "), p
     with tempfile.TemporaryDirectory() as folder:
-        p = subprocess.run([sys.executable, os.path.join(BENCH, "demo.py"), PROGRAM, os.path.join(folder, "x.svg")],
-                           capture_output=True, text=True, check=False, env={**os.environ, "PATH": folder})
-    assert p.returncode == 2 and p.stderr.count("\n") == 1 and "unshare is not installed" in p.stderr, p
+        drawn, none = os.path.join(folder, "x.svg"), os.path.join(folder, "none")
+        for args, path, want in (((PROGRAM,), "", "usage: "), ((none, drawn), "", "none: no such program"),
+                                 ((PROGRAM, os.path.join(none, "x.svg")), "", "no such folder"),
+                                 ((PROGRAM, drawn), folder, "unshare is not installed")):
+            p = subprocess.run([sys.executable, os.path.join(BENCH, "demo.py"), *args], capture_output=True, text=True, check=False,
+                               env={**os.environ, "PATH": path or os.environ["PATH"]})
+            assert p.returncode == 2 and p.stderr.count("\n") == 1 and want in p.stderr, (args, p)
 
 
 if __name__ == "__main__":
