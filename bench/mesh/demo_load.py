@@ -26,6 +26,8 @@ class Talk:
 
     async def send(self, method, path, body=b""):
         """OSError: it never went out."""
+        if self.reader and self.reader.at_eof():  # who was there has ended meanwhile
+            self.close()
         if not self.writer:
             self.reader, self.writer = await asyncio.open_unix_connection(self.path)
         self.writer.write(b"%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (
