@@ -60,6 +60,10 @@ bench-mesh: all
 	@$(BUILD)/bench_apply
 	@python3 bench/mesh/lan.py $(BUILD)/selvage
 
+# Five processes in network namespaces: cut in two, healed, their leader killed; every step timed, and drawn as an SVG.
+demo-mesh: all
+	@python3 bench/mesh/demo.py $(BUILD)/selvage $(BUILD)/demo-mesh.svg
+
 debug:
 	@tools/deps.sh build
 	@tools/deps.sh test
@@ -108,5 +112,5 @@ uninstall:
 clean:
 	@rm -rf build build-debug build-fuzz build-arm
 
-.PHONY: all deps run test test-full debug bench bench-peers bench-masks bench-serve bench-mesh soak fmt lint install \
-    uninstall clean
+.PHONY: all deps run test test-full debug bench bench-peers bench-masks bench-serve bench-mesh demo-mesh soak fmt lint \
+    install uninstall clean
