@@ -323,11 +323,13 @@ int slv_node_ask(struct slv_node *n, uint64_t now, const struct slv_strong_comma
     return 0;
 }
 
-/* Who may have done something under this client's number is asked no more under it. */
+/* A client whose command may have been done under its number, or was never heard of, ends with it:
+ * the next number would be taken for one that is too far on. */
 static void decided(struct slv_node *n, struct node_ask *a, const struct slv_strong_result *r) {
     const struct slv_node_world *w = &n->conf.world;
     struct node_client *k = &n->strong.client[a->client];
-    if (r->status == SLV_STRONG_TIMEOUT) *k = (struct node_client){0};
+    if (r->status == SLV_STRONG_TIMEOUT || r->status == SLV_STRONG_UNAVAILABLE)
+        *k = (struct node_client){0};
     k->busy = false;
     a->done = true;
     if (!node_roster_answered(n, a->id, r) && w->answer) w->answer(w->ctx, a->id, r);
