@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""Nodes on networks of the kernel's own, in namespaces of this test: paths that carry little, ways that are closed in one
+direction or for one protocol, links that are slow. What the kernel has no part for is skipped, and said.
+
+usage: test_netns.py SELVAGE      prints TAP
+"""
+import os
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path += [os.path.join(HERE, "..", "..", "bench", "mesh")]
+import demo_net  # noqa: E402
+from demo_story import Machine  # noqa: E402
+from nodes import tap, until  # noqa: E402
+
+
+class Pair:
+    """Machines 1 and 3, on two switches, and what is done to their network before they start."""
+
+    def __init__(self, *before):
+        self.net = demo_net.Net()
+        self.folder = tempfile.TemporaryDirectory(prefix="selvage-netns-")
+        self.before = before
+
+    def on(self, i, *command):
+        demo_net.run(*self.net.on(i, *command))
+
+    def __enter__(self):
+        self.net.__enter__()
+        self.nodes = [Machine(self.net, self.folder.name, i) for i in (1, 3)]
+        try:
+            for command in self.before:
+                for i in (1, 3):
+                    self.on(i, *command.split())
+            for n, other in zip(self.nodes, reversed(self.nodes)):
+                n.peers = [other]
+            for n in self.nodes:
+                n.start()
+        except BaseException:
+            self.__exit__(OSError, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for n in self.nodes:
+            if n.process and kind is None:
+                n.stop()
+            elif n.process:
+                print("# %s: %s" % (n.name, n.stderr()[-1500:].replace("\n", "\n# ")))
+                n.kill()
+        self.net.__exit__()
+        self.folder.cleanup()
+
+    def together(self, seconds=40):
+        return until(lambda: all(len(n.sees("alive")) == 2 and n.status()["connected"] == 1 for n in self.nodes), seconds,
+                     "both to see each other")
+
+    def share(self, seconds=60):
+        """Both write, small things and large ones; both have all."""
+        a, b = self.nodes
+        start = time.monotonic()
+        for i in range(20):
+            a.put("tags", "s", "a%02d" % i)
+            b.put("tags", "s", "b%02d" % i)
+        a.put("notes", "n", {"text": "x" * 30000})
+        want = sorted("%s%02d" % (w, i) for w in "ab" for i in range(20))
+        until(lambda: all(n.get("tags", "s") == want for n in self.nodes), seconds, "all to be at both")
+        until(lambda: (b.get("notes", "n") or {}).get("text") == "x" * 30000, seconds, "what is large")
+        return time.monotonic() - start
+
+
+def a_path_of_576_bytes():
+    with Pair("ip link set eth0 mtu 576") as p:
+        took = p.together()
+        print("# joined after %.1f s, shared in %.1f s" % (took, p.share()))
+
+
+def udp_is_closed():
+    with Pair("iptables -A INPUT -p udp -j DROP") as p:
+        took = p.together(60)
+        print("# joined by TCP after %.1f s, shared in %.1f s" % (took, p.share()))
+
+
+def one_does_not_hear_the_other():
+    with Pair() as p:
+        p.together()
+        a, b = p.nodes
+        p.on(3, "iptables", "-A", "INPUT", "-s", demo_net.address(1), "-j", "DROP")
+        a.put("parts", "k", 1)
+        b.put("parts", "k", 1)
+        until(lambda: b.status()["local_only"] and a.status()["local_only"], 30, "each to see that it is alone")
+        assert b.get("parts", "k") == 1, b.get("parts", "k")
+        p.on(3, "iptables", "-F")
+        print("# agreed %.1f s after it was heard again" % until(lambda: a.get("parts", "k") == b.get("parts", "k") == 2, 60, "both"))
+        p.share()
+
+
+def large_datagrams_vanish():
+    """A black hole: what is longer than 600 bytes is dropped, and nobody is told."""
+    with Pair("iptables -A INPUT -p udp -m length --length 601:65535 -j DROP",
+              "iptables -A INPUT -p tcp -j DROP") as p:
+        took = p.together(60)
+        print("# joined after %.1f s, shared in %.1f s" % (took, p.share()))
+
+
+def a_link_of_64_kbit():
+    try:
+        with Pair("tc qdisc add dev eth0 root tbf rate 64kbit burst 2k latency 400ms") as p:
+            took = p.together(60)
+            print("# joined after %.1f s, shared in %.1f s" % (took, p.share(120)))
+    except OSError as e:
+        if "qdisc" not in str(e):
+            raise
+        return tap.skip("this kernel has no token bucket filter")
+    return None
+
+
+if __name__ == "__main__":
+    try:
+        if demo_net.INSIDE not in sys.argv:
+            demo_net.way()
+        demo_net.enter()
+    except demo_net.Impossible as e:
+        print("1..0 # SKIP %s" % e)
+        sys.exit(0)
+    sys.exit(tap.run([a_path_of_576_bytes, udp_is_closed, one_does_not_hear_the_other, large_datagrams_vanish,
+                      a_link_of_64_kbit]))
