@@ -327,7 +327,7 @@ static int sign_record(void *ctx, const struct slv_swim_record *r,
 }
 
 static void swim_send(void *ctx, uint64_t to, const void *p, size_t len) {
-    node_datagram(ctx, to, (struct slv_str){p, len});
+    node_datagram(ctx, to, (struct slv_str){p, len}, slv_swim_asks(p, len));
 }
 
 static uint64_t swim_random(void *ctx) {

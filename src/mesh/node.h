@@ -98,7 +98,7 @@ struct slv_node_conf {
     uint32_t direct_max;       /* members up to which all are connected; 0: 64 */
     uint32_t idle_ms;          /* beyond that: how long a silent peer stays connected; 0: 20000 */
     uint32_t voters;           /* of the group, where there are as many: 1 to 7; 0: 5 */
-    uint32_t heartbeat_ms, election_ms; /* of it; 0: 150, 500 */
+    uint32_t heartbeat_ms, election_ms; /* of it, where round trips are short; 0: 120, 400 */
     size_t group_log; /* bytes of its log behind which a snapshot is made; 0: 4 MiB */
     uint32_t dead_ms; /* for which a voter is silent until another takes its place; 0: 15000 */
 };

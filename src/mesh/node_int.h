@@ -31,6 +31,7 @@ struct peer {
     struct slv_link *link; /* NULL: not connected */
     uint64_t next;         /* when the link wants to be polled */
     uint64_t used;         /* when something was last said or heard, beside the link's own */
+    bool asks;             /* what waits to be sent wants an answer */
     uint64_t unheard;      /* since when it was spoken to and not heard; 0: it was heard since */
     uint64_t wanted, gap;  /* when to try to connect again; 0: it is not wanted */
     uint64_t tried;        /* when that was done */
@@ -198,8 +199,8 @@ struct peer *node_peer(const struct slv_node *n, uint64_t id);
 void node_free_peers(struct slv_node *n);
 /* Through the link. SLV_E_BUSY: there is none, or it is full. */
 int node_message(struct slv_node *n, uint64_t peer, enum slv_lane lane, struct slv_str bytes);
-/* Outside the lanes; a peer that is not connected gets it when it is, if that is soon. */
-void node_datagram(struct slv_node *n, uint64_t peer, struct slv_str bytes);
+/* Outside the lanes; asks: the peer answers it. A peer that is not connected gets it when it is, if that is soon. */
+void node_datagram(struct slv_node *n, uint64_t peer, struct slv_str bytes, bool asks);
 /* To all that are connected where members are few, else to some. How many. */
 size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to);
 /* To all that are connected, however many. */

@@ -99,12 +99,13 @@ int node_message(struct slv_node *n, uint64_t id, enum slv_lane lane, struct slv
     return slv_link_send(p->link, lane, bytes);
 }
 
-void node_datagram(struct slv_node *n, uint64_t id, struct slv_str bytes) {
+void node_datagram(struct slv_node *n, uint64_t id, struct slv_str bytes, bool asks) {
     struct peer *p = open_peer(n, id);
     if (!p) return;
     want(p);
     if (p->link) {
         touch(p);
+        p->asks = p->asks || asks;
         if (slv_link_datagram(p->link, bytes)) n->stats.refused++; /* as if it were lost */
         return;
     }
@@ -189,7 +190,8 @@ static void pump(struct slv_node *n, struct peer *p) {
     while (len && !slv_link_poll(p->link, n->now, buf, sizeof buf, &len) && len) {
         n->stats.datagrams_sent++;
         n->stats.bytes_sent += len;
-        if (!p->unheard && slv_link_waits(p->link)) p->unheard = n->now;
+        if (!p->unheard && (p->asks || slv_link_waits(p->link))) p->unheard = n->now;
+        p->asks = false;
         w->send(w->ctx, p->id, (struct slv_str){buf, len});
     }
     p->next = slv_link_next(p->link, n->now);

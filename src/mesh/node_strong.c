@@ -27,6 +27,7 @@
 #define AGAIN_MOST_NS (640 * MS) /* and at most */
 #define WHO_NS (300 * MS)        /* between two of them */
 #define CALL_MS 2000u            /* until an answer is taken for lost */
+#define PACE_MS 50u              /* steps in which round trips are looked at */
 #define DEAD_MS 15000u           /* a voter that is silent for so long is replaced */
 #define GONE_MS 600000u          /* and one that only learns let go */
 #define GROUP_MOST 48u           /* members: the leader speaks to each of them */
@@ -147,8 +148,8 @@ static int open_group(struct slv_node *n) {
     const struct slv_strong_conf c = {
         .id = n->conf.id,
         .world = {on_send, on_put, on_del, on_commit, on_random, on_event, on_answer, n, may_ask},
-        .heartbeat_ms = n->conf.heartbeat_ms ? n->conf.heartbeat_ms : 150,
-        .election_ms = n->conf.election_ms ? n->conf.election_ms : 500,
+        .heartbeat_ms = n->conf.heartbeat_ms ? n->conf.heartbeat_ms : 120,
+        .election_ms = n->conf.election_ms ? n->conf.election_ms : 400,
         .call_ms = CALL_MS,
         .log_max = n->conf.group_log,
         .readmit = true,
@@ -513,6 +514,21 @@ static size_t look_at_all(struct slv_node *n, struct slv_roles_member *v, size_t
     return count;
 }
 
+/* The longest round trip to one that votes, in steps, so that it is not set anew all the time. */
+static void keep_pace(struct slv_node *n) {
+    uint64_t ids[SLV_STRONG_MEMBERS_MAX];
+    const size_t k = slv_strong_members(n->strong.s, ids);
+    uint32_t most = 0;
+    for (size_t i = 0; i < k; i++) {
+        struct slv_swim_member m;
+        if (slv_strong_role(n->strong.s, ids[i]) != SLV_STRONG_VOTER ||
+            slv_swim_find(n->swim, ids[i], &m) || m.state > SLV_SWIM_SUSPECT)
+            continue;
+        if (m.rtt_us > most) most = m.rtt_us;
+    }
+    slv_strong_pace(n->strong.s, (most / 1000 + PACE_MS - 1) / PACE_MS * PACE_MS);
+}
+
 static void tick_roles(struct slv_node *n) {
     const struct slv_roles_conf c = {
         .voters = n->conf.voters ? n->conf.voters : 5,
@@ -524,6 +540,7 @@ static void tick_roles(struct slv_node *n) {
     uint64_t id;
     enum slv_strong_role role;
     n->strong.policy_next = n->now + POLICY_NS;
+    keep_pace(n);
     if (!slv_strong_leads(n->strong.s)) return;
     struct slv_roles_member *v = slv_mem_calloc(most, sizeof *v);
     if (!v) return;

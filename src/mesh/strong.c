@@ -30,6 +30,9 @@ int slv_strong_open(const struct slv_strong_conf *conf, struct slv_strong **ret)
         slv_mem_free(s);
         return SLV_E_USAGE;
     }
+    s->least[0] = s->conf.heartbeat_ms;
+    s->least[1] = s->conf.election_ms;
+    s->least[2] = s->conf.lease_ms;
     s->disk_first = 1;
     s->history_from = 1;
     s->state.changed = strong_watch_changed;
@@ -178,6 +181,20 @@ int slv_strong_start(struct slv_strong *s, uint64_t now, bool damaged) {
     s->started = true;
     strong_pump(s);
     return s->failed ? SLV_E_IO : 0;
+}
+
+/* An election takes two round trips and must not be overtaken by the next, and a heartbeat or two may
+ * be lost. */
+void slv_strong_pace(struct slv_strong *s, uint32_t rtt_ms) {
+    const uint64_t want = 6 * (uint64_t)(rtt_ms < 60000 ? rtt_ms : 60000);
+    const uint64_t election = want > s->least[1] ? want : s->least[1];
+    if (election == s->conf.election_ms || s->failed) return;
+    s->conf.election_ms = (uint32_t)election;
+    s->conf.heartbeat_ms = (uint32_t)(s->least[0] * election / s->least[1]);
+    s->conf.lease_ms = (uint32_t)(s->least[2] * election / s->least[1]);
+    if (!s->opened) return;
+    raft_set_election_timeout(&s->raft, s->conf.election_ms);
+    raft_set_heartbeat_timeout(&s->raft, s->conf.heartbeat_ms);
 }
 
 /* --- what happens ----------------------------------------------------------------------------- */

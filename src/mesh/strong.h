@@ -214,6 +214,10 @@ void slv_strong_unwatch(struct slv_strong *s, uint64_t watch);
 
 /* --- the group -------------------------------------------------------------------------------- */
 
+/* Round trips between members take so long: where that is long for the times of conf, all of them are
+ * stretched alike, so that who is far away is not taken for dead. */
+void slv_strong_pace(struct slv_strong *s, uint32_t rtt_ms);
+
 /* On the leader: gives a node a role, adding it where it is none yet; GONE removes it. A voter is
  * first brought up to date. One at a time (CONFLICT else); answered as a call. SLV_E_USAGE,
  * SLV_E_BUSY. */

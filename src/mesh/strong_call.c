@@ -100,7 +100,7 @@ static void applied(struct raft_apply *req, int status, void *result) {
     s->round_done = s->round;
     if (!s->own_index) s->own_index = c->result.index;
     if (s->barrier_leads) {
-        const uint64_t ns = s->conf.lease_ms * MS;
+        const uint64_t ns = s->barrier_ms * MS;
         s->lease_from = s->barrier_since;
         s->lease_until = s->barrier_since + ns - drift_of(s, ns);
     }
@@ -151,7 +151,7 @@ static void start_barrier(struct slv_strong *s) {
                        s->now - s->lease_asked < LEASE_WANTED_NS;
     if (s->barrier_leads) {
         c.op = (enum slv_strong_op)STRONG_LEAD;
-        c.ttl_ms = s->conf.lease_ms;
+        c.ttl_ms = s->barrier_ms = s->conf.lease_ms;
     }
     s->barrier_since = s->now;
     s->barrier = propose_own(s, &c);

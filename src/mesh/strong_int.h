@@ -135,6 +135,7 @@ struct slv_strong {
     raft_io_tick_cb tick_cb;
     raft_io_recv_cb recv_cb;
     uint64_t now, tick_next;
+    uint32_t least[3]; /* conf's heartbeat_ms, election_ms, lease_ms, as they were given */
     bool opened, started, failed, told_failed;
     bool damaged;         /* all was thrown away, and READMIT is waited for */
     uint64_t fresh_until; /* votes for nobody until it has applied this; 0: it may */
@@ -185,6 +186,7 @@ struct slv_strong {
     uint64_t calls, round, round_done;
     struct call *barrier;   /* the entry that ends a round */
     uint64_t barrier_since; /* when it was proposed */
+    uint32_t barrier_ms;    /* of the lease that it is */
     bool barrier_leads;
     uint64_t guide;  /* who is said to lead; see slv_strong_guide */
     uint64_t leader; /* as of the last look, */

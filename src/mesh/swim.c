@@ -233,6 +233,8 @@ int slv_swim_receive(struct slv_swim *s, uint64_t now, uint64_t from, const void
     return s->status;
 }
 
+bool slv_swim_asks(const void *p, size_t n) { return n && (*(const uint8_t *)p & 15) == PING; }
+
 void slv_swim_heard(struct slv_swim *s, uint64_t now, uint64_t id) {
     struct member *m = swim_find(s, id);
     take_time(s, now);

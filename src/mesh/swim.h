@@ -186,6 +186,9 @@ uint64_t slv_swim_tick(struct slv_swim *s, uint64_t now);
  * ours, nothing was done; SLV_E_NOMEM: a part could not be kept, and will come again. */
 int slv_swim_receive(struct slv_swim *s, uint64_t now, uint64_t from, const void *p, size_t n);
 
+/* Whether a message that conf.send is given is one that whom it is for answers, when it comes. */
+bool slv_swim_asks(const void *p, size_t n);
+
 /* Something else genuine came from this member. */
 void slv_swim_heard(struct slv_swim *s, uint64_t now, uint64_t id);
 
