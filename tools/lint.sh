@@ -41,7 +41,7 @@ done
 
 section "words"
 git ls-files '*.md' '*.c' '*.h' '*.py' '*.sh' Makefile | grep -v '^tests/\|pretok' |
-    xargs codespell -q 3 -L 'ser,fo,te,ans,nd,hist,ot,caf' || fail
+    xargs codespell -q 3 -L 'ser,fo,te,ans,nd,hist,ot,caf,aks' || fail
 
 section "metrics of the dashboard and the alerts"
 python3 tools/check-metrics.py || fail

@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 /* In the order `selvage help` shows them. */
-/* clang-format off: one a line */
+/* (one a line) */
+/* clang-format off */
 static const struct slv_cmd *const commands[] = {
     &slv_cmd_run,          &slv_cmd_chat,
     &slv_cmd_batch,        &slv_cmd_tokenize,

@@ -180,9 +180,9 @@ uint64_t slv_node_group(const struct slv_node *n);
 struct slv_strong *slv_node_strong(const struct slv_node *n);
 
 /* Has a command done, once, within ms: it is asked again until it is decided. world.answer follows,
- * not from within this call, with OK, CONFLICT, LIMIT, DENIED; UNAVAILABLE: it was not done, and will
- * not be; TIMEOUT: nobody knows. The client and its number are the node's. SLV_E_TRUST: this node
- * may not write that; SLV_E_BUSY, SLV_E_LIMIT, SLV_E_NOMEM. */
+ * not from within this call, with OK, CONFLICT, LIMIT, DENIED; UNAVAILABLE: it was not done, and
+ * will not be; TIMEOUT: nobody knows. The client and its number are the node's. SLV_E_TRUST: this
+ * node may not write that; SLV_E_BUSY, SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_node_ask(struct slv_node *n, uint64_t now, const struct slv_strong_command *c, uint32_t ms,
                  uint64_t *ret_ask) SLV_MUST_USE;
 

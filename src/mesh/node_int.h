@@ -199,7 +199,8 @@ struct peer *node_peer(const struct slv_node *n, uint64_t id);
 void node_free_peers(struct slv_node *n);
 /* Through the link. SLV_E_BUSY: there is none, or it is full. */
 int node_message(struct slv_node *n, uint64_t peer, enum slv_lane lane, struct slv_str bytes);
-/* Outside the lanes; asks: the peer answers it. A peer that is not connected gets it when it is, if that is soon. */
+/* Outside the lanes; asks: the peer answers it. A peer that is not connected gets it when it is,
+ * if that is soon. */
 void node_datagram(struct slv_node *n, uint64_t peer, struct slv_str bytes, bool asks);
 /* To all that are connected where members are few, else to some. How many. */
 size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to);

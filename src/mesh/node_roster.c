@@ -5,11 +5,11 @@
  *     JOIN   (of a guest): the statement that names it
  *
  * A guest is connected and heard of nothing but this. Its invitation's use is written into the
- * strong spaces' space 0, key: the invitation, value: the guest's key, where it can be written once;
- * then it is a statement like others.
+ * strong spaces' space 0, key: the invitation, value: the guest's key, where it can be written
+ * once; then it is a statement like others.
  *
- * What a revoked member wrote, and members pass on, is taken: each of them had it before it knew, and
- * if some had it and others refused it they would never agree. From itself nothing is taken. */
+ * What a revoked member wrote, and members pass on, is taken: each of them had it before it knew,
+ * and if some had it and others refused it they would never agree. From itself nothing is taken. */
 #include "mesh/node_int.h"
 #include "base/mem.h"
 

@@ -13,14 +13,14 @@
  * anything. That an invitation is used once is agreed on by the group of the strong spaces; a node
  * keeps the first use that it hears of.
  *
- *     statement: version (1), kind, number, key (32), flags (1 all spaces, 2 repairs, 4 votes), until
+ *     statement: version (1), kind, number, key (32), flags (1 all, 2 repairs, 4 votes), until
  *                (s since 1970; 0: for ever), name, how many scopes, of each space and key prefix,
  *                then of JOINED the invitation's key (32); signature (64) over "selvage mesh
  *                statement 1", the mesh's name behind its length, and all before it
  *
  * Equal statements have equal bytes. Of two with one number the one with the greater bytes counts,
- * everywhere. Invariants: statements in the table are signed as they must be; at most one JOINED for
- * an invitation. Threads: one.
+ * everywhere. Invariants: statements in the table are signed as they must be; at most one JOINED
+ * for an invitation. Threads: one.
  */
 #ifndef SLV_MESH_ROSTER_H
 #define SLV_MESH_ROSTER_H
@@ -57,7 +57,7 @@ struct slv_statement {
 
 /* What is signed of a statement. b's status. */
 int slv_statement_write(const struct slv_statement *s, struct slv_buf *b) SLV_MUST_USE;
-/* `bytes` with or without a signature behind: ret's strings are borrowed from them. SLV_E_FORMAT. */
+/* `bytes`, with or without a signature behind: ret's strings are borrowed. SLV_E_FORMAT. */
 int slv_statement_read(struct slv_str bytes, struct slv_statement *ret,
                        const uint8_t **ret_sig) SLV_MUST_USE;
 /* What the signature is of: appended to b. */

@@ -8,17 +8,17 @@
  *     GET    /v1/spaces/S/watch             events: a line "data: {"key","value"}" for each change
  *     POST   /v1/found                      begins the group of the strong spaces here; ?anew=true
  *     GET    /v1/roster                     who may do what: statements (roster.h), and where this
- *                                           node is: {"mesh","authority","key","addresses","members"}
+ *                                           node is: {"mesh","authority","key","addresses",..}
  *     POST   /v1/roster                     {"statement": hexadecimal digits}: it is passed on
  *     GET    /v1/status                     the node, its members, its spaces
  *     GET    /metrics                       for Prometheus
  *
- * Of a strong space keys are read through the group: ?read=barrier, leased, or local (what this node
- * has, perhaps old); ?timeout_ms=N (10000). Its values are JSON, and its operations
+ * Of a strong space keys are read through the group: ?read=barrier, leased, or local (what this
+ * node has, perhaps old); ?timeout_ms=N (10000). Its values are JSON, and its operations
  *
  *     {"value"}, {"op":"cas","value","version"}, {"op":"swap","value","expect"}: with "lease" too
  *     {"op":"lock","ttl_ms"} -> {"token"}        {"op":"unlock","token"}
- *     {"op":"grant","ttl_ms"} -> {"lease"}       {"op":"keepalive","lease"}, {"op":"revoke","lease"}
+ *     {"op":"grant","ttl_ms"} -> {"lease"}       {"op":"keepalive"|"revoke","lease"}
  *     {"op":"epoch"} -> {"epoch"}
  *
  * 409: it is not what it should be; 503: it was not done; 504: nobody knows whether it was.

@@ -1,5 +1,5 @@
-/* service_status.c: see service.h. What a node says of itself: for people as JSON, for Prometheus as
- * metrics. */
+/* service_status.c: see service.h. What a node says of itself: for people as JSON, for Prometheus
+ * as metrics. */
 #include "mesh/service_int.h"
 #include "base/mem.h"
 

@@ -183,8 +183,8 @@ int slv_strong_start(struct slv_strong *s, uint64_t now, bool damaged) {
     return s->failed ? SLV_E_IO : 0;
 }
 
-/* An election takes two round trips and must not be overtaken by the next, and a heartbeat or two may
- * be lost. */
+/* An election takes two round trips and must not be overtaken by the next, and a heartbeat or two
+ * may be lost. */
 void slv_strong_pace(struct slv_strong *s, uint32_t rtt_ms) {
     const uint64_t want = 6 * (uint64_t)(rtt_ms < 60000 ? rtt_ms : 60000);
     const uint64_t election = want > s->least[1] ? want : s->least[1];

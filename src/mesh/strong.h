@@ -7,10 +7,11 @@
  *     watches <-----/
  *
  * Statuses say what is known. OK and CONFLICT: it was decided. NOT_LEADER, UNAVAILABLE, LIMIT,
- * EXPIRED, DENIED: it was not done and will not be. TIMEOUT: nobody knows; the same command with the same
- * client and number may be sent again, and is done once. A client numbers its commands from 1
- * upwards, one at a time; SLV_STRONG_CLIENTS are remembered, and of more the one that has been
- * silent for longest in the log is forgotten: it is EXPIRED then, and begins anew with another id.
+ * EXPIRED, DENIED: it was not done and will not be. TIMEOUT: nobody knows; the same command with
+ * the same client and number may be sent again, and is done once. A client numbers its commands
+ * from 1 upwards, one at a time; SLV_STRONG_CLIENTS are remembered, and of more the one that has
+ * been silent for longest in the log is forgotten: it is EXPIRED then, and begins anew with
+ * another id.
  *
  * Reads: SLV_STRONG_BARRIER: by an entry of the log that is appended after the read began.
  * SLV_STRONG_LEASED: from the leader's memory while it has a lease, else as before. A lease is an
@@ -78,7 +79,7 @@ enum slv_strong_op {
     SLV_STRONG_GRANT,     /* ttl_ms; the answer's version is the lease */
     SLV_STRONG_KEEPALIVE, /* lease, or token */
     SLV_STRONG_REVOKE,    /* lease; its keys go */
-    SLV_STRONG_EPOCH,     /* key: a number that grows by one, in digits; the answer's version */
+    SLV_STRONG_EPOCH,     /* key: a number, in digits, that grows by one; the answer's version */
     SLV_STRONG_GET,       /* key, read */
 };
 
@@ -214,8 +215,8 @@ void slv_strong_unwatch(struct slv_strong *s, uint64_t watch);
 
 /* --- the group -------------------------------------------------------------------------------- */
 
-/* Round trips between members take so long: where that is long for the times of conf, all of them are
- * stretched alike, so that who is far away is not taken for dead. */
+/* Round trips between members take so long: where that is long for the times of conf, all of them
+ * are stretched alike, so that who is far away is not taken for dead. */
 void slv_strong_pace(struct slv_strong *s, uint32_t rtt_ms);
 
 /* On the leader: gives a node a role, adding it where it is none yet; GONE removes it. A voter is

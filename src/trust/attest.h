@@ -18,9 +18,10 @@
  * locality 0, and extend it with what it likes. So it holds what software on that machine said of
  * itself. It finds the node that runs an old version, a wrong build or another policy, and the one
  * that is not on that machine; it does not find an attacker who is root there, or in the TPM's
- * group, and keeps a good program's hash at hand. It becomes as strong as what was booted only where
- * the verifier demands values of PCRs 0 to 7 and those stand for a system that starts no other
- * programs. Shared libraries, models, memory and what happens after the start are not measured.
+ * group, and keeps a good program's hash at hand. It becomes as strong as what was booted only
+ * where the verifier demands values of PCRs 0 to 7 and those stand for a system that starts no
+ * other programs. Shared libraries, models, memory and what happens after the start are not
+ * measured.
  *
  * Why PCR 23 (TCG PC Client Platform TPM Profile: "application support"): 16 is the other one that
  * can be reset, but for debugging: no value of it means anything. Those that cannot be reset (8 to

@@ -1,7 +1,7 @@
-/* tpm_esys.c: see tpm.h: the connection, and secrets. A primary key is made anew each time, from the
- * TPM's own seed and a template that never changes, so it is always the same one; under it lies the
- * object with the secret. What is kept is the object's public and private parts, as the TPM writes
- * them. */
+/* tpm_esys.c: see tpm.h: the connection, and secrets. A primary key is made anew each time, from
+ * the TPM's own seed and a template that never changes, so it is always the same one; under it
+ * lies the object with the secret. What is kept is the object's public and private parts, as the
+ * TPM writes them. */
 #include "trust/tpm_int.h"
 
 #include <sodium.h>

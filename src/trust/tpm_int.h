@@ -1,6 +1,6 @@
 /* tpm_int.h: the connection to a TPM, through libtss2, for what seals (tpm_esys.c) and what quotes
- * (tpm_quote.c). Everything that is loaded is flushed when it ends: a TPM without a resource manager
- * has room for three objects. */
+ * (tpm_quote.c). Everything that is loaded is flushed when it ends: a TPM without a resource
+ * manager has room for three objects. */
 #ifndef SLV_TRUST_TPM_INT_H
 #define SLV_TRUST_TPM_INT_H
 

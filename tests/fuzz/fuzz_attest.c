@@ -3,8 +3,8 @@
  * key did sign is refused, or says of the node what the good one says.
  *
  * The first byte says what the rest is: evidence (0), a TPMS_ATTEST that the key signs (1), a
- * TPM2B_PUBLIC in good evidence (2), or a list of changes of 3 bytes to good evidence: where (2) and
- * what to (1). */
+ * TPM2B_PUBLIC in good evidence (2), or a list of changes of 3 bytes to good evidence: where (2)
+ * and what to (1). */
 #include "soft_tpm.h"
 #include "trust/attest.h"
 

@@ -1,6 +1,6 @@
-/* test_attest.c: evidence is believed only for the nonce, the node, the key, the program, the policy
- * and the PCRs that were asked for: no bit of it can change, and what its key signed in another form
- * is refused; and a node shows what was measured, or says that it cannot. */
+/* test_attest.c: evidence is believed only for the nonce, the node, the key, the program, the
+ * policy and the PCRs that were asked for: no bit of it can change, and what its key signed in
+ * another form is refused; and a node shows what was measured, or says that it cannot. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* test_roles.c: what a user would lose: a group that votes with those who are gone, that changes its
- * mind for ever, or that hangs on one machine. */
+/* test_roles.c: what a user would lose: a group that votes with those who are gone, that changes
+ * its mind for ever, or that hangs on one machine. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

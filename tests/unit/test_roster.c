@@ -1,5 +1,5 @@
-/* test_roster.c: what a user would lose: nodes that do not agree on who is a member, a signature that
- * is not asked for, an invitation that two can use. */
+/* test_roster.c: what a user would lose: nodes that do not agree on who is a member, a signature
+ * that is not asked for, an invitation that two can use. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
