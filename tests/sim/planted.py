@@ -90,21 +90,16 @@ PLANTED = {
         "replica_pull.c", "    slv_oplog_missing(r->log, have, theirs, give_batch, &g, &gone);\n", "    gone = 0;\n",
         HONEST, 50),
     # Of strong spaces.
-    "a vote leaves before it is on the disk": (
-        "strong_io.c", "    strong_send(s, r->server_id, &m, strong_gate(s));\n",
-        "    strong_send(s, r->server_id, &m, m.kind == STRONG_VOTE_RESULT ? 0 : strong_gate(s));\n", HONEST, 6000),
     "entries count before they are on the disk": (
         "strong_io.c", "    w->ticket = strong_gate(s);\n    w->append = req;", "    w->ticket = 0;\n    w->append = req;",
         HONEST, 400),
     "what a damaged store has left of a log is believed": (
         "strong.c", "int rc = s->damaged || damaged ? SLV_E_FORMAT : strong_load_check(s);",
         "int rc = s->damaged ? SLV_E_FORMAT : strong_load_check(s);", HURT, 3000),
-    "who has forgotten its votes votes at once": (
-        "strong_guard.c", "    if (s->fresh_until || !m->index) return false;", "    if (!m->index) return false;", HURT, 6000),
     "who may have lost that it votes does not": (
         "strong_guard.c", "    if (own) own->role = RAFT_VOTER;\n", "", HONEST, 400),
     "a read is answered by a barrier from before it": (
-        "strong_call.c", "    c->round = s->round + 1;\n    c->key", "    c->round = s->round;\n    c->key", HONEST, 400),
+        "strong_call.c", "    c->round = s->round + 1;\n    c->key", "    c->round = s->round;\n    c->key", HONEST, 6000),
     "a new leader does not wait for another's lease": (
         "strong_call.c", "return s->leads && s->raft.state == RAFT_LEADER && s->own_index && s->now >= s->others_until &&",
         "return s->leads && s->raft.state == RAFT_LEADER && s->own_index &&", HONEST, 6000),
