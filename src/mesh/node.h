@@ -89,7 +89,7 @@ struct slv_node_conf {
     struct slv_node_world world;
     struct slv_str record; /* what others need to reach it; copied */
     /* Who is a member is what statements say, and of whom they say nothing, world's may_*. NULL:
-     * only those. Copied. */
+     * only those. Borrowed. */
     const struct slv_roster_conf *roster;
     struct slv_str join; /* a statement that names this node, by an invitation; or empty. Copied */
     struct slv_swim_conf swim; /* its numbers and switches; the rest is the node's */
@@ -131,7 +131,8 @@ int slv_node_seed(struct slv_node *n, uint64_t now, uint64_t id) SLV_MUST_USE;
 
 /* --- what happens ----------------------------------------------------------------------------- */
 
-/* An association with a peer is there, in the place of the one before. SLV_E_NOMEM. */
+/* An association with a peer is there, in the place of the one before. SLV_E_BUSY: it is no member,
+ * and there are as many guests as there may be; SLV_E_NOMEM. */
 int slv_node_up(struct slv_node *n, uint64_t now, uint64_t peer) SLV_MUST_USE;
 void slv_node_down(struct slv_node *n, uint64_t now, uint64_t peer);
 /* A datagram of it. What is wrong with it is counted. */

@@ -22,7 +22,8 @@
 #define MSG_SUMS 6u                 /* beside enum slv_mesh_kind */
 #define MSG_ROSTER 7u
 #define MSG_JOIN 8u
-#define JOINS_MAX 8u /* guests of whom the group is asked at once */
+#define GUESTS_MAX 32u /* connected at once, while there are invitations */
+#define JOINS_MAX 8u   /* guests of whom the group is asked at once */
 
 /* A member that is connected, or with whom there is something to speak about. */
 struct peer {

@@ -300,10 +300,19 @@ void slv_node_receive(struct slv_node *n, uint64_t now, uint64_t peer, struct sl
 
 /* --- associations ----------------------------------------------------------------------------- */
 
+static size_t count_guests(const struct slv_node *n) {
+    size_t k = 0;
+    for (size_t i = 0; i < n->n_peer; i++)
+        k += n->peer[i]->link && n->peer[i]->is_guest;
+    return k;
+}
+
 int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     struct slv_link_conf c = n->conf.link;
     struct slv_link *link;
     n->now = now;
+    const bool is_guest = n->roster && !node_may_join(n, id);
+    if (is_guest && count_guests(n) >= GUESTS_MAX) return SLV_E_BUSY;
     struct peer *p = n->failed ? NULL : open_peer(n, id);
     if (!p) return SLV_E_NOMEM;
     c.on_message = on_message;
@@ -313,7 +322,7 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     if (rc) return rc;
     slv_link_close(p->link);
     p->link = link;
-    p->is_guest = n->roster && !node_may_join(n, id);
+    p->is_guest = is_guest;
     p->wanted = p->unheard = 0;
     p->used = now;
     mark(p);

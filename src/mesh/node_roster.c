@@ -212,23 +212,36 @@ static bool is_invited(const struct slv_node *n, const struct slv_statement *s) 
     return i && i->kind == SLV_INVITE && (!i->until || wall_s(n) < i->until);
 }
 
-/* The group is asked whether this use is the first. */
+static bool is_sound(const struct slv_node *n, uint64_t guest, struct slv_str bytes,
+                     struct slv_statement *ret) {
+    const uint8_t *sig;
+    return !slv_statement_read(bytes, ret, &sig) && ret->kind == SLV_JOINED &&
+           slv_node_key_id(n, ret->key) == guest && is_invited(n, ret) &&
+           !slv_roster_check(n->roster, bytes);
+}
+
+/* A place for a guest; NULL: there is none, or it is asked about already. */
+static struct node_join *free_join(struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]) {
+    struct node_join *j = NULL;
+    for (size_t i = 0; i < JOINS_MAX; i++) {
+        if (!n->join[i].bytes) j = &n->join[i];
+        else if (!memcmp(n->join[i].key, key, SLV_ROSTER_KEY)) return NULL;
+    }
+    return j;
+}
+
+/* The group is asked whether this use is the first. Who is not answered asks again. */
 void node_roster_join(struct slv_node *n, struct peer *p, struct slv_reader *m) {
     const struct slv_str bytes = slv_read_bytes(m, SLV_STATEMENT_MAX);
-    struct node_join *j = join_of(n, 0);
     struct slv_statement s;
-    const uint8_t *sig;
-    for (size_t i = 0; i < JOINS_MAX && !j; i++)
-        if (!n->join[i].bytes) j = &n->join[i];
-    const bool sound = n->roster && slv_reader_done(m) && !slv_statement_read(bytes, &s, &sig) &&
-                       s.kind == SLV_JOINED && !slv_roster_check(n->roster, bytes);
-    if (!sound || !is_invited(n, &s) || slv_node_key_id(n, s.key) != p->id) {
+    if (n->now < p->roster_next) return; /* signatures cost time */
+    p->roster_next = n->now + TOLD_NS;
+    if (!n->roster || !slv_reader_done(m) || !is_sound(n, p->id, bytes, &s)) {
         n->stats.refused++;
         return;
     }
-    for (size_t i = 0; i < JOINS_MAX; i++)
-        if (n->join[i].bytes && !memcmp(n->join[i].key, s.key, sizeof s.key)) return;
-    if (!j) return; /* it asks again */
+    struct node_join *j = free_join(n, s.key);
+    if (!j) return;
     j->bytes = slv_mem_strndup(bytes.p, bytes.n);
     j->n = bytes.n;
     memcpy(j->key, s.key, sizeof s.key);
