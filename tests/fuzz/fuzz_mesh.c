@@ -1,6 +1,7 @@
 /* fuzz_mesh.c: any bytes as a set of dots and as a run of ops: refused, or read as what writing it
  * again gives; and whatever was applied can be read as a value of every type. */
 #include "mesh/doc.h"
+#include "mesh/invite.h"
 #include "mesh/oplog.h"
 
 #include <stdlib.h>
@@ -137,8 +138,57 @@ static void ops(const uint8_t *data, size_t size) {
     slv_space_fini(&s);
 }
 
+static bool always(void *ctx, const uint8_t key[SLV_ROSTER_KEY], struct slv_str bytes,
+                   const uint8_t sig[SLV_ROSTER_SIG]) {
+    (void)ctx, (void)key, (void)bytes, (void)sig;
+    return true;
+}
+
+static uint64_t id_of(void *ctx, const uint8_t key[SLV_ROSTER_KEY]) {
+    (void)ctx;
+    return key[0];
+}
+
+/* Statements, each behind its length, as if all were signed. */
+static void statements(const uint8_t *data, size_t size) {
+    const struct slv_roster_conf c = {
+        .mesh = {"m", 1}, .has_authority = true, .verify = always, .id_of = id_of};
+    struct slv_reader r = slv_reader_of(data, size);
+    struct slv_roster *roster;
+    require(!slv_roster_open(&c, &roster));
+    while (slv_reader_left(&r)) {
+        const struct slv_str bytes = slv_read_bytes(&r, SLV_STATEMENT_MAX);
+        struct slv_statement s;
+        const uint8_t *sig;
+        struct slv_buf b;
+        uint64_t id;
+        if (slv_statement_read(bytes, &s, &sig)) continue;
+        slv_buf_init(&b, SLV_STATEMENT_MAX);
+        require(!slv_statement_write(&s, &b) && b.len + (sig ? SLV_ROSTER_SIG : 0) == bytes.n &&
+                !memcmp(b.data, bytes.p, b.len));
+        slv_buf_fini(&b);
+        (void)slv_statement_covers(&s, s.name, s.name);
+        if (slv_roster_add(roster, bytes, &id)) continue;
+        require(slv_roster_about(roster, s.key) != NULL);
+        require(!slv_roster_add(roster, bytes, &id) && !id);
+    }
+    slv_roster_close(roster);
+}
+
+static void invitation(const uint8_t *data, size_t size) {
+    struct slv_invite i;
+    struct slv_buf b;
+    const struct slv_str line = {(const char *)data, size};
+    if (slv_invite_read(line, &i, NULL)) return;
+    slv_buf_init(&b, 65536);
+    require(!slv_invite_write(&i, &b) && b.len == size && !memcmp(b.data, data, size));
+    slv_buf_fini(&b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     dots(data, size);
     ops(data, size);
+    statements(data, size);
+    invitation(data, size);
     return 0;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """make_mesh_corpus.py FOLDER STAMP: sets of dots and runs of ops as the mesh sends them, written down from
 their description (dots.h, op.h, types.h, seq.h) and not by the code that is tested."""
+import base64
 import pathlib
 import struct
 import sys
@@ -63,6 +64,13 @@ def top(slots):
 MANY = unique_dense([1 + i % 9 for i in range(4096)])
 FULL = top({b"s%d" % i: (20 + i, i % 20) for i in range(64)})
 
+def statement(kind, n, key, flags=7, until=0, name=b"", scopes=(), invitation=b""):
+    """roster.h: signed, as far as a fuzzer asks."""
+    return with_length(number(1) + number(kind) + number(n) + bytes([key]) * 32 + number(flags) + number(until) +
+                       with_length(name) + number(len(scopes)) +
+                       b"".join(with_length(space) + with_length(prefix) for space, prefix in scopes) + invitation + b"s" * 64)
+
+
 CASES = {
     "dots-none": dots({}),
     "dots-some": dots({1: [(1, 9), (12, 12)], 2**63: [(5, 2**40)]}),
@@ -89,6 +97,10 @@ CASES = {
     "top": op(7, 1, b"w", {}, [(ident(7), top({b"a": (4, 0), b"ab": (1, 0), b"b": (7, 0)}))])
     + op(9, 1, b"w", {}, [(ident(9), top({b"b": (2, 0), b"": (2**49, 0)}))]),
     "top-full": op(7, 1, b"w", {}, [(ident(7), FULL)]) + op(9, 1, b"w", {}, [(ident(9), top({b"s1": (3, 0)}))]),
+    "statements": statement(1, 1, 1, name=b"pump", scopes=((b"tags", b"north-"), (b"hits", b""))) + statement(2, 2, 1)
+    + statement(3, 3, 2, until=99) + statement(4, 0, 3, flags=0, invitation=bytes([2]) * 32),
+    "invitation": b"selvage-invite-" + base64.urlsafe_b64encode(
+        number(1) + with_length(b"floor") + b"a" * 32 + b"s" * 32 + number(1) + b"k" * 32 + with_length(b"[::1]:7420")).rstrip(b"="),
     "late": op(7, 3, b"k", {7: [(2, 2)]}, [(b"", b"new")]) + op(7, 1, b"k", {}, [(b"", b"old")]),
 }
 
