@@ -508,14 +508,16 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx) {
         h->recheck = false;
         slv_transport_recheck(h->transport);
     }
-    const uint64_t now = now_ns(), next = slv_node_tick(h->node, now);
+    const uint64_t now = now_ns();
+    uint64_t next = slv_node_tick(h->node, now);
     if (slv_node_failed(h->node)) {
         begin_again(h);
         return;
     }
-    slv_service_news(h->service);
+    if (slv_service_next(h->service) < next) next = slv_service_next(h->service);
     if (h->leaving && now > h->left_at) slv_httpd_stop(h->httpd);
     else if (next != UINT64_MAX) tick_in(h, next > now ? next - now : 0);
+    slv_service_news(h->service); /* what it begins is ticked at once */
 }
 
 /* --- the host --------------------------------------------------------------------------------- */

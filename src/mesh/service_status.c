@@ -127,7 +127,7 @@ void service_status(struct slv_service *s, struct slv_exchange *x) {
     slv_json_uint(&j, "differing", c.differing);
     slv_json_uint(&j, "refused", c.refused);
     slv_json_object_end(&j);
-    service_reply(x, 200, &b);
+    service_reply(s, x, NULL, 200, &b);
 }
 
 /* Counters only grow here: those of a node that was opened anew begin again. */
