@@ -256,6 +256,10 @@ static void on_answer(void *ctx, uint64_t ask, const struct slv_strong_result *r
     slv_service_answered(((struct slv_host *)ctx)->service, ask, r);
 }
 
+static void on_measured(void *ctx, enum slv_node_measure what, size_t space, double value) {
+    slv_service_measured(((struct slv_host *)ctx)->service, what, space, value);
+}
+
 static void on_changed(void *ctx, size_t space, struct slv_str key) {
     slv_service_changed(((struct slv_host *)ctx)->service, space, key);
 }
@@ -409,6 +413,7 @@ static int open_node(struct slv_host *h, struct slv_err *err) {
                   .may_join = may_join,
                   .event = on_event,
                   .changed = on_changed,
+                  .measured = on_measured,
                   .agreed_changed = on_agreed_changed,
                   .answer = on_answer,
                   .ctx = h},

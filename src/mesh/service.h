@@ -73,6 +73,10 @@ void slv_service_news(struct slv_service *s);
 /* The node's time by which slv_service_news is to be called; UINT64_MAX: never. */
 uint64_t slv_service_next(const struct slv_service *s);
 
+/* slv_node_world.measured. */
+void slv_service_measured(struct slv_service *s, enum slv_node_measure what, size_t space,
+                          double value);
+
 /* A key of a space has changed (slv_space_watch, by way of the node's). */
 void slv_service_changed(struct slv_service *s, size_t space, struct slv_str key);
 

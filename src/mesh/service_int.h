@@ -15,6 +15,7 @@
 #include "net/metrics.h"
 
 #define BODY_MAX ((size_t)64 << 20)
+#define SERVICE_SPACE_COUNTS 7 /* counters of each space */
 #define KEYS_MOST 1000u
 
 /* A write that is not synced yet, and who waits for it. */
@@ -67,6 +68,7 @@ struct slv_service {
     uint64_t session_next; /* the first of their deadlines */
     /* What there was to be seen when sessions were last looked at: dots of spaces; of the group. */
     uint64_t looked[SLV_NODE_SPACES_MAX], looked_group;
+    uint64_t told_space[SLV_NODE_SPACES_MAX][SERVICE_SPACE_COUNTS]; /* as `told`, of each space */
 };
 
 /* What a query says. `text` has room for a target. */
