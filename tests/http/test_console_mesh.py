@@ -37,7 +37,8 @@ def mocked(p, **more):
 
 
 def member(i, state="alive", **more):
-    return {"id": "%016x" % (0xaa + i), "state": state, "self": not i, "rtt_ms": 0.4 * i, **more}
+    return {"id": "%016x" % (0xaa + i), "state": state, "self": not i, "rtt_ms": 0.4 * i,
+            "connected": i > 0 and state in ("alive", "suspect"), **more}
 
 
 def rows(p, what):
