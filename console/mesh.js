@@ -30,8 +30,8 @@ const short = (id) => String(id).slice(0, 8);
 const round = (n) => Math.round(n * 10) / 10;
 const ms = (n) => (n >= 100 ? n.toFixed(0) : n >= 1 ? n.toFixed(1) : n.toFixed(2)) + " ms";
 const isThere = (m) => m.state === "alive" || m.state === "suspect";
-/* Whether it answers this node: then there is a way to it, and a time. */
-const isNear = (m) => !m.self && isThere(m) && m.rtt > 0;
+/* Whether there is a way to it. */
+const isNear = (m) => !m.self && isThere(m) && m.connected;
 
 /* A node's answer as the page has it: only what is used, and of the type that it should be. */
 function read(status) {
@@ -43,7 +43,8 @@ function read(status) {
         id: String(m.id),
         state: Object.hasOwn(STATES, m.state) ? m.state : "removed",
         self: m.self === true,
-        rtt: Number(m.rtt_ms) || 0,
+        connected: m.connected === true,
+        rtt: Number(m.rtt_ms) || 0, /* 0: not known yet */
         role: roles.get(String(m.id)) || "",
         leads: !!strong && !!strong.leader && String(strong.leader) === String(m.id),
     }));
@@ -129,7 +130,7 @@ function drawRing(members, hasGroup) {
     const places = members.map((m, i) => place(i, n));
     const self = members.findIndex((m) => m.self);
     const ways = members.flatMap((m, i) => (self >= 0 && isNear(m)
-        ? drawWay(m, places[self], places[i], n <= RTTS_MAX) : []));
+        ? drawWay(m, places[self], places[i], n <= RTTS_MAX && m.rtt > 0) : []));
     const nodes = members.map((m, i) => drawNode(m, places[i], r, hasGroup));
     const names = n > LABELS_MAX ? []
         : members.map((m, i) => drawLabel(m, places[i], r + (m.leads ? 5 : 0)));
@@ -193,7 +194,7 @@ const NODES = {
     columns: [
         ["Node", "mono", (m) => m.id + (m.self ? ", this one" : "")],
         ["State", "", (m) => [STATES[m.state], "chip " + m.state]],
-        ["There and back", "num", (m) => (isNear(m) ? ms(m.rtt) : "–")],
+        ["There and back", "num", (m) => (isNear(m) && m.rtt > 0 ? ms(m.rtt) : "–")],
         ["In the group", "", (m) => (m.leads ? "leader" : m.role || "–")],
     ],
 };

@@ -14,7 +14,7 @@
 #define PATH_MAX_BYTES ((size_t)64 << 10)
 
 struct opts {
-    const char *socket, *op, *pointer, *to, *read, *expect;
+    const char *socket, *op, *pointer, *to, *read, *expect, *session;
     int64_t at, gone, epoch, keep, n, version, token, lease;
     double ttl, timeout;
     bool anew;
@@ -39,8 +39,10 @@ static int ask_key(const struct opts *o, const char *method, const char *space, 
     make_path(&path, space, "keys", key);
     slv_buf_addf(&path, "?timeout_ms=%.0f", o->timeout * 1e3);
     if (o->read) slv_buf_addf(&path, "&read=%s", o->read);
+    const struct slv_cli_question q = {
+        .socket = o->socket, .method = method, .path = path.data, .body = body};
     const int rc = path.status ? slv_err_set(err, path.status, "mesh: the key is too long")
-                               : slv_cli_mesh_ask(o->socket, method, path.data, body, ret, err);
+                               : slv_cli_mesh_ask_in(&q, o->session, ret, err);
     slv_buf_fini(&path);
     return rc;
 }
@@ -233,7 +235,8 @@ static int watch(const struct slv_cli *cli, const void *opts, struct slv_err *er
     int rc = 0;
     if (o->socket) slv_buf_adds(&at, o->socket);
     else rc = slv_cli_mesh_path(NULL, "mesh.sock", &at, err);
-    const struct slv_local_request q = {at.data, "GET", path.data, {"", 0}};
+    const struct slv_local_request q = {
+        .socket = at.data, .method = "GET", .path = path.data, .body = {"", 0}};
     slv_sig_watch();
     if (!rc) rc = slv_local_lines(&q, &status, on_line, &w, slv_sig_seen, err);
     slv_sig_unwatch();
@@ -338,15 +341,24 @@ static int found(const struct slv_cli *cli, const void *opts, struct slv_err *er
     {                                                                                              \
         "timeout", 0, SLV_OPT_REAL_AT(struct opts, timeout),                                       \
             .arg = "SECONDS", .def = "10", .rmin = 0.01, .rmax = 3600,                             \
-            .help = "how long a strong space may take until nobody knows"                          \
+            .help = "how long a strong space may take until nobody knows, and a session wait"      \
+    }
+
+#define SESSION_ROW                                                                                \
+    {                                                                                              \
+        "session", 0, SLV_OPT_STR_AT(struct opts, session),                                        \
+            .arg = "FILE",                                                                         \
+            .help =                                                                                \
+                "what was seen before, here or at other nodes, is seen again: FILE keeps count"    \
     }
 
 static const struct slv_opt socket_rows[] = {SOCKET_ROW};
-static const struct slv_opt del_rows[] = {SOCKET_ROW, TIMEOUT_ROW};
+static const struct slv_opt del_rows[] = {SOCKET_ROW, TIMEOUT_ROW, SESSION_ROW};
 
 static const struct slv_opt get_rows[] = {
     SOCKET_ROW,
     TIMEOUT_ROW,
+    SESSION_ROW,
     {"read", 0, SLV_OPT_STR_AT(struct opts, read), .arg = "HOW",
      .help = "of a strong space: barrier (the default), leased (from a leader that has a lease), "
              "local (what this node has)"},
@@ -361,6 +373,7 @@ static const struct slv_opt found_rows[] = {
 static const struct slv_opt put_rows[] = {
     SOCKET_ROW,
     TIMEOUT_ROW,
+    SESSION_ROW,
     {"version", 0, SLV_OPT_INT_AT(struct opts, version), .arg = "N", .def = "-1", .imin = -1,
      .imax = INT64_MAX >> 1, .help = "with --op cas: which one is replaced; 0: there is none"},
     {"expect", 0, SLV_OPT_STR_AT(struct opts, expect), .arg = "VALUE",

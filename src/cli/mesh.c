@@ -1,5 +1,7 @@
 /* mesh.c: see mesh.h. */
 #include "cli/mesh.h"
+#include "base/file.h"
+#include "mesh/token.h"
 #include "store/local.h"
 #include "store/store.h"
 
@@ -53,24 +55,110 @@ int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err) {
     return rc;
 }
 
-int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, struct slv_str body,
-                     struct slv_cli_reply *ret, struct slv_err *err) {
-    struct slv_buf at;
-    struct slv_cli_reply r = {0};
+/* --- sessions --------------------------------------------------------------------------------- */
+
+static struct slv_str str_of(const struct slv_buf *b) { return (struct slv_str){b->data, b->len}; }
+
+/* *ret, {0} before, is what the file says; nothing, where there is none. */
+static int read_session(const char *path, struct slv_token *ret, struct slv_err *err) {
+    struct slv_buf b;
+    slv_buf_init(&b, SLV_TOKEN_MAX + 1);
+    int rc = slv_file_read(path, &b, err);
+    const bool none = rc == SLV_E_NOENT;
+    const size_t n = b.len - (b.len && b.data[b.len - 1] == '\n');
+    if (rc == SLV_E_LIMIT) rc = slv_err_set(err, SLV_E_FORMAT, "%s: not a session: too long", path);
+    if (!rc) {
+        rc = slv_token_read((struct slv_str){b.data, n}, ret, err);
+        if (rc) slv_err_prefix(err, rc, "%s", path);
+    }
+    slv_buf_fini(&b);
+    return none ? 0 : rc;
+}
+
+/* With what somebody has written there meanwhile. */
+static int keep_session(const char *path, struct slv_str text, struct slv_err *err) {
+    struct slv_token t = {0}, more = {0};
+    struct slv_buf b;
+    slv_buf_init(&b, SLV_TOKEN_MAX + 1);
+    int rc = slv_token_read(text, &more, err);
+    if (!rc) rc = read_session(path, &t, err);
+    if (!rc && (rc = slv_token_join(&t, &more)) != 0) slv_err_set(err, rc, "mesh: out of memory");
+    if (!rc && (rc = slv_token_write(&t, &b)) != 0)
+        slv_err_set(err, rc, "%s: the session has seen more than a token names", path);
+    slv_buf_addc(&b, '\n');
+    if (!rc) rc = slv_file_write(path, b.data, b.len, 0600, err);
+    slv_buf_fini(&b);
+    slv_token_fini(&t);
+    slv_token_fini(&more);
+    return rc;
+}
+
+/* The field that says what was seen; empty: nothing. */
+static int make_field(const char *path, struct slv_buf *ret, struct slv_err *err) {
+    struct slv_token t = {0};
+    int rc = read_session(path, &t, err);
+    if (!rc && t.n_space + t.n_group) {
+        slv_buf_adds(ret, SLV_TOKEN_FIELD ": ");
+        rc = slv_token_write(&t, ret);
+        if (rc) slv_err_set(err, rc, "mesh: out of memory");
+    }
+    slv_token_fini(&t);
+    return rc;
+}
+
+/* Whether an answer speaks of what was seen. */
+static bool shows(long status) { return status == 200 || status == 404 || status == 409; }
+
+static int end_session(const char *path, long status, const struct slv_buf *got,
+                       struct slv_err *err) {
+    if (got->len) return keep_session(path, str_of(got), err);
+    if (status != 200) return 0;
+    return slv_err_set(err, SLV_E_LIMIT,
+                       "mesh: it is done, but so many have written that no session can tell it");
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+static int ask(const struct slv_local_request *q, const char *session, struct slv_cli_reply *r,
+               struct slv_err *err) {
     long status = 0;
+    int rc = slv_local_ask(q, &status, &r->text, err);
+    if (rc == SLV_E_NET) slv_err_prefix(err, rc, "mesh: no node is up");
+    if (!rc && session && shows(status)) rc = end_session(session, status, q->got, err);
+    if (!rc && status != 200) rc = slv_cli_mesh_error(str_of(&r->text), status, err);
+    return rc ? rc : slv_json_read(r->text.data, r->text.len, &r->doc, err);
+}
+
+int slv_cli_mesh_ask_in(const struct slv_cli_question *q, const char *session,
+                        struct slv_cli_reply *ret, struct slv_err *err) {
+    struct slv_buf at, field, got;
+    struct slv_cli_reply r = {0};
     slv_buf_init(&at, 4096);
+    slv_buf_init(&field, SLV_TOKEN_MAX + 64);
+    slv_buf_init(&got, SLV_TOKEN_MAX);
     slv_buf_init(&r.text, (size_t)256 << 20);
     int rc = 0;
-    if (socket) slv_buf_adds(&at, socket);
+    if (q->socket) slv_buf_adds(&at, q->socket);
     else rc = slv_cli_mesh_path(NULL, "mesh.sock", &at, err);
-    const struct slv_local_request q = {at.data, method, path, body};
-    if (!rc) rc = slv_local_ask(&q, &status, &r.text, err);
-    if (rc == SLV_E_NET) slv_err_prefix(err, rc, "mesh: no node is up");
-    if (!rc && status != 200)
-        rc = slv_cli_mesh_error((struct slv_str){r.text.data, r.text.len}, status, err);
-    if (!rc) rc = slv_json_read(r.text.data, r.text.len, &r.doc, err);
+    if (!rc && session) rc = make_field(session, &field, err);
+    const struct slv_local_request local = {.socket = at.data,
+                                            .method = q->method,
+                                            .path = q->path,
+                                            .body = q->body,
+                                            .field = field.len ? field.data : NULL,
+                                            .wanted = session ? SLV_TOKEN_FIELD : NULL,
+                                            .got = &got};
+    if (!rc) rc = ask(&local, session, &r, err);
     slv_buf_fini(&at);
+    slv_buf_fini(&field);
+    slv_buf_fini(&got);
     if (rc) slv_cli_reply_fini(&r);
     else *ret = r;
     return rc;
+}
+
+int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, struct slv_str body,
+                     struct slv_cli_reply *ret, struct slv_err *err) {
+    const struct slv_cli_question q = {socket, method, path, body};
+    return slv_cli_mesh_ask_in(&q, NULL, ret, err);
 }

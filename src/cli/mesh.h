@@ -20,6 +20,17 @@ struct slv_cli_reply {
 };
 int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, struct slv_str body,
                      struct slv_cli_reply *ret, struct slv_err *err) SLV_MUST_USE;
+/* The same, as part of a session: what the file says was seen is sent along, and what is seen now
+ * is added to it, also where the answer is an error; one that is not there is a session's
+ * beginning. The file is replaced as a whole; of two commands at once one may be forgotten.
+ * SLV_E_FORMAT: the file is none of a session; SLV_E_LIMIT: the space has too many writers for one.
+ * NULL: none. */
+struct slv_cli_question {
+    const char *socket, *method, *path;
+    struct slv_str body;
+};
+int slv_cli_mesh_ask_in(const struct slv_cli_question *q, const char *session,
+                        struct slv_cli_reply *ret, struct slv_err *err) SLV_MUST_USE;
 /* What a body that came with another status than 200 says, as an error. */
 int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err);
 void slv_cli_reply_fini(struct slv_cli_reply *r);

@@ -256,6 +256,10 @@ static void on_answer(void *ctx, uint64_t ask, const struct slv_strong_result *r
     slv_service_answered(((struct slv_host *)ctx)->service, ask, r);
 }
 
+static void on_measured(void *ctx, enum slv_node_measure what, size_t space, double value) {
+    slv_service_measured(((struct slv_host *)ctx)->service, what, space, value);
+}
+
 static void on_changed(void *ctx, size_t space, struct slv_str key) {
     slv_service_changed(((struct slv_host *)ctx)->service, space, key);
 }
@@ -409,6 +413,7 @@ static int open_node(struct slv_host *h, struct slv_err *err) {
                   .may_join = may_join,
                   .event = on_event,
                   .changed = on_changed,
+                  .measured = on_measured,
                   .agreed_changed = on_agreed_changed,
                   .answer = on_answer,
                   .ctx = h},
@@ -508,14 +513,16 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx) {
         h->recheck = false;
         slv_transport_recheck(h->transport);
     }
-    const uint64_t now = now_ns(), next = slv_node_tick(h->node, now);
+    const uint64_t now = now_ns();
+    uint64_t next = slv_node_tick(h->node, now);
     if (slv_node_failed(h->node)) {
         begin_again(h);
         return;
     }
-    slv_service_news(h->service);
+    if (slv_service_next(h->service) < next) next = slv_service_next(h->service);
     if (h->leaving && now > h->left_at) slv_httpd_stop(h->httpd);
     else if (next != UINT64_MAX) tick_in(h, next > now ? next - now : 0);
+    slv_service_news(h->service); /* what it begins is ticked at once */
 }
 
 /* --- the host --------------------------------------------------------------------------------- */

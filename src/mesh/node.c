@@ -17,6 +17,18 @@ void node_fail(struct slv_node *n, enum slv_node_event e) {
     node_event(n, e, n->conf.id, 0);
 }
 
+void node_measure(const struct slv_node *n, enum slv_node_measure what, size_t space,
+                  double value) {
+    const struct slv_node_world *w = &n->conf.world;
+    if (w->measured) w->measured(w->ctx, what, space, value);
+}
+
+void node_end_round(struct space *s) {
+    if (!s->round || slv_replica_asking(s->replica)) return;
+    node_measure(s->node, SLV_NODE_ROUND, s->index, (double)s->round);
+    s->round = 0;
+}
+
 uint64_t node_random(struct slv_node *n, uint64_t below) {
     const struct slv_node_world *w = &n->conf.world;
     return w->random(w->ctx) % below;
@@ -82,7 +94,10 @@ static int on_del(void *ctx, struct slv_str key) {
 }
 
 static int on_send(void *ctx, uint64_t peer, struct slv_str message) {
-    return node_message(((struct space *)ctx)->node, peer, SLV_LANE_REPAIR, message);
+    struct space *s = ctx;
+    const int rc = node_message(s->node, peer, SLV_LANE_REPAIR, message);
+    if (!rc && slv_replica_asks(s->replica, peer)) s->round += message.n;
+    return rc;
 }
 
 static bool on_may_write(void *ctx, uint64_t node, struct slv_str key) {
@@ -93,6 +108,14 @@ static bool on_may_write(void *ctx, uint64_t node, struct slv_str key) {
 static bool on_may_repair(void *ctx, uint64_t node) {
     const struct space *s = ctx;
     return node_may_repair(s->node, node, s->id);
+}
+
+/* (A writer's clock may be ahead of this one's.) */
+static void measure_staleness(const struct space *s, const struct slv_batch *b) {
+    const uint64_t now = slv_clock_wall(s->node->conf.clock) / MS,
+                   then = slv_stamp_ms(b->head.stamp);
+    node_measure(s->node, SLV_NODE_STALENESS, s->index,
+                 now > then ? (double)(now - then) / 1e3 : 0);
 }
 
 static void begin_batches(const struct space *s, struct slv_buf *b) {
@@ -106,6 +129,7 @@ static void on_fresh(void *ctx, const struct slv_batch *b, uint64_t peer) {
     const struct space *s = ctx;
     struct slv_node *n = s->node;
     struct slv_buf m;
+    if (n->conf.world.measured) measure_staleness(s, b);
     if (node_is_small(n)) return;
     begin_batches(s, &m);
     slv_buf_add(&m, b->bytes.p, b->bytes.n);
@@ -500,6 +524,7 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
     for (size_t i = 0; i < n->n_space; i++) {
         struct slv_replica *r = n->space[i]->replica;
         if (slv_replica_next(r) <= now) slv_replica_tick(r, now);
+        node_end_round(n->space[i]);
         next = least(next, slv_replica_next(r));
     }
     round_of_sums(n);

@@ -50,6 +50,15 @@ enum slv_node_event {
     SLV_NODE_DAMAGED,   /* `id`, of that group, has lost what it had of it */
 };
 
+/* What is measured where it happens. */
+enum slv_node_measure {
+    SLV_NODE_STALENESS,   /* another's batch, of a space: seconds from its stamp to applying */
+    SLV_NODE_CONVERGENCE, /* with a peer: seconds from sums that differed to equal ones */
+    SLV_NODE_ROUND,       /* of repair, of a space: bytes of messages, both ways */
+    SLV_NODE_COMMIT, /* of the group, that this node leads: seconds from proposing to applying */
+    SLV_NODE_MEASURES
+};
+
 /* What a node wants of the world. */
 struct slv_node_world {
     /* A datagram in the association with a peer; one that cannot be sent is lost. */
@@ -78,6 +87,8 @@ struct slv_node_world {
     void (*answer)(void *ctx, uint64_t ask, const struct slv_strong_result *r);
     /* A batch of this node's that is synced and goes out; for those who count. May be NULL. */
     void (*published)(void *ctx, const struct slv_batch *b);
+    /* Something was measured, some of it of a space. May be NULL. Must not call the node. */
+    void (*measured)(void *ctx, enum slv_node_measure what, size_t space, double value);
     void *ctx;
 };
 
@@ -216,5 +227,7 @@ struct slv_node_stats {
     size_t connected;
 };
 void slv_node_stats(const struct slv_node *n, struct slv_node_stats *ret);
+/* Whether there is an association with a member. */
+bool slv_node_is_connected(const struct slv_node *n, uint64_t id);
 
 #endif

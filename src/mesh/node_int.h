@@ -42,6 +42,7 @@ struct peer {
     bool is_guest;        /* no member, but it may have an invitation */
     uint64_t roster_next; /* when it may be told all statements again */
     bool dirty;           /* it is among the node's */
+    uint64_t differs;     /* since when its sums are others; 0: they were equal, or never told */
 };
 
 struct space {
@@ -54,6 +55,7 @@ struct space {
     struct slv_replica *replica;
     struct slv_replica_world world;
     struct slv_buf out; /* own batches that wait to be synced */
+    uint64_t round;     /* bytes of the round of repair that is under way */
 };
 
 /* A guest of whom the group is asked whether its invitation is used for the first time. */
@@ -73,7 +75,8 @@ struct node_ask {
     unsigned client;
     uint64_t call; /* under way; 0: it is asked again at `next` */
     uint64_t next, gap, until;
-    bool unknown; /* it may have been done */
+    uint64_t called; /* when it was asked last */
+    bool unknown;    /* it may have been done */
     bool done;
 };
 
@@ -152,6 +155,9 @@ struct slv_node {
 
 void node_fail(struct slv_node *n, enum slv_node_event e);
 void node_event(struct slv_node *n, enum slv_node_event e, uint64_t id, int state);
+void node_measure(const struct slv_node *n, enum slv_node_measure what, size_t space, double value);
+/* A space's replica was given something: a round of repair may have ended. */
+void node_end_round(struct space *s);
 uint64_t node_random(struct slv_node *n, uint64_t below);
 struct space *node_space(const struct slv_node *n, uint64_t id);
 /* Whether a space has it. */

@@ -83,6 +83,11 @@ bool node_is_small(const struct slv_node *n) {
     return slv_swim_count(n->swim) <= n->conf.direct_max;
 }
 
+bool slv_node_is_connected(const struct slv_node *n, uint64_t id) {
+    const struct peer *p = node_peer(n, id);
+    return p && p->link;
+}
+
 /* --- what goes out ---------------------------------------------------------------------------- */
 
 static void touch(struct peer *p) {
@@ -217,10 +222,18 @@ void node_pump(struct slv_node *n) {
 
 /* --- what comes in ---------------------------------------------------------------------------- */
 
+static void measure_convergence(struct slv_node *n, struct peer *p, bool differs) {
+    if (!differs && p->differs)
+        node_measure(n, SLV_NODE_CONVERGENCE, 0, (double)(n->now - p->differs) / 1e9);
+    if (!differs) p->differs = 0;
+    else if (!p->differs) p->differs = n->now;
+}
+
 static void on_sums(struct slv_node *n, struct peer *p, struct slv_reader *m) {
     const struct slv_str print = slv_read_raw(m, SLV_SUM_BYTES);
     const uint64_t peer = p->id;
     uint8_t own[SLV_SUM_BYTES];
+    bool differs = false;
     if (n->roster && !m->bad) {
         slv_roster_print(n->roster, own);
         if (memcmp(own, print.p, sizeof own) != 0) node_roster_differs(n, p);
@@ -235,9 +248,11 @@ static void on_sums(struct slv_node *n, struct peer *p, struct slv_reader *m) {
         slv_replica_sum(s->replica, ours);
         if (!memcmp(ours, theirs.p, sizeof ours)) continue;
         n->stats.differing++;
+        differs = true;
         slv_replica_differs(s->replica, peer, n->now);
     }
-    n->stats.refused += !slv_reader_done(m);
+    if (slv_reader_done(m)) measure_convergence(n, p, differs);
+    else n->stats.refused++;
 }
 
 static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
@@ -264,11 +279,13 @@ static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
         return;
     }
     const uint64_t id = slv_read_id(&m);
-    const struct space *s = m.bad ? NULL : node_space(n, id);
+    struct space *s = m.bad ? NULL : node_space(n, id);
     if (m.bad || !kind) n->stats.refused++;
     if (!s || !kind) return;
+    if (lane == SLV_LANE_REPAIR && slv_replica_asks(s->replica, p->id)) s->round += bytes.n;
     const int rc = slv_replica_receive(s->replica, p->id, n->now, (enum slv_mesh_kind)kind, &m);
     if (rc == SLV_E_FORMAT || rc == SLV_E_TRUST) n->stats.refused++;
+    node_end_round(s);
 }
 
 /* Members' messages begin with their version, which is above all kinds. */

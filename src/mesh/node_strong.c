@@ -369,6 +369,8 @@ static void on_answer(void *ctx, uint64_t call, const struct slv_strong_result *
     case SLV_STRONG_CONFLICT:
     case SLV_STRONG_LIMIT:
     case SLV_STRONG_DENIED:
+        if (a->command.op != SLV_STRONG_GET && slv_strong_leads(n->strong.s))
+            node_measure(n, SLV_NODE_COMMIT, 0, (double)(n->now - a->called) / 1e9);
         decided(n, a, r);
         return;
     case SLV_STRONG_EXPIRED:
@@ -388,6 +390,7 @@ static void on_answer(void *ctx, uint64_t call, const struct slv_strong_result *
 
 static void ask_once(struct slv_node *n, struct node_ask *a) {
     uint64_t call;
+    a->called = n->now;
     if (n->strong.started && !slv_strong_call(n->strong.s, n->now, &a->command, &call))
         a->call = call;
     else ask_later(n, a);

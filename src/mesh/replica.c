@@ -162,13 +162,40 @@ static int check_ops(const struct slv_replica *r, const struct slv_batch *b, boo
     return rc == 1 ? 0 : rc;
 }
 
+/* What there is only one of: of two that come together, one is read, or people are to choose. (Of a
+ * document's places: objects and counters are merged, see doc.h.) */
+static bool is_choice(enum slv_mesh_type t, const struct slv_entry *a, const struct slv_entry *b) {
+    const struct slv_str x = slv_entry_data(a), y = slv_entry_data(b);
+    if (t != SLV_TYPE_DOC) return t <= SLV_TYPE_OFF_WINS;
+    if (!a->n_path || a->bytes[a->n_path - 1] != '=' || x.n < 9 || y.n < 9) return false;
+    return x.p[8] != y.p[8] || (x.p[8] != '{' && x.p[8] != '+');
+}
+
+static bool is_conflict(enum slv_mesh_type t, const struct slv_entry *a,
+                        const struct slv_entry *b) {
+    return b && a->key == b->key && a->dot.writer != b->dot.writer && a->n_path == b->n_path &&
+           !memcmp(a->bytes, b->bytes, a->n_path) && is_choice(t, a, b);
+}
+
+bool replica_is_conflict(const struct slv_replica *r, const struct slv_entry *e) {
+    const struct slv_entries *t = r->space.entries;
+    const enum slv_mesh_type type = r->conf.type;
+    if (type > SLV_TYPE_OFF_WINS && type != SLV_TYPE_DOC) return false;
+    const struct slv_place at = slv_entry_place(e);
+    const uint64_t rank = slv_entries_rank(t, &at);
+    return is_conflict(type, e, slv_entries_at(t, rank + 1)) ||
+           (rank && is_conflict(type, e, slv_entries_at(t, rank - 1)));
+}
+
 int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b) {
     struct slv_batch_walk walk = slv_batch_walk_of(b);
     struct slv_op op = {0};
     int rc;
     while (!(rc = slv_batch_next(&walk, &op))) {
         bool fresh;
+        r->applying = true;
         rc = slv_space_apply(&r->space, &op, &fresh);
+        r->applying = false;
         if (!rc && replica_has_ghosts(r)) rc = slv_dots_join(&r->overruled, &op.removes);
         slv_op_fini(&op);
         if (rc) return rc;

@@ -103,6 +103,9 @@ struct slv_replica_count {
     uint64_t malformed, forged, forbidden, in_future; /* batches that were refused */
     uint64_t waited, put_off;                         /* batches: for others; no room to wait */
     uint64_t pulls, ranges, unanswered, useless;      /* ways of asking */
+    /* Others' writes of a register, a flag, or a place of a document that came while another was
+     * there which their writer had not seen. */
+    uint64_t conflicts;
 };
 
 int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **ret) SLV_MUST_USE;
@@ -149,8 +152,9 @@ void slv_replica_sum(struct slv_replica *r, uint8_t ret[SLV_SUM_BYTES]);
 /* A peer's sum is another: it is asked what it has, unless somebody is being asked. */
 void slv_replica_differs(struct slv_replica *r, uint64_t peer, uint64_t now);
 
-/* Whether somebody is being asked. */
+/* Whether somebody is being asked; whether it is this one. */
 bool slv_replica_asking(const struct slv_replica *r);
+bool slv_replica_asks(const struct slv_replica *r, uint64_t peer);
 
 /* When to call slv_replica_tick; UINT64_MAX: never. */
 uint64_t slv_replica_next(const struct slv_replica *r);

@@ -86,7 +86,8 @@ struct slv_replica {
     struct slv_buf ops;                /* that wait to be signed */
     struct ghosts unsigned_, unsynced; /* of writes that wait to be signed; that are signed */
     struct slv_dots overruled;         /* those of them that others have removed, too */
-    bool writing;
+    /* An own op is being applied; another's. */
+    bool writing, applying;
     struct slv_dots deps; /* others' writes seen since the last flush that wrote */
     struct head *head;    /* heap, ascending by writer */
     size_t n_head, room_head;
@@ -109,6 +110,10 @@ int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool
 static inline bool replica_has_ghosts(const struct slv_replica *r) {
     return r->unsigned_.n + r->unsynced.n > 0;
 }
+
+/* Whether an entry that an op of another's just put in meets another one in its place: what its
+ * writer saw there is gone by then. */
+bool replica_is_conflict(const struct slv_replica *r, const struct slv_entry *e);
 
 /* Those of its ops that are new here. */
 int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b);

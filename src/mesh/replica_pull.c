@@ -34,6 +34,9 @@ static void leave_alone(struct slv_replica *r, uint64_t peer, uint64_t now, bool
 /* --- asking ----------------------------------------------------------------------------------- */
 
 bool slv_replica_asking(const struct slv_replica *r) { return r->pull.what != NOBODY; }
+bool slv_replica_asks(const struct slv_replica *r, uint64_t peer) {
+    return r->pull.what != NOBODY && r->pull.peer == peer;
+}
 
 void replica_pull_end(struct slv_replica *r, uint64_t now, enum outcome o) {
     const struct slv_replica_world *w = r->conf.world;

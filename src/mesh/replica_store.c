@@ -47,6 +47,8 @@ static void entry_key(const struct slv_replica *r, struct slv_buf *key, struct s
 static void on_put(void *ctx, const struct slv_entry *e) {
     struct slv_replica *r = ctx;
     struct slv_buf key, value;
+    /* (alone in its key: there is nothing to look for, which is so mostly) */
+    if (r->applying && e->key->refs > 1) r->count.conflicts += replica_is_conflict(r, e);
     entry_key(r, &key, e->dot);
     slv_buf_init(&value, RECORD_MAX);
     slv_write_bytes(&value, e->key->bytes, e->key->n);

@@ -11,14 +11,25 @@
 
 /* --- replies ---------------------------------------------------------------------------------- */
 
-void service_reply(struct slv_exchange *x, int status, struct slv_buf *b) {
-    const struct slv_reply r = {.status = b->status ? 500 : status, .type = "application/json"};
+void service_reply(struct slv_service *s, struct slv_exchange *x, const struct service_seen *seen,
+                   int status, struct slv_buf *b) {
+    struct slv_buf fields;
+    slv_buf_init(&fields, SLV_TOKEN_MAX + 64);
+    if (seen && !b->status) service_session_field(s, x, seen, &fields);
+    const struct slv_reply r = {
+        .status = b->status ? 500 : status, .type = "application/json", .fields = fields.data};
     slv_buf_addc(b, '\n');
     slv_exchange_reply(x, &r, b->data, b->status ? 0 : b->len);
+    slv_buf_fini(&fields);
     slv_buf_fini(b);
 }
 
 void service_refuse(struct slv_exchange *x, int status, const char *why) {
+    service_tell_none(NULL, x, NULL, status, why);
+}
+
+void service_tell_none(struct slv_service *s, struct slv_exchange *x,
+                       const struct service_seen *seen, int status, const char *why) {
     struct slv_buf b;
     struct slv_json j;
     slv_buf_init(&b, 4096);
@@ -28,7 +39,7 @@ void service_refuse(struct slv_exchange *x, int status, const char *why) {
     slv_json_str(&j, "message", why);
     slv_json_object_end(&j);
     slv_json_object_end(&j);
-    service_reply(x, status, &b);
+    service_reply(s, x, seen, status, &b);
 }
 
 int service_status_of(int rc) {
@@ -78,7 +89,7 @@ static void list_spaces(struct slv_service *s, struct slv_exchange *x) {
     for (size_t i = 0; i < slv_node_agreed_count(s->conf.node); i++)
         service_strong_tell_space(s->conf.node, i, &j);
     slv_json_array_end(&j);
-    service_reply(x, 200, &b);
+    service_reply(s, x, NULL, 200, &b);
 }
 
 static void write_value(struct slv_service *s, size_t space, struct slv_str key, struct slv_json *j,
@@ -93,6 +104,7 @@ static void write_value(struct slv_service *s, size_t space, struct slv_str key,
 static void get_key(struct slv_service *s, struct slv_exchange *x, size_t space,
                     struct slv_str key) {
     const struct slv_space_conf *c = slv_node_space_conf(s->conf.node, space);
+    const struct service_seen seen = {.space = space};
     struct slv_buf b;
     struct slv_json j;
     bool there = false;
@@ -104,11 +116,11 @@ static void get_key(struct slv_service *s, struct slv_exchange *x, size_t space,
     write_value(s, space, key, &j, &there);
     slv_json_object_end(&j);
     if (there || b.status) {
-        service_reply(x, 200, &b);
+        service_reply(s, x, &seen, 200, &b);
         return;
     }
     slv_buf_fini(&b);
-    service_refuse(x, 404, "no such key");
+    service_tell_none(s, x, &seen, 404, "no such key");
 }
 
 static bool read_number(struct slv_str v, uint64_t most, uint64_t *ret) {
@@ -124,6 +136,10 @@ static bool read_part(struct slv_str name, struct slv_str v, struct service_quer
     static const char *const reads[] = {"barrier", "leased", "local"};
     uint64_t n;
     if (slv_str_is(name, "after")) return slv_head_decode(v, q->after, sizeof q->after);
+    if (slv_str_is(name, "token")) {
+        q->token = v;
+        return true;
+    }
     if (slv_str_is(name, "timeout_ms")) return read_number(v, 3600000, &q->timeout_ms);
     if (slv_str_is(name, "limit") && read_number(v, 9999999, &n)) {
         q->limit = (size_t)n;
@@ -161,6 +177,7 @@ static void list_keys(struct slv_service *s, struct slv_exchange *x, size_t spac
     struct slv_str key = {q->after, strlen(q->after)};
     const struct slv_entry *at;
     struct slv_place behind;
+    const struct service_seen seen = {.space = space};
     service_begin(&b, &j);
     slv_json_object(&j, NULL);
     slv_json_array(&j, "keys");
@@ -174,22 +191,24 @@ static void list_keys(struct slv_service *s, struct slv_exchange *x, size_t spac
     }
     slv_json_array_end(&j);
     slv_json_object_end(&j);
-    service_reply(x, 200, &b);
+    service_reply(s, x, &seen, 200, &b);
 }
 
 /* --- writes ----------------------------------------------------------------------------------- */
 
-static void answer_written(struct slv_exchange *x) {
-    static const char body[] = "{\"written\":true}\n";
-    const struct slv_reply r = {.status = 200, .type = "application/json"};
-    slv_exchange_reply(x, &r, body, sizeof body - 1);
-    slv_exchange_put(x);
+static void answer_written(struct slv_service *s, const struct waiting *w) {
+    const struct service_seen seen = {.space = w->space};
+    struct slv_buf b;
+    service_begin(&b, &(struct slv_json){0});
+    slv_buf_adds(&b, "{\"written\":true}");
+    service_reply(s, w->x, &seen, 200, &b);
+    slv_exchange_put(w->x);
 }
 
-static int wait_for(struct slv_service *s, struct slv_exchange *x, uint64_t ticket) {
+static int wait_for(struct slv_service *s, struct slv_exchange *x, size_t space, uint64_t ticket) {
     struct waiting *w = slv_mem_alloc(sizeof *w);
     if (!w) return SLV_E_NOMEM;
-    *w = (struct waiting){NULL, x, ticket};
+    *w = (struct waiting){NULL, x, ticket, space};
     slv_exchange_hold(x);
     *s->waiting_end = w;
     s->waiting_end = &w->next;
@@ -209,7 +228,7 @@ static int apply(struct slv_service *s, struct slv_exchange *x, size_t space, st
     if (rc == SLV_E_USAGE) return slv_err_set(err, rc, "this node may not write here");
     if (rc) return slv_err_set(err, rc, "the write failed");
     s->conf.wake(s->conf.ctx);
-    rc = wait_for(s, x, ticket);
+    rc = wait_for(s, x, space, ticket);
     return rc ? slv_err_set(err, rc, "out of memory") : 0;
 }
 
@@ -333,63 +352,67 @@ static bool find_space(const struct slv_service *s, struct slv_str name, size_t 
     return false;
 }
 
-/* What is asked of a space. */
-struct asked_for {
-    size_t space;
-    bool is_agreed;
-    struct slv_str key; /* where is_key */
-    bool is_key;
-    struct service_query query;
-};
-
-static void in_key(struct slv_service *s, struct slv_exchange *x, const struct asked_for *a) {
+static void in_key(struct slv_service *s, struct slv_exchange *x, const struct service_asked *a) {
     const enum slv_method m = slv_exchange_head(x)->method;
+    const struct slv_str key = {a->key, a->n_key};
     const bool put = m == SLV_METHOD_PUT || m == SLV_METHOD_DELETE;
     if (m != SLV_METHOD_GET && !put) service_refuse(x, 405, "no such thing to do");
-    else if (a->is_agreed && put) service_strong_put(s, x, a->space, a->key, &a->query);
-    else if (a->is_agreed) service_strong_get(s, x, a->space, a->key, &a->query);
-    else if (put) put_key(s, x, a->space, a->key);
-    else get_key(s, x, a->space, a->key);
+    else if (a->is_agreed && put) service_strong_put(s, x, a->space, key, &a->query);
+    else if (a->is_agreed) service_strong_get(s, x, a->space, key, &a->query);
+    else if (put) put_key(s, x, a->space, key);
+    else get_key(s, x, a->space, key);
 }
 
-static void in_keys(struct slv_service *s, struct slv_exchange *x, const struct asked_for *a) {
+static void in_keys(struct slv_service *s, struct slv_exchange *x, const struct service_asked *a) {
     if (slv_exchange_head(x)->method != SLV_METHOD_GET)
         service_refuse(x, 405, "no such thing to do");
     else if (a->is_agreed) service_strong_keys(s, x, a->space, &a->query);
     else list_keys(s, x, a->space, &a->query);
 }
 
-static bool find_any(const struct slv_service *s, struct slv_str name, struct asked_for *a) {
+static bool find_any(const struct slv_service *s, struct slv_str name, struct service_asked *a) {
     a->is_agreed = service_strong_find(s, name, &a->space);
     return a->is_agreed || find_space(s, name, &a->space);
 }
 
 /* Behind "/v1/spaces/": "NAME/watch", "NAME/keys", "NAME/keys/KEY". */
-static void in_space(struct slv_service *s, struct slv_exchange *x, struct slv_str path) {
+bool service_read_asked(struct slv_service *s, struct slv_exchange *x, struct service_asked *a) {
     const struct slv_head *h = slv_exchange_head(x);
+    const size_t root = sizeof ROOT - 1;
+    const struct slv_str path = {h->path.p + root, h->path.n - root};
     const char *slash = memchr(path.p, '/', path.n);
     const size_t n = slash ? (size_t)(slash - path.p) : path.n;
-    char name[SLV_HEAD_TARGET_MAX + 1], key[SLV_HEAD_TARGET_MAX + 1];
-    struct asked_for a;
-    const struct slv_str rest = {path.p + n, path.n - n};
+    char name[SLV_HEAD_TARGET_MAX + 1];
+    a->rest = (struct slv_str){path.p + n, path.n - n};
     if (!slv_head_decode((struct slv_str){path.p, n}, name, sizeof name) ||
-        !find_any(s, (struct slv_str){name, strlen(name)}, &a)) {
+        !find_any(s, (struct slv_str){name, strlen(name)}, a)) {
         service_refuse(x, 404, "no such space");
-        return;
+        return false;
     }
-    a.is_key = rest.n > 6 && !memcmp(rest.p, "/keys/", 6);
-    if (a.is_key && !slv_head_decode((struct slv_str){rest.p + 6, rest.n - 6}, key, sizeof key)) {
+    a->is_key = a->rest.n > 6 && !memcmp(a->rest.p, "/keys/", 6);
+    if (a->is_key &&
+        !slv_head_decode((struct slv_str){a->rest.p + 6, a->rest.n - 6}, a->key, sizeof a->key)) {
         service_refuse(x, 400, "the key is not percent-encoded UTF-8");
-        return;
+        return false;
     }
-    a.key = (struct slv_str){key, a.is_key ? strlen(key) : 0};
-    if (!service_read_query(h->query, &a.query))
-        service_refuse(x, 400, "a query is of after=KEY, limit=N, read=HOW, timeout_ms=N");
-    else if (a.is_key) in_key(s, x, &a);
-    else if (is_path(rest, "/keys")) in_keys(s, x, &a);
-    else if (is_path(rest, "/watch") && h->method == SLV_METHOD_GET)
-        service_watch(s, x, a.is_agreed, a.space);
-    else service_refuse(x, is_path(rest, "/watch") ? 405 : 404, "no such thing to do");
+    a->n_key = a->is_key ? strlen(a->key) : 0;
+    if (service_read_query(h->query, &a->query)) return true;
+    service_refuse(x, 400, "a query is of after=KEY, limit=N, read=HOW, timeout_ms=N, token=TOKEN");
+    return false;
+}
+
+void service_act(struct slv_service *s, struct slv_exchange *x, const struct service_asked *a) {
+    const bool watch = is_path(a->rest, "/watch");
+    if (a->is_key) in_key(s, x, a);
+    else if (is_path(a->rest, "/keys")) in_keys(s, x, a);
+    else if (watch && slv_exchange_head(x)->method == SLV_METHOD_GET)
+        service_watch(s, x, a->is_agreed, a->space);
+    else service_refuse(x, watch ? 405 : 404, "no such thing to do");
+}
+
+static void in_space(struct slv_service *s, struct slv_exchange *x) {
+    struct service_asked a;
+    if (service_read_asked(s, x, &a) && !service_session_waits(s, x, &a)) service_act(s, x, &a);
 }
 
 void slv_service_handle(struct slv_exchange *x, void *service) {
@@ -400,8 +423,7 @@ void slv_service_handle(struct slv_exchange *x, void *service) {
         service_refuse(x, 403, "only by a unix socket");
     else if (!s->conf.node || slv_node_failed(s->conf.node))
         service_refuse(x, 503, "the node's store has failed; it is being opened again");
-    else if (h->path.n > root && !memcmp(h->path.p, ROOT, root))
-        in_space(s, x, (struct slv_str){h->path.p + root, h->path.n - root});
+    else if (h->path.n > root && !memcmp(h->path.p, ROOT, root)) in_space(s, x);
     else if (is_path(h->path, "/v1/found") && h->method == SLV_METHOD_POST)
         service_strong_found(s, x);
     else if (is_path(h->path, "/v1/roster") && h->method == SLV_METHOD_POST)
@@ -443,10 +465,15 @@ void slv_service_news(struct slv_service *s) {
     const uint64_t durable = s->conf.node ? slv_node_durable(s->conf.node) : 0;
     while (s->waiting && s->waiting->ticket <= durable) {
         struct waiting *w = take_waiting(s);
-        answer_written(w->x);
+        answer_written(s, w);
         slv_mem_free(w);
     }
     if (s->conf.node) tell_watchers(s);
+    if (s->conf.node && s->session) service_session_news(s);
+}
+
+uint64_t slv_service_next(const struct slv_service *s) {
+    return s->session ? s->session_next : UINT64_MAX;
 }
 
 void slv_service_set_node(struct slv_service *s, struct slv_node *node) {
@@ -457,6 +484,7 @@ void slv_service_set_node(struct slv_service *s, struct slv_node *node) {
         slv_mem_free(w);
     }
     service_strong_drop(s);
+    service_session_drop(s);
     s->conf.node = node;
 }
 

@@ -13,6 +13,12 @@
  *     GET    /v1/status                     the node, its members, its spaces
  *     GET    /metrics                       for Prometheus
  *
+ * Answers about keys have a field "Selvage-Token" (token.h): what the node had seen of the space. A
+ * request with such a field, or ?token=TOKEN, is done when this node has seen as much, and its
+ * answer's token says what both have; 504 after timeout_ms: it has not. Of a strong space only
+ * reads that are local and lists wait: others ask the group. 413: a space with so many writers that
+ * no token names them.
+ *
  * Of a strong space keys are read through the group: ?read=barrier, leased, or local (what this
  * node has, perhaps old); ?timeout_ms=N (10000). Its values are JSON, and its operations
  *
@@ -40,6 +46,7 @@ struct slv_service;
 
 #define SLV_SERVICE_WATCHES_MAX 256u
 #define SLV_SERVICE_WAITING_MAX 65536u /* writes that are not synced yet */
+#define SLV_SERVICE_SESSIONS_MAX 4096u /* requests that wait for what their session has seen */
 
 struct slv_service_conf {
     const char *mesh; /* its name */
@@ -62,6 +69,13 @@ void slv_service_handle(struct slv_exchange *x, void *service);
 /* The node was ticked, or its store has synced: who waits for that is answered, and who watches is
  * told what has changed. */
 void slv_service_news(struct slv_service *s);
+
+/* The node's time by which slv_service_news is to be called; UINT64_MAX: never. */
+uint64_t slv_service_next(const struct slv_service *s);
+
+/* slv_node_world.measured. */
+void slv_service_measured(struct slv_service *s, enum slv_node_measure what, size_t space,
+                          double value);
 
 /* A key of a space has changed (slv_space_watch, by way of the node's). */
 void slv_service_changed(struct slv_service *s, size_t space, struct slv_str key);

@@ -72,7 +72,7 @@ void service_roster(struct slv_service *s, struct slv_exchange *x) {
         tell_statement(r, i, &j);
     slv_json_array_end(&j);
     slv_json_object_end(&j);
-    service_reply(x, 200, &b);
+    service_reply(s, x, NULL, 200, &b);
 }
 
 /* The statement's bytes, out of {"statement": hex}. */

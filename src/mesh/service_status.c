@@ -24,8 +24,25 @@ enum {
     M_APPLIED,
     M_LOG,
     M_SUSPICIONS,
+    M_UNSENT,
+    M_CONFLICTS,
+    M_LATE,
+    M_DROPPED,
+    M_STALENESS,
+    M_CONVERGENCE,
+    M_ROUND,
+    M_COMMIT,
     METRICS
 };
+
+/* Seconds. */
+#define SHORT                                                                                      \
+    { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 }
+#define LONG                                                                                       \
+    {                                                                                              \
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, \
+            86400                                                                                  \
+    }
 
 static const struct slv_metric metrics[METRICS] = {
     [M_MEMBERS] = {"selvage_mesh_members", "members by state", SLV_METRIC_GAUGE, {"state"}, {0}},
@@ -72,6 +89,46 @@ static const struct slv_metric metrics[METRICS] = {
                       SLV_METRIC_COUNTER,
                       {0},
                       {0}},
+    [M_UNSENT] = {"selvage_mesh_strong_unsent_total",
+                  "messages of the group for which there was no way, or no room",
+                  SLV_METRIC_COUNTER,
+                  {0},
+                  {0}},
+    [M_CONFLICTS] = {"selvage_mesh_conflicts_total",
+                     "writes that came while another was there which their writer had not seen",
+                     SLV_METRIC_COUNTER,
+                     {"space"},
+                     {0}},
+    [M_LATE] = {"selvage_mesh_late_total",
+                "batches that had to wait for what they depend on",
+                SLV_METRIC_COUNTER,
+                {"space"},
+                {0}},
+    [M_DROPPED] = {"selvage_mesh_dropped_total",
+                   "batches that were not taken, by reason",
+                   SLV_METRIC_COUNTER,
+                   {"space", "reason"},
+                   {0}},
+    [M_STALENESS] = {"selvage_mesh_staleness_seconds",
+                     "from a write at another node until it was applied here",
+                     SLV_METRIC_HISTOGRAM,
+                     {"space"},
+                     LONG},
+    [M_CONVERGENCE] = {"selvage_mesh_convergence_seconds",
+                       "for which a peer's sums differed, until they were equal again",
+                       SLV_METRIC_HISTOGRAM,
+                       {0},
+                       LONG},
+    [M_ROUND] = {"selvage_mesh_round_bytes",
+                 "bytes of a round of repair, both ways",
+                 SLV_METRIC_HISTOGRAM,
+                 {0},
+                 {100, 300, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 1e8}},
+    [M_COMMIT] = {"selvage_mesh_strong_commit_seconds",
+                  "from proposing until applying of what this node asks as leader",
+                  SLV_METRIC_HISTOGRAM,
+                  {0},
+                  SHORT},
 };
 
 /* --- the node --------------------------------------------------------------------------------- */
@@ -91,6 +148,7 @@ static void tell_members(const struct slv_node *n, struct slv_json *j) {
         slv_json_str(j, "state", states[m.state]);
         slv_json_bool(j, "self", m.id == slv_node_id(n));
         slv_json_double(j, "rtt_ms", m.rtt_us / 1e3);
+        slv_json_bool(j, "connected", slv_node_is_connected(n, m.id));
         slv_json_object_end(j);
     }
     slv_json_array_end(j);
@@ -127,14 +185,52 @@ void service_status(struct slv_service *s, struct slv_exchange *x) {
     slv_json_uint(&j, "differing", c.differing);
     slv_json_uint(&j, "refused", c.refused);
     slv_json_object_end(&j);
-    service_reply(x, 200, &b);
+    service_reply(s, x, NULL, 200, &b);
 }
 
 /* Counters only grow here: those of a node that was opened anew begin again. */
+static uint64_t grown(uint64_t *told, uint64_t now) {
+    const uint64_t more = now > *told ? now - *told : 0;
+    *told = now;
+    return more;
+}
+
 static void count(struct slv_service *s, int i, const char *label, uint64_t now) {
-    const uint64_t more = now > s->told[i] ? now - s->told[i] : 0;
-    s->told[i] = now;
-    slv_metrics_add(s->metrics, (size_t)i, label, NULL, (double)more);
+    slv_metrics_add(s->metrics, (size_t)i, label, NULL, (double)grown(&s->told[i], now));
+}
+
+/* What a space's replica has counted. */
+static void tell_space(struct slv_service *s, size_t i) {
+    const struct slv_replica_count *c = slv_replica_count(slv_node_replica(s->conf.node, i));
+    const struct {
+        int metric;
+        const char *reason;
+        uint64_t v;
+    } counts[SERVICE_SPACE_COUNTS] = {
+        {M_CONFLICTS, NULL, c->conflicts},      {M_LATE, NULL, c->waited},
+        {M_DROPPED, "malformed", c->malformed}, {M_DROPPED, "forged", c->forged},
+        {M_DROPPED, "forbidden", c->forbidden}, {M_DROPPED, "in the future", c->in_future},
+        {M_DROPPED, "no room", c->put_off},
+    };
+    const char *name = slv_node_space_conf(s->conf.node, i)->name.p;
+    for (size_t k = 0; k < SERVICE_SPACE_COUNTS; k++)
+        slv_metrics_add(s->metrics, (size_t)counts[k].metric, name, counts[k].reason,
+                        (double)grown(&s->told_space[i][k], counts[k].v));
+    slv_metrics_set(s->metrics, M_ENTRIES, name, NULL,
+                    (double)slv_entries_count(slv_node_read(s->conf.node, i)->entries));
+}
+
+void slv_service_measured(struct slv_service *s, enum slv_node_measure what, size_t space,
+                          double value) {
+    static const int metric[SLV_NODE_MEASURES] = {[SLV_NODE_STALENESS] = M_STALENESS,
+                                                  [SLV_NODE_CONVERGENCE] = M_CONVERGENCE,
+                                                  [SLV_NODE_ROUND] = M_ROUND,
+                                                  [SLV_NODE_COMMIT] = M_COMMIT};
+    const char *name = what == SLV_NODE_STALENESS && s->conf.node
+                           ? slv_node_space_conf(s->conf.node, space)->name.p
+                           : NULL;
+    if (what == SLV_NODE_STALENESS && !name) return;
+    slv_metrics_observe(s->metrics, (size_t)metric[what], name, NULL, value);
 }
 
 static void tell_group(struct slv_service *s, const struct slv_strong *g) {
@@ -170,14 +266,13 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
     slv_metrics_set(s->metrics, M_CONNECTED, NULL, NULL, (double)c.connected);
     slv_metrics_set(s->metrics, M_ISOLATED, NULL, NULL, swim.isolated);
     for (size_t i = 0; i < slv_node_spaces(n); i++)
-        slv_metrics_set(s->metrics, M_ENTRIES, slv_node_space_conf(n, i)->name.p, NULL,
-                        (double)slv_entries_count(slv_node_read(n, i)->entries));
+        tell_space(s, i);
     const struct {
         int i;
         uint64_t v;
     } counters[] = {{M_SENT, c.bytes_sent}, {M_RECEIVED, c.bytes_received}, {M_PUSHED, c.pushed},
                     {M_ROUNDS, c.rounds},   {M_DIFFERING, c.differing},     {M_REFUSED, c.refused},
-                    {M_COMMITS, c.commits}, {M_SUSPICIONS, swim.suspected}};
+                    {M_COMMITS, c.commits}, {M_SUSPICIONS, swim.suspected}, {M_UNSENT, c.unsent}};
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         count(s, counters[i].i, NULL, counters[i].v);
     tell_group(s, slv_node_strong(n));

@@ -40,6 +40,7 @@ void service_strong_keys(struct slv_service *s, struct slv_exchange *x, size_t a
     const struct slv_strong *g = slv_node_strong(s->conf.node);
     const uint64_t space = slv_node_agreed_id(s->conf.node, agreed);
     struct slv_str key = {q->after, strlen(q->after)};
+    const struct service_seen seen = {true, agreed, g ? slv_strong_applied(g) : 0};
     struct slv_buf b;
     struct slv_json j;
     service_begin(&b, &j);
@@ -51,7 +52,7 @@ void service_strong_keys(struct slv_service *s, struct slv_exchange *x, size_t a
     }
     slv_json_array_end(&j);
     slv_json_object_end(&j);
-    service_reply(x, 200, &b);
+    service_reply(s, x, &seen, 200, &b);
 }
 
 /* Programs that embed the library may have put bytes that are no JSON: they are a string. */
@@ -84,12 +85,17 @@ static const char *const means[] = {
     [SLV_STRONG_GET] = "version",
 };
 
+static struct service_seen seen_by(const struct asking *a, const struct slv_strong_result *r) {
+    return (struct service_seen){true, a->agreed, r->index};
+}
+
 static void answer_value(struct slv_service *s, const struct asking *a,
                          const struct slv_strong_result *r) {
+    const struct service_seen seen = seen_by(a, r);
     struct slv_buf b;
     struct slv_json j;
     if (!r->version) {
-        service_refuse(a->x, 404, "no such key");
+        service_tell_none(s, a->x, &seen, 404, "no such key");
         return;
     }
     service_begin(&b, &j);
@@ -99,10 +105,12 @@ static void answer_value(struct slv_service *s, const struct asking *a,
     slv_json_uint(&j, "version", r->version);
     write_value(&j, r->value);
     slv_json_object_end(&j);
-    service_reply(a->x, 200, &b);
+    service_reply(s, a->x, &seen, 200, &b);
 }
 
-static void answer_done(const struct asking *a, const struct slv_strong_result *r) {
+static void answer_done(struct slv_service *s, const struct asking *a,
+                        const struct slv_strong_result *r) {
+    const struct service_seen seen = seen_by(a, r);
     struct slv_buf b;
     struct slv_json j;
     service_begin(&b, &j);
@@ -111,10 +119,12 @@ static void answer_done(const struct asking *a, const struct slv_strong_result *
     slv_json_uint(&j, means[a->op], r->version);
     slv_json_uint(&j, "index", r->index);
     slv_json_object_end(&j);
-    service_reply(a->x, 200, &b);
+    service_reply(s, a->x, &seen, 200, &b);
 }
 
-static void answer_conflict(const struct asking *a, const struct slv_strong_result *r) {
+static void answer_conflict(struct slv_service *s, const struct asking *a,
+                            const struct slv_strong_result *r) {
+    const struct service_seen seen = seen_by(a, r);
     struct slv_buf b;
     struct slv_json j;
     service_begin(&b, &j);
@@ -126,7 +136,7 @@ static void answer_conflict(const struct asking *a, const struct slv_strong_resu
     slv_json_uint(&j, "version", r->version);
     slv_json_object_end(&j);
     slv_json_object_end(&j);
-    service_reply(a->x, 409, &b);
+    service_reply(s, a->x, &seen, 409, &b);
 }
 
 static void answer(struct slv_service *s, const struct asking *a,
@@ -134,10 +144,10 @@ static void answer(struct slv_service *s, const struct asking *a,
     switch (r->status) {
     case SLV_STRONG_OK:
         if (a->op == SLV_STRONG_GET) answer_value(s, a, r);
-        else answer_done(a, r);
+        else answer_done(s, a, r);
         return;
     case SLV_STRONG_CONFLICT:
-        answer_conflict(a, r);
+        answer_conflict(s, a, r);
         return;
     case SLV_STRONG_LIMIT:
         service_refuse(a->x, 413, "the group holds as much as it may");
@@ -238,7 +248,7 @@ void service_strong_get(struct slv_service *s, struct slv_exchange *x, size_t ag
         return;
     }
     char text[SLV_STRONG_KEY_MAX + 1];
-    if (key.n >= sizeof text || !g) {
+    if (key.n >= sizeof text || !g) { /* (so nothing was seen) */
         service_refuse(x, 404, "no such key");
         return;
     }
@@ -247,6 +257,7 @@ void service_strong_get(struct slv_service *s, struct slv_exchange *x, size_t ag
     const struct asking a = {.x = x, .op = c.op, .agreed = agreed, .key = text};
     struct slv_strong_result r;
     slv_strong_get(g, c.space, key, &r);
+    r.index = slv_strong_applied(g);
     answer_value(s, &a, &r);
 }
 
@@ -383,7 +394,7 @@ void service_strong_found(struct slv_service *s, struct slv_exchange *x) {
     slv_json_object(&j, NULL);
     slv_json_str(&j, "group", id);
     slv_json_object_end(&j);
-    service_reply(x, 200, &b);
+    service_reply(s, x, NULL, 200, &b);
 }
 
 static void tell_id(struct slv_json *j, const char *name, uint64_t id) {

@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#define SERVE_MESH_HEAD_MAX ((size_t)8192)
+#define SERVE_MESH_HEAD_MAX ((size_t)16384) /* a session's token may be half of it */
 
 struct serve_mesh_head {
     size_t n;   /* its bytes, with the empty line */

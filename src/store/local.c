@@ -73,14 +73,29 @@ static void set_up(CURL *c, const struct slv_local_request *r, struct asking *a,
     curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.n);
 }
 
+/* (One that there is no room for is as one that did not come.) */
+static void take_field(CURL *c, const struct slv_local_request *r) {
+    struct curl_header *h;
+    if (r->wanted && !curl_easy_header(c, r->wanted, 0, CURLH_HEADER, -1, &h) &&
+        slv_buf_adds(r->got, h->value))
+        slv_buf_clear(r->got);
+}
+
+/* No "Expect: 100-continue" for a socket next door. */
+static struct curl_slist *make_fields(const struct slv_local_request *r) {
+    struct curl_slist *first = curl_slist_append(NULL, "Expect:");
+    struct curl_slist *all = first && r->field ? curl_slist_append(first, r->field) : first;
+    if (!all) curl_slist_free_all(first);
+    return all;
+}
+
 static int ask(const struct slv_local_request *r, struct asking *a, long *ret_status,
                struct slv_err *err) {
     char why[CURL_ERROR_SIZE] = "";
     struct slv_buf url;
     pthread_once(&curl_once, curl_setup);
     CURL *c = curl_easy_init();
-    /* (no "Expect: 100-continue" for a socket next door) */
-    struct curl_slist *fields = curl_slist_append(NULL, "Expect:");
+    struct curl_slist *fields = make_fields(r);
     slv_buf_init(&url, (size_t)64 << 10);
     slv_buf_addf(&url, "http://localhost%s", r->path);
     int rc = !c || !fields ? SLV_E_NOMEM : url.status;
@@ -89,6 +104,7 @@ static int ask(const struct slv_local_request *r, struct asking *a, long *ret_st
         curl_easy_setopt(c, CURLOPT_URL, url.data);
         const CURLcode cc = curl_easy_perform(c);
         curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, ret_status);
+        if (!cc) take_field(c, r);
         if (a->rc) rc = a->rc;
         else if (cc == CURLE_ABORTED_BY_CALLBACK) rc = SLV_E_CANCELLED;
         else if (cc)

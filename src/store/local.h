@@ -12,6 +12,9 @@ struct slv_local_request {
     const char *method; /* "GET" */
     const char *path;   /* "/v1/status", percent-encoded */
     struct slv_str body;
+    const char *field;   /* one more of its head, "Name: value"; NULL: none */
+    const char *wanted;  /* the name of a field of the reply's head; NULL: none */
+    struct slv_buf *got; /* to which that is appended, if there is one */
 };
 
 /* Percent-encodes all but unreserved characters (RFC 3986) of a path's part. Its status says

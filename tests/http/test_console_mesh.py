@@ -37,7 +37,8 @@ def mocked(p, **more):
 
 
 def member(i, state="alive", **more):
-    return {"id": "%016x" % (0xaa + i), "state": state, "self": not i, "rtt_ms": 0.4 * i, **more}
+    return {"id": "%016x" % (0xaa + i), "state": state, "self": not i, "rtt_ms": 0.4 * i,
+            "connected": i > 0 and state in ("alive", "suspect"), **more}
 
 
 def rows(p, what):
@@ -142,6 +143,10 @@ def what_nodes_say_is_text_and_may_be_anything():
             said = [t for t in p.said if "404" not in t[1]]  # the real node has no such space to watch
             assert p.is_visible("#mesh-ring") and not said, said
         assert p.locator(".ring > .node").count() == 300 and p.locator(".ring text").count() == 0
+        # A line leads to whom it is connected with; what stands at it is known when it was timed.
+        mocked(p, members=[member(0), member(1), member(2, rtt_ms=0), member(3, connected=False)])
+        until(p, "document.querySelectorAll('.ring > .node').length === 4")
+        assert p.locator(".ring .way").count() == 2 and p.locator(".ring text.rtt").count() == 1
         p.context.close()
 
 
