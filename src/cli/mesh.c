@@ -53,8 +53,24 @@ int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err) {
     return rc;
 }
 
+void slv_cli_mesh_target(struct slv_buf *b, struct slv_str space, const char *what,
+                         struct slv_str key) {
+    slv_buf_adds(b, "/v1/spaces/");
+    slv_local_encode(b, space);
+    slv_buf_addf(b, "/%s", what);
+    if (!key.p) return;
+    slv_buf_addc(b, '/');
+    slv_local_encode(b, key);
+}
+
 int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, struct slv_str body,
                      struct slv_cli_reply *ret, struct slv_err *err) {
+    return slv_cli_mesh_ask_within(socket, method, path, body, 0, ret, NULL, err);
+}
+
+int slv_cli_mesh_ask_within(const char *socket, const char *method, const char *path,
+                            struct slv_str body, uint32_t ms, struct slv_cli_reply *ret,
+                            long *ret_status, struct slv_err *err) {
     struct slv_buf at;
     struct slv_cli_reply r = {0};
     long status = 0;
@@ -64,7 +80,8 @@ int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, s
     if (socket) slv_buf_adds(&at, socket);
     else rc = slv_cli_mesh_path(NULL, "mesh.sock", &at, err);
     const struct slv_local_request q = {at.data, method, path, body};
-    if (!rc) rc = slv_local_ask(&q, &status, &r.text, err);
+    if (!rc) rc = slv_local_ask_within(&q, ms, &status, &r.text, err);
+    if (ret_status) *ret_status = rc ? 0 : status;
     if (rc == SLV_E_NET) slv_err_prefix(err, rc, "mesh: no node is up");
     if (!rc && status != 200)
         rc = slv_cli_mesh_error((struct slv_str){r.text.data, r.text.len}, status, err);

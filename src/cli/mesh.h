@@ -20,6 +20,14 @@ struct slv_cli_reply {
 };
 int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, struct slv_str body,
                      struct slv_cli_reply *ret, struct slv_err *err) SLV_MUST_USE;
+/* The same, within a time in ms (0: as long as it takes). SLV_E_NET also: that was not enough.
+ * *ret_status (may be NULL), also of a failure: HTTP's; 0: there was no answer. */
+int slv_cli_mesh_ask_within(const char *socket, const char *method, const char *path,
+                            struct slv_str body, uint32_t ms, struct slv_cli_reply *ret,
+                            long *ret_status, struct slv_err *err) SLV_MUST_USE;
+/* "/v1/spaces/SPACE/WHAT", and "/KEY" where key.p is not NULL, percent-encoded. */
+void slv_cli_mesh_target(struct slv_buf *b, struct slv_str space, const char *what,
+                         struct slv_str key);
 /* What a body that came with another status than 200 says, as an error. */
 int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err);
 void slv_cli_reply_fini(struct slv_cli_reply *r);
