@@ -476,6 +476,12 @@ static void a_group_that_does_not_answer_is_asked_less_often(void **state) {
     ABOVE(&r, "north/b", "2");
     feed(&r, "a", "3");
     assert_int_equal(later(&r), 1); /* as often as before */
+    const unsigned looked = r.looked;
+    r.refuse = SLV_E_NET;
+    feed(&r, "a", "4");
+    later(&r);
+    later(&r);
+    assert_int_equal(r.looked, looked + 2); /* and from the start again */
     end(&r);
 }
 
@@ -519,6 +525,10 @@ static void copies_are_as_they_are(void **state) {
     ABOVE(&r, "north/p-2", "\"on\"");
     ABOVE(&r, "north/p-3", "9007199254740993");
     assert_null(above(&r, "north/other"));
+    set_above(&r, "north/pump", "{\"b\":[1,2],\"a\":\"y\"}"); /* somebody wrote it meanwhile */
+    slv_summary_forget(r.s, SLV_SUMMARY_ABOVE);
+    assert_int_equal(later(&r), 1);
+    ABOVE(&r, "north/pump", "{\"a\":\"x\",\"b\":[1.0,2]}");
     feed(&r, "p-3", "9007199254740992"); /* the digits count */
     feed(&r, "p-2", NULL);
     assert_int_equal(later(&r), 1);
