@@ -1,94 +1,19 @@
-/* cmd_mesh_bridge.c: selvage mesh bridge: between a zone and the mesh above it: what summary.h says,
- * with two nodes of this machine.
- *
- *     zone's node  -- follow: a thread for each space -->  summary  -- ask: look, write -->  upper node
- *                  <-- list, read what is not told ---     (this thread)
- *                  <-- the lock: take, keep
- *
- * All but following is done by one thread, one question at a time, each within ASK_MS, so that a
- * node that hangs costs no more than that. A side whose node does not answer is down: that is said
- * once, and it is asked again with gaps that grow from 0.1 s to 5 s. When it is back, what is there
- * is listed, or compared, anew: nothing is remembered that could have been missed.
- *
- * With --lock nothing is written unless the lock surely is ours for longer than a write may take.
- */
-#include "base/clock.h"
+/* cmd_mesh_bridge.c: selvage mesh bridge: between a zone and the mesh above it. Its nodes, its
+ * lock, what it writes and what it says; see mesh_bridge.h. */
 #include "base/json.h"
 #include "base/log.h"
-#include "cli/cmd.h"
-#include "cli/mesh.h"
-#include "cli/mesh_follow.h"
-#include "cli/mesh_lock.h"
+#include "cli/mesh_bridge.h"
 #include "cli/out.h"
 #include "cli/sig.h"
-#include "mesh/entries.h"
-#include "mesh/node.h"
-#include "mesh/summary.h"
-#include "store/local.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
-#define ASK_MS 1000u
-#define MS ((uint64_t)1000000)
-#define GAP_LEAST (100 * MS)
-#define GAP_MOST (5000 * MS)
-#define LIST_AGAIN (5000 * MS) /* where there were too many keys */
-#define PAGE 1000u
+#define GAP_LEAST (100 * BRIDGE_MS)
+#define GAP_MOST (5000 * BRIDGE_MS)
 #define TURN 256u /* writes until what has come is looked at */
-#define LIST_BYTES ((size_t)2 << 30)
-
-struct opts {
-    const char *from, *to, *as, *lock;
-    struct slv_opt_list rule[SLV_SUMMARY_KINDS];
-    double ttl;
-};
-
-/* A node, and what it has for each rule. */
-struct side {
-    const char *socket;
-    const char *name; /* "the zone's node" */
-    char mesh[256];
-    struct {
-        char type[16];
-        bool is_strong;
-    } space[SLV_SUMMARY_RULES_MAX];
-    bool up;
-    bool told; /* that it is down */
-    uint64_t again, gap;
-};
-
-struct source {
-    enum slv_summary_side side;
-    struct slv_str space;
-    bool is_followed;
-    bool told; /* that it is not */
-};
-
-struct bridge {
-    const struct slv_cli *cli;
-    const struct opts *o;
-    struct slv_summary *sum;
-    struct slv_follow *follow;
-    struct side side[2];
-    struct source source[SLV_SUMMARY_RULES_MAX];
-    size_t n_source;
-    size_t source_of[SLV_SUMMARY_RULES_MAX];
-    uint64_t list_at[SLV_SUMMARY_RULES_MAX];
-    struct slv_buf zone_socket, lock_path;
-    struct slv_mesh_lock lock;
-    char holder[SLV_SUMMARY_ZONE_MAX + 32];
-    bool active;
-    bool settled;     /* both nodes were there once, and the rules can be */
-    bool news;        /* the status is another one than was told */
-    long status;      /* HTTP's, of the last answer; 0: there was none */
-    uint64_t lock_at; /* when it is taken, or kept, again */
-};
-
-static uint64_t now_ns(void) { return slv_clock_mono(&slv_clock_system); }
 
 /* --- what is said ----------------------------------------------------------------------------- */
 
@@ -168,7 +93,7 @@ static void say_status(struct bridge *br) {
 
 /* --- nodes ------------------------------------------------------------------------------------ */
 
-static void lose_rules(struct bridge *br, size_t source) {
+void bridge_lose_rules(struct bridge *br, size_t source) {
     for (size_t i = 0; i < slv_summary_rules(br->sum); i++) {
         if (br->source_of[i] != source) continue;
         slv_summary_lost(br->sum, i);
@@ -177,10 +102,10 @@ static void lose_rules(struct bridge *br, size_t source) {
 }
 
 /* Said once, until it answers again. */
-static void is_down(struct bridge *br, enum slv_summary_side i, const char *why) {
-    struct side *s = &br->side[i];
+void bridge_is_down(struct bridge *br, enum slv_summary_side i, const char *why) {
+    struct bridge_side *s = &br->side[i];
     s->up = false;
-    s->again = now_ns() + s->gap;
+    s->again = bridge_now() + s->gap;
     s->gap = s->gap * 2 < GAP_MOST ? s->gap * 2 : GAP_MOST;
     if (s->told) return;
     s->told = true;
@@ -189,8 +114,8 @@ static void is_down(struct bridge *br, enum slv_summary_side i, const char *why)
 }
 
 /* It has done what it was asked to. */
-static void is_well(struct bridge *br, enum slv_summary_side i) {
-    struct side *s = &br->side[i];
+void bridge_is_well(struct bridge *br, enum slv_summary_side i) {
+    struct bridge_side *s = &br->side[i];
     s->gap = GAP_LEAST;
     if (!s->told) return;
     s->told = false;
@@ -200,11 +125,11 @@ static void is_well(struct bridge *br, enum slv_summary_side i) {
 
 static int ask(struct bridge *br, enum slv_summary_side i, const char *method, const char *path,
                struct slv_str body, struct slv_cli_reply *ret, struct slv_err *err) {
-    return slv_cli_mesh_ask_within(br->side[i].socket, method, path, body, ASK_MS, ret, &br->status,
-                                   err);
+    return slv_cli_mesh_ask_within(br->side[i].socket, method, path, body, BRIDGE_ASK_MS, ret,
+                                   &br->status, err);
 }
 
-static int get(struct bridge *br, enum slv_summary_side i, const char *path,
+int bridge_get(struct bridge *br, enum slv_summary_side i, const char *path,
                struct slv_cli_reply *ret, struct slv_err *err) {
     return ask(br, i, "GET", path, (struct slv_str){"", 0}, ret, err);
 }
@@ -218,7 +143,7 @@ static int read_space(struct bridge *br, enum slv_summary_side i, size_t rule,
                       struct slv_json_val spaces, struct slv_err *err) {
     const struct slv_summary_rule *r = slv_summary_rule(br->sum, rule);
     const struct slv_str want = space_at(r, i);
-    struct side *s = &br->side[i];
+    struct bridge_side *s = &br->side[i];
     struct slv_json_iter it = {0};
     struct slv_json_val v;
     while (slv_json_each(spaces, &it, NULL, &v)) {
@@ -238,7 +163,7 @@ static int read_space(struct bridge *br, enum slv_summary_side i, size_t rule,
 
 /* Whether the rules can be, once both sides are known. */
 static int fit(struct bridge *br, struct slv_err *err) {
-    const struct side *a = br->side, *b = br->side + 1;
+    const struct bridge_side *a = br->side, *b = br->side + 1;
     if (!a->mesh[0] || !b->mesh[0]) return 0;
     if (!strcmp(a->mesh, b->mesh))
         return slv_err_set(err, SLV_E_USAGE,
@@ -269,7 +194,7 @@ static int fit(struct bridge *br, struct slv_err *err) {
 static int read_status(struct bridge *br, enum slv_summary_side i, struct slv_err *err) {
     struct slv_cli_reply r;
     struct slv_str mesh = {"", 0};
-    const int rc = get(br, i, "/v1/status", &r, err);
+    const int rc = bridge_get(br, i, "/v1/status", &r, err);
     if (rc) return rc;
     slv_json_get_str(slv_json_get(slv_json_root(&r.doc), "mesh"), &mesh);
     snprintf(br->side[i].mesh, sizeof br->side[i].mesh, "%.*s", (int)mesh.n, mesh.p);
@@ -280,7 +205,7 @@ static int read_status(struct bridge *br, enum slv_summary_side i, struct slv_er
 static int meet(struct bridge *br, enum slv_summary_side i, struct slv_err *err) {
     struct slv_cli_reply r;
     int rc = read_status(br, i, err);
-    if (!rc) rc = get(br, i, "/v1/spaces", &r, err);
+    if (!rc) rc = bridge_get(br, i, "/v1/spaces", &r, err);
     if (rc) return rc;
     for (size_t k = 0; k < slv_summary_rules(br->sum) && !rc; k++)
         rc = read_space(br, i, k, slv_json_root(&r.doc), err);
@@ -290,18 +215,18 @@ static int meet(struct bridge *br, enum slv_summary_side i, struct slv_err *err)
 
 /* What cannot be ends the command at the start; later (a node was started otherwise) it waits. */
 static int tend_side(struct bridge *br, enum slv_summary_side i, struct slv_err *err) {
-    struct side *s = &br->side[i];
+    struct bridge_side *s = &br->side[i];
     struct slv_err why = {0};
-    if (s->up || now_ns() < s->again) return 0;
+    if (s->up || bridge_now() < s->again) return 0;
     const int rc = meet(br, i, &why);
     if (rc == SLV_E_USAGE && !br->settled) return slv_err_set(err, rc, "%s", why.msg);
     if (rc) {
-        is_down(br, i, why.msg);
+        bridge_is_down(br, i, why.msg);
         return 0;
     }
     s->up = true;
     slv_summary_forget(br->sum, i);
-    if (!br->active) is_well(br, i);
+    if (!br->active) bridge_is_well(br, i);
     br->news = true;
     return 0;
 }
@@ -321,304 +246,40 @@ static void set_active(struct bridge *br, bool active, const char *why) {
     end_event(br, &b, &j);
 }
 
-/* Taken only where this node sees nobody who has it: asking for it is an entry of the group's log. */
+/* Taken where this node sees nobody who has it: to ask for it is an entry of the group's log. */
 static void take_lock(struct bridge *br) {
     struct slv_cli_reply r;
     struct slv_err err = {0};
-    const int rc = get(br, SLV_SUMMARY_ZONE, br->lock_path.data, &r, &err);
-    br->lock_at = now_ns() + (uint64_t)(br->o->ttl * 1e8);
+    const int rc = bridge_get(br, SLV_SUMMARY_ZONE, br->lock_path.data, &r, &err);
+    br->lock_at = bridge_now() + (uint64_t)(br->o->ttl * 1e8);
     if (!rc) slv_cli_reply_fini(&r);
     if (rc != SLV_E_NOENT) return;
     if (!slv_mesh_lock_take(&br->lock, &err)) set_active(br, true, "it has the zone's lock");
-    br->lock_at = now_ns() + (uint64_t)(br->o->ttl * 1e8) * (br->active ? 3 : 1);
+    br->lock_at = bridge_now() + (uint64_t)(br->o->ttl * 1e8) * (br->active ? 3 : 1);
 }
 
 static void keep_lock(struct bridge *br) {
     struct slv_err err = {0};
-    br->lock_at = now_ns() + (uint64_t)(br->o->ttl * 1e8) * 3;
+    br->lock_at = bridge_now() + (uint64_t)(br->o->ttl * 1e8) * 3;
     const int rc = slv_mesh_lock_keep(&br->lock, &err);
     if (rc == SLV_E_BUSY) set_active(br, false, "the lock was lost");
-    else if (rc) br->lock_at = now_ns() + (uint64_t)(br->o->ttl * 1e8);
+    else if (rc) br->lock_at = bridge_now() + (uint64_t)(br->o->ttl * 1e8);
 }
 
 /* Between any two questions. */
-static void tend_lock(struct bridge *br) {
+void bridge_tend_lock(struct bridge *br) {
     if (!br->o->lock) return;
     if (br->active && !slv_mesh_lock_is_held(&br->lock, 0))
         set_active(br, false, "nobody has answered for as long as the lock lasts");
-    if (now_ns() < br->lock_at) return;
+    if (bridge_now() < br->lock_at) return;
     if (br->active) keep_lock(br);
     else if (br->side[SLV_SUMMARY_ZONE].up) take_lock(br);
 }
 
 /* A write that begins now ends before somebody else may begin one. */
 static bool may_write(const struct bridge *br) {
-    return br->active && (!br->o->lock || slv_mesh_lock_is_held(&br->lock, ASK_MS * MS));
-}
-
-/* --- what the sources have -------------------------------------------------------------------- */
-
-/* The value of a key; *ret_there false: it has none. */
-static int read_key(struct bridge *br, enum slv_summary_side i, bool is_strong, const char *how,
-                    struct slv_str space, struct slv_str key, struct slv_cli_reply *ret,
-                    bool *ret_there, struct slv_err *err) {
-    struct slv_buf path;
-    slv_buf_init(&path, 65536);
-    slv_cli_mesh_target(&path, space, "keys", key);
-    if (is_strong) slv_buf_addf(&path, "?read=%s&timeout_ms=%u", how, ASK_MS / 2);
-    int rc = path.status ? slv_err_set(err, path.status, "mesh bridge: a key is too long")
-                         : get(br, i, path.data, ret, err);
-    slv_buf_fini(&path);
-    *ret_there = !rc;
-    return rc == SLV_E_NOENT ? 0 : rc;
-}
-
-static int feed_key(struct bridge *br, size_t rule, struct slv_str key, struct slv_err *err) {
-    const struct slv_summary_rule *r = slv_summary_rule(br->sum, rule);
-    const enum slv_summary_side i = slv_summary_source(r);
-    struct slv_cli_reply reply;
-    bool there;
-    int rc = read_key(br, i, br->side[i].space[rule].is_strong, "local", r->space, key, &reply,
-                      &there, err);
-    if (rc) return rc;
-    rc = slv_summary_feed(br->sum, rule, key,
-                          there ? slv_json_get(slv_json_root(&reply.doc), "value")
-                                : (struct slv_json_val){0});
-    if (there) slv_cli_reply_fini(&reply);
-    return rc ? slv_err_set(err, rc, "mesh bridge: out of memory") : 0;
-}
-
-/* Keys of a space, in order, a page at a time. */
-struct listing {
-    struct bridge *br;
-    enum slv_summary_side side;
-    struct slv_str space, prefix;
-    size_t most;
-    struct slv_buf keys; /* each behind its length (4) */
-    size_t n;
-    bool too_many; /* or they do not come to an end */
-};
-
-static void add_key(struct listing *l, struct slv_str key) {
-    const uint32_t n = (uint32_t)key.n;
-    if (l->n == l->most) {
-        l->too_many = true;
-        return;
-    }
-    slv_buf_add(&l->keys, &n, 4);
-    slv_buf_add(&l->keys, key.p, key.n);
-    l->n++;
-}
-
-/* Keys with a NUL cannot be asked for: the next page begins behind all that begin so. */
-static void set_after(struct slv_buf *after, struct slv_str key) {
-    const char *nul = memchr(key.p, 0, key.n);
-    slv_buf_clear(after);
-    slv_buf_add(after, key.p, nul ? (size_t)(nul - key.p) : key.n);
-    if (nul) slv_buf_addc(after, '\1');
-}
-
-/* Takes a page; whether there may be another. */
-static bool take_page(struct listing *l, struct slv_json_val keys, struct slv_buf *after) {
-    struct slv_json_iter it = {0};
-    struct slv_json_val v;
-    struct slv_buf last;
-    bool more = false, behind = false;
-    slv_buf_init(&last, 2 * SLV_KEY_MAX);
-    while (!behind && !l->too_many && slv_json_each(keys, &it, NULL, &v)) {
-        struct slv_str key;
-        if (!slv_json_get_str(v, &key) || key.n > SLV_KEY_MAX) continue;
-        behind = key.n < l->prefix.n || memcmp(key.p, l->prefix.p, l->prefix.n) != 0;
-        if (!behind && !memchr(key.p, 0, key.n)) add_key(l, key);
-        set_after(&last, key);
-        more = true;
-    }
-    /* (bytes that are no UTF-8 come as others, and would come again) */
-    const size_t n = last.len < after->len ? last.len : after->len;
-    const int c = memcmp(last.data, after->data, n);
-    if (more && !behind && (c < 0 || (!c && last.len <= after->len))) l->too_many = true;
-    slv_buf_clear(after);
-    slv_buf_add(after, last.data, last.len);
-    slv_buf_fini(&last);
-    return more && !behind && !l->too_many;
-}
-
-static int list_keys(struct listing *l, struct slv_err *err) {
-    struct slv_buf path, after;
-    struct slv_cli_reply r;
-    bool more = true;
-    int rc = 0;
-    slv_buf_init(&l->keys, LIST_BYTES);
-    slv_buf_init(&path, 65536);
-    slv_buf_init(&after, 2 * SLV_KEY_MAX);
-    slv_buf_add(&after, l->prefix.p, l->prefix.n);
-    if (l->prefix.n) add_key(l, l->prefix); /* what comes after it is listed, not itself */
-    while (!rc && more) {
-        slv_buf_clear(&path);
-        slv_cli_mesh_target(&path, l->space, "keys", (struct slv_str){NULL, 0});
-        slv_buf_addf(&path, "?limit=%u&after=", PAGE);
-        slv_local_encode(&path, (struct slv_str){after.data, after.len});
-        tend_lock(l->br);
-        rc = path.status ? slv_err_set(err, path.status, "mesh bridge: a key is too long")
-                         : get(l->br, l->side, path.data, &r, err);
-        if (rc) break;
-        more = take_page(l, slv_json_get(slv_json_root(&r.doc), "keys"), &after);
-        slv_cli_reply_fini(&r);
-    }
-    if (!rc && l->keys.status) rc = slv_err_set(err, l->keys.status, "mesh bridge: out of memory");
-    slv_buf_fini(&path);
-    slv_buf_fini(&after);
-    return rc;
-}
-
-static int each_key(struct listing *l, size_t rule,
-                    int (*fn)(struct bridge *br, size_t rule, struct slv_str key,
-                              struct slv_err *err),
-                    struct slv_err *err) {
-    uint32_t n;
-    int rc = 0;
-    for (size_t at = 0; at < l->keys.len && !rc && !slv_sig_seen(); at += 4 + n) {
-        memcpy(&n, l->keys.data + at, 4);
-        rc = fn(l->br, rule, (struct slv_str){l->keys.data + at + 4, n}, err);
-        tend_lock(l->br);
-    }
-    return rc;
-}
-
-static int list_rule(struct bridge *br, size_t rule, struct slv_err *err) {
-    const struct slv_summary_rule *r = slv_summary_rule(br->sum, rule);
-    struct listing l = {.br = br,
-                        .side = slv_summary_source(r),
-                        .space = r->space,
-                        .prefix = r->prefix,
-                        .most = r->keys + (r->prefix.n > 0)};
-    int rc = list_keys(&l, err);
-    if (!rc && l.too_many) {
-        slv_summary_too_many(br->sum, rule);
-    } else if (!rc) {
-        slv_summary_begin(br->sum, rule);
-        rc = each_key(&l, rule, feed_key, err);
-        if (!rc) slv_summary_end(br->sum, rule);
-    }
-    slv_buf_fini(&l.keys);
-    br->list_at[rule] = now_ns() + LIST_AGAIN;
-    br->news = true;
-    return rc;
-}
-
-static int seen_above(struct bridge *br, size_t rule, struct slv_str key, struct slv_err *err) {
-    const int rc = slv_summary_seen_above(br->sum, rule, key);
-    return rc ? slv_err_set(err, rc, "mesh bridge: out of memory") : 0;
-}
-
-static int list_above(struct bridge *br, size_t rule, struct slv_str prefix, struct slv_err *err) {
-    const struct slv_summary_rule *r = slv_summary_rule(br->sum, rule);
-    struct listing l = {
-        .br = br, .side = SLV_SUMMARY_ABOVE, .space = r->to, .prefix = prefix, .most = 2 * r->keys};
-    int rc = list_keys(&l, err);
-    if (!rc) rc = each_key(&l, rule, seen_above, err);
-    if (!rc) slv_summary_all_above(br->sum, rule);
-    slv_buf_fini(&l.keys);
-    return rc;
-}
-
-static void tend_lists(struct bridge *br) {
-    struct slv_str prefix;
-    for (size_t i = 0; i < slv_summary_rules(br->sum) && br->settled; i++) {
-        const enum slv_summary_side from = br->source[br->source_of[i]].side;
-        struct slv_err err = {0};
-        if (br->side[from].up && br->source[br->source_of[i]].is_followed &&
-            slv_summary_wants_list(br->sum, i) && now_ns() >= br->list_at[i]) {
-            if (list_rule(br, i, &err)) is_down(br, from, err.msg);
-            else is_well(br, from);
-        }
-        if (br->active && br->side[SLV_SUMMARY_ABOVE].up &&
-            slv_summary_wants_above(br->sum, i, &prefix) && list_above(br, i, prefix, &err))
-            is_down(br, SLV_SUMMARY_ABOVE, err.msg);
-    }
-}
-
-/* --- what changes ----------------------------------------------------------------------------- */
-
-/* What a key without a value is told as, too. */
-static bool may_be_none(struct slv_json_val v) {
-    struct slv_str s;
-    double n;
-    bool on;
-    switch (slv_json_kind(v)) {
-    case SLV_JSON_NUMBER:
-        return slv_json_get_f64(v, &n) && !(n < 0 || n > 0);
-    case SLV_JSON_STRING:
-        return slv_json_get_str(v, &s) && !s.n;
-    case SLV_JSON_TRUE:
-    case SLV_JSON_FALSE:
-        return slv_json_get_bool(v, &on); /* off wins: on where there is nothing */
-    case SLV_JSON_ARRAY:
-        return slv_json_count(v) == 0;
-    case SLV_JSON_OBJECT:
-        return slv_json_kind(slv_json_get(v, "left")) != SLV_JSON_NONE ||
-               slv_json_kind(slv_json_get(v, "epoch")) != SLV_JSON_NONE || !slv_json_count(v);
-    case SLV_JSON_NONE:
-    case SLV_JSON_NULL:
-        return true;
-    }
-    return true;
-}
-
-static int changed(struct bridge *br, size_t source, struct slv_json_val e, struct slv_err *err) {
-    const struct slv_json_val value = slv_json_get(e, "value");
-    struct slv_str key;
-    int rc = 0;
-    if (!slv_json_get_str(slv_json_get(e, "key"), &key)) return 0;
-    for (size_t i = 0; i < slv_summary_rules(br->sum) && !rc; i++) {
-        const struct slv_str prefix = slv_summary_rule(br->sum, i)->prefix;
-        if (br->source_of[i] != source || slv_summary_wants_list(br->sum, i)) continue;
-        if (key.n < prefix.n || memcmp(key.p, prefix.p, prefix.n) != 0 || memchr(key.p, 0, key.n))
-            continue;
-        if (may_be_none(value)) rc = feed_key(br, i, key, err);
-        else if (slv_summary_feed(br->sum, i, key, value))
-            rc = slv_err_set(err, SLV_E_NOMEM, "mesh bridge: out of memory");
-    }
-    return rc;
-}
-
-static void on_change(struct bridge *br, size_t source, struct slv_str text) {
-    struct slv_json_doc doc = {0};
-    struct slv_err err = {0};
-    int rc = slv_json_read(text.p, text.n, &doc, &err);
-    if (!rc) rc = changed(br, source, slv_json_root(&doc), &err);
-    if (rc) { /* what is there now is read by a list */
-        lose_rules(br, source);
-        is_down(br, br->source[source].side, err.msg);
-    }
-    slv_json_doc_fini(&doc);
-}
-
-/* Where it was never followed (too many watch), the node may be well otherwise. */
-static void on_end(struct bridge *br, struct source *s, struct slv_str text) {
-    char why[256];
-    snprintf(why, sizeof why, "%.*s", (int)text.n, text.p);
-    if (s->is_followed && br->side[s->side].up) is_down(br, s->side, why);
-    else if (br->side[s->side].up && !s->told)
-        slv_log(SLV_LOG_WARN, "mesh bridge: '%.*s' of %s is not followed: %s: trying again",
-                (int)s->space.n, s->space.p, br->side[s->side].name, why);
-    s->told = br->side[s->side].up;
-    s->is_followed = false;
-}
-
-static void take_events(struct bridge *br) {
-    struct slv_follow_event e;
-    while (!slv_sig_seen() && slv_follow_next(br->follow, &e)) {
-        struct source *s = &br->source[e.source];
-        if (e.what == SLV_FOLLOW_CHANGED) on_change(br, e.source, e.text);
-        else lose_rules(br, e.source);
-        if (e.what == SLV_FOLLOW_ENDED) on_end(br, s, e.text);
-        if (e.what == SLV_FOLLOW_BEGUN) {
-            s->is_followed = true;
-            s->told = false;
-        }
-        tend_lock(br);
-    }
+    return br->active &&
+           (!br->o->lock || slv_mesh_lock_is_held(&br->lock, BRIDGE_ASK_MS * BRIDGE_MS));
 }
 
 /* --- what is written -------------------------------------------------------------------------- */
@@ -630,7 +291,7 @@ static int write_key(struct bridge *br, const struct slv_summary_act *act, bool 
     slv_buf_init(&path, 65536);
     slv_cli_mesh_target(&path, act->space, "keys", act->key);
     if (br->side[act->side].space[act->rule].is_strong)
-        slv_buf_addf(&path, "?timeout_ms=%u", ASK_MS / 2);
+        slv_buf_addf(&path, "?timeout_ms=%u", BRIDGE_ASK_MS / 2);
     const int rc = path.status ? slv_err_set(err, path.status, "mesh bridge: a key is too long")
                                : ask(br, act->side, gone ? "DELETE" : "PUT", path.data,
                                      gone ? (struct slv_str){"", 0} : act->body, &r, err);
@@ -641,12 +302,12 @@ static int write_key(struct bridge *br, const struct slv_summary_act *act, bool 
 
 /* One key is looked at, and written where it is another than it should be. */
 static int do_act(struct bridge *br, struct slv_summary_act *act, struct slv_err *err) {
-    const struct side *side = &br->side[act->side];
+    const struct bridge_side *side = &br->side[act->side];
     struct slv_cli_reply r;
     bool there;
     int64_t version = 0;
-    int rc = read_key(br, act->side, side->space[act->rule].is_strong, "barrier", act->space,
-                      act->key, &r, &there, err);
+    int rc = bridge_read_key(br, act->side, side->space[act->rule].is_strong, "barrier", act->space,
+                             act->key, &r, &there, err);
     if (rc) return rc;
     if (there) slv_json_get_i64(slv_json_get(slv_json_root(&r.doc), "version"), &version);
     const struct slv_json_val none = {0};
@@ -659,7 +320,7 @@ static int do_act(struct bridge *br, struct slv_summary_act *act, struct slv_err
     rc = write_key(br, act, todo == SLV_SUMMARY_REMOVE, err);
     if (rc) return rc;
     say_written(br, act, todo == SLV_SUMMARY_REMOVE);
-    slv_summary_done(br->sum, act, 0, now_ns());
+    slv_summary_done(br->sum, act, 0, bridge_now());
     return 0;
 }
 
@@ -667,8 +328,8 @@ static int do_act(struct bridge *br, struct slv_summary_act *act, struct slv_err
 static void act_failed(struct bridge *br, const struct slv_summary_act *act, int rc,
                        const char *why) {
     const bool is_away = !br->status && (rc == SLV_E_NET || rc == SLV_E_IO);
-    slv_summary_done(br->sum, act, is_away ? SLV_E_BUSY : rc, now_ns());
-    if (is_away) is_down(br, act->side, why);
+    slv_summary_done(br->sum, act, is_away ? SLV_E_BUSY : rc, bridge_now());
+    if (is_away) bridge_is_down(br, act->side, why);
 }
 
 static void tend_writes(struct bridge *br) {
@@ -676,11 +337,11 @@ static void tend_writes(struct bridge *br) {
     for (unsigned k = 0; k < TURN && may_write(br) && br->settled && !slv_sig_seen(); k++) {
         const bool up[2] = {br->side[0].up, br->side[1].up};
         struct slv_err err = {0};
-        if (!slv_summary_next(br->sum, up, now_ns(), &act)) break;
+        if (!slv_summary_next(br->sum, up, bridge_now(), &act)) break;
         const int rc = do_act(br, &act, &err);
         if (rc) act_failed(br, &act, rc, err.msg);
-        else is_well(br, act.side);
-        tend_lock(br);
+        else bridge_is_well(br, act.side);
+        bridge_tend_lock(br);
     }
     say_alarms(br);
 }
@@ -688,8 +349,8 @@ static void tend_writes(struct bridge *br) {
 /* --- the bridge ------------------------------------------------------------------------------- */
 
 static int poll_ms(const struct bridge *br) {
-    const uint64_t now = now_ns();
-    uint64_t at = now + 1000 * MS;
+    const uint64_t now = bridge_now();
+    uint64_t at = now + 1000 * BRIDGE_MS;
     for (int i = 0; i < 2; i++)
         if (!br->side[i].up && br->side[i].again < at) at = br->side[i].again;
     if (br->o->lock && br->lock_at < at) at = br->lock_at;
@@ -699,7 +360,7 @@ static int poll_ms(const struct bridge *br) {
             at = br->list_at[i];
     const uint64_t when = may_write(br) ? slv_summary_when(br->sum, now) : UINT64_MAX;
     if (when < at) at = when;
-    return at <= now ? 0 : (int)((at - now) / MS) + 1;
+    return at <= now ? 0 : (int)((at - now) / BRIDGE_MS) + 1;
 }
 
 static int run_bridge(struct bridge *br, struct slv_err *err) {
@@ -710,9 +371,9 @@ static int run_bridge(struct bridge *br, struct slv_err *err) {
         for (int i = 0; i < 2 && !rc; i++)
             rc = tend_side(br, (enum slv_summary_side)i, err);
         if (rc) break;
-        tend_lock(br);
-        take_events(br);
-        tend_lists(br);
+        bridge_tend_lock(br);
+        bridge_take_events(br);
+        bridge_tend_lists(br);
         tend_writes(br);
         say_status(br);
         rc = slv_out_flush(err);
@@ -735,7 +396,8 @@ static int add_sources(struct bridge *br, struct slv_err *err) {
             k++;
         br->source_of[i] = k;
         if (k < br->n_source) continue;
-        br->source[br->n_source++] = (struct source){slv_summary_source(r), r->space, false, false};
+        br->source[br->n_source++] =
+            (struct bridge_source){slv_summary_source(r), r->space, false, false};
         rc = slv_follow_add(br->follow, br->side[slv_summary_source(r)].socket, r->space, err);
     }
     return rc;
@@ -783,10 +445,10 @@ static int set_up(struct bridge *br, struct slv_err *err) {
     if (br->o->from) slv_buf_adds(&br->zone_socket, br->o->from);
     else rc = slv_cli_mesh_path(NULL, "mesh.sock", &br->zone_socket, err);
     if (rc) return rc;
-    br->side[SLV_SUMMARY_ZONE] =
-        (struct side){.socket = br->zone_socket.data, .name = "the zone's node", .gap = GAP_LEAST};
+    br->side[SLV_SUMMARY_ZONE] = (struct bridge_side){
+        .socket = br->zone_socket.data, .name = "the zone's node", .gap = GAP_LEAST};
     br->side[SLV_SUMMARY_ABOVE] =
-        (struct side){.socket = br->o->to, .name = "the upper node", .gap = GAP_LEAST};
+        (struct bridge_side){.socket = br->o->to, .name = "the upper node", .gap = GAP_LEAST};
     rc = read_rules(br, err);
     if (!rc) rc = set_lock(br, err);
     if (!rc) rc = slv_follow_open(&br->follow, err);
@@ -810,16 +472,16 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
 
 #define RULE_ROW(name, kind, text)                                                                 \
     {                                                                                              \
-        name, 0, SLV_OPT_LIST_AT(struct opts, rule[kind]), .arg = "SPACE[/PREFIX][:BOUNDS]",       \
-                                                           .help = text                            \
+        name, 0, SLV_OPT_LIST_AT(struct bridge_opts, rule[kind]),                                  \
+            .arg = "SPACE[/PREFIX][:BOUNDS]", .help = text                                         \
     }
 
 static const struct slv_opt rows[] = {
-    {"from", 0, SLV_OPT_STR_AT(struct opts, from), .arg = "PATH",
+    {"from", 0, SLV_OPT_STR_AT(struct bridge_opts, from), .arg = "PATH",
      .help = "the socket of the zone's node; default: where `mesh up` puts it"},
-    {"to", 0, SLV_OPT_STR_AT(struct opts, to), .arg = "PATH",
+    {"to", 0, SLV_OPT_STR_AT(struct bridge_opts, to), .arg = "PATH",
      .help = "the socket of the upper mesh's node"},
-    {"as", 0, SLV_OPT_STR_AT(struct opts, as), .arg = "NAME",
+    {"as", 0, SLV_OPT_STR_AT(struct bridge_opts, as), .arg = "NAME",
      .help = "what the zone is called above"},
     RULE_ROW("sum", SLV_SUMMARY_SUM,
              "the sum of all values goes up; may be repeated, as all of these"),
@@ -828,11 +490,11 @@ static const struct slv_opt rows[] = {
     RULE_ROW("min", SLV_SUMMARY_MIN, "the smallest"),
     RULE_ROW("copy", SLV_SUMMARY_COPY, "values as they are, each under NAME/KEY"),
     RULE_ROW("down", SLV_SUMMARY_DOWN, "the other way: from the upper mesh into the zone"),
-    {"lock", 0, SLV_OPT_STR_AT(struct opts, lock), .arg = "SPACE/KEY",
+    {"lock", 0, SLV_OPT_STR_AT(struct bridge_opts, lock), .arg = "SPACE/KEY",
      .help =
          "of a strong space of the zone: of all bridges that ask for it one is active; default: "
          "this one is"},
-    {"ttl", 0, SLV_OPT_REAL_AT(struct opts, ttl), .arg = "SECONDS", .def = "5", .rmin = 2,
+    {"ttl", 0, SLV_OPT_REAL_AT(struct bridge_opts, ttl), .arg = "SECONDS", .def = "5", .rmin = 2,
      .rmax = 3600, .help = "how long the lock outlives the bridge that has it"},
 };
 
@@ -847,6 +509,6 @@ const struct slv_cmd slv_cmd_mesh_bridge = {
         "further than step from what is above, or comes of more than so many keys, is not passed "
         "on: the last good value stays above, and an alarm is said.\n"
         "--json: a line for each thing that happens.",
-    SLV_CMD_OPTS(rows, struct opts),
+    SLV_CMD_OPTS(rows, struct bridge_opts),
     .fn = run,
 };

@@ -1,6 +1,6 @@
 /* mesh_follow.h: what changes in spaces of nodes on this machine, each followed by a thread of its
- * own, told in one queue. A node that is not there is asked again, with gaps that grow from 0.1 s to
- * 5 s. Threads: one, besides its own. */
+ * own, told in one queue. A node that is not there is asked again, with gaps that grow from 0.1 s
+ * to 5 s. Threads: one, besides its own. */
 #ifndef SLV_CLI_MESH_FOLLOW_H
 #define SLV_CLI_MESH_FOLLOW_H
 

@@ -21,7 +21,8 @@ struct slv_mesh_lock {
 
 /* One try. SLV_E_BUSY: somebody else has it; SLV_E_NET: nobody knows. */
 int slv_mesh_lock_take(struct slv_mesh_lock *l, struct slv_err *err) SLV_MUST_USE;
-/* For another ttl: three times in one. SLV_E_BUSY: it is lost; others: it is ours until until_ns. */
+/* For another ttl: three times in one. SLV_E_BUSY: it is lost; others: it is ours until
+ * until_ns. */
 int slv_mesh_lock_keep(struct slv_mesh_lock *l, struct slv_err *err) SLV_MUST_USE;
 int slv_mesh_lock_release(struct slv_mesh_lock *l, struct slv_err *err) SLV_MUST_USE;
 /* Whether it surely is ours for another ns. */

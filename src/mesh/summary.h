@@ -1,6 +1,6 @@
 /* summary.h: what goes between a zone and the mesh above it: sums, counts, extremes and copies of a
- * zone's keys, each looked at before it is passed on. Values and times in, one thing to do at a time
- * out, so that it can be looked at by itself; sockets are the command's.
+ * zone's keys, each looked at before it is passed on. Values and times in, one thing to do at a
+ * time out, so that it can be looked at by itself; sockets are the command's.
  *
  *     a zone's space      rule                 the upper mesh's space
  *     parts: counter      sum parts      ->    parts: doc       north/parts  {"value":41,"keys":3}

@@ -2,7 +2,11 @@
 #ifndef SLV_MESH_SUMMARY_INT_H
 #define SLV_MESH_SUMMARY_INT_H
 
+#include "mesh/entries.h"
 #include "mesh/summary.h"
+
+/* of a target's key: a zone's name, and a space's, may come before the source's */
+#define SUMMARY_KEY_BYTES (SLV_KEY_MAX + 256u)
 
 /* Why something is not passed on; in the order in which it is looked for. */
 enum summary_why {
@@ -57,9 +61,30 @@ struct summary_rule {
     uint64_t written, alarms, held;
 };
 
+struct summary_alarm {
+    struct slv_summary_alarm told;
+    size_t n_key;
+    char key[SUMMARY_KEY_BYTES];
+};
+
+struct slv_summary {
+    char zone[SLV_SUMMARY_ZONE_MAX + 1];
+    struct summary_rule *rule;
+    size_t n, at; /* at: whose turn it is */
+    uint64_t token;
+    struct slv_buf key, body, text, head; /* of the act that was last given; head: of a list */
+    struct summary_alarm alarm[SLV_SUMMARY_ALARMS_MAX];
+    size_t n_alarm, at_alarm;
+};
+
 static inline bool summary_is_copy(const struct slv_summary_rule *r) {
     return r->kind == SLV_SUMMARY_COPY || r->kind == SLV_SUMMARY_DOWN;
 }
+
+/* Whether a key of the target, of a copy or of all, is to be looked at. */
+void summary_set_dirty(struct summary_rule *r, struct summary_out *o, bool dirty);
+/* Item i goes. */
+void summary_drop(struct summary_rule *r, size_t i);
 
 /* "ZONE/SPACE/PREFIX:KIND", "ZONE/", or "" (down): the key at the target, or, of copies, what comes
  * before the source's. */

@@ -23,8 +23,8 @@ void slv_local_encode(struct slv_buf *b, struct slv_str part);
 int slv_local_ask(const struct slv_local_request *r, long *ret_status, struct slv_buf *ret,
                   struct slv_err *err) SLV_MUST_USE;
 
-/* The same, within a time: SLV_E_NET where that was not enough: what was asked may have been done, or
- * not. ms 0: as long as it takes. */
+/* The same, within a time: SLV_E_NET where that was not enough: what was asked may have been done,
+ * or not. ms 0: as long as it takes. */
 int slv_local_ask_within(const struct slv_local_request *r, uint32_t ms, long *ret_status,
                          struct slv_buf *ret, struct slv_err *err) SLV_MUST_USE;
 
