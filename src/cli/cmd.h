@@ -70,6 +70,7 @@ extern const struct slv_cmd slv_cmd_key_rotate;
 extern const struct slv_cmd slv_cmd_key_show;
 extern const struct slv_cmd slv_cmd_key_trust;
 extern const struct slv_cmd slv_cmd_list;
+extern const struct slv_cmd slv_cmd_mesh_bridge;
 extern const struct slv_cmd slv_cmd_mesh_del;
 extern const struct slv_cmd slv_cmd_mesh_admit;
 extern const struct slv_cmd slv_cmd_mesh_found;

@@ -39,10 +39,13 @@ static int ask_key(const struct opts *o, const char *method, const char *space, 
     make_path(&path, space, "keys", key);
     slv_buf_addf(&path, "?timeout_ms=%.0f", o->timeout * 1e3);
     if (o->read) slv_buf_addf(&path, "&read=%s", o->read);
-    const struct slv_cli_question q = {
-        .socket = o->socket, .method = method, .path = path.data, .body = body};
+    const struct slv_cli_question q = {.socket = o->socket,
+                                       .method = method,
+                                       .path = path.data,
+                                       .body = body,
+                                       .session = o->session};
     const int rc = path.status ? slv_err_set(err, path.status, "mesh: the key is too long")
-                               : slv_cli_mesh_ask_in(&q, o->session, ret, err);
+                               : slv_cli_mesh_ask_so(&q, ret, err);
     slv_buf_fini(&path);
     return rc;
 }

@@ -6,12 +6,10 @@
  * somebody else's by then. What the lock guards should refuse tokens below the highest it has
  * seen, since a command that is stopped (by a debugger, a laptop's lid) does not hear of it. */
 #include "base/clock.h"
-#include "base/json.h"
 #include "cli/cmd.h"
-#include "cli/mesh.h"
+#include "cli/mesh_lock.h"
 #include "cli/out.h"
 #include "cli/sig.h"
-#include "store/local.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -34,64 +32,21 @@ struct opts {
 };
 
 struct lock {
-    const struct opts *o;
-    const char *space, *key;
-    int64_t token;
-    uint64_t until; /* by our clock, until when it surely is ours */
+    struct slv_mesh_lock at;
+    double wait; /* seconds */
     pid_t child;
     int fd; /* of the child: readable when it has ended */
 };
 
 static uint64_t now_ns(void) { return slv_clock_mono(&slv_clock_system); }
-static uint64_t ttl_ns(const struct lock *l) { return (uint64_t)(l->o->ttl * 1e9); }
-
-/* --- asking ----------------------------------------------------------------------------------- */
-
-static int ask(const struct lock *l, const struct slv_buf *body, struct slv_cli_reply *ret,
-               struct slv_err *err) {
-    struct slv_buf path;
-    slv_buf_init(&path, 65536);
-    slv_buf_adds(&path, "/v1/spaces/");
-    slv_local_encode(&path, (struct slv_str){l->space, strlen(l->space)});
-    slv_buf_adds(&path, "/keys/");
-    slv_local_encode(&path, (struct slv_str){l->key, strlen(l->key)});
-    slv_buf_addf(&path, "?timeout_ms=%.0f", l->o->ttl * 1e3 / 3 + 1);
-    const int rc = path.status || body->status
-                       ? slv_err_set(err, SLV_E_LIMIT, "mesh lock: the key is too long")
-                       : slv_cli_mesh_ask(l->o->socket, "PUT", path.data,
-                                          (struct slv_str){body->data, body->len}, ret, err);
-    slv_buf_fini(&path);
-    return rc;
-}
-
-static int do_op(struct lock *l, const char *op, const char *name, int64_t n, struct slv_err *err) {
-    struct slv_cli_reply r;
-    struct slv_buf b;
-    struct slv_json j;
-    slv_buf_init(&b, 65536);
-    slv_json_init(&j, &b);
-    slv_json_object(&j, NULL);
-    slv_json_str(&j, "op", op);
-    slv_json_int(&j, name, n);
-    if (!strcmp(op, "lock") && l->o->holder) slv_json_str(&j, "value", l->o->holder);
-    slv_json_object_end(&j);
-    const int rc = ask(l, &b, &r, err);
-    slv_buf_fini(&b);
-    if (rc) return rc;
-    slv_json_get_i64(slv_json_get(slv_json_root(&r.doc), "token"), &l->token);
-    slv_cli_reply_fini(&r);
-    return 0;
-}
 
 /* --- getting it ------------------------------------------------------------------------------- */
 
 static int acquire(struct lock *l, struct slv_err *err) {
-    const uint64_t until = now_ns() + (uint64_t)(l->o->wait * 1e9);
+    const uint64_t until = now_ns() + (uint64_t)(l->wait * 1e9);
     int rc = SLV_E_BUSY;
     while (rc == SLV_E_BUSY) {
-        const uint64_t asked = now_ns();
-        rc = do_op(l, "lock", "ttl_ms", (int64_t)(l->o->ttl * 1e3), err);
-        l->until = asked + ttl_ns(l);
+        rc = slv_mesh_lock_take(&l->at, err);
         if (rc != SLV_E_BUSY || now_ns() >= until) break;
         poll(NULL, 0, AGAIN_MS);
         if (slv_sig_seen()) rc = slv_err_set(err, SLV_E_CANCELLED, "mesh lock: interrupted");
@@ -118,7 +73,7 @@ static void become(const char *const *args, size_t n, const char *token) {
 
 static int start(struct lock *l, const char *const *args, size_t n, struct slv_err *err) {
     char token[32];
-    snprintf(token, sizeof token, "%" PRId64, l->token);
+    snprintf(token, sizeof token, "%" PRId64, l->at.token);
     l->child = fork();
     if (l->child < 0) return slv_err_set(err, SLV_E_IO, "mesh lock: fork: %s", strerror(errno));
     if (!l->child) {
@@ -142,15 +97,13 @@ static void end(const struct lock *l) {
 
 /* Until the command has ended. SLV_E_BUSY: the lock was lost. */
 static int hold(struct lock *l, struct slv_err *err) {
-    const int third = (int)(l->o->ttl * 1e3 / 3);
+    const int third = (int)(l->at.ttl * 1e3 / 3);
     bool told = false;
     int rc = 0;
     while (!rc && !ended(l, third > 0 ? third : 1)) {
-        const uint64_t asked = now_ns();
         if (slv_sig_seen() && !told) told = !kill(l->child, SIGTERM);
-        rc = do_op(l, "keepalive", "lease", l->token, err);
-        if (!rc) l->until = asked + ttl_ns(l);
-        else if (rc != SLV_E_BUSY && now_ns() < l->until) rc = 0; /* there is time yet */
+        rc = slv_mesh_lock_keep(&l->at, err);
+        if (rc && rc != SLV_E_BUSY && slv_mesh_lock_is_held(&l->at, 0)) rc = 0; /* there is time */
     }
     if (!rc) return 0;
     end(l);
@@ -171,19 +124,26 @@ static int run_held(struct lock *l, const char *const *args, size_t n, struct sl
     if (rc) return rc;
     rc = hold(l, err);
     const int status = reap(l);
-    if (!rc && do_op(l, "unlock", "token", l->token, &ignored))
+    if (!rc && slv_mesh_lock_release(&l->at, &ignored))
         slv_err_set(err, SLV_E_BUSY, "mesh lock: %s", ignored.msg); /* it ends by its lease */
     return rc ? rc : status;
 }
 
 static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
-    struct lock l = {.o = opts, .space = cli->args[0], .key = cli->args[1]};
+    const struct opts *o = opts;
+    const char *space = cli->args[0], *key = cli->args[1];
+    struct lock l = {.at = {.socket = o->socket,
+                            .space = {space, strlen(space)},
+                            .key = {key, strlen(key)},
+                            .holder = o->holder,
+                            .ttl = o->ttl},
+                     .wait = o->wait};
     slv_sig_watch();
     int rc = acquire(&l, err);
     if (!rc && cli->nargs > 2) {
         rc = run_held(&l, cli->args + 2, cli->nargs - 2, err);
     } else if (!rc) {
-        slv_out_printf(cli->json ? "{\"token\":%" PRId64 "}\n" : "%" PRId64 "\n", l.token);
+        slv_out_printf(cli->json ? "{\"token\":%" PRId64 "}\n" : "%" PRId64 "\n", l.at.token);
     }
     slv_sig_unwatch();
     return rc;

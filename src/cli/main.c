@@ -48,7 +48,8 @@ static const struct slv_cmd *const commands[] = {
     &slv_cmd_mesh_found,   &slv_cmd_mesh_lock,
     &slv_cmd_mesh_admit,   &slv_cmd_mesh_revoke,
     &slv_cmd_mesh_invite,  &slv_cmd_mesh_roster,
-    &slv_cmd_mesh_sim,     NULL,
+    &slv_cmd_mesh_bridge,  &slv_cmd_mesh_sim,
+    NULL,
 };
 /* clang-format on */
 

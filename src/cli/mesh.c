@@ -55,6 +55,16 @@ int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err) {
     return rc;
 }
 
+void slv_cli_mesh_target(struct slv_buf *b, struct slv_str space, const char *what,
+                         struct slv_str key) {
+    slv_buf_adds(b, "/v1/spaces/");
+    slv_local_encode(b, space);
+    slv_buf_addf(b, "/%s", what);
+    if (!key.p) return;
+    slv_buf_addc(b, '/');
+    slv_local_encode(b, key);
+}
+
 /* --- sessions --------------------------------------------------------------------------------- */
 
 static struct slv_str str_of(const struct slv_buf *b) { return (struct slv_str){b->data, b->len}; }
@@ -119,18 +129,19 @@ static int end_session(const char *path, long status, const struct slv_buf *got,
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
-static int ask(const struct slv_local_request *q, const char *session, struct slv_cli_reply *r,
-               struct slv_err *err) {
+static int ask(const struct slv_local_request *q, const struct slv_cli_question *of,
+               struct slv_cli_reply *r, struct slv_err *err) {
     long status = 0;
-    int rc = slv_local_ask(q, &status, &r->text, err);
+    int rc = slv_local_ask_within(q, of->ms, &status, &r->text, err);
+    if (of->status) *of->status = rc ? 0 : status;
     if (rc == SLV_E_NET) slv_err_prefix(err, rc, "mesh: no node is up");
-    if (!rc && session && shows(status)) rc = end_session(session, status, q->got, err);
+    if (!rc && of->session && shows(status)) rc = end_session(of->session, status, q->got, err);
     if (!rc && status != 200) rc = slv_cli_mesh_error(str_of(&r->text), status, err);
     return rc ? rc : slv_json_read(r->text.data, r->text.len, &r->doc, err);
 }
 
-int slv_cli_mesh_ask_in(const struct slv_cli_question *q, const char *session,
-                        struct slv_cli_reply *ret, struct slv_err *err) {
+int slv_cli_mesh_ask_so(const struct slv_cli_question *q, struct slv_cli_reply *ret,
+                        struct slv_err *err) {
     struct slv_buf at, field, got;
     struct slv_cli_reply r = {0};
     slv_buf_init(&at, 4096);
@@ -138,17 +149,18 @@ int slv_cli_mesh_ask_in(const struct slv_cli_question *q, const char *session,
     slv_buf_init(&got, SLV_TOKEN_MAX);
     slv_buf_init(&r.text, (size_t)256 << 20);
     int rc = 0;
+    if (q->status) *q->status = 0;
     if (q->socket) slv_buf_adds(&at, q->socket);
     else rc = slv_cli_mesh_path(NULL, "mesh.sock", &at, err);
-    if (!rc && session) rc = make_field(session, &field, err);
+    if (!rc && q->session) rc = make_field(q->session, &field, err);
     const struct slv_local_request local = {.socket = at.data,
                                             .method = q->method,
                                             .path = q->path,
                                             .body = q->body,
                                             .field = field.len ? field.data : NULL,
-                                            .wanted = session ? SLV_TOKEN_FIELD : NULL,
+                                            .wanted = q->session ? SLV_TOKEN_FIELD : NULL,
                                             .got = &got};
-    if (!rc) rc = ask(&local, session, &r, err);
+    if (!rc) rc = ask(&local, q, &r, err);
     slv_buf_fini(&at);
     slv_buf_fini(&field);
     slv_buf_fini(&got);
@@ -159,6 +171,7 @@ int slv_cli_mesh_ask_in(const struct slv_cli_question *q, const char *session,
 
 int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, struct slv_str body,
                      struct slv_cli_reply *ret, struct slv_err *err) {
-    const struct slv_cli_question q = {socket, method, path, body};
-    return slv_cli_mesh_ask_in(&q, NULL, ret, err);
+    const struct slv_cli_question q = {
+        .socket = socket, .method = method, .path = path, .body = body};
+    return slv_cli_mesh_ask_so(&q, ret, err);
 }

@@ -20,17 +20,23 @@ struct slv_cli_reply {
 };
 int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, struct slv_str body,
                      struct slv_cli_reply *ret, struct slv_err *err) SLV_MUST_USE;
-/* The same, as part of a session: what the file says was seen is sent along, and what is seen now
- * is added to it, also where the answer is an error; one that is not there is a session's
- * beginning. The file is replaced as a whole; of two commands at once one may be forgotten.
- * SLV_E_FORMAT: the file is none of a session; SLV_E_LIMIT: the space has too many writers for one.
- * NULL: none. */
+/* The same with more to it, which may be 0 and NULL. */
 struct slv_cli_question {
     const char *socket, *method, *path;
     struct slv_str body;
+    uint32_t ms; /* within which it is answered, or SLV_E_NET; 0: as long as it takes */
+    /* A session's file: what it says was seen is sent along, and what is seen now is added to it,
+     * also where the answer is an error; one that is not there is a session's beginning. It is
+     * replaced as a whole; of two commands at once one may be forgotten. SLV_E_FORMAT: it is none
+     * of a session; SLV_E_LIMIT: the space has too many writers for one. */
+    const char *session;
+    long *status; /* HTTP's, also of a failure; 0: there was no answer */
 };
-int slv_cli_mesh_ask_in(const struct slv_cli_question *q, const char *session,
-                        struct slv_cli_reply *ret, struct slv_err *err) SLV_MUST_USE;
+int slv_cli_mesh_ask_so(const struct slv_cli_question *q, struct slv_cli_reply *ret,
+                        struct slv_err *err) SLV_MUST_USE;
+/* "/v1/spaces/SPACE/WHAT", and "/KEY" where key.p is not NULL, percent-encoded. */
+void slv_cli_mesh_target(struct slv_buf *b, struct slv_str space, const char *what,
+                         struct slv_str key);
 /* What a body that came with another status than 200 says, as an error. */
 int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err);
 void slv_cli_reply_fini(struct slv_cli_reply *r);

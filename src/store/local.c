@@ -16,6 +16,9 @@ struct asking {
     int (*fn)(void *ctx, struct slv_str line);
     void *ctx;
     bool (*stop)(void);
+    const struct slv_local_follower *f; /* or NULL */
+    CURL *curl;
+    uint32_t ms;
     int rc;
 };
 
@@ -51,7 +54,18 @@ static size_t on_data(char *p, size_t size, size_t n, void *ctx) {
 static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
     const struct asking *w = ctx;
     (void)a, (void)b, (void)c, (void)d;
-    return w->stop && w->stop();
+    return (w->stop && w->stop()) || (w->f && w->f->stop && w->f->stop(w->f->ctx));
+}
+
+/* An empty line ends the head. */
+static size_t on_head(char *p, size_t size, size_t n, void *ctx) {
+    const struct asking *a = ctx;
+    long status = 0;
+    if (size * n == 2 && !memcmp(p, "\r\n", 2) && a->f && a->f->begun) {
+        curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &status);
+        a->f->begun(a->f->ctx, status);
+    }
+    return size * n;
 }
 
 static void set_up(CURL *c, const struct slv_local_request *r, struct asking *a, char *why,
@@ -64,6 +78,9 @@ static void set_up(CURL *c, const struct slv_local_request *r, struct asking *a,
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, a);
+    curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_head);
+    curl_easy_setopt(c, CURLOPT_HEADERDATA, a);
+    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)a->ms);
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, a);
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
@@ -99,6 +116,7 @@ static int ask(const struct slv_local_request *r, struct asking *a, long *ret_st
     slv_buf_init(&url, (size_t)64 << 10);
     slv_buf_addf(&url, "http://localhost%s", r->path);
     int rc = !c || !fields ? SLV_E_NOMEM : url.status;
+    a->curl = c;
     if (!rc) {
         set_up(c, r, a, why, fields);
         curl_easy_setopt(c, CURLOPT_URL, url.data);
@@ -120,7 +138,12 @@ static int ask(const struct slv_local_request *r, struct asking *a, long *ret_st
 
 int slv_local_ask(const struct slv_local_request *r, long *ret_status, struct slv_buf *ret,
                   struct slv_err *err) {
-    struct asking a = {.to = ret};
+    return slv_local_ask_within(r, 0, ret_status, ret, err);
+}
+
+int slv_local_ask_within(const struct slv_local_request *r, uint32_t ms, long *ret_status,
+                         struct slv_buf *ret, struct slv_err *err) {
+    struct asking a = {.to = ret, .ms = ms};
     return ask(r, &a, ret_status, err);
 }
 
@@ -130,6 +153,16 @@ int slv_local_lines(const struct slv_local_request *r, long *ret_status,
     struct slv_buf b;
     slv_buf_init(&b, LINE_MAX_BYTES);
     struct asking a = {.to = &b, .fn = fn, .ctx = ctx, .stop = stop};
+    const int rc = ask(r, &a, ret_status, err);
+    slv_buf_fini(&b);
+    return rc;
+}
+
+int slv_local_follow(const struct slv_local_request *r, const struct slv_local_follower *f,
+                     long *ret_status, struct slv_err *err) {
+    struct slv_buf b;
+    slv_buf_init(&b, LINE_MAX_BYTES);
+    struct asking a = {.to = &b, .fn = f->line, .ctx = f->ctx, .f = f};
     const int rc = ask(r, &a, ret_status, err);
     slv_buf_fini(&b);
     return rc;
