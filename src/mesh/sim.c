@@ -254,12 +254,13 @@ static int open_node(struct sim_node *n) {
     size_t agreed;
     int rc = slv_node_open(&c, &n->node);
     for (size_t i = 0; i < SIM_SPACES && !rc; i++) {
-        const struct slv_space_conf space = {{spaces[i].name, strlen(spaces[i].name)},
-                                             spaces[i].type,
-                                             spaces[i].causal,
-                                             s->log_max,
-                                             64u << 10,
-                                             0};
+        const struct slv_space_conf space = {
+            .name = {spaces[i].name, strlen(spaces[i].name)},
+            .type = spaces[i].type,
+            .causal = spaces[i].causal,
+            .log_max = s->log_max,
+            .waiting_max = 64u << 10,
+        };
         rc = slv_node_space(n->node, &space, &n->space[i]);
     }
     if (!rc) rc = slv_node_agreed(n->node, (struct slv_str){"agreed", 6}, &agreed);
