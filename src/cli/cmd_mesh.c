@@ -286,8 +286,11 @@ static void print_status(struct slv_json_val s) {
     while (slv_json_each(slv_json_get(s, "spaces"), &it, NULL, &v)) {
         const struct slv_str name = text_of(v, "name"), type = text_of(v, "type"),
                              order = text_of(v, "order");
-        slv_out_printf("space    %.*s: %.*s, %.*s, %.0f entries\n", (int)name.n, name.p,
-                       (int)type.n, type.p, (int)order.n, order.p, number_of(v, "entries"));
+        const double ttl = number_of(v, "ttl_ms") / 1000;
+        slv_out_printf("space    %.*s: %.*s, %.*s, ", (int)name.n, name.p, (int)type.n, type.p,
+                       (int)order.n, order.p);
+        if (ttl > 0) slv_out_printf("each for %.0f s, ", ttl);
+        slv_out_printf("%.0f entries\n", number_of(v, "entries"));
     }
 }
 

@@ -46,29 +46,82 @@ struct up {
 
 /* --- what is written in lists ----------------------------------------------------------------- */
 
-/* "NAME:TYPE", "NAME:TYPE:causal", "NAME:last:strong" */
+/* "90", "90s", "30m", "12h", "7d": in ms; 0: it is none, or not within bounds. */
+static uint64_t read_duration(struct slv_str t) {
+    static const struct {
+        char unit;
+        uint64_t ms;
+    } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
+    uint64_t unit = 1000, n = 0;
+    for (size_t i = 0; i < sizeof units / sizeof *units && t.n; i++)
+        if (t.p[t.n - 1] == units[i].unit) {
+            unit = units[i].ms;
+            t.n--;
+            break;
+        }
+    for (size_t i = 0; i < t.n; i++) {
+        if (t.p[i] < '0' || t.p[i] > '9' || n > SLV_TTL_MAX_MS) return 0;
+        n = 10 * n + (uint64_t)(t.p[i] - '0');
+    }
+    return n <= SLV_TTL_MAX_MS / unit ? n * unit : 0;
+}
+
+/* What stands behind the type: ":causal", ":strong", then ":ttl=DURATION", each at most once. */
+static int read_order(struct up *u, const char *text, const char *order, bool *ret_strong,
+                      struct slv_err *err) {
+    struct slv_space_conf *to = &u->space[u->conf.n_space];
+    for (size_t n; *order; order += n) {
+        n = 1 + strcspn(order + 1, ":");
+        const struct slv_str part = {order + 1, n - 1};
+        const bool first = !to->causal && !*ret_strong && !to->ttl_ms;
+        if (first && slv_str_is(part, "causal")) {
+            to->causal = true;
+        } else if (first && slv_str_is(part, "strong")) {
+            *ret_strong = true;
+        } else if (!to->ttl_ms && part.n > 4 && !memcmp(part.p, "ttl=", 4)) {
+            to->ttl_ms = read_duration((struct slv_str){part.p + 4, part.n - 4});
+            if (!to->ttl_ms)
+                return slv_err_set(err, SLV_E_USAGE,
+                                   "mesh up: --space %s: ttl is 1 s to 3650d: a number of "
+                                   "seconds, or one with s, m, h or d behind it",
+                                   text);
+        } else {
+            return slv_err_set(err, SLV_E_USAGE,
+                               "mesh up: --space %s: not NAME:TYPE[:ORDER][:ttl=TIME]", text);
+        }
+    }
+    return 0;
+}
+
+/* "NAME:TYPE", "NAME:TYPE:causal", "NAME:last:strong", "NAME:TYPE:ttl=12h" */
 static int read_space(struct up *u, const char *text, struct slv_err *err) {
     struct slv_space_conf *to = &u->space[u->conf.n_space];
     const char *type = strchr(text, ':');
-    const char *order = type ? strchr(type + 1, ':') : NULL;
     const size_t n = type ? (size_t)(type - text) : 0;
-    if (!n || n > SLV_NODE_SPACE_NAME_MAX ||
-        (order && strcmp(order, ":causal") != 0 && strcmp(order, ":strong") != 0))
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not NAME:TYPE[:ORDER]", text);
+    bool strong = false;
+    if (!n || n > SLV_NODE_SPACE_NAME_MAX)
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh up: --space %s: not NAME:TYPE[:ORDER][:ttl=TIME]", text);
     type++;
-    const struct slv_str t = {type, order ? (size_t)(order - type) : strlen(type)};
-    *to = (struct slv_space_conf){.name = {text, n}, .causal = order && order[1] == 'c'};
+    const struct slv_str t = {type, strcspn(type, ":")};
+    *to = (struct slv_space_conf){.name = {text, n}};
     if (!slv_mesh_type_find(t, &to->type))
         return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: no such type: '%.*s'", text,
                            (int)t.n, t.p);
-    if (!order || order[1] == 'c') {
-        u->conf.n_space++;
-        return 0;
-    }
-    if (to->type != SLV_TYPE_LAST)
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: what is strong is of type last",
+    const int rc = read_order(u, text, type + t.n, &strong, err);
+    if (rc) return rc;
+    if (strong && (to->type != SLV_TYPE_LAST || to->ttl_ms))
+        return slv_err_set(err, SLV_E_USAGE,
+                           to->ttl_ms ? "mesh up: --space %s: what is strong has leases, no ttl"
+                                      : "mesh up: --space %s: what is strong is of type last",
                            text);
-    u->strong[u->conf.n_strong++] = to->name;
+    if (to->ttl_ms && !slv_mesh_type_expires(to->type))
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh up: --space %s: a %s would fall apart: ttl is for last, many, "
+                           "on-wins, off-wins, set, counter, growing, unique, top",
+                           text, slv_mesh_type_name(to->type));
+    if (strong) u->strong[u->conf.n_strong++] = to->name;
+    else u->conf.n_space++;
     return 0;
 }
 
@@ -273,9 +326,10 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
 static const struct slv_opt rows[] = {
     {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "NAME", .def = "mesh",
      .help = "of the mesh, the same at all its nodes"},
-    {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = "NAME:TYPE[:ORDER]",
+    {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = "NAME:TYPE[:ORDER][:ttl=TIME]",
      .help = "what is shared; may be repeated. ORDER: causal, or strong (of type last; see `mesh "
-             "found`). TYPE: last, many, on-wins, off-wins, set, counter, "
+             "found`). TIME: what is older goes by itself, as 90 (seconds), 30m, 12h or 7d. TYPE: "
+             "last, many, on-wins, off-wins, set, counter, "
              "growing, budget, vector, list, text, doc, unique, top"},
     {"listen", 0, SLV_OPT_LIST_AT(struct opts, listen), .arg = "ADDRESS",
      .help = "ADDRESS:PORT or [ADDRESS]:PORT, of UDP and TCP; default: 0.0.0.0:7420; may be "

@@ -90,7 +90,8 @@ static int on_line(void *ctx, struct slv_str line) {
 }
 
 static void follow_once(struct source *s, const struct slv_buf *path) {
-    const struct slv_local_request q = {s->socket, "GET", path->data, {"", 0}};
+    const struct slv_local_request q = {
+        .socket = s->socket, .method = "GET", .path = path->data, .body = {"", 0}};
     const struct slv_local_follower f = {on_begun, on_line, is_ending, s};
     struct slv_err err = {0};
     long status = 0;

@@ -95,10 +95,20 @@ static bool removes_only_own(const struct slv_op *op) {
     return !op->removes.n || (op->removes.n == 1 && op->removes.writer[0].id == op->dot.writer);
 }
 
-bool slv_op_check(const struct slv_op *op, enum slv_mesh_type type, uint64_t stamp) {
+static bool check_entry(const struct look *l, enum slv_mesh_type type, bool ttl,
+                        const struct slv_op_entry *e) {
+    struct slv_str data = e->data;
+    if (ttl) {
+        if (!stamped(l, e->path, data)) return false;
+        data = (struct slv_str){data.p + SLV_TTL_STAMP, data.n - SLV_TTL_STAMP};
+    }
+    return check[type](l, e->path, data);
+}
+
+bool slv_op_check(const struct slv_op *op, enum slv_mesh_type type, bool ttl, uint64_t stamp) {
     const struct look l = {op, stamp};
     if (type == SLV_TYPE_BUDGET && !removes_only_own(op)) return false;
     for (uint32_t i = 0; i < op->n; i++)
-        if (!check[type](&l, op->entry[i].path, op->entry[i].data)) return false;
+        if (!check_entry(&l, type, ttl, &op->entry[i])) return false;
     return true;
 }

@@ -9,7 +9,8 @@
 
 #include "mesh/types.h"
 
-/* stamp: the latest that the op may have (hlc.h). */
-bool slv_op_check(const struct slv_op *op, enum slv_mesh_type type, uint64_t stamp);
+/* stamp: the latest that the op may have (hlc.h). ttl: its entries go by themselves (ttl.h), and
+ * each begins with a stamp. */
+bool slv_op_check(const struct slv_op *op, enum slv_mesh_type type, bool ttl, uint64_t stamp);
 
 #endif

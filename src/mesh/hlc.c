@@ -2,7 +2,9 @@
 #include "mesh/hlc.h"
 
 /* Of the wall clock: a count of 0 in its millisecond. */
-static uint64_t wall(const struct slv_hlc *h) { return slv_clock_wall(h->clock) / 1000000u << 16; }
+static uint64_t wall(const struct slv_hlc *h) { return slv_hlc_wall_ms(h) << 16; }
+
+uint64_t slv_hlc_wall_ms(const struct slv_hlc *h) { return slv_clock_wall(h->clock) / 1000000u; }
 
 void slv_hlc_init(struct slv_hlc *h, const struct slv_clock *clock, uint64_t skew_ms) {
     *h = (struct slv_hlc){.clock = clock, .skew_ms = skew_ms ? skew_ms : SLV_SKEW_MS};

@@ -32,6 +32,9 @@ void slv_hlc_init(struct slv_hlc *h, const struct slv_clock *clock, uint64_t ske
 /* The stamp of something that happens now. */
 uint64_t slv_hlc_now(struct slv_hlc *h);
 
+/* What the clock shows, in ms since 1970. */
+uint64_t slv_hlc_wall_ms(const struct slv_hlc *h);
+
 /* The latest stamp that would be taken now. */
 uint64_t slv_hlc_limit(const struct slv_hlc *h);
 

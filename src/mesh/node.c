@@ -193,7 +193,7 @@ void slv_node_close(struct slv_node *n) {
     slv_mem_free(n);
 }
 
-uint64_t node_space_id(struct slv_str name, const char *type, char order) {
+uint64_t node_space_id(struct slv_str name, const char *type, char order, uint64_t ttl_ms) {
     struct slv_buf b;
     uint8_t out[16];
     slv_buf_init(&b, 256);
@@ -201,6 +201,10 @@ uint64_t node_space_id(struct slv_str name, const char *type, char order) {
     slv_write_bytes(&b, name.p, name.n);
     slv_buf_adds(&b, type);
     slv_buf_addc(&b, order);
+    if (ttl_ms) {
+        slv_buf_addc(&b, 't');
+        slv_write_number(&b, ttl_ms);
+    }
     crypto_generichash(out, sizeof out, (const uint8_t *)b.data, b.len, NULL, 0);
     slv_buf_fini(&b);
     struct slv_reader r = slv_reader_of(out, sizeof out);
@@ -209,7 +213,7 @@ uint64_t node_space_id(struct slv_str name, const char *type, char order) {
 
 static int open_space(struct slv_node *n, struct space *s, const struct slv_space_conf *c) {
     s->node = n;
-    s->id = node_space_id(c->name, slv_mesh_type_name(c->type), c->causal ? 'c' : 'e');
+    s->id = node_space_id(c->name, slv_mesh_type_name(c->type), c->causal ? 'c' : 'e', c->ttl_ms);
     s->index = n->n_space;
     memcpy(s->name, c->name.p, c->name.n);
     s->conf = *c;
@@ -232,6 +236,7 @@ static int open_space(struct slv_node *n, struct space *s, const struct slv_spac
         .id = s->id,
         .type = c->type,
         .causal = c->causal,
+        .ttl_ms = c->ttl_ms,
         .log_max = c->log_max ? c->log_max : (size_t)64 << 20,
         .waiting_max = c->waiting_max ? c->waiting_max : (size_t)4 << 20,
         .repair_max = c->repair_max ? c->repair_max : (size_t)64 << 20,
@@ -523,6 +528,8 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
     n->swim_next = slv_swim_tick(n->swim, now);
     for (size_t i = 0; i < n->n_space; i++) {
         struct slv_replica *r = n->space[i]->replica;
+        const uint64_t due = slv_replica_expire(r);
+        if (due != UINT64_MAX) next = least(next, now + due);
         if (slv_replica_next(r) <= now) slv_replica_tick(r, now);
         node_end_round(n->space[i]);
         next = least(next, slv_replica_next(r));

@@ -10,7 +10,7 @@
  * told the sums of all spaces, and asks for what it lacks; so are some peers whenever asking has
  * brought something, which spreads it in a few round trips.
  *
- *     SUMS (a datagram): how many spaces, of each its id and sum (replica.h)
+ *     SUMS (a datagram): how many spaces, of each its id, sum and cut (replica.h, ttl.h)
  *
  * Members are known by swim.h, and connected to: all where they are few, else those with whom there
  * is something to speak about, until they are silent for a while.
@@ -115,9 +115,10 @@ struct slv_node_conf {
 };
 
 struct slv_space_conf {
-    struct slv_str name; /* "readings"; the same at all nodes, with type and order */
+    struct slv_str name; /* "readings"; the same at all nodes, with type, order and time to live */
     enum slv_mesh_type type;
     bool causal;
+    uint64_t ttl_ms;    /* time to live of what is written; 0: for good. As slv_replica_conf's */
     size_t log_max;     /* bytes; 0: 64 MiB */
     size_t waiting_max; /* bytes; 0: 4 MiB */
     size_t repair_max;  /* bytes; 0: 64 MiB */
@@ -127,7 +128,8 @@ struct slv_space_conf {
 int slv_node_open(const struct slv_node_conf *conf, struct slv_node **ret) SLV_MUST_USE;
 void slv_node_close(struct slv_node *n);
 
-/* *ret: its number here, from 0. SLV_E_USAGE: the name is taken; SLV_E_LIMIT, SLV_E_NOMEM. */
+/* *ret: its number here, from 0. SLV_E_USAGE: the name is taken, or such a time to live is not for
+ * this type; SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_node_space(struct slv_node *n, const struct slv_space_conf *c, size_t *ret) SLV_MUST_USE;
 
 /* A record. One of a space that is not there is left alone. SLV_E_FORMAT: it is damaged. */

@@ -162,8 +162,8 @@ uint64_t node_random(struct slv_node *n, uint64_t below);
 struct space *node_space(const struct slv_node *n, uint64_t id);
 /* Whether a space has it. */
 bool node_has_name(const struct slv_node *n, struct slv_str name);
-/* Of name, type and order: nodes that declare a space otherwise do not share it. */
-uint64_t node_space_id(struct slv_str name, const char *type, char order);
+/* Of name, type, order, and time to live: nodes that declare a space otherwise do not share it. */
+uint64_t node_space_id(struct slv_str name, const char *type, char order, uint64_t ttl_ms);
 /* A record of the next transaction. A failure fails the node. */
 int node_put(struct slv_node *n, struct slv_str key, struct slv_str value);
 int node_del(struct slv_node *n, struct slv_str key);

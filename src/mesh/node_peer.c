@@ -179,6 +179,7 @@ void node_tell_sums(struct slv_node *n, struct peer *p) {
         slv_replica_sum(n->space[i]->replica, sum);
         slv_write_id(&b, n->space[i]->id);
         slv_buf_add(&b, sum, sizeof sum);
+        slv_write_number(&b, slv_replica_cut(n->space[i]->replica));
     }
     const struct slv_str m = {b.data, b.len};
     touch(p);
@@ -242,9 +243,11 @@ static void on_sums(struct slv_node *n, struct peer *p, struct slv_reader *m) {
     for (; k > 0 && !m->bad; k--) {
         const uint64_t id = slv_read_id(m);
         const struct slv_str theirs = slv_read_raw(m, SLV_SUM_BYTES);
+        const uint64_t cut = slv_read_number(m, UINT64_MAX);
         const struct space *s = node_space(n, id);
         uint8_t ours[SLV_SUM_BYTES];
         if (m->bad || !s) continue;
+        slv_replica_follow(s->replica, peer, cut);
         slv_replica_sum(s->replica, ours);
         if (!memcmp(ours, theirs.p, sizeof ours)) continue;
         n->stats.differing++;

@@ -246,7 +246,7 @@ int slv_node_agreed(struct slv_node *n, struct slv_str name, size_t *ret) {
     a->node = n;
     a->index = n->n_agreed;
     memcpy(a->name, name.p, name.n);
-    a->id = node_space_id(name, "strong", 's');
+    a->id = node_space_id(name, "strong", 's', 0);
     *ret = n->n_agreed++;
     return 0;
 }

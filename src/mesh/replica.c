@@ -7,7 +7,13 @@
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
+static bool is_ttl(const struct slv_replica_conf *c) {
+    return !c->ttl_ms || (slv_mesh_type_expires(c->type) && c->ttl_ms >= SLV_TTL_MIN_MS &&
+                          c->ttl_ms <= SLV_TTL_MAX_MS);
+}
+
 int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **ret) {
+    if (!is_ttl(conf)) return SLV_E_USAGE;
     struct slv_replica *r = slv_mem_calloc(1, sizeof *r);
     if (!r) return SLV_E_NOMEM;
     r->conf = *conf;
@@ -18,6 +24,7 @@ int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **r
     replica_forget_ghosts(&r->unsynced);
     slv_buf_init(&r->pull.later, conf->repair_max);
     int rc = slv_space_init(&r->space);
+    if (conf->ttl_ms) slv_ttl_init(&r->space.ttl, conf->ttl_ms);
     if (!rc) rc = slv_oplog_open(conf->log_max, &r->log);
     if (rc) {
         slv_replica_close(r);
@@ -56,11 +63,87 @@ bool slv_replica_is_causal(const struct slv_replica *r) { return r->conf.causal;
 const struct slv_replica_count *slv_replica_count(const struct slv_replica *r) { return &r->count; }
 uint64_t slv_replica_last(const struct slv_replica *r) { return r->flushed; }
 
+/* --- time to live ----------------------------------------------------------------------------- */
+
+/* (What went is gone with the records of this, and so is the reach that says so.) */
+static void expire(struct slv_replica *r) {
+    const uint64_t n = slv_space_expire(&r->space);
+    r->count.expired += n;
+    if (n) r->context_changed = true;
+}
+
+uint64_t slv_replica_expire(struct slv_replica *r) {
+    struct slv_ttl *t = &r->space.ttl;
+    if (!t->ms || r->failed) return UINT64_MAX;
+    const uint64_t now = slv_hlc_wall_ms(r->conf.hlc);
+    slv_ttl_advance(t, now, r->conf.hlc->skew_ms);
+    expire(r);
+    const uint64_t next = slv_ttl_next(t);
+    return next == UINT64_MAX ? next : next > now ? (next - now) * 1000000u : 1;
+}
+
+static bool follow(struct slv_replica *r, uint64_t peer, uint64_t ms) {
+    const struct slv_replica_world *w = r->conf.world;
+    struct slv_ttl *t = &r->space.ttl;
+    if (ms <= t->cut) return true;
+    if (!w->may_repair(w->ctx, peer)) return false;
+    if (ms << 16 > slv_hlc_limit(r->conf.hlc)) {
+        r->count.too_far++;
+        return false;
+    }
+    slv_ttl_follow(t, ms);
+    expire(r);
+    return true;
+}
+
+/* The last that is a time. */
+static uint64_t cut_max(const struct slv_replica *r) {
+    return ((uint64_t)1 << 47) / r->space.ttl.grain;
+}
+
+void slv_replica_follow(struct slv_replica *r, uint64_t peer, uint64_t cut) {
+    if (!r->space.ttl.ms || r->failed || cut > cut_max(r)) return;
+    slv_replica_expire(r);
+    follow(r, peer, cut * r->space.ttl.grain);
+}
+
+uint64_t slv_replica_cut(const struct slv_replica *r) {
+    return r->space.ttl.ms ? r->space.ttl.cut / r->space.ttl.grain : 0;
+}
+
+void replica_write_cut(const struct slv_replica *r, struct slv_buf *b) {
+    if (r->space.ttl.ms) slv_write_number(b, slv_replica_cut(r));
+}
+
+bool replica_read_cut(struct slv_replica *r, uint64_t peer, struct slv_reader *m,
+                      uint64_t *ret_ms) {
+    if (!r->space.ttl.ms) return true;
+    const uint64_t ms = slv_read_number(m, cut_max(r)) * r->space.ttl.grain;
+    if (ret_ms) *ret_ms = ms;
+    return !m->bad && follow(r, peer, ms);
+}
+
+void replica_write_reach(const struct slv_replica *r, struct slv_buf *b) {
+    if (r->space.ttl.ms) slv_write_number(b, r->space.ttl.reach / r->space.ttl.grain);
+}
+
+int replica_load_reach(struct slv_replica *r, struct slv_reader *m) {
+    if (!r->space.ttl.ms) return 0;
+    r->space.ttl.reach = slv_read_number(m, cut_max(r)) * r->space.ttl.grain;
+    return m->bad ? SLV_E_FORMAT : 0;
+}
+
 /* --- own writes ------------------------------------------------------------------------------- */
 
+/* (It has a later stamp than what was due: with a time to live that is shorter than a peer's clock
+ * is ahead it would be due at once.) */
 int slv_replica_draft(struct slv_replica *r, struct slv_str key, struct slv_draft *ret) {
-    return slv_draft_open(ret, &r->space, r->conf.type, key, (struct slv_dot){r->writer, r->next},
-                          slv_hlc_now(r->conf.hlc));
+    const struct slv_dot dot = {r->writer, r->next};
+    slv_replica_expire(r);
+    const bool later = slv_hlc_see(r->conf.hlc, r->space.ttl.cut << 16);
+    const uint64_t stamp = slv_hlc_now(r->conf.hlc);
+    if (!later) slv_replica_expire(r); /* the clock was set back in between: the cut is, too */
+    return slv_draft_open(ret, &r->space, r->conf.type, key, dot, stamp);
 }
 
 int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) {
@@ -154,7 +237,7 @@ static int check_ops(const struct slv_replica *r, const struct slv_batch *b, boo
     int rc;
     *ret_allowed = true;
     while (!(rc = slv_batch_next(&walk, &op))) {
-        const bool good = slv_op_check(&op, r->conf.type, b->head.stamp);
+        const bool good = slv_op_check(&op, r->conf.type, r->conf.ttl_ms, b->head.stamp);
         *ret_allowed = *ret_allowed && w->may_write(w->ctx, b->head.node, op.key);
         slv_op_fini(&op);
         if (!good) return SLV_E_FORMAT;
@@ -463,6 +546,7 @@ static int on_batches(struct slv_replica *r, uint64_t peer, uint64_t now, struct
 int slv_replica_receive(struct slv_replica *r, uint64_t peer, uint64_t now, enum slv_mesh_kind kind,
                         struct slv_reader *m) {
     if (r->failed) return r->failed;
+    slv_replica_expire(r);
     switch (kind) {
     case SLV_MSG_BATCH:
         return on_batches(r, peer, now, m);

@@ -27,6 +27,12 @@
  * space it waits for all that it was written in view of, and ranges are taken all at once, when the
  * last is told.
  *
+ * In a space with a time to live (ttl.h) who pulls, gives, asks or tells says up to when it has let
+ * go what was due, and the other lets that go, too. So what is missing at the teller of a range,
+ * and is not due by the cut here, was removed by a write: it was not due there. A teller whose
+ * clock is too far ahead to be followed is not listened to, but for batches; and who has let go
+ * what is due behind its cut, as its clock was wrong, tells no ranges until all that is due.
+ *
  * Invariants:
  *   1. No number of a writer is given twice: none leaves before the store has it, and a node that
  *      finds its own writer ahead of itself begins another store.
@@ -86,6 +92,7 @@ struct slv_replica_conf {
     uint64_t id; /* of the space */
     enum slv_mesh_type type;
     bool causal;
+    uint64_t ttl_ms;    /* SLV_TTL_MIN_MS to SLV_TTL_MAX_MS; 0: entries do not go by themselves */
     size_t log_max;     /* bytes of others' and own batches that are kept */
     size_t waiting_max; /* bytes of batches that wait for what they depend on */
     size_t repair_max;  /* bytes of entries that are taken at once at the end of ranges (causal) */
@@ -106,8 +113,11 @@ struct slv_replica_count {
     /* Others' writes of a register, a flag, or a place of a document that came while another was
      * there which their writer had not seen. */
     uint64_t conflicts;
+    uint64_t expired; /* entries that went by themselves */
+    uint64_t too_far; /* peers' cuts that were not followed */
 };
 
+/* SLV_E_USAGE: entries of this type do not go by themselves, or not after so long; SLV_E_NOMEM. */
 int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **ret) SLV_MUST_USE;
 void slv_replica_close(struct slv_replica *r);
 
@@ -155,6 +165,15 @@ void slv_replica_differs(struct slv_replica *r, uint64_t peer, uint64_t now);
 /* Whether somebody is being asked; whether it is this one. */
 bool slv_replica_asking(const struct slv_replica *r);
 bool slv_replica_asks(const struct slv_replica *r, uint64_t peer);
+
+/* What is due by the clock, in a space with a time to live, goes; where nothing is, nothing is
+ * looked at. In how many ns the next will be; UINT64_MAX: there is nothing. */
+uint64_t slv_replica_expire(struct slv_replica *r);
+
+/* Up to when, in grains (ttl.h), what was due is gone here: told with a sum. 0: no time to live. */
+uint64_t slv_replica_cut(const struct slv_replica *r);
+/* A peer's: what is due by it goes here too, unless the peer's clock is too far ahead. */
+void slv_replica_follow(struct slv_replica *r, uint64_t peer, uint64_t cut);
 
 /* When to call slv_replica_tick; UINT64_MAX: never. */
 uint64_t slv_replica_next(const struct slv_replica *r);

@@ -115,6 +115,15 @@ static inline bool replica_has_ghosts(const struct slv_replica *r) {
  * writer saw there is gone by then. */
 bool replica_is_conflict(const struct slv_replica *r, const struct slv_entry *e);
 
+/* Own cut into a message, and another's out of one, which is followed where it is near enough and
+ * the peer is believed. False: it is not, or none. *ret_ms (may be NULL): the time. Nothing is read
+ * or written where there is no time to live. */
+void replica_write_cut(const struct slv_replica *r, struct slv_buf *b);
+bool replica_read_cut(struct slv_replica *r, uint64_t peer, struct slv_reader *m, uint64_t *ret_ms);
+/* Own reach for the store, and out of it. */
+void replica_write_reach(const struct slv_replica *r, struct slv_buf *b);
+int replica_load_reach(struct slv_replica *r, struct slv_reader *m);
+
 /* Those of its ops that are new here. */
 int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b);
 

@@ -60,6 +60,7 @@ static void send_pull(struct slv_replica *r, uint64_t now) {
     replica_begin(r, &b, SLV_MSG_PULL);
     slv_write_id(&b, r->pull.id);
     slv_write_number(&b, r->pull.budget);
+    replica_write_cut(r, &b);
     slv_dots_write(&shown, &b);
     slv_dots_fini(&shown);
     if (replica_send(r, r->pull.peer, &b)) r->pull.deadline = now + SHY_NS;
@@ -146,6 +147,7 @@ static void send_give(struct slv_replica *r, uint64_t peer, uint64_t id, unsigne
     replica_begin(r, &b, SLV_MSG_GIVE);
     slv_write_id(&b, id);
     slv_write_number(&b, flags);
+    replica_write_cut(r, &b);
     slv_buf_add(&b, seen, sizeof seen);
     slv_buf_add(&b, there, sizeof there);
     if (replica_send(r, peer, &b)) return; /* it asks again */
@@ -155,6 +157,7 @@ int replica_on_pull(struct slv_replica *r, uint64_t peer, uint64_t now, struct s
     const uint64_t id = slv_read_id(m), budget = slv_read_number(m, BUDGET_MAX);
     struct slv_dots theirs = {0}, shown = {0};
     unsigned flags = 0;
+    if (!replica_read_cut(r, peer, m, NULL) && m->bad) return SLV_E_FORMAT;
     int rc = m->bad ? SLV_E_FORMAT : slv_dots_read(m, &theirs);
     if (!rc && !slv_reader_done(m)) rc = SLV_E_FORMAT;
     if (!rc) rc = replica_shown(r, &shown);
@@ -186,6 +189,8 @@ static void ask_more(struct slv_replica *r, uint64_t now) {
 
 int replica_on_give(struct slv_replica *r, uint64_t peer, uint64_t now, struct slv_reader *m) {
     const uint64_t id = slv_read_id(m), flags = slv_read_number(m, GIVE_FLAGS);
+    uint64_t at = 0;
+    const bool near = replica_read_cut(r, peer, m, &at);
     const struct slv_str seen = slv_read_raw(m, SLV_SUM_BYTES);
     const struct slv_str there = slv_read_raw(m, SLV_SUM_BYTES);
     const struct slv_replica_world *w = r->conf.world;
@@ -197,7 +202,8 @@ int replica_on_give(struct slv_replica *r, uint64_t peer, uint64_t now, struct s
     }
     /* (What batches wait for is not in the log of one who has seen them: it may be in nobody's.) */
     const bool ranges = flags & GIVE_GONE || (r->pull.came && !r->pull.gains && r->waiting) ||
-                        is_damaged(r, (const uint8_t *)seen.p, (const uint8_t *)there.p);
+                        (near && at == r->space.ttl.cut &&
+                         is_damaged(r, (const uint8_t *)seen.p, (const uint8_t *)there.p));
     if (ranges && w->may_repair(w->ctx, peer)) replica_ask_all(r, now);
     else replica_pull_end(r, now, r->pull.gained ? GAINS : r->pull.came ? USELESS : NOTHING);
     return 0;

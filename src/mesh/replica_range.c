@@ -1,12 +1,12 @@
 /* replica_range.c: see replica.h. Ranges of places that are compared by their sums, and told where
  * they differ.
  *
- *     ASK   number of the asking, bytes for the answer, whether what the other has seen is wanted
- *           too, what was seen here (dots.h), ranges: flags, its ends as far as it has any, how
- *           many entries, their sum (16)
- *     TELL  number, the teller's life, whether what was seen is told: then that, and heads; how
- *           many entries were there until a write that may still be lost, each: place, data; then
- *           answers, in the order of the ranges, as many as fit: one of
+ *     ASK   number of the asking, bytes for the answer, cut (ttl.h; where there is a time to
+ *           live), whether what the other has seen is wanted too, what was seen here (dots.h),
+ *           ranges: flags, its ends as far as it has any, how many entries, their sum (16)
+ *     TELL  number, the teller's life, cut, whether what was seen is told: then that, and heads;
+ *           how many entries were there until a write that may still be lost, each: place, data;
+ *           then answers, in the order of the ranges, as many as fit: one of
  *               SAME
  *               PARTS  how many, and of each its end (but of the last), how many entries, their sum
  *               ITEMS  whether this is all of the range, or else to where; how many entries are
@@ -163,6 +163,7 @@ static void send_ask(struct slv_replica *r, uint64_t now) {
     replica_begin(r, &b, SLV_MSG_ASK);
     slv_write_id(&b, p->id);
     slv_write_number(&b, BUDGET_MAX);
+    replica_write_cut(r, &b);
     slv_write_number(&b, !p->has_seen);
     slv_dots_write(&shown, &b);
     slv_dots_fini(&shown);
@@ -321,6 +322,8 @@ static int tell_ghosts(const struct slv_replica *r, struct slv_buf *b) {
 
 int replica_on_ask(struct slv_replica *r, uint64_t peer, struct slv_reader *m) {
     const uint64_t id = slv_read_id(m), budget = slv_read_number(m, BUDGET_MAX);
+    if (!replica_read_cut(r, peer, m, NULL) && m->bad) return SLV_E_FORMAT;
+    if (r->space.ttl.reach > r->space.ttl.cut) return 0; /* what is missing here is not due */
     const uint64_t first = slv_read_number(m, 1);
     struct slv_dots theirs = {0}, shown = {0};
     struct telling t = {.r = r, .budget = (size_t)budget, .theirs = &theirs};
@@ -329,6 +332,7 @@ int replica_on_ask(struct slv_replica *r, uint64_t peer, struct slv_reader *m) {
     replica_begin(r, &t.b, SLV_MSG_TELL);
     slv_write_id(&t.b, id);
     slv_write_id(&t.b, r->conf.chance);
+    replica_write_cut(r, &t.b);
     slv_write_number(&t.b, first);
     if (!rc && first) {
         slv_dots_write(&shown, &t.b);
@@ -474,7 +478,7 @@ static bool is_proved(const struct slv_replica *r, struct slv_dot dot) {
 static bool is_allowed(struct slv_replica *r, const struct slv_place *at, struct slv_str data) {
     struct slv_op_entry entry = {at->path, data};
     const struct slv_op op = {.dot = at->dot, .key = at->key, .entry = &entry, .n = 1};
-    const bool good = slv_op_check(&op, r->conf.type, slv_hlc_limit(r->conf.hlc));
+    const bool good = slv_op_check(&op, r->conf.type, r->conf.ttl_ms, slv_hlc_limit(r->conf.hlc));
     r->count.malformed += !good;
     return good;
 }
@@ -638,10 +642,17 @@ static int join(struct slv_replica *r) {
 int replica_on_tell(struct slv_replica *r, uint64_t peer, uint64_t now, struct slv_reader *m) {
     const struct slv_replica_world *w = r->conf.world;
     struct pull *p = &r->pull;
-    const uint64_t id = slv_read_id(m), life = slv_read_id(m), seen = slv_read_number(m, 1);
+    const uint64_t id = slv_read_id(m), life = slv_read_id(m);
+    /* (What is missing there may have been due: it goes here, too, or nothing of it counts.) */
+    const bool near = replica_read_cut(r, peer, m, NULL);
+    const uint64_t seen = slv_read_number(m, 1);
     if (m->bad) return SLV_E_FORMAT;
     if (p->what != FOR_RANGES || p->peer != peer || p->id != id) return 0;
     int rc = w->may_repair(w->ctx, peer) ? 0 : SLV_E_TRUST;
+    if (!rc && !near) {
+        replica_pull_end(r, now, USELESS);
+        return 0;
+    }
     if (!rc && seen) rc = read_seen(r, life, m);
     /* What one that has crashed since had seen, and no longer has, was not removed. */
     if (!rc && (!p->has_seen || p->life != life)) rc = SLV_E_FORMAT;

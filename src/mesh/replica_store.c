@@ -176,6 +176,7 @@ void replica_keep_context(struct slv_replica *r) {
     begin_key(r, &key, CONTEXT);
     slv_buf_init(&value, RECORD_MAX);
     slv_dots_write(&r->space.context, &value);
+    replica_write_reach(r, &value);
     put_record(r, &key, &value);
     r->context_changed = false;
 }
@@ -210,7 +211,12 @@ static int load_entry(struct slv_replica *r, struct slv_reader *key, struct slv_
     at.path = slv_read_bytes(value, SLV_PATH_MAX);
     const struct slv_str data = slv_read_bytes(value, SLV_DATA_MAX);
     if (!slv_reader_done(key) || value->bad) return SLV_E_FORMAT;
-    return slv_entries_put(r->space.entries, &at, data, NULL);
+    return slv_space_load(&r->space, &at, data);
+}
+
+static int load_context(struct slv_replica *r, struct slv_reader *value) {
+    const int rc = slv_dots_read(value, &r->space.context);
+    return rc ? rc : replica_load_reach(r, value);
 }
 
 int slv_replica_load(struct slv_replica *r, struct slv_str key, struct slv_str value) {
@@ -219,7 +225,7 @@ int slv_replica_load(struct slv_replica *r, struct slv_str key, struct slv_str v
     int rc = SLV_E_FORMAT;
     if (slv_read_id(&k) != r->conf.id || k.bad) return rc;
     if (table == ENTRY) rc = load_entry(r, &k, &v);
-    else if (table == CONTEXT) rc = slv_dots_read(&v, &r->space.context);
+    else if (table == CONTEXT) rc = load_context(r, &v);
     else if (table == BATCH) rc = load_batch(r, &v);
     else if (table == HEAD) rc = load_head(r, &v);
     return rc ? rc : slv_reader_done(&v) ? 0 : SLV_E_FORMAT;
@@ -326,6 +332,7 @@ int slv_replica_loaded(struct slv_replica *r, const struct slv_replica_stores *s
     r->watch = (struct slv_space_watch){on_put, on_removed, r};
     r->space.watch = &r->watch;
     slv_oplog_on_drop(r->log, on_dropped, r);
+    slv_replica_expire(r); /* before what is left in the log is looked at */
     int rc = s->damaged ? salvage(r, s) : 0;
     const struct head *own = replica_head(r, r->writer);
     const uint64_t seen = slv_dots_last(&r->space.context, r->writer);

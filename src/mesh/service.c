@@ -74,6 +74,7 @@ void service_tell_space(const struct slv_node *n, size_t i, struct slv_json *j) 
     slv_json_strn(j, "name", c->name.p, c->name.n);
     slv_json_str(j, "type", slv_mesh_type_name(c->type));
     slv_json_str(j, "order", c->causal ? "causal" : "eventual");
+    if (c->ttl_ms) slv_json_uint(j, "ttl_ms", c->ttl_ms);
     slv_json_str(j, "id", id);
     slv_json_uint(j, "entries", slv_entries_count(slv_node_read(n, i)->entries));
     slv_json_object_end(j);

@@ -134,6 +134,11 @@ static uint64_t wall_ns(void *ctx) {
     return SIM_WALL + sim_clock(n) + (uint64_t)n->clock_off;
 }
 
+uint64_t sim_wall_ms(const struct sim_node *n) {
+    struct sim_node copy = *n; /* (a clock's context is not const) */
+    return wall_ns(&copy) / MS;
+}
+
 static uint64_t mono_ns(void *ctx) { return sim_clock(ctx); }
 
 /* What a node signs it alone can: the simulator gives it no other's id. */
@@ -254,12 +259,14 @@ static int open_node(struct sim_node *n) {
     size_t agreed;
     int rc = slv_node_open(&c, &n->node);
     for (size_t i = 0; i < SIM_SPACES && !rc; i++) {
-        const struct slv_space_conf space = {{spaces[i].name, strlen(spaces[i].name)},
-                                             spaces[i].type,
-                                             spaces[i].causal,
-                                             s->log_max,
-                                             64u << 10,
-                                             0};
+        const struct slv_space_conf space = {
+            .name = {spaces[i].name, strlen(spaces[i].name)},
+            .type = spaces[i].type,
+            .causal = spaces[i].causal,
+            .ttl_ms = i ? 0 : s->ttl_ms,
+            .log_max = s->log_max,
+            .waiting_max = 64u << 10,
+        };
         rc = slv_node_space(n->node, &space, &n->space[i]);
     }
     if (!rc) rc = slv_node_agreed(n->node, (struct slv_str){"agreed", 6}, &agreed);
@@ -369,7 +376,7 @@ static void write_once(struct sim_node *n) {
 static void on_write(struct sim *s) {
     struct sim_node *n = &s->node[sim_random(s, s->n)];
     if (s->is_calm) return;
-    if (n->node && !slv_node_failed(n->node) && s->now >= n->stuck_until) {
+    if (n->node && !slv_node_failed(n->node) && s->now >= n->stuck_until && !n->far_until) {
         for (uint64_t k = sim_chance(s, 30000) ? 40 : 1; k > 0; k--)
             write_once(n);
         sim_strong_ask(n);
@@ -480,6 +487,12 @@ static void run(struct sim *s) {
     sim_strong_truth(s);
 }
 
+/* (Not of the seed's own numbers: what else a seed does is the same with a time to live.) */
+static uint64_t draw_ttl_ms(uint64_t seed) {
+    uint64_t state = seed ^ 0x74696d65746f6c69u;
+    return draw(&state) % 2 ? 3000 + draw(&state) % 5000 : 0;
+}
+
 bool sim_open(struct sim *s) {
     s->n = s->conf.nodes;
     s->node = slv_mem_calloc(s->n, sizeof *s->node);
@@ -513,6 +526,7 @@ int slv_sim_run(const struct slv_sim_conf *conf, struct slv_sim_result *ret) {
     struct slv_sim_result result = {0};
     struct sim s = {.conf = *conf, .result = &result, .random = conf->seed, .now = 1};
     if (conf->nodes < SLV_SIM_NODES_MIN || conf->nodes > SLV_SIM_NODES_MAX) return SLV_E_USAGE;
+    s.ttl_ms = draw_ttl_ms(conf->seed);
     s.faults_end = (conf->for_ms ? conf->for_ms : FOR_MS) * MS;
     if (sim_open(&s)) {
         sim_fault_draw(&s);

@@ -31,7 +31,7 @@ void sim_fault_draw(struct sim *s) {
     for (unsigned i = 0; i < s->n; i++) {
         struct sim_node *n = &s->node[i];
         const int64_t off = (int64_t)sim_random(s, 3000 * MS) - (int64_t)(1500 * MS);
-        const int64_t drift = (int64_t)sim_random(s, 400) - 200;
+        const int64_t drift = (int64_t)sim_random(s, 2 * SIM_CLOCK_PPM) - SIM_CLOCK_PPM;
         if (!(s->faults & SLV_SIM_CLOCK)) continue;
         n->clock_off = off;
         n->drift_ppm = drift;
@@ -68,14 +68,38 @@ static void one_way(struct sim *s) {
     sim_trace(s, "node %u is %s by node %u", from, *b ? "no longer heard" : "heard", to);
 }
 
+static void excuse(struct sim_node *n, uint64_t until) {
+    if (until > n->late_until) n->late_until = until;
+}
+
 static void clock_jumps(struct sim_node *n) {
-    n->clock_off = (int64_t)sim_random(n->sim, 4000 * MS) - (int64_t)(2000 * MS);
+    n->clock_off = (int64_t)sim_random(n->sim, 2 * SIM_CLOCK_OFF) - (int64_t)SIM_CLOCK_OFF;
+    n->far_until = 0;
+    excuse(n, n->sim->now + 2000 * MS);
     sim_trace(n->sim, "the clock of node %u jumps to %+d ms", n->index,
               (int)(n->clock_off / (int64_t)MS));
 }
 
+/* For a while a clock is wrong by more than may be. (It does not write then: that nobody would take
+ * its stamps before their time comes is the same with and without a time to live.) */
+static void clock_is_far(struct sim_node *n) {
+    struct sim *s = n->sim;
+    n->clock_off = (int64_t)(10000 * MS + sim_random(s, 30000 * MS));
+    n->far_until = s->now + 300 * MS + sim_random(s, 2000 * MS);
+    n->was_far = true;
+    excuse(n, s->now + 2000 * MS);
+    sim_trace(s, "the clock of node %u is far ahead", n->index);
+}
+
+static void far_clocks_end(struct sim *s) {
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->node[i].far_until && (s->is_calm || s->node[i].far_until <= s->now))
+            clock_jumps(&s->node[i]);
+}
+
 static void sticks(struct sim_node *n) {
     n->stuck_until = n->sim->now + 100 * MS + sim_random(n->sim, 2500 * MS);
+    excuse(n, n->stuck_until);
     sim_trace(n->sim, "node %u is stuck", n->index);
 }
 
@@ -117,7 +141,8 @@ static void befall(struct sim_node *n, enum slv_sim_fault f) {
         crash(n, 6000 * MS);
         break;
     case SLV_SIM_CLOCK:
-        clock_jumps(n);
+        if (s->ttl_ms && sim_chance(s, 250000)) clock_is_far(n);
+        else clock_jumps(n);
         break;
     case SLV_SIM_SLOW:
         sticks(n);
@@ -149,6 +174,7 @@ static struct sim_node *victim(struct sim *s) {
 }
 
 void sim_fault_happen(struct sim *s) {
+    far_clocks_end(s);
     struct sim_node *n = victim(s);
     const enum slv_sim_fault f = (enum slv_sim_fault)(1u << sim_random(s, SLV_SIM_FAULTS));
     if (n->role != SIM_GONE && sim_suffers(s, n, f)) befall(n, f);
@@ -177,6 +203,7 @@ void sim_fault_end(struct sim *s) {
         k += n->is_core;
     }
     s->is_calm = true;
+    far_clocks_end(s);
     sim_trace(s, "%u of %u nodes suffer no more", k, s->n);
     for (unsigned i = 0; i < s->n; i++)
         if (s->node[i].is_core) is_well(&s->node[i]);

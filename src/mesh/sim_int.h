@@ -19,6 +19,8 @@
 #endif
 #define SIM_SPACES 4u
 #define SIM_WALL 1750000000000000000ull /* ns: the wall's time when a run begins */
+#define SIM_CLOCK_OFF (2000 * MS)       /* no clock is further from it, but far ones */
+#define SIM_CLOCK_PPM 200
 
 struct sim;
 
@@ -62,6 +64,9 @@ struct sim_node {
     uint64_t stuck_until;  /* it handles nothing before */
     int64_t clock_off;     /* ns, of the wall */
     int64_t drift_ppm;
+    uint64_t late_until; /* it was stuck, or its clock jumped: it does late what is due before */
+    uint64_t far_until;  /* its clock is ahead by more than stamps may be; 0: it is not */
+    bool was_far;
     struct slv_clock clock;
     struct slv_mesh_trust trust;
     struct sim_disk disk;
@@ -145,6 +150,7 @@ struct sim {
     unsigned faults;  /* drawn */
     bool is_calm;     /* the faults have ended for the core */
     size_t log_max;
+    uint64_t ttl_ms;           /* of the first space; 0: it has none */
     struct sim_pending *event; /* heap of n_event, the earliest first */
     size_t n_event, room_event;
     unsigned n;
@@ -171,6 +177,8 @@ bool sim_room(struct sim *s, void **p, size_t n, size_t *room, size_t size);
 struct sim_node *sim_by_id(struct sim *s, uint64_t id);
 /* Whether what is named befalls this node now. */
 bool sim_suffers(const struct sim *s, const struct sim_node *n, enum slv_sim_fault f);
+/* The wall's time by its clock, in ms. */
+uint64_t sim_wall_ms(const struct sim_node *n);
 /* What its clock shows that never goes back: it drifts. */
 uint64_t sim_clock(const struct sim_node *n);
 /* For who drives a run by himself: all zero but conf, result and random; then events one after the

@@ -1,5 +1,6 @@
 /* space.c: see space.h. */
 #include "mesh/space.h"
+#include "base/mem.h"
 
 int slv_space_init(struct slv_space *s) {
     *s = (struct slv_space){0};
@@ -9,20 +10,53 @@ int slv_space_init(struct slv_space *s) {
 void slv_space_fini(struct slv_space *s) {
     slv_entries_close(s->entries);
     slv_dots_fini(&s->context);
+    slv_ttl_fini(&s->ttl);
     *s = (struct slv_space){0};
 }
 
 void slv_space_drop(struct slv_space *s, struct slv_dot dot) {
-    const struct slv_entry *e = s->watch ? slv_entries_find(s->entries, dot) : NULL;
-    if (e) s->watch->removed(s->watch->ctx, e);
+    const struct slv_entry *e = slv_entries_find(s->entries, dot);
+    if (!e) return;
+    if (s->watch) s->watch->removed(s->watch->ctx, e);
+    if (s->ttl.ms) slv_ttl_release(&s->ttl, slv_ttl_due(&s->ttl, slv_entry_data(e)));
     slv_entries_remove(s->entries, dot);
+}
+
+static int enter(struct slv_space *s, const struct slv_place *at, struct slv_str data,
+                 const struct slv_entry **ret) {
+    const uint64_t due = s->ttl.ms ? slv_ttl_due(&s->ttl, data) : 0;
+    int rc = s->ttl.ms ? slv_ttl_hold(&s->ttl, s->entries, at->dot, due) : 0;
+    if (rc) return rc;
+    rc = slv_entries_put(s->entries, at, data, ret);
+    if (rc && s->ttl.ms) slv_ttl_release(&s->ttl, due);
+    return rc;
 }
 
 static int put_entry(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
     const struct slv_entry *e;
-    const int rc = slv_entries_put(s->entries, at, data, &e);
+    const int rc = enter(s, at, data, &e);
     if (!rc && s->watch) s->watch->put(s->watch->ctx, e);
     return rc;
+}
+
+int slv_space_load(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
+    return enter(s, at, data, NULL);
+}
+
+/* (A dot given twice may be in two buckets: it goes with that of the entry which is there.) */
+uint64_t slv_space_expire(struct slv_space *s) {
+    struct slv_ttl_bucket b;
+    uint64_t gone = 0;
+    while (slv_ttl_take(&s->ttl, &b)) {
+        for (size_t i = 0; i < b.n; i++) {
+            const struct slv_entry *e = slv_entries_find(s->entries, b.dot[i]);
+            if (!e || slv_ttl_due(&s->ttl, slv_entry_data(e)) != b.due) continue;
+            slv_space_drop(s, b.dot[i]);
+            gone++;
+        }
+        slv_mem_free(b.dot);
+    }
+    return gone;
 }
 
 /* Each range is seen before its entries go: whoever is cut short between has lost nothing, as the
@@ -42,6 +76,7 @@ static int remove_dots(struct slv_space *s, const struct slv_dots *removes) {
 
 static int put(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
     if (slv_dots_has(&s->context, at->dot) || slv_entries_find(s->entries, at->dot)) return 0;
+    if (slv_ttl_is_gone(&s->ttl, data)) return 0; /* as if it had been here */
     return put_entry(s, at, data);
 }
 
@@ -116,5 +151,5 @@ int slv_space_settle(struct slv_space *s, const struct slv_place *at, struct slv
     if (ret_new) *ret_new = !stays;
     if (stays) return 0;
     slv_space_drop(s, at->dot);
-    return put_entry(s, at, data);
+    return slv_ttl_is_gone(&s->ttl, data) ? 0 : put_entry(s, at, data);
 }

@@ -10,9 +10,11 @@
  * beyond these and the other has seen was removed. When all ranges were taken, and only then, the
  * other's context is this one's too.
  *
- * Invariants: a dot of the context that names an entry which is not there was removed. An entry may
- * be there before its dot is in the context (its op was cut short by lack of memory, or it came
- * with a range): its op, when it comes, finds it.
+ * In a space with a time to live (ttl.h) an entry also goes when it is due, which leaves as little.
+ *
+ * Invariants: a dot of the context that names an entry which is not there was removed, or its entry
+ * was due. An entry may be there before its dot is in the context (its op was cut short by lack of
+ * memory, or it came with a range): its op, when it comes, finds it.
  *
  * Threads: one.
  */
@@ -20,6 +22,7 @@
 #define SLV_MESH_SPACE_H
 
 #include "mesh/op.h"
+#include "mesh/ttl.h"
 
 /* Who is told of each entry that comes and, before it is gone, that goes. */
 struct slv_space_watch {
@@ -32,7 +35,13 @@ struct slv_space {
     struct slv_entries *entries;
     struct slv_dots context;
     const struct slv_space_watch *watch; /* may be NULL */
+    struct slv_ttl ttl; /* slv_ttl_init, of an empty space: entries go by themselves */
 };
+
+/* What an entry's type reads of its data. */
+static inline struct slv_str slv_space_data(const struct slv_space *s, const struct slv_entry *e) {
+    return slv_ttl_data(&s->ttl, slv_entry_data(e));
+}
 
 int slv_space_init(struct slv_space *s) SLV_MUST_USE;
 void slv_space_fini(struct slv_space *s);
@@ -45,6 +54,13 @@ int slv_space_apply(struct slv_space *s, const struct slv_op *op, bool *ret_new)
 /* Applies an op of this node's own, whose dots are new and which removes only what is seen here.
  * On failure (SLV_E_NOMEM, SLV_E_LIMIT) nothing has changed, so that its dots may be used again. */
 int slv_space_write(struct slv_space *s, const struct slv_op *op) SLV_MUST_USE;
+
+/* An entry out of the store. As slv_entries_put. */
+int slv_space_load(struct slv_space *s, const struct slv_place *at,
+                   struct slv_str data) SLV_MUST_USE;
+
+/* What is due by the cut goes. How many. */
+uint64_t slv_space_expire(struct slv_space *s);
 
 /* Takes an entry away, as if it had never been here. */
 void slv_space_drop(struct slv_space *s, struct slv_dot dot);

@@ -74,7 +74,7 @@ enum slv_strong_op {
     SLV_STRONG_DELETE,    /* key; one that is not there: OK, version 0 */
     SLV_STRONG_CAS,       /* put, if the key's version is `version` (0: it is not there) */
     SLV_STRONG_CAS_VALUE, /* put, if its value is `expect`; one that is not there: CONFLICT */
-    SLV_STRONG_LOCK, /* key, value, ttl_ms; version: the token, which names its lease */
+    SLV_STRONG_LOCK,      /* key, value, ttl_ms; version: the token, which names its lease */
     SLV_STRONG_UNLOCK,    /* key, version: the token */
     SLV_STRONG_GRANT,     /* ttl_ms; the answer's version is the lease */
     SLV_STRONG_KEEPALIVE, /* lease, or token */

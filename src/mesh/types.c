@@ -15,6 +15,11 @@ static const char *const names[SLV_MESH_TYPES] = {
 
 const char *slv_mesh_type_name(enum slv_mesh_type t) { return names[t]; }
 
+bool slv_mesh_type_expires(enum slv_mesh_type t) {
+    return t != SLV_TYPE_BUDGET && t != SLV_TYPE_VECTOR && t != SLV_TYPE_LIST &&
+           t != SLV_TYPE_TEXT && t != SLV_TYPE_DOC;
+}
+
 bool slv_mesh_type_find(struct slv_str name, enum slv_mesh_type *ret) {
     for (int t = 0; t < SLV_MESH_TYPES; t++)
         if (slv_str_is(name, names[t])) {
@@ -86,10 +91,25 @@ int slv_draft_remove(struct slv_draft *d, struct slv_str path, bool below) {
     return rc;
 }
 
+/* Behind the write's stamp, where entries go by themselves. */
+static int put_stamped(struct slv_draft *d, struct slv_str path, const void *data, size_t n) {
+    struct slv_buf b;
+    slv_buf_init(&b, SLV_DATA_MAX);
+    slv_write_id(&b, d->stamp);
+    slv_buf_add(&b, data, n);
+    char *q = b.status ? NULL : slv_arena_strndup(&d->arena, b.data, b.len);
+    const struct slv_str bytes = {q, b.len};
+    const int rc = b.status ? b.status : q ? slv_op_add(&d->op, path, bytes) : SLV_E_NOMEM;
+    slv_buf_fini(&b);
+    return rc;
+}
+
 int slv_draft_put(struct slv_draft *d, struct slv_str path, const void *data, size_t n) {
     char *p = slv_arena_strndup(&d->arena, path.p, path.n);
+    if (!p) return SLV_E_NOMEM;
+    if (d->space->ttl.ms) return put_stamped(d, (struct slv_str){p, path.n}, data, n);
     char *q = slv_arena_strndup(&d->arena, data, n);
-    if (!p || !q) return SLV_E_NOMEM;
+    if (!q) return SLV_E_NOMEM;
     return slv_op_add(&d->op, (struct slv_str){p, path.n}, (struct slv_str){q, n});
 }
 
@@ -168,8 +188,9 @@ struct ups_downs {
 };
 
 /* A row that is damaged counts as none. */
-static struct ups_downs read_count(const struct slv_entry *e) {
-    struct slv_reader r = slv_reader_of(e->bytes + e->n_path, e->n_data);
+static struct ups_downs read_count(const struct slv_space *s, const struct slv_entry *e) {
+    const struct slv_str data = slv_space_data(s, e);
+    struct slv_reader r = slv_reader_of(data.p, data.n);
     const uint64_t ups = slv_read_number(&r, COUNT_MAX), downs = slv_read_number(&r, COUNT_MAX);
     return slv_reader_done(&r) ? (struct ups_downs){ups, downs} : (struct ups_downs){0, 0};
 }
@@ -181,7 +202,7 @@ int slv_draft_count_at(struct slv_draft *d, struct slv_str prefix, int64_t by) {
     slv_write_id(&path, d->op.dot.writer);
     const struct slv_str own = {path.data, path.len};
     const struct slv_entry *e = entry_at(d->space, d->op.key, own);
-    struct ups_downs c = e ? read_count(e) : (struct ups_downs){0, 0};
+    struct ups_downs c = e ? read_count(d->space, e) : (struct ups_downs){0, 0};
     const uint64_t n = by < 0 ? -(uint64_t)by : (uint64_t)by;
     uint64_t *to = by < 0 ? &c.downs : &c.ups;
     int rc = path.status ? path.status : n > COUNT_MAX - *to ? SLV_E_LIMIT : 0;
@@ -398,7 +419,7 @@ static const struct slv_entry *next_own(struct slv_walk *w) {
 static struct slv_str own_row(const struct slv_draft *d, const struct row_path *own) {
     struct slv_walk w = slv_walk_of(d->space, d->op.key, path_str(own));
     const struct slv_entry *e = next_own(&w);
-    return e ? slv_entry_data(e) : none;
+    return e ? slv_space_data(d->space, e) : none;
 }
 
 int slv_draft_see(struct slv_draft *d, struct slv_str value) {
@@ -431,7 +452,7 @@ uint64_t slv_read_unique(const struct slv_space *s, struct slv_str key) {
     const struct slv_entry *e;
     struct slv_unique all = {{0}}, u;
     while ((e = next_own(&w)) != NULL)
-        if (slv_unique_read(slv_entry_data(e), &u)) slv_unique_join(&all, &u);
+        if (slv_unique_read(slv_space_data(s, e), &u)) slv_unique_join(&all, &u);
     return slv_unique_count(&all);
 }
 
@@ -443,7 +464,7 @@ int slv_read_top(const struct slv_space *s, struct slv_str key, struct slv_top_i
     struct slv_top t;
     int rc = 0;
     while (!rc && (e = next_own(&w)) != NULL)
-        if (slv_top_read(slv_entry_data(e), &t)) rc = slv_top_sum_add(&sum, &t);
+        if (slv_top_read(slv_space_data(s, e), &t)) rc = slv_top_sum_add(&sum, &t);
     if (!rc) {
         slv_top_sum_end(&sum);
         *ret_n = sum.n < n ? sum.n : n;
@@ -455,8 +476,8 @@ int slv_read_top(const struct slv_space *s, struct slv_str key, struct slv_top_i
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static uint64_t stamp_of(const struct slv_entry *e) {
-    struct slv_reader r = slv_reader_of(e->bytes + e->n_path, e->n_data);
+static uint64_t stamp_of(struct slv_str data) {
+    struct slv_reader r = slv_reader_of(data.p, data.n);
     return slv_read_id(&r);
 }
 
@@ -464,8 +485,14 @@ static uint64_t stamp_of(const struct slv_entry *e) {
 static const struct slv_entry *latest(const struct slv_space *s, struct slv_str key) {
     struct slv_walk w = slv_walk_of(s, key, none);
     const struct slv_entry *best = NULL, *e;
-    while ((e = slv_walk_next(&w)) != NULL)
-        if (e->n_data >= 8 && (!best || stamp_of(e) >= stamp_of(best))) best = e;
+    uint64_t most = 0;
+    while ((e = slv_walk_next(&w)) != NULL) {
+        const struct slv_str data = slv_space_data(s, e);
+        const uint64_t stamp = stamp_of(data);
+        if (data.n < 8 || (best && stamp < most)) continue;
+        best = e;
+        most = stamp;
+    }
     return best;
 }
 
@@ -474,14 +501,16 @@ void slv_read_values(const struct slv_space *s, enum slv_mesh_type type, struct 
     const struct slv_entry *e, *before = NULL;
     if (type == SLV_TYPE_LAST) {
         e = latest(s, key);
-        if (e) fn(ctx, (struct slv_str){e->bytes + e->n_path + 8, e->n_data - 8u});
+        if (!e) return;
+        const struct slv_str data = slv_space_data(s, e);
+        fn(ctx, (struct slv_str){data.p + 8, data.n - 8});
         return;
     }
     struct slv_walk w = slv_walk_of(s, key, none);
     for (bool more = true; more && (e = slv_walk_next(&w)) != NULL; before = e) {
         const bool again = before && same(slv_entry_path(before), slv_entry_path(e));
         if (type == SLV_TYPE_SET) more = again || fn(ctx, slv_entry_path(e));
-        else more = fn(ctx, slv_entry_data(e));
+        else more = fn(ctx, slv_space_data(s, e));
     }
 }
 
@@ -499,7 +528,7 @@ int64_t slv_read_count_at(const struct slv_space *s, struct slv_str key, struct 
     const struct slv_entry *e;
     uint64_t sum = 0;
     while ((e = slv_walk_next_row(&w)) != NULL) {
-        const struct ups_downs c = read_count(e);
+        const struct ups_downs c = read_count(s, e);
         sum += c.ups - c.downs;
     }
     return (int64_t)sum;

@@ -26,6 +26,10 @@
  * add twice.
  * The sketches are in sketch.h. A row that is not its writer's own, or no sketch, counts as none.
  *
+ * In a space with a time to live (ttl.h) what is above lies behind the stamp of the write, and an
+ * entry goes some time after it was written: a value, an element, an answer of a flag; of rows by
+ * writer, the row of one who has not written for that long.
+ *
  * A write becomes an op that is not applied yet; its bytes are the draft's until it is closed.
  * Threads: one.
  */
@@ -53,6 +57,10 @@ enum slv_mesh_type {
     SLV_TYPE_TOP,
     SLV_MESH_TYPES
 };
+
+/* Whether entries of this type may go by themselves (ttl.h): a part that goes must not be one on
+ * which others rest (lists, texts, documents), nor be missed (budgets, sums of an epoch). */
+bool slv_mesh_type_expires(enum slv_mesh_type t);
 
 /* "last", "set", ...: what a configuration says. Never NULL. */
 const char *slv_mesh_type_name(enum slv_mesh_type t);

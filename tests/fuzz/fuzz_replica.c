@@ -16,6 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define SPACE 0x7370616365u
 #define MESSAGES_MAX 64
 #define ROUNDS 64
+#define TTL_MS 20000u
 
 static void require(bool ok) {
     if (!ok) abort();
@@ -28,7 +29,9 @@ struct end {
     size_t sent;
 };
 
-static uint64_t now_ns = 1700000000000000000u;
+#define START 1700000000000000000u
+
+static uint64_t now_ns; /* from START on, for each input */
 static uint64_t clock_ns(void *ctx) {
     (void)ctx;
     return now_ns;
@@ -84,7 +87,7 @@ static struct slv_replica_world world(struct end *e) {
 }
 
 static void open_end(struct end *e, struct slv_replica_world *w, struct slv_hlc *hlc,
-                     enum slv_mesh_type type, bool causal, uint64_t node) {
+                     enum slv_mesh_type type, bool causal, bool ttl, uint64_t node) {
     const struct slv_replica_stores stores = {.store = 1};
     *e = (struct end){0};
     slv_buf_init(&e->mail, (size_t)64 << 20);
@@ -93,6 +96,7 @@ static void open_end(struct end *e, struct slv_replica_world *w, struct slv_hlc 
     const struct slv_replica_conf c = {.id = SPACE,
                                        .type = type,
                                        .causal = causal,
+                                       .ttl_ms = ttl ? TTL_MS : 0,
                                        .log_max = 20000,
                                        .waiting_max = 20000,
                                        .repair_max = 1 << 20,
@@ -119,6 +123,10 @@ static void converse(struct end *a, struct end *b) {
     for (int round = 0; round < ROUNDS; round++) {
         struct end *to = round % 2 ? a : b;
         uint8_t x[SLV_SUM_BYTES], y[SLV_SUM_BYTES];
+        slv_replica_expire(a->r);
+        slv_replica_expire(b->r);
+        slv_replica_follow(a->r, 2, slv_replica_cut(b->r));
+        slv_replica_follow(b->r, 1, slv_replica_cut(a->r));
         slv_replica_sum(a->r, x);
         slv_replica_sum(b->r, y);
         if (!memcmp(x, y, sizeof x)) return;
@@ -163,10 +171,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct slv_hlc ha, hb;
     struct end a, b;
     if (!size) return 0;
+    now_ns = START;
     const uint8_t how = (uint8_t)*slv_read_raw(&r, 1).p;
     const enum slv_mesh_type type = types[(how & 3) | (how >> 1 & 4)];
-    open_end(&a, &wa, &ha, type, how & 4, 1);
-    open_end(&b, &wb, &hb, type, how & 4, 2);
+    const bool ttl = how & 16 && slv_mesh_type_expires(type);
+    open_end(&a, &wa, &ha, type, how & 4, ttl, 1);
+    open_end(&b, &wb, &hb, type, how & 4, ttl, 2);
     for (int k = 0; k < MESSAGES_MAX && slv_reader_left(&r) > 3; k++) {
         const struct slv_str head = slv_read_raw(&r, 3);
         const size_t n = (size_t)(uint8_t)head.p[0] << 8 | (uint8_t)head.p[1];

@@ -64,6 +64,36 @@ SKETCHES = {
     "top-many": message(1, batch(9, 5, 1, row(9, top({b"a": (2**50, 0)})))[1]
                         + batch(8, 5, 1, row(8, top({b"a": (2**50, 0)})))[1]),
 }
+
+
+def stamped(data=b"", after_ms=0):
+    return ident(STAMP_NOW + (after_ms << 16)) + data
+
+
+# With a time to live of 20 s, and grains of 1 s: what is due in time, what was due, what has no stamp, or one of the future.
+NOW = number(1700000000)
+TTL_HEAD, TTL_FIRST = batch(9, 5, 1, [(op(b"k", {}, [(b"red", stamped()), (b"blue", stamped(b"", -30000))]), 3)])
+TTL_ITEMS = (number(2) + number(1) + number(1) + ident(0) + ident(0) + dots({W: [(2, 2)]}) + number(1)
+             + place(b"k", b"red", W, 2) + with_length(stamped()))
+
+
+def ttl_tell(cut):
+    seen = number(1) + dots({W: [(1, 3)]}) + number(1) + TTL_HEAD + number(0)
+    return (message(3, ident(2) + number(2) + NOW + bytes(32), 11)
+            + message(5, ident(3) + ident(99) + number(cut) + seen + TTL_ITEMS, 11))
+
+
+TTL = {
+    "ttl-batches": message(1, TTL_FIRST) + message(1, batch(9, 5, 4, [(op(b"k", {W: [(2, 2)]}, []), 1)])[1]),
+    "ttl-bad": message(1, FIRST) + message(1, batch(8, 5, 1, [(op(b"k", {}, [(b"x", stamped(b"", 1))]), 2)])[1]),
+    "ttl-values": message(1, batch(9, 5, 1, [(op(b"k", {}, [(b"", stamped(b"21.5"))]), 2)])[1]),
+    "ttl-counter": message(1, batch(9, 5, 1, row(9, stamped(number(7) + number(2))))[1]),
+    "ttl-pull": message(1, TTL_FIRST) + b"".join(
+        message(2, ident(1) + number(32768) + number(cut) + dots({})) for cut in (1700000000, 1700000005, 1700003600, 2**63)),
+    "ttl-ask": message(1, TTL_FIRST) + message(4, ident(7) + number(100000) + NOW + number(1) + dots({}) + number(1) + ALL),
+    "ttl-tell": ttl_tell(1700000000) + ttl_tell(1700000022),
+    "ttl-tell-far": ttl_tell(1700003600),
+}
 CASES = {
     "batches": message(1, FIRST + SECOND) + message(1, OTHER),
     "out-of-order": message(1, OTHER) + message(1, SECOND) + message(1, FIRST),
@@ -82,6 +112,9 @@ if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
     for name, body in CASES.items():
         for how in (0, 1, 2, 3, 4, 7):
+            (folder / ("%s-%d" % (name, how))).write_bytes(bytes([how]) + body)
+    for name, body in TTL.items():
+        for how in (16, 17, 19, 20, 23, 28):
             (folder / ("%s-%d" % (name, how))).write_bytes(bytes([how]) + body)
     for name, body in SKETCHES.items():
         for how in (8, 9, 12, 13):

@@ -90,6 +90,32 @@ def sketches_of_both_are_read_as_one():
         m.everywhere("alarms", "june", [{"value": "new", "count": 1, "error": 0}])
 
 
+def what_is_old_goes_by_itself():
+    """Also at a node that was stopped meanwhile: it does not bring back what the others no longer have."""
+    with Mesh(2, spaces=("seen:set:ttl=1", "last:last:causal:ttl=1s", "kept:set:ttl=7d")) as m:
+        m.whole()
+        a, b = m.nodes
+        assert [s.get("ttl_ms") for s in a.ask("GET", "/v1/spaces")[1]] == [1000, 1000, 7 * 86400 * 1000]
+        assert "seen: set, eventual, each for 1 s, 0 entries" in a.run("mesh", "status")
+        a.put("kept", "k", "x")
+        m.everywhere("kept", "k", ["x"])
+
+        def written():  # (again, where the others hear of it too late)
+            a.put("seen", "k", "x")
+            a.put("last", "k", "y")
+            return b.get("seen", "k") == ["x"] and b.get("last", "k") == "y"
+        until(written, what="both at the other")
+        m.everywhere("seen", "k", None)
+        m.everywhere("last", "k", None)
+        until(written, what="both at the other")
+        a.kill()  # in whose store they are
+        until(lambda: b.get("seen", "k") is None and b.get("last", "k") is None, what="them to go")
+        b.put("kept", "k", "met again")
+        a.start()
+        m.everywhere("kept", "k", ["met again", "x"])
+        until(lambda: all([s["entries"] for s in n.status()["spaces"]] == [0, 0, 2] for n in m.nodes), what="nothing")
+
+
 def a_watcher_is_told_of_changes():
     with Mesh(2) as m:
         m.whole()
@@ -244,7 +270,13 @@ def what_cannot_be_is_said_in_a_line():
         fails(a, "another process has it open", 1, "--listen", "127.0.0.1:0", spaces=("hits:counter",))
         fails(other, "--space", 2, spaces=())
         fails(other, "no such type", 2, spaces=("a:sets",))
-        fails(other, "NAME:TYPE", 2, spaces=("a:set:strict",))
+        for s in ("a:set:strict", "a:set:ttl=1:causal", "a:set:causal:causal", "a:set:ttl=1:ttl=2", "a:set:", "a"):
+            fails(other, "NAME:TYPE", 2, spaces=(s,))
+        for s in ("ttl=", "ttl=0", "ttl=1w", "ttl=-1", "ttl=s", "ttl=4000d", "ttl=99999999999999999999"):
+            fails(other, "NAME:TYPE" if s == "ttl=" else "1 s to 3650d", 2, spaces=("a:set:" + s,))
+        for t in ("budget", "vector", "list", "text", "doc"):
+            fails(other, "fall apart", 2, spaces=("a:%s:ttl=1" % t,))
+        fails(other, "leases", 2, spaces=("a:last:strong:ttl=1",))
         fails(other, "two of that name", 2, "--listen", "127.0.0.1:0", spaces=("a:set", "a:last"))
         fails(other, "64 hexadecimal", 2, "--member", "abc")
         fails(other, "KEY@HOST:PORT", 2, "--peer", "127.0.0.1:1")
@@ -323,7 +355,8 @@ def what_is_no_request_is_refused():
 
 if __name__ == "__main__":
     sys.exit(tap.run([three_nodes_share_what_each_writes, commands_read_and_write, sketches_of_both_are_read_as_one,
-                      a_watcher_is_told_of_changes, what_was_said_to_be_written_survives_kill_9,
-                      a_node_that_was_away_catches_up, halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
+                      what_is_old_goes_by_itself, a_watcher_is_told_of_changes,
+                      what_was_said_to_be_written_survives_kill_9, a_node_that_was_away_catches_up,
+                      halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
                       a_file_says_how, a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens, what_is_no_request_is_refused]))

@@ -89,6 +89,24 @@ PLANTED = {
     "own writes are not handed to those who ask": (
         "replica_pull.c", "    slv_oplog_missing(r->log, have, theirs, give_batch, &g, &gone);\n", "    gone = 0;\n",
         HONEST, 50),
+    # Of a time to live.
+    "what is due and offered is taken again": (
+        "space.c", "    if (slv_ttl_is_gone(&s->ttl, data)) return 0; /* as if it had been here */\n", "", REPLICAS, 0),
+    "a peer's clock is followed however far it is ahead": (
+        "replica.c", "    if (ms << 16 > slv_hlc_limit(r->conf.hlc)) {", "    if (0) {", REPLICAS, 0),
+    "a teller does not say what it let go": (
+        "replica_range.c", "    slv_write_id(&t.b, r->conf.chance);\n    replica_write_cut(r, &t.b);",
+        "    slv_write_id(&t.b, r->conf.chance);\n    if (r->space.ttl.ms) slv_write_number(&t.b, 0);", REPLICAS, 0),
+    "who has let go too much tells what was removed": (
+        "replica_range.c", "    if (r->space.ttl.reach > r->space.ttl.cut) return 0; /* what is missing here is not due */\n", "",
+        REPLICAS, 0),
+    "what was let go is forgotten with a crash": (
+        "replica_store.c", "    replica_write_reach(r, &value);", "    if (r->space.ttl.ms) slv_write_number(&value, 0);",
+        REPLICAS, 0),
+    "what is due goes when something comes": (
+        "node.c", "        const uint64_t due = slv_replica_expire(r);", "        const uint64_t due = UINT64_MAX;", HONEST, 100),
+    "a time to live is half of what was declared": (
+        "ttl.c", "slv_stamp_ms(stamp) + t->ms)", "slv_stamp_ms(stamp) + t->ms / 2)", HONEST, 100),
     # Of strong spaces.
     "entries count before they are on the disk": (
         "strong_io.c", "    w->ticket = strong_gate(s);\n    w->append = req;", "    w->ticket = 0;\n    w->append = req;",
