@@ -97,17 +97,17 @@ def sums_arrive_and_a_wrong_value_stays_in_its_zone():
                 until(lambda: above(n, "parts", "north/parts") == (41, 2, None), 20, "north's sum")  # noqa: B023
                 until(lambda: above(n, "parts", "north/parts:max") == (21, 2, None), 20, "its largest")  # noqa: B023
                 until(lambda: above(n, "parts", "south/parts") == (7, 1, None), 20, "south's sum")  # noqa: B023
-            told = len(b.said("written"))
             north[0].put("parts", "line-2", 10 ** 12)
             until(lambda: a.said("alarm", key="north/parts", why="max"), 20, "the alarm")
             for n in top.nodes:
                 until(lambda: above(n, "parts", "north/parts") == (41, 2, "max"), 20, "it to be held")  # noqa: B023
             assert a.said("alarm")[0]["value"] == 10 ** 12 + 41, a.said("alarm")
+            assert all(above(n, "parts", "south/parts") == (7, 1, None) for n in top.nodes)
             south[0].put("parts", "line-3", 1)
             until(lambda: above(top[0], "parts", "south/parts") == (8, 2, None), 20, "the other zone to go on")
-            assert len(b.said("written")) == told + 1 and not b.said("alarm"), b.events
+            assert not b.said("alarm"), b.events
             assert "is above 10000" in a.stderr() and above(top[0], "parts", "north/parts") == (41, 2, "max")
-            assert a.rule("sum")["held"] == "max" and a.rule("sum")["alarms"] == 1, a.rule("sum")
+            until(lambda: (a.rule("sum")["held"], a.rule("sum")["alarms"]) == ("max", 1), 20, "the status to say so")
             north[1].put("parts", "line-2", -(10 ** 12))
             until(lambda: above(top[1], "parts", "north/parts") == (41, 2, None), 20, "it to go on")
             until(lambda: a.said("clear", key="north/parts"), 20, "the end of the alarm")
