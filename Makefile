@@ -54,11 +54,16 @@ bench-serve: all
 	@tools/deps.sh peers
 	@bench/peers/serve.sh $(BUILD)/selvage "$(PEERS_DIR)" $(PEERS)
 
-# What a core applies of others' writes, and a shard of the mesh as processes on this machine: a write to all, a death, the idle.
+# What a core applies of others' writes; many nodes in virtual time; a shard as processes on this machine: a write to all, a death,
+# the idle; leaders that die.
 bench-mesh: all
-	@ninja -C $(BUILD) --quiet bench_apply
+	@ninja -C $(BUILD) --quiet bench_apply bench_shard
 	@$(BUILD)/bench_apply
+	@$(BUILD)/bench_shard round
+	@$(BUILD)/bench_shard spread 32 100 300 1000
+	@$(BUILD)/bench_shard heal
 	@python3 bench/mesh/lan.py $(BUILD)/selvage
+	@python3 bench/mesh/failover.py $(BUILD)/selvage
 
 # Five processes in network namespaces: cut in two, healed, their leader killed; every step timed, and drawn as an SVG.
 demo-mesh: all
