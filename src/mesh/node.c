@@ -368,6 +368,7 @@ static void on_change(void *ctx, uint64_t id, enum slv_swim_state state, uint64_
     struct slv_node *n = ctx;
     (void)incarnation;
     if (id == n->conf.id) return;
+    if (state == SLV_SWIM_ALIVE) node_is_back(n, id);
     node_event(n, SLV_NODE_MEMBER, id, (int)state);
 }
 

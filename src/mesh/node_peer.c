@@ -79,6 +79,11 @@ static void want(struct peer *p) {
     p->node->look_next = now;
 }
 
+void node_is_back(struct slv_node *n, uint64_t id) {
+    struct peer *p = node_peer(n, id);
+    if (p && !p->link && p->wanted) want(p);
+}
+
 bool node_is_small(const struct slv_node *n) {
     return slv_swim_count(n->swim) <= n->conf.direct_max;
 }
@@ -320,6 +325,11 @@ void slv_node_receive(struct slv_node *n, uint64_t now, uint64_t peer, struct sl
 
 /* --- associations ----------------------------------------------------------------------------- */
 
+static void lose(struct slv_node *n, uint64_t id) {
+    for (size_t i = 0; i < n->n_space; i++)
+        slv_replica_lost(n->space[i]->replica, id, n->now);
+}
+
 static size_t count_guests(const struct slv_node *n) {
     size_t k = 0;
     for (size_t i = 0; i < n->n_peer; i++)
@@ -340,6 +350,7 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     c.ctx = p;
     const int rc = slv_link_open(&c, &link);
     if (rc) return rc;
+    if (p->link) lose(n, id);
     slv_link_close(p->link);
     p->link = link;
     p->is_guest = is_guest;
@@ -355,6 +366,7 @@ void slv_node_down(struct slv_node *n, uint64_t now, uint64_t id) {
     struct peer *p = node_peer(n, id);
     n->now = now;
     if (!p) return;
+    if (p->link) lose(n, id);
     slv_link_close(p->link);
     p->link = NULL;
     p->next = UINT64_MAX;

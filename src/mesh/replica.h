@@ -175,6 +175,9 @@ uint64_t slv_replica_cut(const struct slv_replica *r);
 /* A peer's: what is due by it goes here too, unless the peer's clock is too far ahead. */
 void slv_replica_follow(struct slv_replica *r, uint64_t peer, uint64_t cut);
 
+/* What was asked of a peer, or told by it, may be lost: its association is another one, or none. */
+void slv_replica_lost(struct slv_replica *r, uint64_t peer, uint64_t now);
+
 /* When to call slv_replica_tick; UINT64_MAX: never. */
 uint64_t slv_replica_next(const struct slv_replica *r);
 void slv_replica_tick(struct slv_replica *r, uint64_t now);

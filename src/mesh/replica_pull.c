@@ -87,6 +87,11 @@ void slv_replica_tick(struct slv_replica *r, uint64_t now) {
     replica_pull_end(r, now, USELESS);
 }
 
+/* (It is no fault of the peer's.) */
+void slv_replica_lost(struct slv_replica *r, uint64_t peer, uint64_t now) {
+    if (r->pull.what != NOBODY && r->pull.peer == peer) replica_pull_end(r, now, GAINS);
+}
+
 void replica_heard(struct slv_replica *r, uint64_t peer, uint64_t now, bool gains) {
     if (r->pull.what != FOR_BATCHES || r->pull.peer != peer) return;
     r->pull.came = true;
