@@ -1,5 +1,5 @@
-/* test_replica_ttl.c: what a user would lose: an entry that goes too early because of somebody else's
- * clock, one that comes back after its time, nodes that never agree on what has gone. */
+/* test_replica_ttl.c: what a user would lose: an entry that goes too early because of somebody
+ * else's clock, one that comes back after its time, nodes that never agree on what has gone. */
 #include "replica_world.h"
 
 #define SECOND 1000000000u
