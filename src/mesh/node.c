@@ -289,8 +289,8 @@ static int load_meta(struct slv_node *n, struct slv_str value) {
 int slv_node_load(struct slv_node *n, struct slv_str key, struct slv_str value) {
     struct slv_reader k = slv_reader_of(key.p, key.n);
     if (slv_str_is(key, meta_key)) return load_meta(n, value);
-    if (key.n > 1 && key.p[0] == 'S') return node_strong_load(n, key, value);
-    if (key.n == 1 + SLV_ROSTER_KEY && key.p[0] == 'R') return node_roster_load(n, value);
+    if (key.n > 1 && key.p[0] == RECORD_STRONG) return node_strong_load(n, key, value);
+    if (key.n == 1 + SLV_ROSTER_KEY && key.p[0] == RECORD_ROSTER) return node_roster_load(n, value);
     slv_read_raw(&k, 1);
     const uint64_t id = slv_read_id(&k);
     const struct space *s = k.bad ? NULL : node_space(n, id);
@@ -302,7 +302,7 @@ int node_later(struct slv_node *n, struct slv_str value) {
     return n->later.status;
 }
 
-uint64_t slv_node_key_id(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]) {
+uint64_t node_key_id(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]) {
     const struct slv_roster_conf *c = n->conf.roster;
     return c->id_of(c->ctx, key);
 }

@@ -19,7 +19,10 @@
 #define LOOK_NS (100 * MS)          /* between two looks at all peers */
 #define ANNOUNCE_PEERS 3u           /* told when asking has brought something */
 #define LAZY_COMMIT_NS (100 * MS)   /* how long others' writes may wait to be synced */
-#define MSG_SUMS 6u                 /* beside enum slv_mesh_kind */
+/* Keys of records begin so, beside those of replicas. */
+#define RECORD_STRONG 'S' /* then the group's own */
+#define RECORD_ROSTER 'R' /* then the key that it is about */
+#define MSG_SUMS 6u       /* beside enum slv_mesh_kind */
 #define MSG_ROSTER 7u
 #define MSG_JOIN 8u
 #define GUESTS_MAX 32u /* connected at once, while there are invitations */
@@ -170,7 +173,7 @@ int node_del(struct slv_node *n, struct slv_str key);
 
 /* Remembers a loaded statement until the start. */
 int node_later(struct slv_node *n, struct slv_str value);
-uint64_t slv_node_key_id(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]);
+uint64_t node_key_id(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]);
 
 /* --- node_roster.c ---------------------------------------------------------------------------- */
 

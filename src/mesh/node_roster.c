@@ -15,7 +15,6 @@
 
 #include <string.h>
 
-#define TABLE 'R'                /* keys of records: that, and the statement's key */
 #define PART ((size_t)128 << 10) /* bytes of statements in a message, and one more */
 #define TOLD_NS (1000 * MS)      /* between two tellings of all to a peer */
 #define JOIN_NS (2000 * MS)      /* between two tries to join */
@@ -134,7 +133,7 @@ static void follow(struct slv_node *n, uint64_t id) {
 static int put_statement(struct slv_node *n, struct slv_str bytes) {
     struct slv_statement s;
     const uint8_t *sig;
-    char key[1 + SLV_ROSTER_KEY] = {TABLE};
+    char key[1 + SLV_ROSTER_KEY] = {RECORD_ROSTER};
     const int rc = slv_statement_read(bytes, &s, &sig);
     if (rc) return rc;
     memcpy(key + 1, s.key, sizeof s.key);
@@ -216,7 +215,7 @@ static bool is_sound(const struct slv_node *n, uint64_t guest, struct slv_str by
                      struct slv_statement *ret) {
     const uint8_t *sig;
     return !slv_statement_read(bytes, ret, &sig) && ret->kind == SLV_JOINED &&
-           slv_node_key_id(n, ret->key) == guest && is_invited(n, ret) &&
+           node_key_id(n, ret->key) == guest && is_invited(n, ret) &&
            !slv_roster_check(n->roster, bytes);
 }
 
@@ -265,7 +264,7 @@ bool node_roster_answered(struct slv_node *n, uint64_t ask, const struct slv_str
 }
 
 /* As a guest itself: asks some peer, until it is a member. */
-static uint64_t tick_join(struct slv_node *n) {
+uint64_t node_roster_tick(struct slv_node *n) {
     struct slv_buf m;
     if (!n->conf.join.n || about(n, n->conf.id)) return UINT64_MAX;
     if (n->now < n->join_next) return n->join_next;
@@ -282,8 +281,6 @@ static uint64_t tick_join(struct slv_node *n) {
     slv_buf_fini(&m);
     return n->join_next;
 }
-
-uint64_t node_roster_tick(struct slv_node *n) { return tick_join(n); }
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
@@ -324,7 +321,7 @@ int node_roster_start(struct slv_node *n) {
         struct slv_statement s;
         const uint8_t *sig;
         if (slv_statement_read(slv_roster_at(n->roster, i), &s, &sig)) continue;
-        id = slv_node_key_id(n, s.key);
+        id = node_key_id(n, s.key);
         if (s.kind == SLV_REVOKED && id != n->conf.id && slv_swim_remove(n->swim, n->now, id))
             return SLV_E_NOMEM;
     }

@@ -18,7 +18,6 @@
 #include "mesh/node_int.h"
 #include "base/mem.h"
 
-#define RECORDS 'S'              /* keys of records begin so */
 #define GROUP_KEY 'G'            /* behind it: the group's number; others are the group's */
 #define POLICY_NS (500 * MS)     /* between two looks at who votes */
 #define HELLO_NS (1000 * MS)     /* between two to the same node */
@@ -64,7 +63,7 @@ static void on_send(void *ctx, uint64_t peer, struct slv_str bytes) {
 /* The group's keys are short. */
 static struct slv_str record_key(char buf[16], struct slv_str key) {
     const size_t n = key.n < 15 ? key.n : 15;
-    buf[0] = RECORDS;
+    buf[0] = RECORD_STRONG;
     memcpy(buf + 1, key.p, n);
     return (struct slv_str){buf, n + 1};
 }
