@@ -99,6 +99,11 @@ def commands():
         lease = int(b.run("mesh", "put", "conf", "l", "--op", "grant", "--ttl", "0.3"))
         b.run("mesh", "put", "conf", "alive", "1", "--lease", lease)
         until(lambda: a.ask("GET", a.path("conf", "alive"))[0] == 404, 20, "the lease to end")
+        lease = b.run("mesh", "put", "conf", "l", "--op", "grant", "--ttl", "600").strip()
+        b.run("mesh", "put", "conf", "held", "1", "--lease", lease)
+        assert a.run("mesh", "put", "conf", "l", "--op", "keepalive", "--lease", lease).strip() == lease
+        a.run("mesh", "put", "conf", "l", "--op", "revoke", "--lease", lease)
+        assert b.ask("GET", b.path("conf", "held"))[0] == 404
         text = a.run("mesh", "status")
         assert "leader " + a.id in text and "voter" in text and "conf: last, strong" in text, text
         for args, want in ((("get", "conf", "none"), "no such key"), (("put", "conf", "k", "1", "--op", "cas"), "lacks a member"),
