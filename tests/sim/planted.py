@@ -132,9 +132,6 @@ PLANTED = {
         "static int lock(struct step *s) {", HONEST, 100),
     "what is asked is asked under a new number": (
         "node_strong.c", "    a->call = 0;\n    a->next", "    a->call = 0;\n    a->command.seq++;\n    a->next", HONEST, 400),
-    "a group is told of before its founding is stored": (
-        "node_strong.c", "if (leader && (leader != n->conf.id || slv_strong_leads(n->strong.s)))", "if (leader)",
-        "crash full", 3000),
 }
 
 
