@@ -158,6 +158,16 @@ class Node:
         assert got == 0, (got, log[-3000:])
 
 
+def end_all(nodes, failed):
+    """Ends the nodes that run; after a failure it kills them, and shows what each has said."""
+    for node in nodes:
+        if node.process and not failed:
+            node.stop()
+        elif node.process:
+            print("# %s: %s" % (node.name, node.stderr()[-1500:].replace("\n", "\n# ")))
+            node.kill()
+
+
 class Mesh:
     """Some nodes that know each other's keys; the first is whom the others ask."""
 
@@ -197,12 +207,7 @@ class Mesh:
 
     def __exit__(self, kind, value, trace):
         try:
-            for node in self.nodes:
-                if kind is None:
-                    node.stop()
-                elif node.process:
-                    print("# %s: %s" % (node.name, node.stderr()[-1500:].replace("\n", "\n# ")))
-                    node.kill()
+            end_all(self.nodes, kind is not None)
         finally:
             for relay in self.relays:
                 if relay:

@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [os.path.join(HERE, "..", "..", "bench", "mesh")]
 import demo_net  # noqa: E402
 from demo_story import Machine  # noqa: E402
-from nodes import tap, until  # noqa: E402
+from nodes import end_all, tap, until  # noqa: E402
 
 
 class Pair:
@@ -44,12 +44,7 @@ class Pair:
         return self
 
     def __exit__(self, kind, value, trace):
-        for n in self.nodes:
-            if n.process and kind is None:
-                n.stop()
-            elif n.process:
-                print("# %s: %s" % (n.name, n.stderr()[-1500:].replace("\n", "\n# ")))
-                n.kill()
+        end_all(self.nodes, kind is not None)
         self.net.__exit__()
         self.folder.cleanup()
 

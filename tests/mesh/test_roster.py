@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from nodes import Node, tap, until
+from nodes import Node, end_all, tap, until
 
 SPACES = ("hits:counter", "tags:set", "conf:last:strong")
 
@@ -39,12 +39,7 @@ class Place:
         return self
 
     def __exit__(self, kind, value, trace):
-        for n in self.nodes:
-            if n.process and kind is None:
-                n.stop()
-            elif n.process:
-                print("# %s: %s" % (n.name, n.stderr()[-1500:].replace("\n", "\n# ")))
-                n.kill()
+        end_all(self.nodes, kind is not None)
         self.folder.cleanup()
 
 
