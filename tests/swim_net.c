@@ -81,8 +81,7 @@ static int sign(void *ctx, const struct slv_swim_record *r, uint8_t ret[SLV_SWIM
 
 static uint64_t random64(void *ctx) { return net_random(&((struct net_node *)ctx)->random); }
 
-static void send(void *ctx, uint64_t to, const void *p, size_t n) {
-    struct net_node *node = ctx;
+static void carry(struct net_node *node, uint64_t to, const void *p, size_t n) {
     struct net *net = node->net;
     const size_t i = net_index(to);
     const uint64_t head[] = {net->now, node->i, to};
@@ -97,9 +96,15 @@ static void send(void *ctx, uint64_t to, const void *p, size_t n) {
     if (!d) abort();
     *d = (struct net_datagram){.from = node->i, .n = n};
     memcpy(d->bytes, p, n);
-    uint64_t us = net->delay_us + node->far_us + net->node[i].far_us;
+    uint64_t us = net->delay_us + node->wait_us + node->far_us + net->node[i].far_us;
     if (net->jitter_us) us += net_random(&net->random) % net->jitter_us;
     push(net, (struct net_event){.at = net->now + us * 1000, .node = i, .datagram = d});
+}
+
+static bool send(void *ctx, uint64_t to, const void *p, size_t n) {
+    struct net_node *node = ctx;
+    carry(node, to, p, n);
+    return !node->wait_us;
 }
 
 static void on_change(void *ctx, uint64_t id, enum slv_swim_state state, uint64_t incarnation) {

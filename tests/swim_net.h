@@ -27,7 +27,8 @@ struct net_node {
     uint64_t awake_at;
     struct net_datagram *inbox, **inbox_end;
     size_t n_inbox;
-    uint64_t far_us; /* added to its datagrams, to and from it */
+    uint64_t far_us;  /* added to its datagrams, to and from it */
+    uint64_t wait_us; /* its datagrams wait so long before they go */
     unsigned isolations;
     uint64_t received;
 };

@@ -1,4 +1,5 @@
-/* node.c: see node.h. Spaces, the store, writes, members; peers are in node_peer.c. */
+/* node.c: see node.h. Spaces, the store, writes; peers are in node_peer.c, members in
+ * node_member.c. */
 #include "mesh/node_int.h"
 #include "base/mem.h"
 
@@ -63,6 +64,7 @@ const struct slv_space *slv_node_read(const struct slv_node *n, size_t space) {
 void slv_node_stats(const struct slv_node *n, struct slv_node_stats *ret) {
     *ret = n->stats;
     ret->connected = 0;
+    ret->kept = n->n_kept;
     for (size_t i = 0; i < n->n_peer; i++)
         ret->connected += n->peer[i]->link != NULL;
 }
@@ -167,6 +169,7 @@ int slv_node_open(const struct slv_node_conf *conf, struct slv_node **ret) {
     if (!conf->idle_ms) n->conf.idle_ms = 20000;
     n->record = slv_mem_strndup(conf->record.p, conf->record.n);
     slv_buf_init(&n->later, (size_t)64 << 20);
+    slv_buf_init(&n->members, (size_t)1 << 20);
     if (!n->record || node_roster_open(n)) {
         slv_node_close(n);
         return SLV_E_NOMEM;
@@ -183,7 +186,7 @@ void slv_node_close(struct slv_node *n) {
     node_roster_close(n);
     slv_buf_fini(&n->later);
     node_free_peers(n);
-    slv_swim_close(n->swim);
+    node_member_close(n);
     for (size_t i = 0; i < n->n_space; i++) {
         slv_replica_close(n->space[i]->replica);
         slv_buf_fini(&n->space[i]->out);
@@ -291,6 +294,7 @@ int slv_node_load(struct slv_node *n, struct slv_str key, struct slv_str value) 
     if (slv_str_is(key, meta_key)) return load_meta(n, value);
     if (key.n > 1 && key.p[0] == RECORD_STRONG) return node_strong_load(n, key, value);
     if (key.n == 1 + SLV_ROSTER_KEY && key.p[0] == RECORD_ROSTER) return node_roster_load(n, value);
+    if (key.n > 1 && key.p[0] == RECORD_MEMBER) return node_member_load(n, key, value);
     slv_read_raw(&k, 1);
     const uint64_t id = slv_read_id(&k);
     const struct space *s = k.bad ? NULL : node_space(n, id);
@@ -321,79 +325,6 @@ static int put_meta(struct slv_node *n) {
     return rc;
 }
 
-/* --- members ---------------------------------------------------------------------------------- */
-
-static void record_bytes(const struct slv_swim_record *r, struct slv_buf *b) {
-    slv_buf_init(b, 1024);
-    slv_buf_adds(b, "selvage mesh member 1");
-    slv_write_id(b, r->id);
-    slv_write_number(b, r->incarnation);
-    slv_write_number(b, r->left);
-    slv_buf_add(b, r->data.p, r->data.n);
-}
-
-static bool verify_record(void *ctx, const struct slv_swim_record *r) {
-    const struct slv_node *n = ctx;
-    struct slv_buf b;
-    record_bytes(r, &b);
-    const bool good = !b.status && node_may_join(n, r->id) &&
-                      n->conf.trust->check(n->conf.trust->ctx, r->id,
-                                           (struct slv_str){b.data, b.len}, r->signature);
-    slv_buf_fini(&b);
-    return good;
-}
-
-static int sign_record(void *ctx, const struct slv_swim_record *r,
-                       uint8_t ret[SLV_SWIM_SIGNATURE]) {
-    const struct slv_node *n = ctx;
-    struct slv_buf b;
-    record_bytes(r, &b);
-    const int rc =
-        b.status ? b.status
-                 : n->conf.trust->sign(n->conf.trust->ctx, (struct slv_str){b.data, b.len}, ret);
-    slv_buf_fini(&b);
-    return rc;
-}
-
-static void swim_send(void *ctx, uint64_t to, const void *p, size_t len) {
-    node_datagram(ctx, to, (struct slv_str){p, len}, slv_swim_asks(p, len));
-}
-
-static uint64_t swim_random(void *ctx) {
-    const struct slv_node_world *w = &((struct slv_node *)ctx)->conf.world;
-    return w->random(w->ctx);
-}
-
-static void on_change(void *ctx, uint64_t id, enum slv_swim_state state, uint64_t incarnation) {
-    struct slv_node *n = ctx;
-    (void)incarnation;
-    if (id == n->conf.id) return;
-    if (state == SLV_SWIM_ALIVE) node_is_back(n, id);
-    node_event(n, SLV_NODE_MEMBER, id, (int)state);
-}
-
-static void on_isolated(void *ctx, bool isolated) {
-    node_event(ctx, SLV_NODE_ISOLATED, ((struct slv_node *)ctx)->conf.id, isolated);
-}
-
-static int open_swim(struct slv_node *n) {
-    struct slv_swim_conf c = n->conf.swim;
-    const size_t mtu = n->conf.link.mtu_min ? n->conf.link.mtu_min : LINK_MTU;
-    /* (a message that is longer than a link's datagrams would never arrive) */
-    c.mtu = (uint32_t)(mtu - SLV_LINK_DATAGRAM_HEAD);
-    c.id = n->conf.id;
-    c.incarnation = n->incarnation;
-    c.record = n->conf.record;
-    c.ctx = n;
-    c.verify = verify_record;
-    c.sign = sign_record;
-    c.send = swim_send;
-    c.random = swim_random;
-    c.on_change = on_change;
-    c.on_isolated = on_isolated;
-    return slv_swim_open(&c, n->now, &n->swim);
-}
-
 /* (The oldest is forgotten where there are too many.) */
 static void begin_store(struct slv_node *n) {
     if (n->n_store < STORES_MAX) n->n_store++;
@@ -409,8 +340,9 @@ int slv_node_start(struct slv_node *n, uint64_t now, bool damaged, bool fresh) {
     int rc = put_meta(n);
     for (size_t i = 0; i < n->n_space && !rc; i++)
         rc = slv_replica_loaded(n->space[i]->replica, &stores);
-    if (!rc) rc = open_swim(n);
+    if (!rc) rc = node_member_open(n);
     if (!rc) rc = node_roster_start(n);
+    if (!rc) rc = node_member_start(n);
     if (!rc) rc = node_strong_start(n, damaged || fresh);
     if (rc) return rc;
     n->started = true;
@@ -539,6 +471,7 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
     announce(n);
     next = least(next, node_strong_tick(n));
     next = least(next, node_roster_tick(n));
+    next = least(next, node_member_tick(n));
     commit(n);
     next = least(next, node_tick_peers(n));
     node_pump(n);

@@ -227,6 +227,7 @@ struct slv_node_stats {
     uint64_t commits;
     uint64_t unsent; /* messages of the group for which there was no way, or no room */
     size_t connected;
+    size_t kept; /* members that the store will know */
 };
 void slv_node_stats(const struct slv_node *n, struct slv_node_stats *ret);
 /* Whether there is an association with a member. */

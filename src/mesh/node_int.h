@@ -22,6 +22,7 @@
 /* Keys of records begin so, beside those of replicas. */
 #define RECORD_STRONG 'S' /* then the group's own */
 #define RECORD_ROSTER 'R' /* then the key that it is about */
+#define RECORD_MEMBER 'M' /* then its id */
 #define MSG_SUMS 6u       /* beside enum slv_mesh_kind */
 #define MSG_ROSTER 7u
 #define MSG_JOIN 8u
@@ -46,6 +47,12 @@ struct peer {
     uint64_t roster_next; /* when it may be told all statements again */
     bool dirty;           /* it is among the node's */
     uint64_t differs;     /* since when its sums are others; 0: they were equal, or never told */
+};
+
+/* A member whose record the store has, and what that says. */
+struct node_kept {
+    uint64_t id, incarnation;
+    bool is_dead;
 };
 
 struct space {
@@ -139,6 +146,11 @@ struct slv_node {
     struct node_join join[JOINS_MAX];
     char *join_bytes; /* heap: conf's */
     uint64_t join_next;
+    struct slv_buf members; /* records of them, until the start */
+    struct node_kept *kept; /* heap, ascending by id */
+    size_t n_kept, room_kept;
+    uint64_t keep_next;
+    bool members_changed; /* since they were kept */
     struct slv_buf later; /* statements that are loaded before what they need */
     struct peer **peer;   /* heap, ascending by id */
     size_t n_peer, room_peer;
@@ -175,6 +187,15 @@ int node_del(struct slv_node *n, struct slv_str key);
 int node_later(struct slv_node *n, struct slv_str value);
 uint64_t node_key_id(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]);
 
+/* --- node_member.c ---------------------------------------------------------------------------- */
+
+int node_member_load(struct slv_node *n, struct slv_str key, struct slv_str value);
+int node_member_open(struct slv_node *n);
+/* Recalls those that were loaded: when it is known who may be a member. */
+int node_member_start(struct slv_node *n);
+uint64_t node_member_tick(struct slv_node *n);
+void node_member_close(struct slv_node *n);
+
 /* --- node_roster.c ---------------------------------------------------------------------------- */
 
 bool node_may_join(const struct slv_node *n, uint64_t id);
@@ -210,8 +231,8 @@ void node_free_peers(struct slv_node *n);
 /* Through the link. SLV_E_BUSY: there is none, or it is full. */
 int node_message(struct slv_node *n, uint64_t peer, enum slv_lane lane, struct slv_str bytes);
 /* Outside the lanes; asks: the peer answers it. A peer that is not connected gets it when it is,
- * if that is soon. */
-void node_datagram(struct slv_node *n, uint64_t peer, struct slv_str bytes, bool asks);
+ * if that is soon. Whether it goes at once. */
+bool node_datagram(struct slv_node *n, uint64_t peer, struct slv_str bytes, bool asks);
 /* To all that are connected where members are few, else to some. How many. */
 size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to);
 /* To all that are connected, however many. */

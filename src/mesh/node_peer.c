@@ -109,21 +109,23 @@ int node_message(struct slv_node *n, uint64_t id, enum slv_lane lane, struct slv
     return slv_link_send(p->link, lane, bytes);
 }
 
-void node_datagram(struct slv_node *n, uint64_t id, struct slv_str bytes, bool asks) {
+bool node_datagram(struct slv_node *n, uint64_t id, struct slv_str bytes, bool asks) {
     struct peer *p = open_peer(n, id);
-    if (!p) return;
+    if (!p) return false;
     want(p);
     if (p->link) {
         touch(p);
         p->asks = p->asks || asks;
-        if (slv_link_datagram(p->link, bytes)) n->stats.refused++; /* as if it were lost */
-        return;
+        if (!slv_link_datagram(p->link, bytes)) return true;
+        n->stats.refused++; /* as if it were lost */
+        return false;
     }
-    if (p->n_early == EARLY_MAX || bytes.n > SLV_SWIM_MESSAGE_MAX) return;
+    if (p->n_early == EARLY_MAX || bytes.n > SLV_SWIM_MESSAGE_MAX) return false;
     slv_write_bytes(&p->early, bytes.p, bytes.n);
-    if (p->early.status) return;
+    if (p->early.status) return false;
     p->n_early++;
     p->early_until = n->now + EARLY_NS;
+    return false;
 }
 
 static void send_early(struct peer *p) {

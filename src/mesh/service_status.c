@@ -170,6 +170,7 @@ void service_status(struct slv_service *s, struct slv_exchange *x) {
     slv_json_str(&j, "node", id);
     slv_json_bool(&j, "local_only", swim.isolated);
     slv_json_uint(&j, "connected", c.connected);
+    slv_json_uint(&j, "remembered", c.kept);
     tell_members(n, &j);
     slv_json_array(&j, "spaces");
     for (size_t i = 0; i < slv_node_spaces(n); i++)

@@ -253,6 +253,22 @@ int slv_swim_seed(struct slv_swim *s, uint64_t now, uint64_t id) {
     return 0;
 }
 
+int slv_swim_recall(struct slv_swim *s, uint64_t now, const struct slv_swim_record *r,
+                    bool is_dead) {
+    struct member *m;
+    if (r->id == s->conf.id) return SLV_E_USAGE;
+    if (swim_find(s, r->id)) return 0;
+    if (is_too_long(&s->conf, r->data) || r->incarnation > SLV_SWIM_INCARNATION_MAX)
+        return SLV_E_LIMIT;
+    if (!s->conf.verify(s->conf.ctx, r)) return SLV_E_TRUST;
+    int rc = swim_insert(s, r->id, &m);
+    if (rc) return rc;
+    rc = swim_keep(m, r);
+    if (rc) swim_erase(s, m);
+    else swim_become(s, now, m, is_dead ? SLV_SWIM_DEAD : SLV_SWIM_ALIVE, r->incarnation);
+    return rc;
+}
+
 int slv_swim_change(struct slv_swim *s, uint64_t now, struct slv_str record) {
     if (is_too_long(&s->conf, record)) return SLV_E_LIMIT;
     if (s->self->state == SLV_SWIM_LEFT) return SLV_E_USAGE;
@@ -300,6 +316,7 @@ static void show(const struct member *m, struct slv_swim_member *ret) {
         .heard = m->heard,
         .rtt_us = m->rtt_us,
     };
+    ret->signature = m->record;
     if (m->record)
         ret->record = (struct slv_str){(const char *)m->record + SLV_SWIM_SIGNATURE, m->record_n};
 }

@@ -113,7 +113,8 @@ struct slv_swim_conf {
     /* 0, or an error: then what asked for it is tried again later. */
     int (*sign)(void *ctx, const struct slv_swim_record *r,
                 uint8_t ret_signature[SLV_SWIM_SIGNATURE]);
-    void (*send)(void *ctx, uint64_t to, const void *p, size_t n);
+    /* Whether it goes at once: the answer to a ping that waited says nothing of the way. */
+    bool (*send)(void *ctx, uint64_t to, const void *p, size_t n);
     uint64_t (*random)(void *ctx);
     /* May be NULL. A member is alive again with the same incarnation when it was heard from while
      * it was suspected. */
@@ -144,9 +145,10 @@ struct slv_swim_conf {
 struct slv_swim_member {
     uint64_t id, incarnation;
     enum slv_swim_state state;
-    struct slv_str record; /* borrowed until the next call; empty: none is known */
-    uint64_t heard;        /* when a datagram of it last came; 0: none */
-    uint32_t rtt_us;       /* smoothed; 0: not measured */
+    struct slv_str record;    /* borrowed until the next call; empty: none is known */
+    const uint8_t *signature; /* of the record, borrowed the same; NULL: none is known */
+    uint64_t heard;           /* when a datagram of it last came; 0: none */
+    uint32_t rtt_us;          /* smoothed; 0: not measured */
 };
 
 struct slv_swim_counters {
@@ -194,6 +196,13 @@ void slv_swim_heard(struct slv_swim *s, uint64_t now, uint64_t id);
 
 /* An id to find others by; kept for ever. SLV_E_LIMIT: too many. */
 int slv_swim_seed(struct slv_swim *s, uint64_t now, uint64_t id) SLV_MUST_USE;
+
+/* A member as it was known when this node ran last. One that was not dead is taken to be alive until
+ * it does not answer; of neither anything is passed on. One that is known is left as it is.
+ * SLV_E_TRUST: the record is not genuine, or of no member any more; SLV_E_USAGE: it is ours;
+ * SLV_E_LIMIT: it is too long, or there is no room; SLV_E_NOMEM. */
+int slv_swim_recall(struct slv_swim *s, uint64_t now, const struct slv_swim_record *r,
+                    bool is_dead) SLV_MUST_USE;
 
 /* A new record of ours, in a new incarnation. As slv_swim_open; nothing has changed then. */
 int slv_swim_change(struct slv_swim *s, uint64_t now, struct slv_str record) SLV_MUST_USE;

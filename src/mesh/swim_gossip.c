@@ -80,13 +80,13 @@ bool swim_say(struct slv_swim *s, const struct member *m) {
     return true;
 }
 
-void swim_send(struct slv_swim *s, uint64_t to) {
+bool swim_send(struct slv_swim *s, uint64_t to) {
     s->c.sent++;
     s->c.bytes += s->out.len;
-    s->conf.send(s->conf.ctx, to, s->out.data, s->out.len);
+    return s->conf.send(s->conf.ctx, to, s->out.data, s->out.len);
 }
 
-void swim_fill_and_send(struct slv_swim *s, uint64_t to) {
+bool swim_fill_and_send(struct slv_swim *s, uint64_t to) {
     struct member *pick[PICKS];
     size_t n = 0;
     for (size_t i = 0, looks = 0; i < s->n_queue && n < PICKS && looks < LOOKS; i++) {
@@ -97,7 +97,7 @@ void swim_fill_and_send(struct slv_swim *s, uint64_t to) {
     }
     for (size_t i = 0; i < n; i++)
         was_sent(s, pick[i]);
-    swim_send(s, to);
+    return swim_send(s, to);
 }
 
 uint64_t swim_gossip(struct slv_swim *s, uint64_t now) {

@@ -152,9 +152,9 @@ void swim_begin(struct slv_swim *s, enum type type);
 /* Appends what we hold of m; false, and nothing is: it does not fit. */
 bool swim_say(struct slv_swim *s, const struct member *m);
 bool swim_say_record(struct slv_swim *s, const struct member *m);
-/* Appends news as they fit (`to` NULL: a stranger), and sends. */
-void swim_fill_and_send(struct slv_swim *s, uint64_t to);
-void swim_send(struct slv_swim *s, uint64_t to);
+/* Sends it, with news as they fit, or without; whether it goes at once. */
+bool swim_fill_and_send(struct slv_swim *s, uint64_t to);
+bool swim_send(struct slv_swim *s, uint64_t to);
 /* Sends a burst to some; returns when the next is due. */
 uint64_t swim_gossip(struct slv_swim *s, uint64_t now);
 /* Whether a datagram more may go to a member that asked (NULL: strangers); counts it if so. */

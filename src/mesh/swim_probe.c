@@ -77,7 +77,8 @@ void swim_ping(struct slv_swim *s, uint64_t now, uint64_t to, uint32_t seq) {
         m->ping_seq = seq;
     }
     s->unanswered++;
-    swim_fill_and_send(s, to);
+    const bool went = swim_fill_and_send(s, to);
+    if (m && !went) m->ping_at = 0;
 }
 
 static struct probe *free_probe(struct slv_swim *s, uint64_t target) {

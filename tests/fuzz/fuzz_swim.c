@@ -47,15 +47,17 @@ static uint64_t draw(void *ctx) {
     return w->random >> 20;
 }
 
-static void send(void *ctx, uint64_t to, const void *p, size_t n) {
+static bool send(void *ctx, uint64_t to, const void *p, size_t n) {
     struct world *w = ctx;
     require(n && n <= MTU && to != SELF);
     require(slv_swim_receive(w->peer, w->now, SELF, p, n) != SLV_E_FORMAT);
     w->sent++;
+    return true;
 }
 
-static void drop(void *ctx, uint64_t to, const void *p, size_t n) {
+static bool drop(void *ctx, uint64_t to, const void *p, size_t n) {
     (void)ctx, (void)to, (void)p, (void)n;
+    return true;
 }
 
 static void check(const struct slv_swim *s) {

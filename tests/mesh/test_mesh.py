@@ -3,6 +3,7 @@
 
 usage: test_mesh.py SELVAGE [--full]      prints TAP
 """
+import http.client
 import json
 import os
 import resource
@@ -152,7 +153,7 @@ def what_was_said_to_be_written_survives_kill_9():
                 try:
                     m[i].put("hits", "k%d" % i, 1)
                     written[i] += 1
-                except (OSError, AssertionError, json.JSONDecodeError, Exception):  # noqa: B014 the node was killed
+                except (OSError, AssertionError, http.client.HTTPException, json.JSONDecodeError):  # the node was killed
                     time.sleep(0.02)
         threads = [threading.Thread(target=writer, args=(i,)) for i in range(3)]
         for t in threads:
@@ -181,6 +182,25 @@ def a_node_that_was_away_catches_up():
         m[2].start()
         want = m[0].get("tags", "s49")
         until(lambda: m[2].get("tags", "s49") == want and m[2].get("tags", "s0") == m[1].get("tags", "s0"), 20, "the rest")
+
+
+def who_was_known_is_found_without_who_told_of_it():
+    with Mesh(4) as m:
+        m.whole()
+        until(lambda: all(n.status()["remembered"] == 3 for n in m.nodes), 20, "members to be remembered")
+        for node in m.nodes:  # (what a write is in one transaction with is on the disk with it)
+            node.put("hits", "k", 1)
+        for node in m.nodes:
+            node.kill()
+        rest = m.nodes[2:]
+        for node in rest:
+            node.start()  # its only --peer is the first, which stays away
+        until(lambda: all(n.status()["connected"] == 1 for n in rest), 20, "the two to find each other")
+        m[3].put("hits", "k", 1)
+        m.everywhere("hits", "k", 5, among=rest)
+        m[1].start()
+        m[0].start()
+        m.whole()
 
 
 def halves_of_a_split_agree_when_it_heals():
@@ -357,6 +377,6 @@ if __name__ == "__main__":
     sys.exit(tap.run([three_nodes_share_what_each_writes, commands_read_and_write, sketches_of_both_are_read_as_one,
                       what_is_old_goes_by_itself, a_watcher_is_told_of_changes,
                       what_was_said_to_be_written_survives_kill_9, a_node_that_was_away_catches_up,
-                      halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
+                      who_was_known_is_found_without_who_told_of_it, halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
                       a_file_says_how, a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens, what_is_no_request_is_refused]))

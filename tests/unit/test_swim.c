@@ -173,6 +173,23 @@ static void one_far_away_is_no_failure(void **state) {
     }
 }
 
+/* What is sent before there is a way waits for it: its answer would tell of no round trip. */
+static void what_waited_says_nothing_of_the_way(void **state) {
+    (void)state;
+    struct net net;
+    net_open(&net, 5, 1);
+    net.delay_us = 1000;
+    net_join(&net, NULL);
+    net.node[0].wait_us = 400000;
+    net_run(&net, 10 * NET_S);
+    for (size_t i = 1; i < 5; i++) {
+        struct slv_swim_member m;
+        assert_int_equal(slv_swim_find(net.node[0].swim, net_id(i), &m), 0);
+        assert_in_range(m.rtt_us, 0, 4000);
+    }
+    net_close(&net);
+}
+
 struct starved {
     uint64_t all, of_healthy, healthy;
 };
@@ -350,6 +367,42 @@ static void who_comes_back_is_a_member_again(void **state) {
     net_run(&net, 20 * NET_S);
     net_start(&net, 6, 6, NULL); /* and whom it knew: the others look for it */
     assert_true(net_settle(&net, 10 * NET_S));
+    net_close(&net);
+}
+
+/* The one that it is told of is gone; those that it knew are not, but for one. */
+static void who_is_recalled_is_found(void **state) {
+    (void)state;
+    uint8_t signature[SLV_SWIM_SIGNATURE];
+    struct net net;
+    net_open(&net, 6, 5);
+    net_join(&net, NULL);
+    net_stop(&net, 0);
+    net_stop(&net, 4);
+    net_stop(&net, 5);
+    net_start(&net, 5, 0, NULL);
+    struct slv_swim *s = net.node[5].swim;
+    for (size_t i = 1; i < 5; i++) {
+        struct slv_swim_member m;
+        assert_int_equal(slv_swim_find(net.node[2].swim, net_id(i), &m), 0);
+        struct slv_swim_record r = {.id = m.id, .incarnation = m.incarnation, .data = m.record};
+        net_sign(&r, signature);
+        assert_memory_equal(signature, m.signature, sizeof signature);
+        r.signature = signature;
+        assert_int_equal(slv_swim_recall(s, net.now, &r, i == 3), 0);
+        assert_int_equal(net_sees(&net, 5, i), i == 3 ? SLV_SWIM_DEAD : SLV_SWIM_ALIVE);
+        assert_int_equal(slv_swim_recall(s, net.now, &r, i != 3), 0); /* nothing new */
+        assert_int_equal(net_sees(&net, 5, i), i == 3 ? SLV_SWIM_DEAD : SLV_SWIM_ALIVE);
+        r.id = net_id(0);
+        assert_int_equal(slv_swim_recall(s, net.now, &r, false), SLV_E_TRUST);
+        r.id = net_id(5);
+        assert_int_equal(slv_swim_recall(s, net.now, &r, false), SLV_E_USAGE);
+    }
+    net_run(&net, 10 * NET_S);
+    for (size_t i = 1; i < 5; i++)
+        assert_int_equal(net_sees(&net, 5, i), i == 4 ? SLV_SWIM_DEAD : SLV_SWIM_ALIVE);
+    assert_int_equal(net_sees(&net, 2, 5), SLV_SWIM_ALIVE);
+    assert_int_equal(net.wrong, 1); /* the one that was recalled so */
     net_close(&net);
 }
 
@@ -548,6 +601,7 @@ int main(void) {
         cmocka_unit_test(lost_datagrams_kill_nobody),
         cmocka_unit_test(long_ways_are_no_failures),
         cmocka_unit_test(one_far_away_is_no_failure),
+        cmocka_unit_test(what_waited_says_nothing_of_the_way),
         cmocka_unit_test(slow_members_accuse_nobody_else),
         cmocka_unit_test(halves_find_each_other),
         cmocka_unit_test(one_who_is_cut_off_knows_it),
@@ -555,6 +609,7 @@ int main(void) {
         cmocka_unit_test(a_crash_costs_others_no_health),
         cmocka_unit_test(who_leaves_is_not_taken_for_dead),
         cmocka_unit_test(who_comes_back_is_a_member_again),
+        cmocka_unit_test(who_is_recalled_is_found),
         cmocka_unit_test(a_new_record_reaches_all),
         cmocka_unit_test(what_was_missed_is_found),
         cmocka_unit_test(the_same_seed_gives_the_same_run),
