@@ -78,6 +78,7 @@ extern const struct slv_cmd slv_cmd_mesh_get;
 extern const struct slv_cmd slv_cmd_mesh_invite;
 extern const struct slv_cmd slv_cmd_mesh_lock;
 extern const struct slv_cmd slv_cmd_mesh_put;
+extern const struct slv_cmd slv_cmd_mesh_revert;
 extern const struct slv_cmd slv_cmd_mesh_revoke;
 extern const struct slv_cmd slv_cmd_mesh_roster;
 extern const struct slv_cmd slv_cmd_mesh_sim;

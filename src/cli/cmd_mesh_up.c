@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define SPACE_FORM "NAME:TYPE[:ORDER][:ttl=TIME|:history=TIME]"
 #define KEY_HEX (2u * SLV_HOST_KEY_BYTES)
 
 struct opts {
@@ -46,62 +47,51 @@ struct up {
 
 /* --- what is written in lists ----------------------------------------------------------------- */
 
-/* "90", "90s", "30m", "12h", "7d": in ms; 0: it is none, or not within bounds. */
-static uint64_t read_duration(struct slv_str t) {
-    static const struct {
-        char unit;
-        uint64_t ms;
-    } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
-    uint64_t unit = 1000, n = 0;
-    for (size_t i = 0; i < sizeof units / sizeof *units && t.n; i++)
-        if (t.p[t.n - 1] == units[i].unit) {
-            unit = units[i].ms;
-            t.n--;
-            break;
-        }
-    for (size_t i = 0; i < t.n; i++) {
-        if (t.p[i] < '0' || t.p[i] > '9' || n > SLV_TTL_MAX_MS) return 0;
-        n = 10 * n + (uint64_t)(t.p[i] - '0');
-    }
-    return n <= SLV_TTL_MAX_MS / unit ? n * unit : 0;
+/* "NAME=TIME"; false: it is not that. *ret 0: no time that may be. */
+static bool read_time(struct slv_str part, const char *name, uint64_t *ret) {
+    const size_t n = strlen(name);
+    if (part.n <= n || memcmp(part.p, name, n) != 0) return false;
+    *ret = slv_cli_duration((struct slv_str){part.p + n, part.n - n});
+    return true;
 }
 
-/* What stands behind the type: ":causal", ":strong", then ":ttl=DURATION", each at most once. */
+/* What stands behind the type: ":causal", ":strong", then ":ttl=TIME" or ":history=TIME", each at
+ * most once. */
 static int read_order(struct up *u, const char *text, const char *order, bool *ret_strong,
                       struct slv_err *err) {
     struct slv_space_conf *to = &u->space[u->conf.n_space];
     for (size_t n; *order; order += n) {
         n = 1 + strcspn(order + 1, ":");
         const struct slv_str part = {order + 1, n - 1};
-        const bool first = !to->causal && !*ret_strong && !to->ttl_ms;
+        const bool first = !to->causal && !*ret_strong && !to->ttl_ms && !to->history_ms;
+        uint64_t *const time = to->ttl_ms || to->history_ms ? NULL
+                               : part.n && part.p[0] == 't' ? &to->ttl_ms
+                                                            : &to->history_ms;
         if (first && slv_str_is(part, "causal")) {
             to->causal = true;
         } else if (first && slv_str_is(part, "strong")) {
             *ret_strong = true;
-        } else if (!to->ttl_ms && part.n > 4 && !memcmp(part.p, "ttl=", 4)) {
-            to->ttl_ms = read_duration((struct slv_str){part.p + 4, part.n - 4});
-            if (!to->ttl_ms)
+        } else if (time && (read_time(part, "ttl=", time) || read_time(part, "history=", time))) {
+            if (!*time || to->history_ms > SLV_HISTORY_MAX_MS)
                 return slv_err_set(err, SLV_E_USAGE,
-                                   "mesh up: --space %s: ttl is 1 s to 3650d: a number of "
-                                   "seconds, or one with s, m, h or d behind it",
+                                   "mesh up: --space %s: ttl is 1 s to 3650d, history 1 s to 366d: "
+                                   "a number of seconds, or one with s, m, h or d behind it",
                                    text);
         } else {
-            return slv_err_set(err, SLV_E_USAGE,
-                               "mesh up: --space %s: not NAME:TYPE[:ORDER][:ttl=TIME]", text);
+            return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not " SPACE_FORM, text);
         }
     }
     return 0;
 }
 
-/* "NAME:TYPE", "NAME:TYPE:causal", "NAME:last:strong", "NAME:TYPE:ttl=12h" */
+/* "NAME:TYPE", "NAME:TYPE:causal", "NAME:last:strong", "NAME:TYPE:ttl=12h", ":history=24h" */
 static int read_space(struct up *u, const char *text, struct slv_err *err) {
     struct slv_space_conf *to = &u->space[u->conf.n_space];
     const char *type = strchr(text, ':');
     const size_t n = type ? (size_t)(type - text) : 0;
     bool strong = false;
     if (!n || n > SLV_NODE_SPACE_NAME_MAX)
-        return slv_err_set(err, SLV_E_USAGE,
-                           "mesh up: --space %s: not NAME:TYPE[:ORDER][:ttl=TIME]", text);
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not " SPACE_FORM, text);
     type++;
     const struct slv_str t = {type, strcspn(type, ":")};
     *to = (struct slv_space_conf){.name = {text, n}};
@@ -110,11 +100,16 @@ static int read_space(struct up *u, const char *text, struct slv_err *err) {
                            (int)t.n, t.p);
     const int rc = read_order(u, text, type + t.n, &strong, err);
     if (rc) return rc;
-    if (strong && (to->type != SLV_TYPE_LAST || to->ttl_ms))
+    if (strong && (to->type != SLV_TYPE_LAST || to->ttl_ms || to->history_ms))
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: %s", text,
+                           to->ttl_ms       ? "what is strong has leases, no ttl"
+                           : to->history_ms ? "what is strong has no history"
+                                            : "what is strong is of type last");
+    if (to->history_ms && !slv_mesh_type_reverts(to->type))
         return slv_err_set(err, SLV_E_USAGE,
-                           to->ttl_ms ? "mesh up: --space %s: what is strong has leases, no ttl"
-                                      : "mesh up: --space %s: what is strong is of type last",
-                           text);
+                           "mesh up: --space %s: a %s cannot be put back: history is for last, "
+                           "many, on-wins, off-wins, set, counter, list, text, doc",
+                           text, slv_mesh_type_name(to->type));
     if (to->ttl_ms && !slv_mesh_type_expires(to->type))
         return slv_err_set(err, SLV_E_USAGE,
                            "mesh up: --space %s: a %s would fall apart: ttl is for last, many, "
@@ -326,7 +321,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
 static const struct slv_opt rows[] = {
     {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "NAME", .def = "mesh",
      .help = "of the mesh, the same at all its nodes"},
-    {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = "NAME:TYPE[:ORDER][:ttl=TIME]",
+    {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = SPACE_FORM,
      .help = "what is shared; may be repeated. ORDER: causal, or strong (of type last; see `mesh "
              "found`). TIME: what is older goes by itself, as 90 (seconds), 30m, 12h or 7d. TYPE: "
              "last, many, on-wins, off-wins, set, counter, "

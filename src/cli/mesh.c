@@ -5,6 +5,27 @@
 #include "store/local.h"
 #include "store/store.h"
 
+#define DURATION_MAX_MS ((uint64_t)3650 * 86400 * 1000)
+
+uint64_t slv_cli_duration(struct slv_str t) {
+    static const struct {
+        char unit;
+        uint64_t ms;
+    } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
+    uint64_t unit = 1000, n = 0;
+    for (size_t i = 0; i < sizeof units / sizeof *units && t.n; i++)
+        if (t.p[t.n - 1] == units[i].unit) {
+            unit = units[i].ms;
+            t.n--;
+            break;
+        }
+    for (size_t i = 0; i < t.n; i++) {
+        if (t.p[i] < '0' || t.p[i] > '9' || n > DURATION_MAX_MS) return 0;
+        n = 10 * n + (uint64_t)(t.p[i] - '0');
+    }
+    return n <= DURATION_MAX_MS / unit ? n * unit : 0;
+}
+
 int slv_cli_mesh_path(const char *folder, const char *name, struct slv_buf *ret,
                       struct slv_err *err) {
     struct slv_store *st = NULL;

@@ -7,6 +7,9 @@
 #include "base/jsonin.h"
 #include "base/str.h"
 
+/* "90", "90s", "30m", "12h", "7d", at most 3650d: in ms; 0: it is none. */
+uint64_t slv_cli_duration(struct slv_str t);
+
 /* "FOLDER/NAME": in the store's folder of this user's, under "mesh", unless one is given. */
 int slv_cli_mesh_path(const char *folder, const char *name, struct slv_buf *ret,
                       struct slv_err *err) SLV_MUST_USE;

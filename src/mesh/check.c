@@ -1,5 +1,6 @@
 /* check.c: see check.h. */
 #include "mesh/check.h"
+#include "mesh/history.h"
 
 struct look {
     const struct slv_op *op;
@@ -105,8 +106,18 @@ static bool check_entry(const struct look *l, enum slv_mesh_type type, bool ttl,
     return check[type](l, e->path, data);
 }
 
+/* Of a key that is no value (history.h). */
+static bool check_marks(const struct slv_op *op) {
+    struct slv_mark m;
+    for (uint32_t i = 0; i < op->n; i++)
+        if (op->entry[i].data.n > SLV_MARK_BYTES_MAX || !slv_mark_read(op->entry[i].data, &m))
+            return false;
+    return true;
+}
+
 bool slv_op_check(const struct slv_op *op, enum slv_mesh_type type, bool ttl, uint64_t stamp) {
     const struct look l = {op, stamp};
+    if (slv_mark_is_key(op->key)) return check_marks(op);
     if (type == SLV_TYPE_BUDGET && !removes_only_own(op)) return false;
     for (uint32_t i = 0; i < op->n; i++)
         if (!check_entry(&l, type, ttl, &op->entry[i])) return false;

@@ -385,6 +385,31 @@ int slv_doc_read(const struct slv_space *s, struct slv_str key, struct slv_str p
     return rc;
 }
 
+enum slv_doc_kind slv_doc_kind(const struct slv_space *s, struct slv_str key,
+                               struct slv_str pointer) {
+    const struct view v = {s, key};
+    struct here h = {.kind = NOTHING};
+    struct path p;
+    open_path(&p);
+    if (!follow(&v, pointer, &p, NULL, NULL)) h = find_here(&v, &p);
+    slv_buf_fini(&p.b);
+    switch (h.kind) {
+    case NOTHING:
+        return SLV_DOC_NOTHING;
+    case SCALAR:
+        return SLV_DOC_SCALAR;
+    case OBJECT:
+        return SLV_DOC_OBJECT;
+    case LIST:
+        return SLV_DOC_LIST;
+    case TEXT:
+        return SLV_DOC_TEXT;
+    case COUNTER:
+        return SLV_DOC_COUNTER;
+    }
+    return SLV_DOC_NOTHING;
+}
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 static int put_here(struct slv_draft *d, struct path *p, const struct here *h) {

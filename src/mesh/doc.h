@@ -52,4 +52,16 @@ int slv_doc_count(struct slv_draft *d, struct slv_str pointer, int64_t by) SLV_M
 int slv_doc_read(const struct slv_space *s, struct slv_str key, struct slv_str pointer,
                  struct slv_buf *ret) SLV_MUST_USE;
 
+/* What a place is. */
+enum slv_doc_kind {
+    SLV_DOC_NOTHING,
+    SLV_DOC_SCALAR,
+    SLV_DOC_OBJECT,
+    SLV_DOC_LIST,
+    SLV_DOC_TEXT,
+    SLV_DOC_COUNTER,
+};
+enum slv_doc_kind slv_doc_kind(const struct slv_space *s, struct slv_str key,
+                               struct slv_str pointer);
+
 #endif

@@ -153,7 +153,8 @@ static void on_two_faced(void *ctx, uint64_t node, struct slv_str one, struct sl
 static void on_changed(void *ctx, const struct slv_entry *e) {
     const struct space *s = ctx;
     const struct slv_node_world *w = &s->node->conf.world;
-    if (w->changed) w->changed(w->ctx, s->index, slv_entry_key(e));
+    if (w->changed && !slv_mark_is_key(slv_entry_key(e)))
+        w->changed(w->ctx, s->index, slv_entry_key(e));
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -240,6 +241,8 @@ static int open_space(struct slv_node *n, struct space *s, const struct slv_spac
         .type = c->type,
         .causal = c->causal,
         .ttl_ms = c->ttl_ms,
+        .history_ms = c->history_ms,
+        .history_max = c->history_max ? c->history_max : SLV_HISTORY_BYTES,
         .log_max = c->log_max ? c->log_max : (size_t)64 << 20,
         .waiting_max = c->waiting_max ? c->waiting_max : (size_t)4 << 20,
         .repair_max = c->repair_max ? c->repair_max : (size_t)64 << 20,
@@ -354,6 +357,17 @@ int slv_node_start(struct slv_node *n, uint64_t now, bool damaged, bool fresh) {
 int slv_node_seed(struct slv_node *n, uint64_t now, uint64_t id) {
     n->swim_next = now;
     return slv_swim_seed(n->swim, now, id);
+}
+
+bool slv_node_may(const struct slv_node *n, size_t space, struct slv_str key) {
+    return on_may_write(n->space[space], n->conf.id, key);
+}
+
+uint64_t slv_node_mark(struct slv_node *n) {
+    const uint64_t last = slv_stamp_ms(n->hlc.last), now = slv_hlc_wall_ms(&n->hlc);
+    const uint64_t ms = (last > now ? last : now) + 1;
+    /* (One that is too far ahead is not taken: so far the clock was set back.) */
+    return slv_hlc_see(&n->hlc, ms << 16) ? ms : last + 1;
 }
 
 /* --- writes ----------------------------------------------------------------------------------- */

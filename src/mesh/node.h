@@ -118,18 +118,20 @@ struct slv_space_conf {
     struct slv_str name; /* "readings"; the same at all nodes, with type, order and time to live */
     enum slv_mesh_type type;
     bool causal;
-    uint64_t ttl_ms;    /* time to live of what is written; 0: for good. As slv_replica_conf's */
-    size_t log_max;     /* bytes; 0: 64 MiB */
-    size_t waiting_max; /* bytes; 0: 4 MiB */
-    size_t repair_max;  /* bytes; 0: 64 MiB */
+    uint64_t ttl_ms;     /* time to live of what is written; 0: for good. As slv_replica_conf's */
+    uint64_t history_ms; /* for which what was done is kept at this node (history.h); 0: not */
+    size_t history_max;  /* bytes; 0: SLV_HISTORY_BYTES */
+    size_t log_max;      /* bytes; 0: 64 MiB */
+    size_t waiting_max;  /* bytes; 0: 4 MiB */
+    size_t repair_max;   /* bytes; 0: 64 MiB */
 };
 
 /* *ret is to be given its spaces, the store's records, and started. */
 int slv_node_open(const struct slv_node_conf *conf, struct slv_node **ret) SLV_MUST_USE;
 void slv_node_close(struct slv_node *n);
 
-/* *ret: its number here, from 0. SLV_E_USAGE: the name is taken, or such a time to live is not for
- * this type; SLV_E_LIMIT, SLV_E_NOMEM. */
+/* *ret: its number here, from 0. SLV_E_USAGE: the name is taken, or such a time to live or a
+ * history is not for this type; SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_node_space(struct slv_node *n, const struct slv_space_conf *c, size_t *ret) SLV_MUST_USE;
 
 /* A record. One of a space that is not there is left alone. SLV_E_FORMAT: it is damaged. */
@@ -173,6 +175,12 @@ int slv_node_draft(struct slv_node *n, size_t space, struct slv_str key,
 int slv_node_write(struct slv_node *n, size_t space, const struct slv_draft *d,
                    uint64_t *ret_ticket) SLV_MUST_USE;
 uint64_t slv_node_durable(const struct slv_node *n);
+/* Whether this node may write a key. */
+bool slv_node_may(const struct slv_node *n, size_t space, struct slv_str key);
+
+/* A time, ms since 1970, behind the stamps of all that was seen, and not behind those of what is
+ * written from now on. */
+uint64_t slv_node_mark(struct slv_node *n);
 
 /* --- strong spaces ---------------------------------------------------------------------------- */
 

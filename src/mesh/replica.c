@@ -12,8 +12,14 @@ static bool is_ttl(const struct slv_replica_conf *c) {
                           c->ttl_ms <= SLV_TTL_MAX_MS);
 }
 
+static bool is_history(const struct slv_replica_conf *c) {
+    return !c->history_ms ||
+           (slv_mesh_type_reverts(c->type) && !c->ttl_ms && c->history_ms >= SLV_HISTORY_MIN_MS &&
+            c->history_ms <= SLV_HISTORY_MAX_MS);
+}
+
 int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **ret) {
-    if (!is_ttl(conf)) return SLV_E_USAGE;
+    if (!is_ttl(conf) || !is_history(conf)) return SLV_E_USAGE;
     struct slv_replica *r = slv_mem_calloc(1, sizeof *r);
     if (!r) return SLV_E_NOMEM;
     r->conf = *conf;
@@ -26,6 +32,8 @@ int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **r
     int rc = slv_space_init(&r->space);
     if (conf->ttl_ms) slv_ttl_init(&r->space.ttl, conf->ttl_ms);
     if (!rc) rc = slv_oplog_open(conf->log_max, &r->log);
+    if (!rc && conf->history_ms)
+        rc = slv_history_open(conf->history_ms, conf->history_max, &r->history_keep, &r->history);
     if (rc) {
         slv_replica_close(r);
         return rc;
@@ -53,6 +61,7 @@ void slv_replica_close(struct slv_replica *r) {
     slv_buf_fini(&r->ops);
     slv_buf_fini(&r->pull.later);
     slv_oplog_close(r->log);
+    slv_history_close(r->history);
     slv_space_fini(&r->space);
     slv_mem_free(r);
 }
@@ -60,6 +69,7 @@ void slv_replica_close(struct slv_replica *r) {
 const struct slv_space *slv_replica_space(const struct slv_replica *r) { return &r->space; }
 uint64_t slv_replica_id(const struct slv_replica *r) { return r->conf.id; }
 bool slv_replica_is_causal(const struct slv_replica *r) { return r->conf.causal; }
+const struct slv_history *slv_replica_history(const struct slv_replica *r) { return r->history; }
 const struct slv_replica_count *slv_replica_count(const struct slv_replica *r) { return &r->count; }
 uint64_t slv_replica_last(const struct slv_replica *r) { return r->flushed; }
 
@@ -74,11 +84,11 @@ static void expire(struct slv_replica *r) {
 
 uint64_t slv_replica_expire(struct slv_replica *r) {
     struct slv_ttl *t = &r->space.ttl;
-    if (!t->ms || r->failed) return UINT64_MAX;
+    if ((!t->ms && !r->history) || r->failed) return UINT64_MAX;
     const uint64_t now = slv_hlc_wall_ms(r->conf.hlc);
-    slv_ttl_advance(t, now, r->conf.hlc->skew_ms);
-    expire(r);
-    const uint64_t next = slv_ttl_next(t);
+    if (t->ms) slv_ttl_advance(t, now, r->conf.hlc->skew_ms);
+    if (t->ms) expire(r);
+    const uint64_t next = t->ms ? slv_ttl_next(t) : slv_history_trim(r->history, now);
     return next == UINT64_MAX ? next : next > now ? (next - now) * 1000000u : 1;
 }
 
@@ -158,7 +168,9 @@ int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) {
     int rc = r->ops.status;
     if (rc == SLV_E_LIMIT && len) rc = SLV_E_BUSY; /* alone it might fit */
     r->writing = true;
+    replica_begin_op(r, r->conf.node, d->stamp);
     if (!rc) rc = slv_space_write(&r->space, op);
+    replica_end_op(r, r->writer, slv_op_range(op), !rc);
     r->writing = false;
     if (rc) {
         r->ops.len = len;
@@ -172,6 +184,8 @@ int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) {
     r->count.written++;
     return 0;
 }
+
+size_t slv_replica_waiting(const struct slv_replica *r) { return r->ops.len; }
 
 static int sign_waiting(struct slv_replica *r, struct slv_buf *ret) {
     const size_t len = ret->len;
@@ -263,6 +277,7 @@ static bool is_conflict(enum slv_mesh_type t, const struct slv_entry *a,
 bool replica_is_conflict(const struct slv_replica *r, const struct slv_entry *e) {
     const struct slv_entries *t = r->space.entries;
     const enum slv_mesh_type type = r->conf.type;
+    if (slv_mark_is_key(slv_entry_key(e))) return false;
     if (type > SLV_TYPE_OFF_WINS && type != SLV_TYPE_DOC) return false;
     const struct slv_place at = slv_entry_place(e);
     const uint64_t rank = slv_entries_rank(t, &at);
@@ -274,6 +289,7 @@ int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b) {
     struct slv_batch_walk walk = slv_batch_walk_of(b);
     struct slv_op op = {0};
     int rc;
+    replica_begin_op(r, b->head.node, b->head.stamp);
     while (!(rc = slv_batch_next(&walk, &op))) {
         bool fresh;
         r->applying = true;
@@ -281,9 +297,10 @@ int replica_apply_ops(struct slv_replica *r, const struct slv_batch *b) {
         r->applying = false;
         if (!rc && replica_has_ghosts(r)) rc = slv_dots_join(&r->overruled, &op.removes);
         slv_op_fini(&op);
-        if (rc) return rc;
+        if (rc) break;
         r->count.applied += fresh;
     }
+    replica_end_op(r, b->head.writer, b->head.dots, rc == 1);
     /* (Where a number was given twice, ops may not follow on here.) */
     return rc == 1 ? slv_dots_add(&r->space.context, b->head.writer, b->head.dots) : rc;
 }

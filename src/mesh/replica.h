@@ -46,6 +46,7 @@
 #define SLV_MESH_REPLICA_H
 
 #include "mesh/batch.h"
+#include "mesh/history.h"
 #include "mesh/hlc.h"
 #include "mesh/oplog.h"
 #include "mesh/types.h"
@@ -92,10 +93,12 @@ struct slv_replica_conf {
     uint64_t id; /* of the space */
     enum slv_mesh_type type;
     bool causal;
-    uint64_t ttl_ms;    /* SLV_TTL_MIN_MS to SLV_TTL_MAX_MS; 0: entries do not go by themselves */
-    size_t log_max;     /* bytes of others' and own batches that are kept */
-    size_t waiting_max; /* bytes of batches that wait for what they depend on */
-    size_t repair_max;  /* bytes of entries that are taken at once at the end of ranges (causal) */
+    uint64_t ttl_ms;     /* SLV_TTL_MIN_MS to SLV_TTL_MAX_MS; 0: entries do not go by themselves */
+    uint64_t history_ms; /* for which what ops did is kept, to be undone (history.h); 0: not */
+    size_t history_max;  /* bytes of it */
+    size_t log_max;      /* bytes of others' and own batches that are kept */
+    size_t waiting_max;  /* bytes of batches that wait for what they depend on */
+    size_t repair_max;   /* bytes of entries that are taken at once at the end of ranges (causal) */
     uint64_t node;
     uint64_t chance; /* this life, drawn each time: questions and answers across a crash are none */
     struct slv_hlc *hlc;                /* borrowed, as all below */
@@ -117,13 +120,16 @@ struct slv_replica_count {
     uint64_t too_far; /* peers' cuts that were not followed */
 };
 
-/* SLV_E_USAGE: entries of this type do not go by themselves, or not after so long; SLV_E_NOMEM. */
+/* SLV_E_USAGE: entries of this type do not go by themselves, or not after so long; or what is
+ * written to them cannot be undone, or both are wanted; SLV_E_NOMEM. */
 int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **ret) SLV_MUST_USE;
 void slv_replica_close(struct slv_replica *r);
 
 const struct slv_space *slv_replica_space(const struct slv_replica *r);
 uint64_t slv_replica_id(const struct slv_replica *r);
 bool slv_replica_is_causal(const struct slv_replica *r);
+/* NULL: there is none. */
+const struct slv_history *slv_replica_history(const struct slv_replica *r);
 const struct slv_replica_count *slv_replica_count(const struct slv_replica *r);
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -137,6 +143,9 @@ int slv_replica_draft(struct slv_replica *r, struct slv_str key,
  * come first; SLV_E_USAGE: the node may not write there; SLV_E_NOMEM, SLV_E_LIMIT: nothing has
  * changed. SLV_E_IO: the store has failed. */
 int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) SLV_MUST_USE;
+
+/* Bytes of own ops that wait to be signed, of SLV_BATCH_OPS_MAX for which there is room. */
+size_t slv_replica_waiting(const struct slv_replica *r);
 
 /* Signs what waits and puts it, and what else has changed, into the store's transaction. The batch,
  * empty if there was none, goes out when that is synced: it is appended to ret. */
@@ -166,8 +175,9 @@ void slv_replica_differs(struct slv_replica *r, uint64_t peer, uint64_t now);
 bool slv_replica_asking(const struct slv_replica *r);
 bool slv_replica_asks(const struct slv_replica *r, uint64_t peer);
 
-/* What is due by the clock, in a space with a time to live, goes; where nothing is, nothing is
- * looked at. In how many ns the next will be; UINT64_MAX: there is nothing. */
+/* What is due by the clock, in a space with a time to live, goes, and what is too old of its
+ * history; where nothing is, nothing is looked at. In how many ns the next will be; UINT64_MAX:
+ * there is nothing. */
 uint64_t slv_replica_expire(struct slv_replica *r);
 
 /* Up to when, in grains (ttl.h), what was due is gone here: told with a sum. 0: no time to live. */

@@ -77,6 +77,11 @@ struct slv_replica {
     struct slv_space space;
     struct slv_space_watch watch; /* the space's: it tells store and conf.watch */
     struct slv_oplog *log;
+    struct slv_history *history; /* NULL: none is kept */
+    struct slv_history_keep history_keep;
+    uint64_t old_history, old_history_end; /* numbers of records of one that is kept no longer */
+    /* Whose op is being applied, and its stamp; 0: none is. */
+    uint64_t op_node, op_stamp;
     uint32_t store;
     uint64_t writer;                   /* of this store */
     uint64_t next;                     /* number */
@@ -151,6 +156,10 @@ int replica_send(const struct slv_replica *r, uint64_t peer, struct slv_buf *b);
 int replica_keep_head(struct slv_replica *r, const struct slv_batch_head *h);
 /* NULL: there is none. */
 const struct head *replica_head(const struct slv_replica *r, uint64_t writer);
+
+/* The op under way is one of this node's with this stamp; it is over, and what it brought. */
+void replica_begin_op(struct slv_replica *r, uint64_t node, uint64_t stamp);
+void replica_end_op(struct slv_replica *r, uint64_t writer, struct slv_dot_range dots, bool done);
 
 /* For others who lack it. */
 int replica_keep_batch(struct slv_replica *r, const struct slv_batch_head *h, struct slv_str bytes);

@@ -5,7 +5,7 @@
 /* --- records ---------------------------------------------------------------------------------- */
 
 /* The first byte of a record's key; the space's id follows. */
-enum table { ENTRY = 'e', CONTEXT = 'c', BATCH = 'b', HEAD = 'h' };
+enum table { ENTRY = 'e', CONTEXT = 'c', BATCH = 'b', HEAD = 'h', HISTORY = 'o' };
 
 #define KEY_MAX 64u
 #define RECORD_MAX ((size_t)1 << 20)
@@ -38,6 +38,70 @@ static void del_record(struct slv_replica *r, struct slv_buf *key) {
     slv_buf_fini(key);
 }
 
+/* --- history ---------------------------------------------------------------------------------- */
+
+static void history_key(const struct slv_replica *r, struct slv_buf *key, uint64_t number) {
+    begin_key(r, key, HISTORY);
+    slv_write_id(key, number);
+}
+
+static void put_history(void *ctx, uint64_t number, struct slv_str record) {
+    struct slv_replica *r = ctx;
+    struct slv_buf key, value;
+    history_key(r, &key, number);
+    slv_buf_init(&value, RECORD_MAX);
+    slv_buf_add(&value, record.p, record.n);
+    put_record(r, &key, &value);
+}
+
+static void del_history(void *ctx, uint64_t number) {
+    struct slv_replica *r = ctx;
+    struct slv_buf key;
+    history_key(r, &key, number);
+    del_record(r, &key);
+}
+
+void replica_begin_op(struct slv_replica *r, uint64_t node, uint64_t stamp) {
+    r->op_node = node;
+    r->op_stamp = stamp;
+}
+
+void replica_end_op(struct slv_replica *r, uint64_t writer, struct slv_dot_range dots, bool done) {
+    const uint64_t node = r->op_node;
+    r->op_node = 0;
+    if (!r->history || !done) return;
+    slv_history_op(r->history, slv_hlc_wall_ms(r->conf.hlc), node, r->op_stamp, writer, dots);
+}
+
+/* Who signed for a writer; 0: that is not known. */
+static uint64_t node_of(const struct slv_replica *r, uint64_t writer) {
+    const struct head *h = replica_head(r, writer);
+    struct slv_batch_head head;
+    if (!h) return 0;
+    struct slv_reader m = slv_reader_of(h->bytes, h->n);
+    if (slv_batch_head_read(&m, &head)) return 0;
+    const uint64_t node = head.node;
+    slv_batch_head_fini(&head);
+    return node;
+}
+
+/* An entry that came without its op. */
+static void note_put(struct slv_replica *r, const struct slv_entry *e) {
+    const uint64_t now = slv_hlc_wall_ms(r->conf.hlc);
+    if (!r->history || r->op_node) return;
+    slv_history_op(r->history, now, node_of(r, e->dot.writer), now << 16, e->dot.writer,
+                   (struct slv_dot_range){e->dot.n, e->dot.n});
+}
+
+/* (What an own op put in, and then failed, never was.) */
+static void note_gone(struct slv_replica *r, const struct slv_entry *e) {
+    const uint64_t now = slv_hlc_wall_ms(r->conf.hlc);
+    if (!r->history || (r->writing && e->dot.writer == r->writer && e->dot.n >= r->next)) return;
+    slv_history_gone(r->history, now, r->op_node, r->op_node ? r->op_stamp : now << 16, e);
+}
+
+/* --- entries ---------------------------------------------------------------------------------- */
+
 static void entry_key(const struct slv_replica *r, struct slv_buf *key, struct slv_dot dot) {
     begin_key(r, key, ENTRY);
     slv_write_id(key, dot.writer);
@@ -55,6 +119,7 @@ static void on_put(void *ctx, const struct slv_entry *e) {
     slv_write_bytes(&value, e->bytes, e->n_path);
     slv_write_bytes(&value, e->bytes + e->n_path, e->n_data);
     put_record(r, &key, &value);
+    note_put(r, e);
     if (r->conf.watch) r->conf.watch->put(r->conf.watch->ctx, e);
 }
 
@@ -78,6 +143,7 @@ static void on_removed(void *ctx, const struct slv_entry *e) {
     if (r->writing) keep_ghost(r, e);
     entry_key(r, &key, e->dot);
     del_record(r, &key);
+    note_gone(r, e);
     if (r->conf.watch) r->conf.watch->removed(r->conf.watch->ctx, e);
 }
 
@@ -214,6 +280,23 @@ static int load_entry(struct slv_replica *r, struct slv_reader *key, struct slv_
     return slv_space_load(&r->space, &at, data);
 }
 
+static int load_history(struct slv_replica *r, struct slv_reader *key, struct slv_reader *value) {
+    const uint64_t number = slv_read_id(key);
+    const struct slv_str record = slv_read_raw(value, slv_reader_left(value));
+    if (!slv_reader_done(key) || number == UINT64_MAX) return SLV_E_FORMAT;
+    if (r->history) return slv_history_load(r->history, number, record);
+    if (r->old_history == r->old_history_end) r->old_history = number;
+    r->old_history_end = number + 1;
+    return 0;
+}
+
+/* What was kept before is let go where nothing is any more. */
+static void begin_history(struct slv_replica *r, bool damaged) {
+    if (r->history) slv_history_loaded(r->history, slv_hlc_wall_ms(r->conf.hlc), damaged);
+    while (r->old_history < r->old_history_end)
+        del_history(r, r->old_history++);
+}
+
 static int load_context(struct slv_replica *r, struct slv_reader *value) {
     const int rc = slv_dots_read(value, &r->space.context);
     return rc ? rc : replica_load_reach(r, value);
@@ -228,6 +311,7 @@ int slv_replica_load(struct slv_replica *r, struct slv_str key, struct slv_str v
     else if (table == CONTEXT) rc = load_context(r, &v);
     else if (table == BATCH) rc = load_batch(r, &v);
     else if (table == HEAD) rc = load_head(r, &v);
+    else if (table == HISTORY) rc = load_history(r, &k, &v);
     return rc ? rc : slv_reader_done(&v) ? 0 : SLV_E_FORMAT;
 }
 
@@ -332,6 +416,8 @@ int slv_replica_loaded(struct slv_replica *r, const struct slv_replica_stores *s
     r->watch = (struct slv_space_watch){on_put, on_removed, r};
     r->space.watch = &r->watch;
     slv_oplog_on_drop(r->log, on_dropped, r);
+    r->history_keep = (struct slv_history_keep){put_history, del_history, r};
+    begin_history(r, s->damaged);
     slv_replica_expire(r); /* before what is left in the log is looked at */
     int rc = s->damaged ? salvage(r, s) : 0;
     const struct head *own = replica_head(r, r->writer);

@@ -66,6 +66,13 @@ void service_begin(struct slv_buf *b, struct slv_json *j) {
 
 /* --- spaces and keys -------------------------------------------------------------------------- */
 
+static void tell_history(const struct slv_node *n, size_t i, struct slv_json *j) {
+    const struct slv_history *h = slv_replica_history(slv_node_replica(n, i));
+    slv_json_uint(j, "history_ms", slv_node_space_conf(n, i)->history_ms);
+    slv_json_uint(j, "history_since_ms", slv_history_reach(h));
+    slv_json_uint(j, "history_bytes", slv_history_bytes(h));
+}
+
 void service_tell_space(const struct slv_node *n, size_t i, struct slv_json *j) {
     const struct slv_space_conf *c = slv_node_space_conf(n, i);
     char id[20];
@@ -75,6 +82,7 @@ void service_tell_space(const struct slv_node *n, size_t i, struct slv_json *j) 
     slv_json_str(j, "type", slv_mesh_type_name(c->type));
     slv_json_str(j, "order", c->causal ? "causal" : "eventual");
     if (c->ttl_ms) slv_json_uint(j, "ttl_ms", c->ttl_ms);
+    if (c->history_ms) tell_history(n, i, j);
     slv_json_str(j, "id", id);
     slv_json_uint(j, "entries", slv_entries_count(slv_node_read(n, i)->entries));
     slv_json_object_end(j);
@@ -188,6 +196,7 @@ static void list_keys(struct slv_service *s, struct slv_exchange *x, size_t spac
         at = slv_entries_at(e, rank);
         if (!at) break;
         behind.key = slv_entry_key(at);
+        if (slv_mark_is_key(behind.key)) continue;
         slv_json_strn(&j, NULL, behind.key.p, behind.key.n);
     }
     slv_json_array_end(&j);
@@ -197,19 +206,20 @@ static void list_keys(struct slv_service *s, struct slv_exchange *x, size_t spac
 
 /* --- writes ----------------------------------------------------------------------------------- */
 
-static void answer_written(struct slv_service *s, const struct waiting *w) {
+static void answer_written(struct slv_service *s, struct waiting *w) {
     const struct service_seen seen = {.space = w->space};
-    struct slv_buf b;
-    service_begin(&b, &(struct slv_json){0});
-    slv_buf_adds(&b, "{\"written\":true}");
-    service_reply(s, w->x, &seen, 200, &b);
+    service_reply(s, w->x, &seen, 200, &w->answer);
     slv_exchange_put(w->x);
 }
 
-static int wait_for(struct slv_service *s, struct slv_exchange *x, size_t space, uint64_t ticket) {
+int service_wait(struct slv_service *s, struct slv_exchange *x, size_t space, uint64_t ticket,
+                 struct slv_buf *answer) {
     struct waiting *w = slv_mem_alloc(sizeof *w);
-    if (!w) return SLV_E_NOMEM;
-    *w = (struct waiting){NULL, x, ticket, space};
+    if (!w) {
+        slv_buf_fini(answer);
+        return SLV_E_NOMEM;
+    }
+    *w = (struct waiting){NULL, x, ticket, space, *answer};
     slv_exchange_hold(x);
     *s->waiting_end = w;
     s->waiting_end = &w->next;
@@ -229,7 +239,10 @@ static int apply(struct slv_service *s, struct slv_exchange *x, size_t space, st
     if (rc == SLV_E_USAGE) return slv_err_set(err, rc, "this node may not write here");
     if (rc) return slv_err_set(err, rc, "the write failed");
     s->conf.wake(s->conf.ctx);
-    rc = wait_for(s, x, space, ticket);
+    struct slv_buf b;
+    slv_buf_init(&b, 64);
+    slv_buf_adds(&b, "{\"written\":true}");
+    rc = service_wait(s, x, space, ticket, &b);
     return rc ? slv_err_set(err, rc, "out of memory") : 0;
 }
 
@@ -376,7 +389,7 @@ static bool find_any(const struct slv_service *s, struct slv_str name, struct se
     return a->is_agreed || find_space(s, name, &a->space);
 }
 
-/* Behind "/v1/spaces/": "NAME/watch", "NAME/keys", "NAME/keys/KEY". */
+/* Behind "/v1/spaces/": "NAME/watch", "NAME/revert", "NAME/keys", "NAME/keys/KEY". */
 bool service_read_asked(struct slv_service *s, struct slv_exchange *x, struct service_asked *a) {
     const struct slv_head *h = slv_exchange_head(x);
     const size_t root = sizeof ROOT - 1;
@@ -403,12 +416,13 @@ bool service_read_asked(struct slv_service *s, struct slv_exchange *x, struct se
 }
 
 void service_act(struct slv_service *s, struct slv_exchange *x, const struct service_asked *a) {
-    const bool watch = is_path(a->rest, "/watch");
+    const bool watch = is_path(a->rest, "/watch"), revert = is_path(a->rest, "/revert");
+    const enum slv_method method = slv_exchange_head(x)->method;
     if (a->is_key) in_key(s, x, a);
     else if (is_path(a->rest, "/keys")) in_keys(s, x, a);
-    else if (watch && slv_exchange_head(x)->method == SLV_METHOD_GET)
-        service_watch(s, x, a->is_agreed, a->space);
-    else service_refuse(x, watch ? 405 : 404, "no such thing to do");
+    else if (watch && method == SLV_METHOD_GET) service_watch(s, x, a->is_agreed, a->space);
+    else if (revert && method == SLV_METHOD_POST) service_revert(s, x, a);
+    else service_refuse(x, watch || revert ? 405 : 404, "no such thing to do");
 }
 
 static void in_space(struct slv_service *s, struct slv_exchange *x) {
@@ -482,6 +496,7 @@ void slv_service_set_node(struct slv_service *s, struct slv_node *node) {
         struct waiting *w = take_waiting(s);
         service_refuse(w->x, 503, "the write may be lost: the store failed");
         slv_exchange_put(w->x);
+        slv_buf_fini(&w->answer);
         slv_mem_free(w);
     }
     service_strong_drop(s);

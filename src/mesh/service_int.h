@@ -2,6 +2,7 @@
  *
  *     service.c         routes, spaces that converge, who waits and who watches
  *     service_strong.c  spaces that are agreed on
+ *     service_revert.c  putting back what was written
  *     service_session.c what sessions have seen: who waits until this node has, and tokens
  *     service_roster.c  who is a member
  *     service_status.c  what the node is: status, metrics
@@ -18,12 +19,13 @@
 #define SERVICE_SPACE_COUNTS 7 /* counters of each space */
 #define KEYS_MOST 1000u
 
-/* A write that is not synced yet, and who waits for it. */
+/* A write that is not synced yet, and who waits for it; what it is answered with. */
 struct waiting {
     struct waiting *next;
     struct slv_exchange *x;
     uint64_t ticket;
     size_t space;
+    struct slv_buf answer;
 };
 
 /* A question to the group, and who waits for the answer. */
@@ -117,6 +119,10 @@ void service_tell_space(const struct slv_node *n, size_t i, struct slv_json *j);
 /* Reads a request again, which service_act is then done with. False: it is refused. */
 bool service_read_asked(struct slv_service *s, struct slv_exchange *x, struct service_asked *ret);
 void service_act(struct slv_service *s, struct slv_exchange *x, const struct service_asked *a);
+/* Answers when that is durable, and takes the answer, which is empty after. SLV_E_NOMEM: it is
+ * written, but nobody waits. */
+int service_wait(struct slv_service *s, struct slv_exchange *x, size_t space, uint64_t ticket,
+                 struct slv_buf *answer);
 void service_watch(struct slv_service *s, struct slv_exchange *x, bool is_agreed, size_t space);
 void service_note(struct slv_service *s, bool is_agreed, size_t space, struct slv_str key);
 
@@ -150,6 +156,10 @@ void service_session_drop(struct slv_service *s);
  * that is too long. */
 void service_session_field(struct slv_service *s, const struct slv_exchange *x,
                            const struct service_seen *seen, struct slv_buf *ret);
+
+/* --- service_revert.c ------------------------------------------------------------------------- */
+
+void service_revert(struct slv_service *s, struct slv_exchange *x, const struct service_asked *a);
 
 /* --- service_roster.c ------------------------------------------------------------------------- */
 

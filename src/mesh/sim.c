@@ -264,6 +264,9 @@ static int open_node(struct sim_node *n) {
             .type = spaces[i].type,
             .causal = spaces[i].causal,
             .ttl_ms = i ? 0 : s->ttl_ms,
+            /* (of every other one, at every other node) */
+            .history_ms = (i + n->id) % 2 && i && slv_mesh_type_reverts(spaces[i].type) ? 20000 : 0,
+            .history_max = 256u << 10,
             .log_max = s->log_max,
             .waiting_max = 64u << 10,
         };

@@ -197,8 +197,8 @@ void slv_swim_heard(struct slv_swim *s, uint64_t now, uint64_t id);
 /* An id to find others by; kept for ever. SLV_E_LIMIT: too many. */
 int slv_swim_seed(struct slv_swim *s, uint64_t now, uint64_t id) SLV_MUST_USE;
 
-/* A member as it was known when this node ran last. One that was not dead is taken to be alive until
- * it does not answer; of neither anything is passed on. One that is known is left as it is.
+/* A member as it was known when this node ran last. One that was not dead is taken to be alive
+ * until it does not answer; of neither anything is passed on. One that is known is left as it is.
  * SLV_E_TRUST: the record is not genuine, or of no member any more; SLV_E_USAGE: it is ours;
  * SLV_E_LIMIT: it is too long, or there is no room; SLV_E_NOMEM. */
 int slv_swim_recall(struct slv_swim *s, uint64_t now, const struct slv_swim_record *r,

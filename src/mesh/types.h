@@ -62,6 +62,10 @@ enum slv_mesh_type {
  * which others rest (lists, texts, documents), nor be missed (budgets, sums of an epoch). */
 bool slv_mesh_type_expires(enum slv_mesh_type t);
 
+/* Whether what was written can be put back by another node (revert.h): a writer's own row cannot,
+ * nor can what only grows shrink. */
+bool slv_mesh_type_reverts(enum slv_mesh_type t);
+
 /* "last", "set", ...: what a configuration says. Never NULL. */
 const char *slv_mesh_type_name(enum slv_mesh_type t);
 bool slv_mesh_type_find(struct slv_str name, enum slv_mesh_type *ret);

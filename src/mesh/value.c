@@ -447,6 +447,10 @@ int slv_value_write(struct slv_draft *d, struct slv_json_val op, struct slv_err 
     v = slv_json_get(op, "op");
     if (slv_json_kind(v) != SLV_JSON_NONE && (!slv_json_get_str(v, &name) || !name.n))
         return slv_err_set(err, SLV_E_FORMAT, "op: not a name");
+    if (slv_str_is(name, "delete")) {
+        if (slv_json_count(op) > 1) return slv_err_set(err, SLV_E_FORMAT, "delete has no members");
+        return explain(slv_draft_delete(d), "delete", d->type, err);
+    }
     const int rc = find_op(d->type, name, &i, err);
     if (rc) return rc;
     while (slv_json_each(op, &it, &member, &v)) {

@@ -19,6 +19,7 @@
  *                  "error"}, ...]
  *     doc        any                        set VALUE, insert VALUE, remove, count N, text TEXT,
  *                                           edit TEXT "at" I "gone" N: each "pointer" P
+ *     all but budget                        delete
  *
  * An operation is {"op":..,"value":..,...}; a member that its op does not know is refused. Strings
  * are UTF-8. Writers are 16 hexadecimal digits. Threads: one.

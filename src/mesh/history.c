@@ -1,0 +1,434 @@
+/* history.c: see history.h. */
+#include "mesh/history.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define UNDONE_MAX ((size_t)1 << 22) /* ops, entries, keys */
+#define RECORD_MAX ((size_t)1 << 20)
+
+enum kind { BEGIN, OP, GONE, KINDS };
+
+struct slv_history_item {
+    struct slv_history_item *next;
+    uint64_t number, at_ms;
+    size_t n;
+    char bytes[];
+};
+
+struct slv_history {
+    uint64_t window_ms, next, reach_ms;
+    size_t max, bytes;
+    const struct slv_history_keep *keep;
+    struct slv_history_item *oldest, **end;
+};
+
+/* An item, read. */
+struct what {
+    enum kind kind;
+    uint64_t at_ms, node, stamp, writer;
+    struct slv_dot_range dots;
+    struct slv_place at;
+    struct slv_str data;
+};
+
+static bool read_item(struct slv_str bytes, struct what *ret) {
+    struct slv_reader r = slv_reader_of(bytes.p, bytes.n);
+    *ret = (struct what){.kind = (enum kind)slv_read_number(&r, KINDS - 1)};
+    ret->at_ms = slv_read_number(&r, (uint64_t)1 << 48);
+    if (ret->kind == BEGIN) return slv_reader_done(&r);
+    ret->node = slv_read_id(&r);
+    if (ret->kind == OP) {
+        ret->writer = slv_read_id(&r);
+        ret->dots.first = slv_read_number(&r, SLV_DOT_MAX);
+        ret->dots.last = ret->dots.first + slv_read_number(&r, SLV_DOT_MAX);
+        ret->stamp = slv_read_id(&r);
+        return slv_reader_done(&r) && ret->dots.first;
+    }
+    ret->stamp = slv_read_id(&r);
+    ret->at = slv_place_read(&r);
+    ret->data = slv_read_bytes(&r, SLV_DATA_MAX);
+    return slv_reader_done(&r);
+}
+
+static struct what what_of(const struct slv_history_item *i) {
+    struct what w;
+    (void)read_item((struct slv_str){i->bytes, i->n}, &w); /* it was checked when it came */
+    return w;
+}
+
+/* --- keeping ---------------------------------------------------------------------------------- */
+
+int slv_history_open(uint64_t window_ms, size_t max, const struct slv_history_keep *keep,
+                     struct slv_history **ret) {
+    struct slv_history *h = slv_mem_calloc(1, sizeof *h);
+    if (!h) return SLV_E_NOMEM;
+    h->window_ms = window_ms;
+    h->max = max;
+    h->keep = keep;
+    h->end = &h->oldest;
+    *ret = h;
+    return 0;
+}
+
+static void free_oldest(struct slv_history *h) {
+    struct slv_history_item *i = h->oldest;
+    h->oldest = i->next;
+    if (!i->next) h->end = &h->oldest;
+    h->bytes -= sizeof *i + i->n;
+    slv_mem_free(i);
+}
+
+void slv_history_close(struct slv_history *h) {
+    if (!h) return;
+    while (h->oldest)
+        free_oldest(h);
+    slv_mem_free(h);
+}
+
+static void drop_oldest(struct slv_history *h) {
+    if (h->reach_ms < h->oldest->at_ms) h->reach_ms = h->oldest->at_ms;
+    h->keep->del(h->keep->ctx, h->oldest->number);
+    free_oldest(h);
+}
+
+static struct slv_history_item *append(struct slv_history *h, uint64_t number, uint64_t at_ms,
+                                       struct slv_str bytes) {
+    struct slv_history_item *i = slv_mem_alloc(sizeof *i + bytes.n);
+    if (!i) return NULL;
+    *i = (struct slv_history_item){.number = number, .at_ms = at_ms, .n = bytes.n};
+    memcpy(i->bytes, bytes.p, bytes.n);
+    *h->end = i;
+    h->end = &i->next;
+    h->bytes += sizeof *i + i->n;
+    h->next = number + 1;
+    return i;
+}
+
+static void begin_anew(struct slv_history *h, uint64_t now_ms) {
+    while (h->oldest)
+        drop_oldest(h);
+    if (h->reach_ms < now_ms) h->reach_ms = now_ms;
+}
+
+/* Ends the buffer. */
+static void add(struct slv_history *h, uint64_t now_ms, struct slv_buf *b) {
+    const struct slv_str bytes = {b->data, b->len};
+    const struct slv_history_item *i = b->status ? NULL : append(h, h->next, now_ms, bytes);
+    if (i) h->keep->put(h->keep->ctx, i->number, bytes);
+    else begin_anew(h, now_ms);
+    slv_buf_fini(b);
+    slv_history_trim(h, now_ms);
+    while (h->bytes > h->max)
+        drop_oldest(h);
+}
+
+static void begin_item(struct slv_buf *b, enum kind kind, uint64_t now_ms) {
+    slv_buf_init(b, RECORD_MAX);
+    slv_write_number(b, kind);
+    slv_write_number(b, now_ms);
+}
+
+void slv_history_op(struct slv_history *h, uint64_t now_ms, uint64_t node, uint64_t stamp,
+                    uint64_t writer, struct slv_dot_range dots) {
+    struct slv_buf b;
+    begin_item(&b, OP, now_ms);
+    slv_write_id(&b, node);
+    slv_write_id(&b, writer);
+    slv_write_number(&b, dots.first);
+    slv_write_number(&b, dots.last - dots.first);
+    slv_write_id(&b, stamp);
+    add(h, now_ms, &b);
+}
+
+void slv_history_gone(struct slv_history *h, uint64_t now_ms, uint64_t node, uint64_t stamp,
+                      const struct slv_entry *e) {
+    const struct slv_place at = slv_entry_place(e);
+    const struct slv_str data = slv_entry_data(e);
+    struct slv_buf b;
+    begin_item(&b, GONE, now_ms);
+    slv_write_id(&b, node);
+    slv_write_id(&b, stamp);
+    slv_place_write(&at, &b);
+    slv_write_bytes(&b, data.p, data.n);
+    add(h, now_ms, &b);
+}
+
+/* (A clock that was set back keeps it for longer.) */
+uint64_t slv_history_trim(struct slv_history *h, uint64_t now_ms) {
+    while (h->oldest && h->oldest->at_ms + h->window_ms <= now_ms)
+        drop_oldest(h);
+    return h->oldest ? h->oldest->at_ms + h->window_ms : UINT64_MAX;
+}
+
+int slv_history_load(struct slv_history *h, uint64_t number, struct slv_str record) {
+    struct what w;
+    if (number < h->next || !read_item(record, &w)) return SLV_E_FORMAT;
+    /* What is behind a gap is what is known. */
+    if (w.kind == BEGIN || !h->oldest || number != h->next) h->reach_ms = w.at_ms;
+    return append(h, number, w.at_ms, record) ? 0 : SLV_E_NOMEM;
+}
+
+void slv_history_loaded(struct slv_history *h, uint64_t now_ms, bool lost) {
+    struct slv_buf b;
+    if (lost) begin_anew(h, now_ms);
+    if (h->oldest) return;
+    if (h->reach_ms < now_ms) h->reach_ms = now_ms;
+    begin_item(&b, BEGIN, now_ms);
+    add(h, now_ms, &b);
+}
+
+uint64_t slv_history_reach(const struct slv_history *h) { return h->reach_ms; }
+size_t slv_history_bytes(const struct slv_history *h) { return h->bytes; }
+
+/* --- marks ------------------------------------------------------------------------------------ */
+
+static const char mark_key[] = "\0put back";
+
+struct slv_str slv_mark_key(void) {
+    return (struct slv_str){mark_key, sizeof mark_key - 1};
+}
+
+bool slv_mark_is_key(struct slv_str key) {
+    return key.n == sizeof mark_key - 1 && !memcmp(key.p, mark_key, key.n);
+}
+
+void slv_mark_write(const struct slv_mark *m, struct slv_buf *b) {
+    slv_write_number(b, m->undo.from_ms);
+    slv_write_number(b, m->undo.to_ms);
+    slv_write_id(b, m->undo.node);
+    slv_write_number(b, m->at_ms);
+    slv_write_id(b, m->by);
+    slv_write_bytes(b, m->first.p, m->first.n);
+    slv_write_bytes(b, m->last.p, m->last.n);
+}
+
+bool slv_mark_read(struct slv_str data, struct slv_mark *ret) {
+    struct slv_reader r = slv_reader_of(data.p, data.n);
+    ret->undo.from_ms = slv_read_number(&r, UINT64_MAX);
+    ret->undo.to_ms = slv_read_number(&r, UINT64_MAX);
+    ret->undo.node = slv_read_id(&r);
+    ret->at_ms = slv_read_number(&r, UINT64_MAX);
+    ret->by = slv_read_id(&r);
+    ret->first = slv_read_bytes(&r, SLV_KEY_MAX);
+    ret->last = slv_read_bytes(&r, SLV_KEY_MAX);
+    return slv_reader_done(&r);
+}
+
+static int compare_keys(struct slv_str a, struct slv_str b) {
+    const size_t n = a.n < b.n ? a.n : b.n;
+    const int d = n ? memcmp(a.p, b.p, n) : 0;
+    return d ? d : (a.n > b.n) - (a.n < b.n);
+}
+
+static bool is_among(const struct slv_undo *u, uint64_t ms, uint64_t node) {
+    return ms >= u->from_ms && ms < u->to_ms && (!u->node || node == u->node);
+}
+
+static bool covers(const struct slv_mark *m, struct slv_str key) {
+    return compare_keys(m->first, key) <= 0 && compare_keys(key, m->last) <= 0;
+}
+
+/* Nothing that came later has undone what mark i tells of. (Later ones are before it.) */
+static bool is_in_force(const struct slv_undone *u, size_t i, struct slv_str key) {
+    const struct slv_mark *m = &u->mark[i];
+    for (size_t k = i; k-- > 0;)
+        if (covers(&u->mark[k], key) && is_among(&u->mark[k].undo, m->at_ms, m->by) &&
+            is_in_force(u, k, key))
+            return false;
+    return true;
+}
+
+/* An op with this stamp, of this node, has been undone of that key. */
+static bool is_put_back(const struct slv_undone *u, struct slv_str key, uint64_t stamp,
+                        uint64_t node) {
+    for (size_t i = 0; i < u->n_mark; i++)
+        if (covers(&u->mark[i], key) && is_among(&u->mark[i].undo, stamp >> 16, node) &&
+            is_in_force(u, i, key))
+            return true;
+    return false;
+}
+
+/* --- undoing ---------------------------------------------------------------------------------- */
+
+static int by_bytes(const void *a, const void *b) {
+    return compare_keys(*(const struct slv_str *)a, *(const struct slv_str *)b);
+}
+
+/* By key; of one key in the order in which they went. */
+static int by_key(const void *a, const void *b) {
+    const struct slv_history_item *x = *(struct slv_history_item *const *)a,
+                                  *y = *(struct slv_history_item *const *)b;
+    const int d = compare_keys(what_of(x).at.key, what_of(y).at.key);
+    return d ? d : (x->number > y->number) - (x->number < y->number);
+}
+
+static int by_dot(const void *a, const void *b) {
+    const struct slv_undone_op *x = a, *y = b;
+    return slv_dot_compare((struct slv_dot){x->writer, x->dots.first},
+                           (struct slv_dot){y->writer, y->dots.first});
+}
+
+static int latest_first(const void *a, const void *b) {
+    const struct slv_mark *x = a, *y = b;
+    if (x->at_ms != y->at_ms) return x->at_ms < y->at_ms ? 1 : -1;
+    return compare_keys(x->first, y->first);
+}
+
+struct gathering {
+    struct slv_undone *u;
+    const struct slv_space *s;
+    const struct slv_undo *undo;
+    size_t room_op, room_gone, room_mark, room_key;
+};
+
+/* One element more. */
+static int more(void *array, size_t n, size_t *room, size_t size) {
+    void **p = array;
+    return slv_mem_grow(p, n, room, size, UNDONE_MAX);
+}
+
+static int note_key(struct gathering *g, struct slv_str key) {
+    struct slv_undone *u = g->u;
+    const int rc = more(&u->key, u->n_key, &g->room_key, sizeof *u->key);
+    char *copy = rc ? NULL : slv_mem_strndup(key.p, key.n);
+    if (!copy) return rc ? rc : SLV_E_NOMEM;
+    u->key[u->n_key++] = (struct slv_str){copy, key.n};
+    return 0;
+}
+
+static int note_gone(struct gathering *g, struct slv_history_item *i, const struct what *w) {
+    struct slv_undone *u = g->u;
+    if (slv_mark_is_key(w->at.key) || is_put_back(u, w->at.key, w->stamp, w->node)) return 0;
+    const int rc = more(&u->gone, u->n_gone, &g->room_gone, sizeof(struct slv_history_item *));
+    if (rc) return rc;
+    u->gone[u->n_gone++] = i;
+    return note_key(g, w->at.key);
+}
+
+/* And the keys of what it brought that is still there. */
+static int note_op(struct gathering *g, const struct what *w) {
+    struct slv_undone *u = g->u;
+    struct slv_dot dot = {w->writer, w->dots.first};
+    int rc = more(&u->op, u->n_op, &g->room_op, sizeof *u->op);
+    if (rc) return rc;
+    u->op[u->n_op++] = (struct slv_undone_op){w->writer, w->node, w->stamp, w->dots};
+    for (; dot.n <= w->dots.last && !rc; dot.n++) {
+        const struct slv_entry *e = slv_entries_find(g->s->entries, dot);
+        if (!e || slv_mark_is_key(slv_entry_key(e))) continue;
+        if (!is_put_back(u, slv_entry_key(e), w->stamp, w->node))
+            rc = note_key(g, slv_entry_key(e));
+    }
+    return rc;
+}
+
+static int gather_marks(struct gathering *g) {
+    const struct slv_str key = slv_mark_key();
+    struct slv_undone *u = g->u;
+    const struct slv_entries *t = g->s->entries;
+    uint64_t i = slv_entries_rank(t, &(struct slv_place){.key = key});
+    const uint64_t end = slv_entries_rank_behind(t, key);
+    for (; i < end; i++) {
+        struct slv_mark m;
+        if (!slv_mark_read(slv_entry_data(slv_entries_at(t, i)), &m)) continue;
+        const int rc = more(&u->mark, u->n_mark, &g->room_mark, sizeof *u->mark);
+        if (rc) return rc;
+        u->mark[u->n_mark++] = m;
+    }
+    if (u->n_mark) qsort(u->mark, u->n_mark, sizeof *u->mark, latest_first);
+    return 0;
+}
+
+static void drop_doubles(struct slv_undone *u) {
+    size_t kept = 0;
+    if (u->n_key) qsort(u->key, u->n_key, sizeof *u->key, by_bytes);
+    for (size_t i = 0; i < u->n_key; i++) {
+        if (kept && !compare_keys(u->key[kept - 1], u->key[i]))
+            slv_mem_free((void *)(uintptr_t)u->key[i].p);
+        else u->key[kept++] = u->key[i];
+    }
+    u->n_key = kept;
+}
+
+int slv_history_undone(const struct slv_history *h, const struct slv_space *s,
+                       const struct slv_undo *undo, bool again, struct slv_undone *ret) {
+    struct gathering g = {.u = ret, .s = s, .undo = undo};
+    *ret = (struct slv_undone){0};
+    if (undo->from_ms < h->reach_ms) return SLV_E_NOENT;
+    int rc = again ? 0 : gather_marks(&g);
+    for (struct slv_history_item *i = h->oldest; i && !rc; i = i->next) {
+        const struct what w = what_of(i);
+        if (w.kind == BEGIN || !is_among(undo, w.stamp >> 16, w.node)) continue;
+        rc = w.kind == OP ? note_op(&g, &w) : note_gone(&g, i, &w);
+    }
+    if (rc) {
+        slv_undone_fini(ret);
+        return rc;
+    }
+    drop_doubles(ret);
+    if (ret->n_op) qsort(ret->op, ret->n_op, sizeof *ret->op, by_dot);
+    if (ret->n_gone) qsort(ret->gone, ret->n_gone, sizeof(struct slv_history_item *), by_key);
+    return 0;
+}
+
+void slv_undone_fini(struct slv_undone *u) {
+    for (size_t i = 0; i < u->n_key; i++)
+        slv_mem_free((void *)(uintptr_t)u->key[i].p);
+    slv_mem_free(u->key);
+    slv_mem_free(u->gone);
+    slv_mem_free(u->mark);
+    slv_mem_free(u->op);
+    *u = (struct slv_undone){0};
+}
+
+/* Whether an entry was put in by one of the ops. */
+static bool was_put(const struct slv_undone *u, struct slv_str key, struct slv_dot dot) {
+    size_t lo = 0, hi = u->n_op;
+    while (lo < hi) { /* behind the last that begins with it, or before */
+        const size_t mid = lo + (hi - lo) / 2;
+        const struct slv_dot at = {u->op[mid].writer, u->op[mid].dots.first};
+        if (slv_dot_compare(at, dot) <= 0) lo = mid + 1;
+        else hi = mid;
+    }
+    const struct slv_undone_op *o = lo ? &u->op[lo - 1] : NULL;
+    return o && o->writer == dot.writer && dot.n <= o->dots.last &&
+           !is_put_back(u, key, o->stamp, o->node);
+}
+
+static int copy_there(const struct slv_undone *u, const struct slv_space *s, struct slv_str key,
+                      struct slv_space *to) {
+    uint64_t i = slv_entries_rank(s->entries, &(struct slv_place){.key = key});
+    const uint64_t end = slv_entries_rank_behind(s->entries, key);
+    int rc = 0;
+    for (; i < end && !rc; i++) {
+        const struct slv_entry *e = slv_entries_at(s->entries, i);
+        const struct slv_place at = slv_entry_place(e);
+        if (!was_put(u, key, e->dot)) rc = slv_space_load(to, &at, slv_entry_data(e));
+    }
+    return rc;
+}
+
+static size_t first_gone(const struct slv_undone *u, struct slv_str key) {
+    size_t lo = 0, hi = u->n_gone;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (compare_keys(what_of(u->gone[mid]).at.key, key) < 0) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+int slv_undone_before(const struct slv_undone *u, const struct slv_space *s, struct slv_str key,
+                      struct slv_space *ret) {
+    int rc = slv_space_init(ret);
+    if (!rc) rc = copy_there(u, s, key, ret);
+    for (size_t i = first_gone(u, key); i < u->n_gone && !rc; i++) {
+        const struct what w = what_of(u->gone[i]);
+        if (compare_keys(w.at.key, key) != 0) break;
+        if (was_put(u, key, w.at.dot) || slv_entries_find(ret->entries, w.at.dot)) continue;
+        rc = slv_space_load(ret, &w.at, w.data);
+    }
+    if (rc) slv_space_fini(ret);
+    return rc;
+}
