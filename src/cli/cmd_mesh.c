@@ -289,8 +289,12 @@ static void print_status(struct slv_json_val s) {
         const double ttl = number_of(v, "ttl_ms") / 1000;
         slv_out_printf("space    %.*s: %.*s, %.*s, ", (int)name.n, name.p, (int)type.n, type.p,
                        (int)order.n, order.p);
+        const double kept = number_of(v, "history_ms") / 1000;
+        bool full = false;
+        slv_json_get_bool(slv_json_get(v, "full"), &full);
         if (ttl > 0) slv_out_printf("each for %.0f s, ", ttl);
-        slv_out_printf("%.0f entries\n", number_of(v, "entries"));
+        if (kept > 0) slv_out_printf("history of %.0f s, ", kept);
+        slv_out_printf("%.0f entries%s\n", number_of(v, "entries"), full ? ", full" : "");
     }
 }
 

@@ -18,13 +18,16 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define SPACE_FORM "NAME:TYPE[:ORDER][:ttl=TIME|:history=TIME]"
+#define SPACE_FORM "NAME:TYPE[:ORDER][:ttl=TIME][:history=TIME][:max=SIZE]"
+#define SPACE_BYTES ((uint64_t)1 << 30) /* that its entries may take, unless it is said */
+#define SPACE_BYTES_MIN ((uint64_t)64 << 10)
+#define SPACE_BYTES_MAX ((uint64_t)64 << 30)
 #define KEY_HEX (2u * SLV_HOST_KEY_BYTES)
 
 struct opts {
     const char *name, *store, *socket, *key, *authority, *invitation;
     struct slv_opt_list listen, advertise, peer, member, space;
-    uint64_t relay;
+    uint64_t relay, rate, peer_rate;
     int64_t voters;
     bool discover;
 };
@@ -47,40 +50,75 @@ struct up {
 
 /* --- what is written in lists ----------------------------------------------------------------- */
 
-/* "NAME=TIME"; false: it is not that. *ret 0: no time that may be. */
-static bool read_time(struct slv_str part, const char *name, uint64_t *ret) {
-    const size_t n = strlen(name);
-    if (part.n <= n || memcmp(part.p, name, n) != 0) return false;
-    *ret = slv_cli_duration((struct slv_str){part.p + n, part.n - n});
-    return true;
+/* What may stand behind the type and its order: "ttl=30m", "history=7d", "max=64M". */
+struct extra {
+    const char *name;
+    bool is_time;
+    uint64_t most;
+    const char *what;
+};
+
+enum { TTL, HISTORY, MAX, EXTRAS };
+
+static const struct extra extras[EXTRAS] = {
+    [TTL] = {"ttl=", true, SLV_TTL_MAX_MS,
+             "1 s to 3650d: a number of seconds, or one with s, m, h "
+             "or d behind it"},
+    [HISTORY] = {"history=", true, SLV_HISTORY_MAX_MS,
+                 "1 s to 366d: a number of seconds, or one "
+                 "with s, m, h or d behind it"},
+    [MAX] = {"max=", false, SPACE_BYTES_MAX,
+             "64K to 64G: bytes, or a number with K, M or G behind "
+             "it"},
+};
+
+/* Which of them a part is, and its number: 0 where it is none that may be. */
+static int read_extra(struct slv_str part, uint64_t *ret) {
+    for (int i = 0; i < EXTRAS; i++) {
+        const struct extra *e = &extras[i];
+        const size_t n = strlen(e->name);
+        if (part.n <= n || memcmp(part.p, e->name, n) != 0) continue;
+        const struct slv_str value = {part.p + n, part.n - n};
+        char text[32];
+        snprintf(text, sizeof text, "%.*s", (int)(value.n < 31 ? value.n : 31), value.p);
+        if (e->is_time) *ret = slv_cli_duration(value);
+        else if (!slv_opt_size(text, ret) || *ret < SPACE_BYTES_MIN) *ret = 0;
+        if (*ret > e->most) *ret = 0;
+        return i;
+    }
+    return EXTRAS;
 }
 
-/* What stands behind the type: ":causal", ":strong", then ":ttl=TIME" or ":history=TIME", each at
- * most once. */
+/* ":causal" or ":strong", then extras, each at most once. */
 static int read_order(struct up *u, const char *text, const char *order, bool *ret_strong,
                       struct slv_err *err) {
     struct slv_space_conf *to = &u->space[u->conf.n_space];
-    for (size_t n; *order; order += n) {
+    uint64_t given[EXTRAS] = {0}, v = 0;
+    bool first = true;
+    for (size_t n; *order; order += n, first = false) {
         n = 1 + strcspn(order + 1, ":");
         const struct slv_str part = {order + 1, n - 1};
-        const bool first = !to->causal && !*ret_strong && !to->ttl_ms && !to->history_ms;
-        uint64_t *const time = to->ttl_ms || to->history_ms ? NULL
-                               : part.n && part.p[0] == 't' ? &to->ttl_ms
-                                                            : &to->history_ms;
-        if (first && slv_str_is(part, "causal")) {
-            to->causal = true;
-        } else if (first && slv_str_is(part, "strong")) {
-            *ret_strong = true;
-        } else if (time && (read_time(part, "ttl=", time) || read_time(part, "history=", time))) {
-            if (!*time || to->history_ms > SLV_HISTORY_MAX_MS)
-                return slv_err_set(err, SLV_E_USAGE,
-                                   "mesh up: --space %s: ttl is 1 s to 3650d, history 1 s to 366d: "
-                                   "a number of seconds, or one with s, m, h or d behind it",
-                                   text);
-        } else {
+        const int e = read_extra(part, &v);
+        if (first && slv_str_is(part, "causal")) to->causal = true;
+        else if (first && slv_str_is(part, "strong")) *ret_strong = true;
+        else if (e == EXTRAS || given[e])
             return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not " SPACE_FORM, text);
-        }
+        else if (!v)
+            return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: %.*s is %s", text,
+                               (int)strlen(extras[e].name) - 1, extras[e].name, extras[e].what);
+        else given[e] = v;
     }
+    to->ttl_ms = given[TTL];
+    to->history_ms = given[HISTORY];
+    to->max = given[MAX] ? given[MAX] : SPACE_BYTES;
+    if (*ret_strong && (given[TTL] || given[HISTORY] || given[MAX]))
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: %s", text,
+                           given[TTL]       ? "what is strong has leases, no ttl"
+                           : given[HISTORY] ? "what is strong has no history"
+                                            : "what is strong has no size of its own");
+    if (given[TTL] && given[HISTORY])
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh up: --space %s: what goes by itself has no history", text);
     return 0;
 }
 
@@ -100,11 +138,9 @@ static int read_space(struct up *u, const char *text, struct slv_err *err) {
                            (int)t.n, t.p);
     const int rc = read_order(u, text, type + t.n, &strong, err);
     if (rc) return rc;
-    if (strong && (to->type != SLV_TYPE_LAST || to->ttl_ms || to->history_ms))
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: %s", text,
-                           to->ttl_ms       ? "what is strong has leases, no ttl"
-                           : to->history_ms ? "what is strong has no history"
-                                            : "what is strong is of type last");
+    if (strong && to->type != SLV_TYPE_LAST)
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: what is strong is of type last",
+                           text);
     if (to->history_ms && !slv_mesh_type_reverts(to->type))
         return slv_err_set(err, SLV_E_USAGE,
                            "mesh up: --space %s: a %s cannot be put back: history is for last, "
@@ -307,6 +343,8 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     u.conf.voters = (uint32_t)o->voters;
     u.conf.discover = o->discover;
     u.conf.relay_rate = o->relay;
+    u.conf.rate = o->rate;
+    u.conf.peer_rate = o->peer_rate;
     u.conf.ready = on_ready;
     u.conf.ctx = &u;
     if (!rc) rc = run_host(&u, err);
@@ -323,8 +361,9 @@ static const struct slv_opt rows[] = {
      .help = "of the mesh, the same at all its nodes"},
     {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = SPACE_FORM,
      .help = "what is shared; may be repeated. ORDER: causal, or strong (of type last; see `mesh "
-             "found`). TIME: what is older goes by itself, as 90 (seconds), 30m, 12h or 7d. TYPE: "
-             "last, many, on-wins, off-wins, set, counter, "
+             "found`). ttl: what is older goes by itself; history: for which `mesh revert` can put "
+             "back; as 90 (seconds), 30m, 12h or 7d. max: memory, 1G. TYPE: last, many, on-wins, "
+             "off-wins, set, counter, "
              "growing, budget, vector, list, text, doc, unique, top"},
     {"listen", 0, SLV_OPT_LIST_AT(struct opts, listen), .arg = "ADDRESS",
      .help = "ADDRESS:PORT or [ADDRESS]:PORT, of UDP and TCP; default: 0.0.0.0:7420; may be "
@@ -340,6 +379,12 @@ static const struct slv_opt rows[] = {
     {"relay", 0, SLV_OPT_SIZE_AT(struct opts, relay), .arg = "SIZE", .def = "0", .imin = 0,
      .imax = 1 << 30,
      .help = "bytes a second passed on between members that do not reach each other"},
+    {"rate", 0, SLV_OPT_SIZE_AT(struct opts, rate), .arg = "SIZE", .def = "0", .imin = 0,
+     .imax = (int64_t)1 << 40,
+     .help = "bytes a second sent to each node, at most; 0: what the network takes"},
+    {"peer-rate", 0, SLV_OPT_SIZE_AT(struct opts, peer_rate), .arg = "SIZE", .def = "16M",
+     .imin = 0, .imax = (int64_t)1 << 40,
+     .help = "bytes a second of writes taken from each node, at most; 0: any"},
     {"authority", 0, SLV_OPT_STR_AT(struct opts, authority), .arg = "KEY",
      .help = "whose statements say who is a member (`mesh admit`), beside --peer and --member"},
     {"invitation", 0, SLV_OPT_STR_AT(struct opts, invitation), .arg = "LINE",

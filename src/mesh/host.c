@@ -420,7 +420,10 @@ static int open_node(struct slv_host *h, struct slv_err *err) {
         .record = {h->record.data, h->record.len},
         .roster = h->conf.authority ? &h->roster : NULL,
         .join = {h->join.data, h->join.len},
-        .link = {.mtu_min = SLV_TRANSPORT_DATAGRAM, .mtu_max = SLV_TRANSPORT_DATAGRAM_MAX},
+        .link = {.mtu_min = SLV_TRANSPORT_DATAGRAM,
+                 .mtu_max = SLV_TRANSPORT_DATAGRAM_MAX,
+                 .rate = h->conf.rate},
+        .peer_rate = h->conf.peer_rate,
         .voters = h->conf.voters,
     };
     int rc = slv_node_open(&c, &h->node);

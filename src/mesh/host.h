@@ -60,6 +60,8 @@ struct slv_host_conf {
     uint32_t voters;                     /* of them; see slv_node_conf */
     bool discover;                       /* look for others in the local network */
     uint64_t relay_rate;
+    uint64_t rate;      /* bytes a second sent to a peer, all counted; 0: any */
+    uint64_t peer_rate; /* bytes a second of messages taken from one; 0: any */
     /* It is up, and where it listens: called once. May be NULL. */
     void (*ready)(void *ctx, const char *const *addresses, size_t n);
     void *ctx;

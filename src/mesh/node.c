@@ -241,6 +241,7 @@ static int open_space(struct slv_node *n, struct space *s, const struct slv_spac
         .type = c->type,
         .causal = c->causal,
         .ttl_ms = c->ttl_ms,
+        .max = c->max,
         .history_ms = c->history_ms,
         .history_max = c->history_max ? c->history_max : SLV_HISTORY_BYTES,
         .log_max = c->log_max ? c->log_max : (size_t)64 << 20,

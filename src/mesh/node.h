@@ -111,6 +111,8 @@ struct slv_node_conf {
     uint32_t voters;           /* of the group, where there are as many: 1 to 7; 0: 5 */
     uint32_t heartbeat_ms, election_ms; /* of it, where round trips are short; 0: 120, 400 */
     size_t group_log; /* bytes of its log behind which a snapshot is made; 0: 4 MiB */
+    uint64_t
+        peer_rate;    /* bytes a second of messages taken from a peer, a second's at once; 0: any */
     uint32_t dead_ms; /* for which a voter is silent until another takes its place; 0: 15000 */
 };
 
@@ -119,6 +121,7 @@ struct slv_space_conf {
     enum slv_mesh_type type;
     bool causal;
     uint64_t ttl_ms;     /* time to live of what is written; 0: for good. As slv_replica_conf's */
+    size_t max;          /* bytes in memory; 0: any */
     uint64_t history_ms; /* for which what was done is kept at this node (history.h); 0: not */
     size_t history_max;  /* bytes; 0: SLV_HISTORY_BYTES */
     size_t log_max;      /* bytes; 0: 64 MiB */
@@ -234,6 +237,7 @@ struct slv_node_stats {
     uint64_t rounds, differing; /* sums that came, and of those that were others */
     uint64_t commits;
     uint64_t unsent; /* messages of the group for which there was no way, or no room */
+    uint64_t held;   /* times that a peer was given no more credit, as it sent more than its rate */
     size_t connected;
     size_t kept; /* members that the store will know */
 };

@@ -43,7 +43,9 @@ struct peer {
     struct slv_buf early;  /* datagrams that wait for the link, each behind its length */
     uint32_t n_early;
     uint64_t early_until;
-    bool is_guest;        /* no member, but it may have an invitation */
+    uint64_t paid; /* up to when what it sent is within its rate: a virtual schedule (GCRA) */
+    bool is_held;  /* it has no credit for more */
+    bool is_guest; /* no member, but it may have an invitation */
     uint64_t roster_next; /* when it may be told all statements again */
     bool dirty;           /* it is among the node's */
     uint64_t differs;     /* since when its sums are others; 0: they were equal, or never told */

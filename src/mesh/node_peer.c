@@ -265,9 +265,29 @@ static void on_sums(struct slv_node *n, struct peer *p, struct slv_reader *m) {
     else n->stats.refused++;
 }
 
+/* A peer that sends more than its rate gets no credit for more until it is within it again, and
+ * others have their turn. What the group says, and snapshots of it, is not held up. */
+static void hold(struct peer *p, bool on) {
+    p->is_held = on;
+    slv_link_hold(p->link, SLV_LANE_URGENT, on);
+    slv_link_hold(p->link, SLV_LANE_REPAIR, on);
+    mark(p);
+}
+
+static void pay(struct peer *p, size_t bytes) {
+    struct slv_node *n = p->node;
+    if (!n->conf.peer_rate) return;
+    if (p->paid < n->now) p->paid = n->now;
+    p->paid += bytes * 1000000000 / n->conf.peer_rate;
+    if (p->is_held || p->paid - n->now <= 1000 * MS) return;
+    n->stats.held++;
+    hold(p, true);
+}
+
 static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
     struct peer *p = ctx;
     struct slv_node *n = p->node;
+    if (lane == SLV_LANE_URGENT || lane == SLV_LANE_REPAIR) pay(p, bytes.n);
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
     const uint64_t kind = slv_read_number(&m, MSG_JOIN);
     p->used = n->now;
@@ -355,6 +375,7 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     if (p->link) lose(n, id);
     slv_link_close(p->link);
     p->link = link;
+    p->is_held = false;
     p->is_guest = is_guest;
     p->wanted = p->unheard = 0;
     p->used = now;
@@ -433,6 +454,7 @@ static void look(struct slv_node *n) {
             i--;
             continue;
         }
+        if (p->link && p->is_held && p->paid <= n->now + 500 * MS) hold(p, false);
         if (!p->link && p->wanted) try_to_connect(n, p);
         if (!p->link && p->wanted && p->wanted < next) next = p->wanted;
     }

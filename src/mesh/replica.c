@@ -143,6 +143,34 @@ int replica_load_reach(struct slv_replica *r, struct slv_reader *m) {
     return m->bad ? SLV_E_FORMAT : 0;
 }
 
+/* --- room ------------------------------------------------------------------------------------- */
+
+bool replica_has_room(const struct slv_replica *r, bool replaces) {
+    const size_t max = r->conf.max;
+    return !max || slv_entries_bytes(r->space.entries) < max + (replaces ? max / 4 : 0);
+}
+
+bool slv_replica_is_full(const struct slv_replica *r) { return !replica_has_room(r, false); }
+
+/* Whether an op brings more than it takes away, as it says. */
+static bool grows(const struct slv_op *op) { return op->n > slv_dots_count(&op->removes); }
+
+static int has_room_for(const struct slv_replica *r, const struct slv_batch *b, bool *ret) {
+    struct slv_batch_walk walk = slv_batch_walk_of(b);
+    struct slv_op op = {0};
+    bool larger = false, any = false;
+    int rc;
+    *ret = replica_has_room(r, false);
+    if (*ret) return 0;
+    while (!(rc = slv_batch_next(&walk, &op))) {
+        larger = larger || grows(&op);
+        any = any || op.n;
+        slv_op_fini(&op);
+    }
+    *ret = !any || (!larger && replica_has_room(r, true));
+    return rc == 1 ? 0 : rc;
+}
+
 /* --- own writes ------------------------------------------------------------------------------- */
 
 /* (It has a later stamp than what was due: with a time to live that is shorter than a peer's clock
@@ -161,6 +189,7 @@ int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) {
     const struct slv_op *op = &d->op;
     if (r->failed) return r->failed;
     if (!w->may_write(w->ctx, r->conf.node, op->key)) return SLV_E_USAGE;
+    if (op->n && !replica_has_room(r, !grows(op))) return SLV_E_LIMIT;
     const size_t len = r->ops.len;
     const uint64_t first = len ? r->first_waiting : r->next;
     if (slv_op_range(op).last - first >= SLV_BATCH_DOTS_MAX) return SLV_E_BUSY;
@@ -446,6 +475,9 @@ int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool
         return look_again(r, b);
     }
     int rc = check_batch(r, b, &good);
+    if (rc || !good) return rc;
+    rc = has_room_for(r, b, &good);
+    r->count.full += !rc && !good;
     if (rc || !good) return rc;
     rc = is_due(r, b, &due);
     if (rc || !due) return rc ? rc : put_off(r, peer, b);

@@ -33,6 +33,12 @@
  * clock is too far ahead to be followed is not listened to, but for batches; and who has let go
  * what is due behind its cut, as its clock was wrong, tells no ranges until all that is due.
  *
+ * A space may be full: what its entries take is at conf.max. Then this node writes only what makes
+ * it no larger, and of others' batches only such are applied; what is not waits with its writers, as
+ * if it were lost, and comes when there is room. So a node's memory is bounded whatever others write;
+ * it does not hold what they hold meanwhile, and says so. (A quarter more is there for what claims to
+ * replace and does not.)
+ *
  * Invariants:
  *   1. No number of a writer is given twice: none leaves before the store has it, and a node that
  *      finds its own writer ahead of itself begins another store.
@@ -94,6 +100,7 @@ struct slv_replica_conf {
     enum slv_mesh_type type;
     bool causal;
     uint64_t ttl_ms;     /* SLV_TTL_MIN_MS to SLV_TTL_MAX_MS; 0: entries do not go by themselves */
+    size_t max;          /* bytes that entries take in memory; 0: any */
     uint64_t history_ms; /* for which what ops did is kept, to be undone (history.h); 0: not */
     size_t history_max;  /* bytes of it */
     size_t log_max;      /* bytes of others' and own batches that are kept */
@@ -112,6 +119,7 @@ struct slv_replica_count {
     uint64_t doubled;                                 /* batches that were here already */
     uint64_t malformed, forged, forbidden, in_future; /* batches that were refused */
     uint64_t waited, put_off;                         /* batches: for others; no room to wait */
+    uint64_t full;                                    /* batches and entries: the space is full */
     uint64_t pulls, ranges, unanswered, useless;      /* ways of asking */
     /* Others' writes of a register, a flag, or a place of a document that came while another was
      * there which their writer had not seen. */
@@ -128,6 +136,8 @@ void slv_replica_close(struct slv_replica *r);
 const struct slv_space *slv_replica_space(const struct slv_replica *r);
 uint64_t slv_replica_id(const struct slv_replica *r);
 bool slv_replica_is_causal(const struct slv_replica *r);
+/* Whether it has no room for what makes it larger. */
+bool slv_replica_is_full(const struct slv_replica *r);
 /* NULL: there is none. */
 const struct slv_history *slv_replica_history(const struct slv_replica *r);
 const struct slv_replica_count *slv_replica_count(const struct slv_replica *r);
@@ -140,8 +150,8 @@ int slv_replica_draft(struct slv_replica *r, struct slv_str key,
                       struct slv_draft *ret) SLV_MUST_USE;
 
 /* Applies the draft that was opened last. SLV_E_BUSY: so much waits that slv_replica_flush must
- * come first; SLV_E_USAGE: the node may not write there; SLV_E_NOMEM, SLV_E_LIMIT: nothing has
- * changed. SLV_E_IO: the store has failed. */
+ * come first; SLV_E_USAGE: the node may not write there; SLV_E_LIMIT: too long, or the space is full;
+ * SLV_E_NOMEM: nothing has changed. SLV_E_IO: the store has failed. */
 int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) SLV_MUST_USE;
 
 /* Bytes of own ops that wait to be signed, of SLV_BATCH_OPS_MAX for which there is room. */

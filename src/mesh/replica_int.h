@@ -116,6 +116,9 @@ static inline bool replica_has_ghosts(const struct slv_replica *r) {
     return r->unsigned_.n + r->unsynced.n > 0;
 }
 
+/* Whether there is room for what makes the space larger, or for what is said to replace something. */
+bool replica_has_room(const struct slv_replica *r, bool replaces);
+
 /* Whether an entry that an op of another's just put in meets another one in its place: what its
  * writer saw there is gone by then. */
 bool replica_is_conflict(const struct slv_replica *r, const struct slv_entry *e);

@@ -488,8 +488,11 @@ static int take_item(struct slv_replica *r, const struct slv_place *at, struct s
     bool changes = false;
     if (!is_proved(r, at->dot)) return 0;
     /* It is not seen then, or it would seem to have been removed here. */
-    if (!is_allowed(r, at, data))
-        return r->conf.causal ? SLV_E_TRUST : slv_dots_add_dot(&r->pull.refused, at->dot);
+    const bool allowed = is_allowed(r, at, data), room = replica_has_room(r, true);
+    r->count.full += allowed && !room;
+    if (!allowed || !room)
+        return r->conf.causal ? (allowed ? SLV_E_LIMIT : SLV_E_TRUST)
+                              : slv_dots_add_dot(&r->pull.refused, at->dot);
     const int rc = settle ? slv_space_settle(&r->space, at, data, &changes)
                           : slv_space_take(&r->space, at, data, &changes);
     r->pull.gained = r->pull.gained || changes;

@@ -85,6 +85,9 @@ void service_tell_space(const struct slv_node *n, size_t i, struct slv_json *j) 
     if (c->history_ms) tell_history(n, i, j);
     slv_json_str(j, "id", id);
     slv_json_uint(j, "entries", slv_entries_count(slv_node_read(n, i)->entries));
+    slv_json_uint(j, "bytes", slv_entries_bytes(slv_node_read(n, i)->entries));
+    if (c->max) slv_json_uint(j, "max", c->max);
+    slv_json_bool(j, "full", slv_replica_is_full(slv_node_replica(n, i)));
     slv_json_object_end(j);
 }
 
@@ -237,6 +240,8 @@ static int apply(struct slv_service *s, struct slv_exchange *x, size_t space, st
         return slv_err_set(err, SLV_E_BUSY, "too much is being written: try again");
     }
     if (rc == SLV_E_USAGE) return slv_err_set(err, rc, "this node may not write here");
+    if (rc == SLV_E_LIMIT && slv_replica_is_full(slv_node_replica(s->conf.node, space)))
+        return slv_err_set(err, rc, "the space is full at this node: NAME:TYPE:max=SIZE");
     if (rc) return slv_err_set(err, rc, "the write failed");
     s->conf.wake(s->conf.ctx);
     struct slv_buf b;

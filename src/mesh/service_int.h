@@ -16,7 +16,7 @@
 #include "net/metrics.h"
 
 #define BODY_MAX ((size_t)64 << 20)
-#define SERVICE_SPACE_COUNTS 7 /* counters of each space */
+#define SERVICE_SPACE_COUNTS 8 /* counters of each space */
 #define KEYS_MOST 1000u
 
 /* A write that is not synced yet, and who waits for it; what it is answered with. */

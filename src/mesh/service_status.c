@@ -25,6 +25,7 @@ enum {
     M_LOG,
     M_SUSPICIONS,
     M_UNSENT,
+    M_HELD,
     M_CONFLICTS,
     M_LATE,
     M_DROPPED,
@@ -94,6 +95,11 @@ static const struct slv_metric metrics[METRICS] = {
                   SLV_METRIC_COUNTER,
                   {0},
                   {0}},
+    [M_HELD] = {"selvage_mesh_held_total",
+                "times that a peer was held up, as it sent more than its rate",
+                SLV_METRIC_COUNTER,
+                {0},
+                {0}},
     [M_CONFLICTS] = {"selvage_mesh_conflicts_total",
                      "writes that came while another was there which their writer had not seen",
                      SLV_METRIC_COUNTER,
@@ -211,7 +217,7 @@ static void tell_space(struct slv_service *s, size_t i) {
         {M_CONFLICTS, NULL, c->conflicts},      {M_LATE, NULL, c->waited},
         {M_DROPPED, "malformed", c->malformed}, {M_DROPPED, "forged", c->forged},
         {M_DROPPED, "forbidden", c->forbidden}, {M_DROPPED, "in the future", c->in_future},
-        {M_DROPPED, "no room", c->put_off},
+        {M_DROPPED, "no room", c->put_off},     {M_DROPPED, "full", c->full},
     };
     const char *name = slv_node_space_conf(s->conf.node, i)->name.p;
     for (size_t k = 0; k < SERVICE_SPACE_COUNTS; k++)
@@ -273,7 +279,8 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
         uint64_t v;
     } counters[] = {{M_SENT, c.bytes_sent}, {M_RECEIVED, c.bytes_received}, {M_PUSHED, c.pushed},
                     {M_ROUNDS, c.rounds},   {M_DIFFERING, c.differing},     {M_REFUSED, c.refused},
-                    {M_COMMITS, c.commits}, {M_SUSPICIONS, swim.suspected}, {M_UNSENT, c.unsent}};
+                    {M_COMMITS, c.commits}, {M_SUSPICIONS, swim.suspected}, {M_UNSENT, c.unsent},
+                    {M_HELD, c.held}};
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         count(s, counters[i].i, NULL, counters[i].v);
     tell_group(s, slv_node_strong(n));

@@ -255,6 +255,7 @@ static int open_node(struct sim_node *n) {
         .link = {.mtu_min = 475, .mtu_max = 1300},
         .group_log = s->log_max,
         .dead_ms = 3000,
+        .peer_rate = n->id % 2 ? 65536 : 0,
     };
     size_t agreed;
     int rc = slv_node_open(&c, &n->node);

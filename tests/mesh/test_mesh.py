@@ -247,6 +247,50 @@ def whatever_befalls_datagrams():
             print("# %s: %.1f s" % (name, time.monotonic() - start))
 
 
+def space(node, name):
+    return next(s for s in node.ask("GET", "/v1/spaces")[1] if s["name"] == name)
+
+
+def a_full_space_takes_no_more_and_catches_up():
+    with Mesh(2, ("s:last:max=128K", "c:last:causal:max=128K")) as m:
+        small, large = m[0], m[1]
+        large.stop()
+        large.spaces = ("s:last:max=1M", "c:last:causal")
+        large.start()
+        m.whole()
+        for name in ("s", "c"):
+            for i in range(400):
+                large.put(name, "k%03d" % i, "x" * 1000)
+            until(lambda: space(small, name)["full"], 20, "the space to be full")  # noqa: B023
+            had = space(small, name)
+            assert had["bytes"] < 1.3 * had["max"] and had["entries"] < 400, had
+            status, said = small.ask("PUT", small.path(name, "new"), {"value": "y"})
+            assert status == 413 and "max=" in said["error"]["message"], said
+            assert not space(large, name)["full"] and large.get(name, "k399")
+            small.put(name, "k000", "z" * 1000)  # no larger than what was there
+            large.put(name, "k001", "z" * 1000)
+            until(lambda: large.get(name, "k000") == small.get(name, "k001") == "z" * 1000, 20)  # noqa: B023
+            for i in range(380):  # now there is room, and what was refused comes
+                large.ask("DELETE", large.path(name, "k%03d" % i))
+            until(lambda: [small.get(name, "k%03d" % i) for i in (0, 379, 380, 399)] ==
+                  [None, None, "x" * 1000, "x" * 1000], 60, "the rest")  # noqa: B023
+            until(lambda: not space(small, name)["full"], 20, "room")  # noqa: B023
+            small.put(name, "new", "y")
+        assert 'reason="full"' in metrics(small)
+
+
+def who_sends_too_much_waits():
+    with Mesh(2, ("s:last",), args=("--peer-rate", "256K")) as m:
+        m.whole()
+        begun = time.monotonic()
+        for i in range(100):  # 2 MB: a second's at once, and what was allowed before that; then 256 KiB a second
+            m[0].put("s", "k%d" % i, "x" * 20000)
+        until(lambda: all(m[1].get("s", "k%d" % i) for i in range(100)), 60, "all of it")
+        assert time.monotonic() - begun > 3.5
+        m[1].put("s", "other", "way")
+        m.everywhere("s", "other", "way", 5)
+
+
 def who_is_heard_by_nobody_goes_on_alone():
     with Mesh(3, relays=True) as m:
         m.whole(30)
@@ -290,6 +334,11 @@ def what_cannot_be_is_said_in_a_line():
         fails(a, "another process has it open", 1, "--listen", "127.0.0.1:0", spaces=("hits:counter",))
         fails(other, "--space", 2, spaces=())
         fails(other, "no such type", 2, spaces=("a:sets",))
+        for s in ("a:set:max=1K", "a:set:max=x", "a:set:max=65G"):
+            fails(other, "max is 64K to 64G", 2, spaces=(s,))
+        fails(other, "no history", 2, spaces=("a:set:ttl=1:history=1h",))
+        fails(other, "cannot be put back", 2, spaces=("a:budget:history=1h",))
+        fails(other, "size of its own", 2, spaces=("a:last:strong:max=1M",))
         for s in ("a:set:strict", "a:set:ttl=1:causal", "a:set:causal:causal", "a:set:ttl=1:ttl=2", "a:set:", "a"):
             fails(other, "NAME:TYPE", 2, spaces=(s,))
         for s in ("ttl=", "ttl=0", "ttl=1w", "ttl=-1", "ttl=s", "ttl=4000d", "ttl=99999999999999999999"):
@@ -339,15 +388,20 @@ def a_disk_that_fails_is_said_and_outlived():
         until(lambda: a.get("hits", "k") in (2, 3) and m[1].get("hits", "k") == a.get("hits", "k"), 20, "the other to agree")
 
 
+def metrics(node):
+    c = Unix(node.socket, 30)
+    c.request("GET", "/metrics")
+    text = c.getresponse().read().decode()
+    c.close()
+    return text
+
+
 def metrics_say_what_happens():
     with Mesh(2) as m:
         m.whole()
         m[0].put("hits", "k", 1)
         m.everywhere("hits", "k", 1)
-        c = Unix(m[1].socket, 10)
-        c.request("GET", "/metrics")
-        text = c.getresponse().read().decode()
-        c.close()
+        text = metrics(m[1])
         for line in ('selvage_mesh_members{state="alive"} 2', "selvage_mesh_connected 1", 'selvage_mesh_entries{space="hits"} 1',
                      "# TYPE selvage_mesh_sent_bytes_total counter", "selvage_mesh_local_only 0"):
             assert line in text, (line, text)
@@ -378,5 +432,6 @@ if __name__ == "__main__":
                       what_is_old_goes_by_itself, a_watcher_is_told_of_changes,
                       what_was_said_to_be_written_survives_kill_9, a_node_that_was_away_catches_up,
                       who_was_known_is_found_without_who_told_of_it, halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
+                      a_full_space_takes_no_more_and_catches_up, who_sends_too_much_waits,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
                       a_file_says_how, a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens, what_is_no_request_is_refused]))
