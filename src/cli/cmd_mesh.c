@@ -17,7 +17,7 @@ struct opts {
     const char *socket, *op, *pointer, *to, *read, *expect, *session;
     int64_t at, gone, epoch, keep, n, version, token, lease;
     double ttl, timeout;
-    bool anew;
+    bool anew, copy;
 };
 
 static struct slv_str str(const char *s) { return (struct slv_str){s, strlen(s)}; }
@@ -331,8 +331,10 @@ static int status(const struct slv_cli *cli, const void *opts, struct slv_err *e
 static int found(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct slv_cli_reply r;
-    int rc = slv_cli_mesh_ask(o->socket, "POST", o->anew ? "/v1/found?anew=true" : "/v1/found",
-                              (struct slv_str){"", 0}, &r, err);
+    const char *path = o->copy   ? "/v1/found?copy=true"
+                       : o->anew ? "/v1/found?anew=true"
+                                 : "/v1/found";
+    int rc = slv_cli_mesh_ask(o->socket, "POST", path, (struct slv_str){"", 0}, &r, err);
     if (rc) return rc;
     if (cli->json) rc = print_doc(&r, err);
     slv_cli_reply_fini(&r);
@@ -378,6 +380,9 @@ static const struct slv_opt found_rows[] = {
     SOCKET_ROW,
     {"anew", 0, SLV_OPT_FLAG_AT(struct opts, anew),
      .help = "even if this node was in a group, and has lost what it had of it"},
+    {"from-copy", 0, SLV_OPT_FLAG_AT(struct opts, copy),
+     .help = "out of what this node has of a group whose other voters are lost for good, most of "
+             "them: what they had decided and this one had not heard of is lost, too"},
 };
 
 static const struct slv_opt put_rows[] = {

@@ -1,4 +1,5 @@
-/* history.h: what the ops of a space put in and took out lately, so that some of them can be undone.
+/* history.h: what the ops of a space put in and took out lately, so that some of them can be
+ * undone.
  *
  * An op is known by its stamp and by the node that signed it. Kept are, in the order in which they
  * came here, and as records of the store beside the space's own:
@@ -66,9 +67,9 @@ struct slv_undo {
     uint64_t from_ms, to_ms, node;
 };
 
-/* That those ops were undone of keys first to last, both with it: an entry of the space like others,
- * in a key of its own, so that every node knows, and nobody undoes twice. When it was done, and
- * where: for what it says is void where that was undone in turn. */
+/* That those ops were undone of keys first to last, both with it: an entry of the space like
+ * others, in a key of its own, so that every node knows, and nobody undoes twice. When it was done,
+ * and where: for what it says is void where that was undone in turn. */
 struct slv_mark {
     struct slv_undo undo;
     uint64_t at_ms, by;

@@ -419,7 +419,7 @@ static void commit(struct slv_node *n) {
     n->is_committing = true;
     n->has_writes = n->has_records = false;
     n->committing = ticket;
-    n->strong.committing = n->strong.ticket;
+    node_strong_committed(n);
     n->commit_next = n->now + LAZY_COMMIT_NS;
 }
 

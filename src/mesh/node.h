@@ -48,6 +48,7 @@ enum slv_node_event {
     SLV_NODE_LEADER,    /* `id` leads the group of the strong spaces; 0: nobody that is known */
     SLV_NODE_ROSTER,    /* what is said of `id` has changed; state: enum slv_statement_kind */
     SLV_NODE_DAMAGED,   /* `id`, of that group, has lost what it had of it */
+    SLV_NODE_REFOUNDED, /* open it anew, as it was ordered: nothing is wrong */
 };
 
 /* What is measured where it happens. */
@@ -196,9 +197,13 @@ size_t slv_node_agreed_count(const struct slv_node *n);
 const char *slv_node_agreed_name(const struct slv_node *n, size_t i);
 uint64_t slv_node_agreed_id(const struct slv_node *n, size_t i);
 
-/* SLV_E_USAGE: it is in a group already. `anew`: also where it was in one and has lost all that it
- * had of it, and there is nobody to let it in again. */
-int slv_node_found(struct slv_node *n, uint64_t now, bool anew) SLV_MUST_USE;
+/* How a group is founded: where this node was in none; also where it was in one and has lost all
+ * that it had of it, and there is nobody to let it in again; out of what it has of one whose voters
+ * are lost for good, most of them (slv_strong_take_over: SLV_NODE_REFOUNDED follows). Others that
+ * hear no leader of that one go over to the new group, and drop what they had. */
+enum slv_node_founding { SLV_FOUND_FIRST, SLV_FOUND_ANEW, SLV_FOUND_COPY };
+/* SLV_E_USAGE: it is in a group already, or cannot be founded so. */
+int slv_node_found(struct slv_node *n, uint64_t now, enum slv_node_founding how) SLV_MUST_USE;
 /* The group's number; 0: none is known. */
 uint64_t slv_node_group(const struct slv_node *n);
 /* NULL: none is known. For slv_strong_get and what else only looks. */

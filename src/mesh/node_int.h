@@ -114,8 +114,10 @@ struct node_agreed {
 /* The group, and what there is to it at this node. */
 struct node_strong {
     struct slv_strong *s; /* NULL: none is known */
-    uint64_t group;
+    uint64_t group, was;  /* was: the group of which it was made; 0: none */
     bool started;
+    bool refounds, refounded;             /* opened anew: it will be; when this commit is synced */
+    uint64_t heard;                       /* when the leader was last, or this group began here */
     bool is_ready;                        /* to be said to `guide` */
     uint64_t guide;                       /* who said that it leads */
     uint64_t ticket, committing, durable; /* put, on their way, synced */
@@ -222,6 +224,8 @@ bool node_roster_answered(struct slv_node *n, uint64_t ask, const struct slv_str
 int node_strong_load(struct slv_node *n, struct slv_str key, struct slv_str value);
 int node_strong_start(struct slv_node *n, bool damaged);
 void node_strong_receive(struct slv_node *n, uint64_t peer, struct slv_str bytes);
+/* What was put goes with the commit that begins. */
+void node_strong_committed(struct slv_node *n);
 void node_strong_synced(struct slv_node *n);
 uint64_t node_strong_tick(struct slv_node *n);
 void node_strong_close(struct slv_node *n);

@@ -4,7 +4,8 @@
  *
  *     frames of the lane: kind, group (8), then
  *       MESSAGE  of the group's own (strong_wire.h)
- *       HELLO    leader (8): who is not in the group may be
+ *       HELLO    leader (8): who is not in the group may be; group (8) out of which this one was
+ *                made, if it was: who is in that one, and hears no leader of it, goes over
  *       READY    to the leader: this node can be added
  *       WHO      leads? answered with HELLO by those who know
  *
@@ -18,18 +19,19 @@
 #include "mesh/node_int.h"
 #include "base/mem.h"
 
-#define GROUP_KEY 'G'            /* behind it: the group's number; others are the group's */
-#define POLICY_NS (500 * MS)     /* between two looks at who votes */
-#define HELLO_NS (1000 * MS)     /* between two to the same node */
-#define READY_NS (5000 * MS)     /* how long that is believed */
-#define AGAIN_NS (40 * MS)       /* until something is asked again, at first, */
-#define AGAIN_MOST_NS (640 * MS) /* and at most */
-#define WHO_NS (300 * MS)        /* between two of them */
-#define CALL_MS 2000u            /* until an answer is taken for lost */
-#define PACE_MS 50u              /* steps in which round trips are looked at */
-#define DEAD_MS 15000u           /* a voter that is silent for so long is replaced */
-#define GONE_MS 600000u          /* and one that only learns let go */
-#define GROUP_MOST 48u           /* members: the leader speaks to each of them */
+#define GROUP_KEY 'G'              /* behind it: the group's number; others are the group's */
+#define POLICY_NS (500 * MS)       /* between two looks at who votes */
+#define HELLO_NS (1000 * MS)       /* between two to the same node */
+#define READY_NS (5000 * MS)       /* how long that is believed */
+#define AGAIN_NS (40 * MS)         /* until something is asked again, at first, */
+#define AGAIN_MOST_NS (640 * MS)   /* and at most */
+#define WHO_NS (300 * MS)          /* between two of them */
+#define CALL_MS 2000u              /* until an answer is taken for lost */
+#define PACE_MS 50u                /* steps in which round trips are looked at */
+#define DEAD_MS 15000u             /* a voter that is silent for so long is replaced */
+#define GONE_MS 600000u            /* and one that only learns let go */
+#define SUPERSEDED_NS (10000 * MS) /* without a leader, before another group is gone over to */
+#define GROUP_MOST 48u             /* members: the leader speaks to each of them */
 
 enum frame { MESSAGE = 1, HELLO, READY, WHO };
 
@@ -48,8 +50,9 @@ static void send_frame(struct slv_node *n, uint64_t peer, enum frame kind, struc
 
 static void say_hello(struct slv_node *n, uint64_t peer, uint64_t leader) {
     struct slv_buf b;
-    slv_buf_init(&b, 8);
+    slv_buf_init(&b, 16);
     slv_write_id(&b, leader);
+    if (n->strong.was) slv_write_id(&b, n->strong.was);
     send_frame(n, peer, HELLO, (struct slv_str){b.data, b.len});
     slv_buf_fini(&b);
 }
@@ -89,8 +92,9 @@ static int on_commit(void *ctx, uint64_t ticket) {
 static int put_group(struct slv_node *n) {
     static const char key = GROUP_KEY;
     struct slv_buf b;
-    slv_buf_init(&b, 8);
+    slv_buf_init(&b, 16);
     slv_write_id(&b, n->strong.group);
+    if (n->strong.was) slv_write_id(&b, n->strong.was);
     const int rc =
         b.status ? b.status : on_put(n, (struct slv_str){&key, 1}, (struct slv_str){b.data, b.len});
     slv_buf_fini(&b);
@@ -153,7 +157,9 @@ static int open_group(struct slv_node *n) {
         .log_max = n->conf.group_log,
         .readmit = true,
     };
-    return n->strong.s ? 0 : slv_strong_open(&c, &n->strong.s);
+    if (n->strong.s) return 0;
+    n->strong.ticket = n->strong.committing = n->strong.durable = 0; /* its tickets begin anew */
+    return slv_strong_open(&c, &n->strong.s);
 }
 
 static int begin_group(struct slv_node *n, uint64_t group, bool damaged) {
@@ -161,26 +167,50 @@ static int begin_group(struct slv_node *n, uint64_t group, bool damaged) {
     int rc = group ? put_group(n) : 0;
     if (!rc) rc = slv_strong_start(n->strong.s, n->now, damaged);
     n->strong.started = !rc;
+    n->strong.heard = n->now;
     n->strong.next = n->now;
     n->has_writes = true;
     return rc;
 }
 
-/* What is kept of a group that is given up. */
-static int forget_group(struct slv_node *n) {
-    static const char group = GROUP_KEY, fresh = 'Q';
+static void close_group(struct slv_node *n) {
     slv_strong_close(n->strong.s);
     n->strong.s = NULL;
     n->strong.started = false;
+    for (size_t i = 0; i < n->n_agreed; i++)
+        n->agreed[i].watched = false;
+}
+
+/* What is kept of a group that is given up. */
+static int forget_group(struct slv_node *n) {
+    static const char group = GROUP_KEY, fresh = 'Q';
+    close_group(n);
     n->strong.group = 0;
     const int rc = on_del(n, (struct slv_str){&group, 1});
     return rc ? rc : on_del(n, (struct slv_str){&fresh, 1});
 }
 
-int slv_node_found(struct slv_node *n, uint64_t now, bool anew) {
+/* The node is opened anew when that is on the disk: so it is what a crash then would have made. */
+static int found_copy(struct slv_node *n) {
+    if (!n->strong.started || n->strong.refounds) return SLV_E_USAGE;
+    int rc = slv_strong_take_over(n->strong.s, n->now);
+    if (rc == SLV_E_USAGE) return rc;
+    n->strong.was = n->strong.group;
+    n->strong.group = on_random(n) | 1;
+    if (!rc) rc = put_group(n);
+    n->strong.refounds = n->has_writes = true;
+    close_group(n);
+    if (rc) node_fail(n, SLV_NODE_FAILED); /* half of it may be put */
+    return rc;
+}
+
+int slv_node_found(struct slv_node *n, uint64_t now, enum slv_node_founding how) {
     n->now = now;
     if (!n->started || n->failed) return SLV_E_USAGE;
+    if (how == SLV_FOUND_COPY) return found_copy(n);
+    const bool anew = how == SLV_FOUND_ANEW;
     if (n->strong.s && !(anew && slv_strong_is_lost(n->strong.s))) return SLV_E_USAGE;
+    n->strong.was = n->strong.s ? n->strong.group : 0;
     int rc = n->strong.s ? forget_group(n) : 0;
     if (!rc) rc = open_group(n);
     if (!rc) rc = slv_strong_bootstrap(n->strong.s, &n->conf.id, 1);
@@ -196,6 +226,7 @@ int node_strong_load(struct slv_node *n, struct slv_str key, struct slv_str valu
     if (own.n != 1 || own.p[0] != GROUP_KEY) return slv_strong_load(n->strong.s, own, value);
     struct slv_reader r = slv_reader_of(value.p, value.n);
     n->strong.group = slv_read_id(&r);
+    n->strong.was = slv_reader_left(&r) ? slv_read_id(&r) : 0;
     return slv_reader_done(&r) ? 0 : SLV_E_FORMAT;
 }
 
@@ -215,7 +246,16 @@ void node_strong_close(struct slv_node *n) {
     slv_mem_free(n->strong.ready);
 }
 
+void node_strong_committed(struct slv_node *n) {
+    n->strong.committing = n->strong.ticket;
+    n->strong.refounded = n->strong.refounds;
+}
+
 void node_strong_synced(struct slv_node *n) {
+    if (n->strong.refounded) {
+        node_fail(n, SLV_NODE_REFOUNDED);
+        return;
+    }
     if (n->strong.committing == n->strong.durable) return;
     n->strong.durable = n->strong.committing;
     slv_strong_synced(n->strong.s, n->now, n->strong.durable);
@@ -227,7 +267,7 @@ struct slv_strong *slv_node_strong(const struct slv_node *n) {
 }
 
 uint64_t slv_node_group(const struct slv_node *n) {
-    return n->strong.started ? n->strong.group : 0;
+    return n->strong.started || n->strong.refounds ? n->strong.group : 0;
 }
 
 /* --- spaces ----------------------------------------------------------------------------------- */
@@ -555,7 +595,29 @@ static void tick_roles(struct slv_node *n) {
 
 /* --- what comes in ---------------------------------------------------------------------------- */
 
-static void on_hello(struct slv_node *n, uint64_t peer, uint64_t group, uint64_t leader) {
+/* A group that was made of this node's, of which no leader was heard for long. (Who only learns
+ * takes the one that it heard last for the leader.) */
+static bool is_superseded(const struct slv_node *n, uint64_t peer, uint64_t was) {
+    return was && was == n->strong.group && n->strong.started &&
+           n->now - n->strong.heard > SUPERSEDED_NS && !slv_strong_leads(n->strong.s) &&
+           node_may_vote(n, peer);
+}
+
+/* What it has of its group goes: it takes part in another as if it had never been in one. */
+static int go_over(struct slv_node *n, uint64_t group, uint64_t was) {
+    int rc = slv_strong_erase(n->strong.s);
+    close_group(n);
+    n->strong.was = was;
+    if (!rc) rc = open_group(n);
+    return rc ? rc : begin_group(n, group, true);
+}
+
+static void on_hello(struct slv_node *n, uint64_t peer, uint64_t group, uint64_t leader,
+                     uint64_t was) {
+    if (is_superseded(n, peer, was) && go_over(n, group, was)) {
+        node_fail(n, SLV_NODE_FAILED);
+        return;
+    }
     if (!n->strong.s && (open_group(n) || begin_group(n, group, true))) {
         node_fail(n, SLV_NODE_FAILED);
         return;
@@ -607,14 +669,15 @@ void node_strong_receive(struct slv_node *n, uint64_t peer, struct slv_str bytes
     }
     switch ((enum frame)kind) {
     case MESSAGE:
+        if (ours && peer == slv_strong_leader(n->strong.s)) n->strong.heard = n->now;
         if (ours)
             slv_strong_receive(n->strong.s, n->now, peer,
                                (struct slv_str){(const char *)m.p, slv_reader_left(&m)});
         else if (!n->strong.group) ask_peer(n, peer);
         break;
     case HELLO: {
-        const uint64_t leader = slv_read_id(&m);
-        if (slv_reader_done(&m) && leader) on_hello(n, peer, group, leader);
+        const uint64_t leader = slv_read_id(&m), was = slv_reader_left(&m) ? slv_read_id(&m) : 0;
+        if (slv_reader_done(&m) && leader) on_hello(n, peer, group, leader, was);
         else n->stats.refused++;
         break;
     }

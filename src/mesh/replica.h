@@ -34,10 +34,10 @@
  * what is due behind its cut, as its clock was wrong, tells no ranges until all that is due.
  *
  * A space may be full: what its entries take is at conf.max. Then this node writes only what makes
- * it no larger, and of others' batches only such are applied; what is not waits with its writers, as
- * if it were lost, and comes when there is room. So a node's memory is bounded whatever others write;
- * it does not hold what they hold meanwhile, and says so. (A quarter more is there for what claims to
- * replace and does not.)
+ * it no larger, and of others' batches only such are applied; what is not waits with its writers,
+ * as if it were lost, and comes when there is room. So a node's memory is bounded whatever others
+ * write; it does not hold what they hold meanwhile, and says so. (A quarter more is there for what
+ * claims to replace and does not.)
  *
  * Invariants:
  *   1. No number of a writer is given twice: none leaves before the store has it, and a node that
@@ -150,8 +150,8 @@ int slv_replica_draft(struct slv_replica *r, struct slv_str key,
                       struct slv_draft *ret) SLV_MUST_USE;
 
 /* Applies the draft that was opened last. SLV_E_BUSY: so much waits that slv_replica_flush must
- * come first; SLV_E_USAGE: the node may not write there; SLV_E_LIMIT: too long, or the space is full;
- * SLV_E_NOMEM: nothing has changed. SLV_E_IO: the store has failed. */
+ * come first; SLV_E_USAGE: the node may not write there; SLV_E_LIMIT: too long, or the space is
+ * full; SLV_E_NOMEM: nothing has changed. SLV_E_IO: the store has failed. */
 int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) SLV_MUST_USE;
 
 /* Bytes of own ops that wait to be signed, of SLV_BATCH_OPS_MAX for which there is room. */

@@ -116,7 +116,8 @@ static inline bool replica_has_ghosts(const struct slv_replica *r) {
     return r->unsigned_.n + r->unsynced.n > 0;
 }
 
-/* Whether there is room for what makes the space larger, or for what is said to replace something. */
+/* Whether there is room for what makes the space larger, or for what is said to replace
+ * something. */
 bool replica_has_room(const struct slv_replica *r, bool replaces);
 
 /* Whether an entry that an op of another's just put in meets another one in its place: what its

@@ -20,9 +20,9 @@
 #define SLV_REVERT_OPS_MAX 4096u /* of a key */
 #define SLV_REVERT_BYTES_MAX ((size_t)256 << 10)
 
-/* Appends operations, each behind its length, that done one after the other to what `now` has of the
- * key make it read as in `before`. *ret_n: how many. SLV_E_USAGE: not of this type; SLV_E_LIMIT: too
- * many, or too long; SLV_E_NOMEM. */
+/* Appends operations, each behind its length, that done one after the other to what `now` has of
+ * the key make it read as in `before`. *ret_n: how many. SLV_E_USAGE: not of this type;
+ * SLV_E_LIMIT: too many, or too long; SLV_E_NOMEM. */
 int slv_revert_plan(enum slv_mesh_type type, const struct slv_space *before,
                     const struct slv_space *now, struct slv_str key, struct slv_buf *ops,
                     size_t *ret_n) SLV_MUST_USE;

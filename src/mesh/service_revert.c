@@ -3,10 +3,11 @@
  *     {"since_ms", "until_ms", "by", "key" or "prefix", "after", "again", "dry_run"}
  *     {"since_ms", "until_ms", "keys": [{"key","ops":[..]}], "left": [{"key","why"}], "after"}
  *
- * "again": also what was put back before. It is done in pages, each one transaction: while "after" is in the answer there are more keys, and
- * who asks goes on with that and the same "until_ms", which lies before all that the first page
- * wrote. So nothing that is put back is taken for something to be undone. A page ends with a mark
- * (history.h) of the keys that it was about, so that no node undoes the same ops again. */
+ * "again": also what was put back before. It is done in pages, each one transaction: while "after"
+ * is in the answer there are more keys, and who asks goes on with that and the same "until_ms",
+ * which lies before all that the first page wrote. So nothing that is put back is taken for
+ * something to be undone. A page ends with a mark (history.h) of the keys that it was about, so
+ * that no node undoes the same ops again. */
 #include "base/jsonin.h"
 #include "mesh/revert.h"
 #include "mesh/service_int.h"

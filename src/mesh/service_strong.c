@@ -380,12 +380,18 @@ void service_strong_put(struct slv_service *s, struct slv_exchange *x, size_t ag
 /* --- the group -------------------------------------------------------------------------------- */
 
 void service_strong_found(struct slv_service *s, struct slv_exchange *x) {
-    const bool anew = slv_str_is(slv_exchange_head(x)->query, "anew=true");
+    const struct slv_str query = slv_exchange_head(x)->query;
+    const enum slv_node_founding how = slv_str_is(query, "anew=true")   ? SLV_FOUND_ANEW
+                                       : slv_str_is(query, "copy=true") ? SLV_FOUND_COPY
+                                                                        : SLV_FOUND_FIRST;
     struct slv_buf b;
     struct slv_json j;
     char id[20];
-    if (slv_node_found(s->conf.node, s->conf.now(), anew)) {
-        service_refuse(x, 409, "this node is in a group already");
+    if (slv_node_found(s->conf.node, s->conf.now(), how)) {
+        service_refuse(x, 409,
+                       how == SLV_FOUND_COPY
+                           ? "nothing is lost: its group has a leader; or this node has no copy"
+                           : "this node is in a group already");
         return;
     }
     s->conf.wake(s->conf.ctx);

@@ -195,6 +195,9 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
     case SLV_NODE_FAILED:
         sim_trace(s, "the store of node %u fails", n->index);
         break;
+    case SLV_NODE_REFOUNDED:
+        sim_trace(s, "node %u makes a group of its copy", n->index);
+        break;
     case SLV_NODE_OVERTAKEN:
         sim_trace(s, "node %u finds writes of its own that it has lost", n->index);
         n->is_fresh = true;
@@ -299,7 +302,7 @@ void sim_start(struct sim_node *n) {
     n->is_fresh = false;
     if (!rc) rc = add_seeds(n);
     if (!rc && !n->index && !s->is_founded && !slv_node_group(n->node))
-        rc = slv_node_found(n->node, sim_clock(n), true);
+        rc = slv_node_found(n->node, sim_clock(n), SLV_FOUND_ANEW);
     sim_trace(s, "node %u starts%s", n->index, damaged ? ", with a damaged store" : "");
     if (rc == SLV_E_NOMEM) s->no_memory = true;
     else if (rc) sim_fail(s, "node %u does not start: %d", n->index, rc);

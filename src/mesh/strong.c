@@ -89,6 +89,49 @@ int slv_strong_bootstrap(struct slv_strong *s, const uint64_t *ids, size_t n) {
     return rc;
 }
 
+/* --- another group ---------------------------------------------------------------------------- */
+
+int slv_strong_take_over(struct slv_strong *s, uint64_t now) {
+    const struct strong_members m = {.n = 1, .v = {{.id = s->conf.id, .role = SLV_STRONG_VOTER}}};
+    struct slv_buf payload, entry;
+    s->now = now;
+    if (!s->started || s->failed || slv_strong_damaged(s) || slv_strong_leader(s))
+        return SLV_E_USAGE;
+    slv_buf_init(&payload, RECORD_MAX);
+    slv_buf_init(&entry, RECORD_MAX);
+    strong_members_write(&m, &payload);
+    strong_entry_write(&(struct strong_entry){s->term, STRONG_MEMBERS, {payload.data, payload.len}},
+                       &entry);
+    int rc = payload.status ? payload.status : entry.status;
+    if (!rc) {
+        strong_put(s, 'L', true, s->disk_first + s->n_size, &entry);
+        rc = s->failed ? SLV_E_IO : 0;
+        s->failed = true; /* (the core knows nothing of that entry) */
+    }
+    slv_buf_fini(&payload);
+    slv_buf_fini(&entry);
+    return rc;
+}
+
+/* Of records nothing is left. */
+static void erase_records(struct slv_strong *s) {
+    static const char kinds[] = {'H', 'T', 'Q'};
+    for (uint64_t i = 0; i < s->n_size; i++)
+        strong_del(s, 'L', s->disk_first + i);
+    for (uint64_t i = 0; i < s->snap_pieces; i++)
+        strong_del(s, 'P', i);
+    for (size_t i = 0; i < sizeof kinds; i++)
+        strong_del(s, kinds[i], 0);
+}
+
+int slv_strong_erase(struct slv_strong *s) {
+    if (s->failed) return SLV_E_IO;
+    erase_records(s);
+    const int rc = s->failed ? SLV_E_IO : 0;
+    s->failed = true;
+    return rc;
+}
+
 /* --- starting --------------------------------------------------------------------------------- */
 
 static void emit_nothing(struct raft_tracer *t, const char *file, int line, const char *message) {

@@ -235,6 +235,15 @@ int slv_strong_appeal(struct slv_strong *s, uint64_t now, uint64_t peer) SLV_MUS
 int slv_strong_readmit(struct slv_strong *s, uint64_t now, uint64_t term,
                        uint64_t index) SLV_MUST_USE;
 
+/* For an operator, where most of the voters are lost for good. Puts records by which this node,
+ * when it is opened anew from them, is the only voter, and all that its log has is decided, also
+ * what was not before; it must be closed then. What the others had decided and this one had not
+ * heard of is lost, and locks of then may have tokens that are given again. SLV_E_USAGE: it is
+ * damaged, or a leader is known; what the store fails with, SLV_E_NOMEM. */
+int slv_strong_take_over(struct slv_strong *s, uint64_t now) SLV_MUST_USE;
+/* Deletes all records, of one that is to be closed: it goes over to another group. */
+int slv_strong_erase(struct slv_strong *s) SLV_MUST_USE;
+
 enum slv_strong_role slv_strong_role(const struct slv_strong *s, uint64_t id);
 /* All of them, of any role; how many. */
 size_t slv_strong_members(const struct slv_strong *s, uint64_t ret[SLV_STRONG_MEMBERS_MAX]);

@@ -112,6 +112,65 @@ def commands():
             assert want in a.run("mesh", *args, status=1 if args[0] == "get" and args[2] == "none" else 2), args
 
 
+def refuses(node, *args, want):
+    assert want in node.run("mesh", "found", *args, status=1), args
+
+
+def a_group_without_its_majority_is_made_of_a_copy():
+    with Group(4) as m:
+        m.founded(3)
+        voters = [n for n in m.nodes if roles(m[0])[n.id] == "voter"]
+        copy, lost = voters[0], voters[1:]
+        rest = [n for n in m.nodes if n not in lost]
+        refuses(copy, "--from-copy", want="has a leader")
+        for i in range(30):
+            assert write(m[i % 4], "k%d" % i, i)[0] == 200
+        token = int(m[0].run("mesh", "lock", "conf", "lock", "--ttl", "1").strip())
+        for n in m.nodes:
+            until(lambda: read(n, "k29", "local")[0] == 200, 20, "what is local to be new")  # noqa: B023
+        for n in lost:
+            n.kill()
+        until(lambda: group(copy)["leader"] is None, 20, "the leader to be missed")
+        assert write(copy, "after", 1, 500)[0] == 503
+        old = group(copy)["group"]
+        refuses(copy, want="in a group already")
+        assert old not in copy.run("mesh", "found", "--from-copy")
+        assert until(lambda: write(copy, "after", 1, 5000)[0] == 200, 20, "the group to decide") < 15 * SLOW
+        # whoever is left, and hears no leader of the old one, goes over
+        until(lambda: all(group(n)["group"] != old and group(n)["leader"] == copy.id for n in rest), 60, "all to go over")
+        until(lambda: all(read(n, "after", "local")[0] == 200 for n in rest), 20, "the other to have it")
+        for n in rest:
+            for i in range(30):
+                assert read(n, "k%d" % i)[1]["value"] == i
+        assert int(copy.run("mesh", "lock", "conf", "lock", "--ttl", "1").strip()) > token
+        copy.kill()
+        copy.start()
+        until(lambda: read(copy, "after")[0] == 200, 20, "it to be there after a restart")
+        # who was lost, and comes back alone, finds no majority and goes over as well
+        lost[0].start()
+        until(lambda: group(lost[0])["group"] == group(copy)["group"], 60, "who comes back to go over")
+        until(lambda: read(lost[0], "after", "local")[0] == 200, 20, "it to learn")
+
+
+def a_lone_node_that_lost_its_disk_founds_anew():
+    with Group(2) as m:
+        m[0].run("mesh", "found")
+        until(lambda: write(m[0], "k", 1)[0] == 200, 20, "the group to decide")
+        refuses(m[0], "--anew", want="in a group already")
+        until(lambda: roles(m[1]).get(m[1].id) == "learner", 20, "the other to learn")
+        m[0].kill()
+        for path in glob.glob(os.path.join(m[0].home, "mesh", "mesh.db*")):
+            os.unlink(path)
+        m[0].start()
+        m.whole()
+        assert write(m[0], "k", 2, 500)[0] in (503, 504)  # it asks, and hears of a group whose only voter it was
+        m[0].run("mesh", "found", "--anew")
+        until(lambda: write(m[0], "k", 2, 5000)[0] == 200, 20, "the new group to decide")
+        assert read(m[0], "k")[1]["value"] == 2
+        until(lambda: group(m[1])["group"] == group(m[0])["group"], 60, "the other to go over")
+        until(lambda: read(m[1], "k", "local")[1].get("value") == 2, 20, "it to learn")
+
+
 def without_a_group():
     with Group(1) as m:
         status, said = write(m[0], "a", 1, ms=300)
@@ -281,6 +340,7 @@ def watchers_and_restarts():
 
 
 if __name__ == "__main__":
-    sys.exit(tap.run([one_copy, commands, without_a_group, locks_exclude, a_lock_that_is_lost_ends_its_command,
+    sys.exit(tap.run([one_copy, commands, a_group_without_its_majority_is_made_of_a_copy,
+                      a_lone_node_that_lost_its_disk_founds_anew, without_a_group, locks_exclude, a_lock_that_is_lost_ends_its_command,
                       what_was_acknowledged_survives_leaders_that_die, a_minority_neither_writes_nor_reads,
                       a_node_whose_disk_is_gone_is_let_in_again, watchers_and_restarts]))

@@ -1,9 +1,9 @@
-/* test_revert.c: what a user would lose: a value that is not what it was, after it was said to be put
- * back; or the history that says what it was.
+/* test_revert.c: what a user would lose: a value that is not what it was, after it was said to be
+ * put back; or the history that says what it was.
  *
  * Values of each type, written at random and then spoiled at random by another: what the plan says,
- * done, makes them read as before, and then there is nothing more to do. History against what it was
- * given: over a restart, out of time, out of room, out of memory. */
+ * done, makes them read as before, and then there is nothing more to do. History against what it
+ * was given: over a restart, out of time, out of room, out of memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,7 +71,8 @@ static const char *any(void) {
 
 #define FORMS 6
 
-/* Operations, of which some cannot be done: $w a word, $p a place, $v any value, $n a small number. */
+/* Operations, of which some cannot be done: $w a word, $p a place, $v any value, $n a small
+ * number. */
 static const char *const forms[SLV_MESH_TYPES][FORMS] = {
     [SLV_TYPE_LAST] = {"{'value':'$w'}"},
     [SLV_TYPE_MANY] = {"{'value':'$w'}"},
