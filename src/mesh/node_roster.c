@@ -79,7 +79,7 @@ static void send_part(struct slv_node *n, uint64_t peer, uint64_t k, const struc
     slv_buf_fini(&m);
 }
 
-/* Invitations first: who joined by one is not understood without it. */
+/* Who joined by an invitation last: that is not understood without it. */
 static void tell_all(struct slv_node *n, uint64_t peer) {
     struct slv_buf b;
     uint64_t k = 0;
@@ -89,7 +89,7 @@ static void tell_all(struct slv_node *n, uint64_t peer) {
             const struct slv_str bytes = slv_roster_at(n->roster, i);
             struct slv_statement s;
             const uint8_t *sig;
-            if (slv_statement_read(bytes, &s, &sig) || (s.kind == SLV_INVITE) != !turn) continue;
+            if (slv_statement_read(bytes, &s, &sig) || (s.kind == SLV_JOINED) != turn) continue;
             slv_write_bytes(&b, bytes.p, bytes.n);
             k++;
             if (b.len < PART) continue;
@@ -140,6 +140,15 @@ static int put_statement(struct slv_node *n, struct slv_str bytes) {
     return node_put(n, (struct slv_str){key, sizeof key}, bytes);
 }
 
+/* (What is said of an invitation is said of who joined by it.) */
+static void follow_use(struct slv_node *n, struct slv_str bytes) {
+    struct slv_statement s;
+    const uint8_t *sig;
+    if (slv_statement_read(bytes, &s, &sig)) return;
+    const struct slv_statement *use = slv_roster_use(n->roster, s.key);
+    if (use) follow(n, node_key_id(n, use->key));
+}
+
 /* One that is new is kept, followed and, by the caller, passed on. */
 static int take(struct slv_node *n, struct slv_str bytes, bool *ret_new) {
     uint64_t id;
@@ -148,8 +157,10 @@ static int take(struct slv_node *n, struct slv_str bytes, bool *ret_new) {
     if (!*ret_new) return rc;
     rc = put_statement(n, bytes);
     n->has_writes = true;
-    if (!rc) follow(n, id);
-    return rc;
+    if (rc) return rc;
+    follow(n, id);
+    follow_use(n, bytes);
+    return 0;
 }
 
 int slv_node_state(struct slv_node *n, uint64_t now, struct slv_str statement) {
@@ -322,7 +333,8 @@ int node_roster_start(struct slv_node *n) {
         const uint8_t *sig;
         if (slv_statement_read(slv_roster_at(n->roster, i), &s, &sig)) continue;
         id = node_key_id(n, s.key);
-        if (s.kind == SLV_REVOKED && id != n->conf.id && slv_swim_remove(n->swim, n->now, id))
+        if (slv_roster_about(n->roster, s.key)->kind == SLV_REVOKED && id != n->conf.id &&
+            slv_swim_remove(n->swim, n->now, id))
             return SLV_E_NOMEM;
     }
     return 0;

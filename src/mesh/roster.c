@@ -167,16 +167,21 @@ const struct slv_statement *slv_roster_find(const struct slv_roster *r, uint64_t
     return NULL;
 }
 
+/* Also where its invitation was revoked, and it with that. */
+static bool joined(const struct slv_statement *s) { return !s->number; }
+
 static const struct entry *use_of(const struct slv_roster *r, const uint8_t *invitation) {
     for (size_t i = 0; i < r->n; i++)
-        if (r->entry[i]->s.kind == SLV_JOINED &&
+        if (joined(&r->entry[i]->s) &&
             !memcmp(r->entry[i]->s.invitation, invitation, SLV_ROSTER_KEY))
             return r->entry[i];
     return NULL;
 }
 
-bool slv_roster_used(const struct slv_roster *r, const uint8_t invitation[SLV_ROSTER_KEY]) {
-    return use_of(r, invitation) != NULL;
+const struct slv_statement *slv_roster_use(const struct slv_roster *r,
+                                           const uint8_t invitation[SLV_ROSTER_KEY]) {
+    const struct entry *e = use_of(r, invitation);
+    return e ? &e->s : NULL;
 }
 
 bool slv_roster_is_open(const struct slv_roster *r, uint64_t now) {
@@ -198,7 +203,8 @@ static int check(const struct slv_roster *r, const struct slv_statement *s, stru
     struct slv_buf b;
     if (s->kind == SLV_JOINED) {
         invite = slv_roster_about(r, s->invitation);
-        if (!invite || invite->kind != SLV_INVITE) return SLV_E_NOENT;
+        if (!invite || (invite->kind != SLV_INVITE && invite->kind != SLV_REVOKED))
+            return SLV_E_NOENT;
         by = s->invitation;
     }
     if (!sig || !r->conf.has_authority) return SLV_E_TRUST;
@@ -220,10 +226,11 @@ static bool counts_more(const struct slv_statement *s, struct slv_str bytes,
     return c ? c > 0 : bytes.n > old->n;
 }
 
-/* Its invitation's rights. */
+/* Its invitation's rights, or that there are none any more. */
 static void inherit(const struct slv_roster *r, struct slv_statement *s) {
     const struct slv_statement *invite = slv_roster_about(r, s->invitation);
-    if (s->kind != SLV_JOINED || !invite) return;
+    if (!joined(s) || !invite) return;
+    s->kind = invite->kind == SLV_INVITE ? SLV_JOINED : SLV_REVOKED;
     s->flags = invite->flags;
     s->n_scope = invite->n_scope;
     memcpy(s->scope, invite->scope, sizeof s->scope);
@@ -247,7 +254,7 @@ static int make(const struct slv_roster *r, struct slv_str bytes, struct entry *
 
 /* Those that joined by it have what it says now; its strings are the entry's. */
 static void pass_on(struct slv_roster *r, const struct slv_statement *invite) {
-    for (size_t i = 0; i < r->n && invite->kind == SLV_INVITE; i++)
+    for (size_t i = 0; i < r->n; i++)
         if (!memcmp(r->entry[i]->s.invitation, invite->key, SLV_ROSTER_KEY))
             inherit(r, &r->entry[i]->s);
 }

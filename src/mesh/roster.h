@@ -6,7 +6,7 @@
  *              on is taken: they had it before they knew
  *     INVITE   whoever has the secret of this key may name one other key as a member, with these
  *              rights, until a time
- *     JOINED   by such a one: this key is the member
+ *     JOINED   by such a one: this key is the member, and REVOKED when that is
  *
  * The authority is a key whose secret need not be on any node. Statements are spread by whoever has
  * them, and each node judges by itself, so that a member is revoked where there is no majority of
@@ -100,8 +100,9 @@ const struct slv_statement *slv_roster_find(const struct slv_roster *r, uint64_t
 /* About a key: an invitation's too. */
 const struct slv_statement *slv_roster_about(const struct slv_roster *r,
                                              const uint8_t key[SLV_ROSTER_KEY]);
-/* Whether a key was named by this invitation. */
-bool slv_roster_used(const struct slv_roster *r, const uint8_t invitation[SLV_ROSTER_KEY]);
+/* About the key that this invitation named; NULL: none yet. */
+const struct slv_statement *slv_roster_use(const struct slv_roster *r,
+                                           const uint8_t invitation[SLV_ROSTER_KEY]);
 /* Whether there is an invitation that can be used at `now` (s since 1970). */
 bool slv_roster_is_open(const struct slv_roster *r, uint64_t now);
 /* Whether it covers a key of a space; an empty name: all that there is. */

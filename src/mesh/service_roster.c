@@ -39,7 +39,7 @@ static void tell_statement(const struct slv_roster *r, size_t i, struct slv_json
     slv_json_bool(j, "repairs", s->flags & SLV_MAY_REPAIR);
     slv_json_bool(j, "votes", s->flags & SLV_MAY_VOTE);
     if (s->until) slv_json_uint(j, "until", s->until);
-    if (s->kind == SLV_INVITE) slv_json_bool(j, "used", slv_roster_used(r, s->key));
+    if (s->kind == SLV_INVITE) slv_json_bool(j, "used", slv_roster_use(r, s->key) != NULL);
     if (s->kind == SLV_JOINED) tell_key(j, "invitation", s->invitation);
     tell_scopes(s, j);
     slv_json_object_end(j);

@@ -181,7 +181,7 @@ static void an_invitation_names_one(void **state) {
     const struct slv_statement *m = slv_roster_find(r, id);
     assert_int_equal(m->flags, SLV_MAY_VOTE); /* its invitation's rights */
     assert_int_equal(add(r, &other, &id), SLV_E_BUSY);
-    assert_true(slv_roster_used(r, s.key));
+    assert_true(slv_roster_use(r, s.key) != NULL);
     assert_false(slv_roster_is_open(r, 999));
     struct slv_statement end = {.kind = SLV_REVOKED, .number = 2};
     memcpy(end.key, one, sizeof one);
@@ -198,12 +198,49 @@ static void an_invitation_names_one(void **state) {
     slv_roster_close(r);
 }
 
+/* Whoever joined by it is out with it, in whatever order that is heard, and wrote what he wrote. */
+static void a_revoked_invitation_takes_its_use_along(void **state) {
+    struct slv_invite i = {.mesh = "floor"};
+    struct slv_statement s = about(0, SLV_INVITE, 1), end = {.kind = SLV_REVOKED, .number = 2};
+    struct slv_buf b[3];
+    uint8_t one[SLV_ROSTER_KEY] = {1}, print[2][16];
+    uint64_t id;
+    (void)state;
+    slv_invite_draw(&i, s.key);
+    memcpy(end.key, s.key, sizeof end.key);
+    s.n_scope = end.n_scope = 1;
+    s.flags = SLV_MAY_VOTE;
+    s.scope[0] = end.scope[0] = (struct slv_scope){{"tags", 4}, {"north-", 6}};
+    sign(&s, &b[0]);
+    sign(&end, &b[2]);
+    slv_buf_init(&b[1], 65536);
+    assert_int_equal(slv_invite_use(&i, one, (struct slv_str){"", 0}, &b[1]), 0);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        struct slv_roster *r = open_roster();
+        assert_int_equal(add(r, &b[0], &id), 0);
+        assert_int_equal(add(r, &b[turn ? 2 : 1], &id), 0);
+        assert_int_equal(add(r, &b[turn ? 1 : 2], &id), 0);
+        const struct slv_statement *m = slv_roster_about(r, one);
+        assert_int_equal(m->kind, SLV_REVOKED);
+        assert_int_equal(m->flags, 0);
+        assert_true(
+            slv_statement_covers(m, (struct slv_str){"tags", 4}, (struct slv_str){"north-1", 7}));
+        assert_ptr_equal(slv_roster_use(r, s.key), m);
+        slv_roster_print(r, print[turn]);
+        slv_roster_close(r);
+    }
+    assert_memory_equal(print[0], print[1], sizeof print[0]);
+    for (unsigned k = 0; k < 3; k++)
+        slv_buf_fini(&b[k]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_agree),
         cmocka_unit_test(no_bit_may_differ),
         cmocka_unit_test(rights),
         cmocka_unit_test(an_invitation_names_one),
+        cmocka_unit_test(a_revoked_invitation_takes_its_use_along),
     };
     crypto_sign_keypair(authority, secret);
     return cmocka_run_group_tests(tests, NULL, NULL);
