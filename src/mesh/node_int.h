@@ -244,6 +244,8 @@ size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to);
 /* To all that are connected, however many. */
 void node_spread_all(struct slv_node *n, struct slv_str message);
 void node_disconnect(struct slv_node *n, struct peer *p);
+/* A peer becomes a guest, if it is none. */
+void node_shut(struct slv_node *n, struct peer *p);
 /* A member is alive: one that could not be reached for long is tried at once. */
 void node_is_back(struct slv_node *n, uint64_t id);
 bool node_is_small(const struct slv_node *n);

@@ -352,6 +352,11 @@ static void lose(struct slv_node *n, uint64_t id) {
         slv_replica_lost(n->space[i]->replica, id, n->now);
 }
 
+void node_shut(struct slv_node *n, struct peer *p) {
+    if (!p->is_guest) lose(n, p->id);
+    p->is_guest = true;
+}
+
 static size_t count_guests(const struct slv_node *n) {
     size_t k = 0;
     for (size_t i = 0; i < n->n_peer; i++)

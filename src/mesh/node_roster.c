@@ -122,7 +122,9 @@ static void follow(struct slv_node *n, uint64_t id) {
             node_tell_sums(n, p);
         }
     } else if (id != n->conf.id) {
-        if (p) node_disconnect(n, p);
+        /* (Its own message may be what is being read: it is cut off when peers are looked at.) */
+        if (p) node_shut(n, p);
+        n->look_next = n->now;
         /* (no memory: it is not let in again, and in time is taken for dead) */
         if (slv_swim_remove(n->swim, n->now, id)) n->stats.refused++;
     }
