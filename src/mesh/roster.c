@@ -3,9 +3,11 @@
 #include "base/mem.h"
 
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define VERSION 1u
+#define VERSION_CONDITION 2u
 
 struct entry {
     struct slv_statement s; /* its strings are the block's */
@@ -21,10 +23,52 @@ struct slv_roster {
     size_t n, room;
 };
 
+/* --- conditions ------------------------------------------------------------------------------- */
+
+static int by_bytes(const void *a, const void *b) { return memcmp(a, b, SLV_ROSTER_DIGEST); }
+
+size_t slv_digests_sort(uint8_t (*v)[SLV_ROSTER_DIGEST], size_t n) {
+    size_t k = 0;
+    if (n) qsort(v, n, sizeof *v, by_bytes);
+    for (size_t i = 0; i < n; i++)
+        if (!k || memcmp(v[k - 1], v[i], sizeof *v) != 0) memmove(v[k++], v[i], sizeof *v);
+    return k;
+}
+
+static void write_digests(const struct slv_digests *d, struct slv_buf *b) {
+    slv_write_number(b, d->n);
+    if (d->n) slv_buf_add(b, (const char *)d->v, d->n * sizeof *d->v);
+}
+
+static void read_digests(struct slv_reader *r, struct slv_digests *ret) {
+    const size_t n = (size_t)slv_read_number(r, SLV_ROSTER_DIGESTS_MAX);
+    const struct slv_str raw = slv_read_raw(r, n * SLV_ROSTER_DIGEST);
+    if (r->bad) return;
+    const void *v = raw.p;
+    *ret = (struct slv_digests){v, n};
+    for (size_t i = 1; i < n; i++)
+        if (memcmp(ret->v[i - 1], ret->v[i], SLV_ROSTER_DIGEST) >= 0) r->bad = true;
+}
+
+static void write_condition(const struct slv_condition *c, struct slv_buf *b) {
+    slv_write_number(b, c->any_ak);
+    write_digests(&c->aks, b);
+    write_digests(&c->binaries, b);
+    write_digests(&c->policies, b);
+}
+
+static void read_condition(struct slv_reader *r, struct slv_condition *ret) {
+    ret->any_ak = slv_read_number(r, 1);
+    read_digests(r, &ret->aks);
+    read_digests(r, &ret->binaries);
+    read_digests(r, &ret->policies);
+    if (ret->any_ak != !ret->aks.n) r->bad = true;
+}
+
 /* --- statements ------------------------------------------------------------------------------- */
 
 int slv_statement_write(const struct slv_statement *s, struct slv_buf *b) {
-    slv_write_number(b, VERSION);
+    slv_write_number(b, s->is_conditional ? VERSION_CONDITION : VERSION);
     slv_write_number(b, (uint64_t)s->kind);
     slv_write_number(b, s->number);
     slv_buf_add(b, (const char *)s->key, sizeof s->key);
@@ -37,6 +81,7 @@ int slv_statement_write(const struct slv_statement *s, struct slv_buf *b) {
         slv_write_bytes(b, s->scope[i].prefix.p, s->scope[i].prefix.n);
     }
     if (s->kind == SLV_JOINED) slv_buf_add(b, (const char *)s->invitation, sizeof s->invitation);
+    if (s->is_conditional) write_condition(&s->condition, b);
     return b->status;
 }
 
@@ -45,17 +90,21 @@ static void read_key(struct slv_reader *r, uint8_t ret[SLV_ROSTER_KEY]) {
     if (k.n == SLV_ROSTER_KEY) memcpy(ret, k.p, k.n);
 }
 
-/* A number from 1 on, but of JOINED, whose rights are its invitation's. */
+/* A number from 1 on, but of JOINED, whose rights and condition are its invitation's. */
 static bool is_sound(const struct slv_statement *s) {
     const bool joined = s->kind == SLV_JOINED;
     if (joined != !s->number) return false;
+    if (s->is_conditional && s->kind != SLV_MEMBER && s->kind != SLV_INVITE) return false;
     return !joined || (!s->flags && !s->until && !s->n_scope);
 }
 
 int slv_statement_read(struct slv_str bytes, struct slv_statement *ret, const uint8_t **ret_sig) {
     struct slv_reader r = slv_reader_of(bytes.p, bytes.n);
     struct slv_statement s = {0};
-    if (bytes.n > SLV_STATEMENT_MAX || slv_read_number(&r, VERSION) != VERSION) return SLV_E_FORMAT;
+    if (bytes.n > SLV_STATEMENT_MAX) return SLV_E_FORMAT;
+    const uint64_t version = slv_read_number(&r, VERSION_CONDITION);
+    if (version < VERSION) return SLV_E_FORMAT;
+    s.is_conditional = version == VERSION_CONDITION;
     s.kind = (enum slv_statement_kind)slv_read_number(&r, SLV_JOINED);
     s.number = slv_read_number(&r, UINT64_MAX >> 1);
     read_key(&r, s.key);
@@ -68,6 +117,7 @@ int slv_statement_read(struct slv_str bytes, struct slv_statement *ret, const ui
         s.scope[i].prefix = slv_read_bytes(&r, SLV_ROSTER_PREFIX_MAX);
     }
     if (s.kind == SLV_JOINED) read_key(&r, s.invitation);
+    if (s.is_conditional) read_condition(&r, &s.condition);
     *ret_sig = NULL;
     if (slv_reader_left(&r)) *ret_sig = (const uint8_t *)slv_read_raw(&r, SLV_ROSTER_SIG).p;
     if (!slv_reader_done(&r) || !s.kind || !is_sound(&s)) return SLV_E_FORMAT;
@@ -226,7 +276,7 @@ static bool counts_more(const struct slv_statement *s, struct slv_str bytes,
     return c ? c > 0 : bytes.n > old->n;
 }
 
-/* Its invitation's rights, or that there are none any more. */
+/* Its invitation's rights and condition, or that there are none any more. */
 static void inherit(const struct slv_roster *r, struct slv_statement *s) {
     const struct slv_statement *invite = slv_roster_about(r, s->invitation);
     if (!joined(s) || !invite) return;
@@ -234,6 +284,8 @@ static void inherit(const struct slv_roster *r, struct slv_statement *s) {
     s->flags = invite->flags;
     s->n_scope = invite->n_scope;
     memcpy(s->scope, invite->scope, sizeof s->scope);
+    s->is_conditional = invite->is_conditional;
+    s->condition = invite->condition;
 }
 
 static int make(const struct slv_roster *r, struct slv_str bytes, struct entry **ret) {

@@ -13,10 +13,19 @@
  * anything. That an invitation is used once is agreed on by the group of the strong spaces; a node
  * keeps the first use that it hears of.
  *
- *     statement: version (1), kind, number, key (32), flags (1 all, 2 repairs, 4 votes), until
+ * MEMBER and INVITE may have a condition: what the member has to show of its machine to each node
+ * it meets, before that hears it (node_attest.c). What it has written, and others pass on, is
+ * taken without that, as who took it first was shown it: otherwise nodes that saw other evidence
+ * would hold other things.
+ *
+ *     statement: version (1; 2: with a condition), kind, number, key (32), flags (1 all, 2 repairs, 4 votes), until
  *                (s since 1970; 0: for ever), name, how many scopes, of each space and key prefix,
- *                then of JOINED the invitation's key (32); signature (64) over "selvage mesh
- *                statement 1", the mesh's name behind its length, and all before it
+ *                then of JOINED the invitation's key (32), of version 2 the condition; signature
+ *                (64) over "selvage mesh statement 1", the mesh's name behind its length, and all
+ *                before it
+ *     condition: 1 if any attestation key will do, else 0; then of keys (none if any will do, else
+ *                at least one), binaries and policies: how many, their digests (32), ascending,
+ *                each once
  *
  * Equal statements have equal bytes. Of two with one number the one with the greater bytes counts,
  * everywhere. Invariants: statements in the table are signed as they must be; at most one JOINED
@@ -34,6 +43,8 @@
 #define SLV_ROSTER_NAME_MAX 64u    /* bytes of a member's */
 #define SLV_ROSTER_SCOPES_MAX 16u  /* spaces, with prefixes, that a member may write */
 #define SLV_ROSTER_PREFIX_MAX 256u /* bytes */
+#define SLV_ROSTER_DIGEST 32u
+#define SLV_ROSTER_DIGESTS_MAX 16u /* of each list of a condition */
 #define SLV_STATEMENT_MAX ((size_t)8192)
 
 enum slv_statement_kind { SLV_MEMBER = 1, SLV_REVOKED, SLV_INVITE, SLV_JOINED };
@@ -41,6 +52,18 @@ enum { SLV_MAY_WRITE_ALL = 1, SLV_MAY_REPAIR = 2, SLV_MAY_VOTE = 4, SLV_MAY_ALL 
 
 struct slv_scope {
     struct slv_str space, prefix;
+};
+
+/* SHA-256, ascending, each once; borrowed. */
+struct slv_digests {
+    const uint8_t (*v)[SLV_ROSTER_DIGEST];
+    size_t n;
+};
+
+/* What evidence must say (trust/attest.h): one of each list; of an empty one, any. */
+struct slv_condition {
+    bool any_ak; /* which shows nothing of a TPM: there is no list of keys then, and else one */
+    struct slv_digests aks, binaries, policies;
 };
 
 struct slv_statement {
@@ -53,7 +76,12 @@ struct slv_statement {
     size_t n_scope;
     struct slv_scope scope[SLV_ROSTER_SCOPES_MAX];
     uint8_t invitation[SLV_ROSTER_KEY];
+    bool is_conditional;
+    struct slv_condition condition;
 };
+
+/* Puts digests in order, and leaves out those that are there already. How many there are then. */
+size_t slv_digests_sort(uint8_t (*v)[SLV_ROSTER_DIGEST], size_t n);
 
 /* What is signed of a statement. b's status. */
 int slv_statement_write(const struct slv_statement *s, struct slv_buf *b) SLV_MUST_USE;

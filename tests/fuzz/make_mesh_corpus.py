@@ -64,11 +64,15 @@ def top(slots):
 MANY = unique_dense([1 + i % 9 for i in range(4096)])
 FULL = top({b"s%d" % i: (20 + i, i % 20) for i in range(64)})
 
-def statement(kind, n, key, flags=7, until=0, name=b"", scopes=(), invitation=b""):
+def condition(aks=(), binaries=(), policies=()):
+    return number(not aks) + b"".join(number(len(d)) + b"".join(bytes([x]) * 32 for x in d) for d in (aks, binaries, policies))
+
+
+def statement(kind, n, key, flags=7, until=0, name=b"", scopes=(), invitation=b"", attest=b""):
     """roster.h: signed, as far as a fuzzer asks."""
-    return with_length(number(1) + number(kind) + number(n) + bytes([key]) * 32 + number(flags) + number(until) +
+    return with_length(number(2 if attest else 1) + number(kind) + number(n) + bytes([key]) * 32 + number(flags) + number(until) +
                        with_length(name) + number(len(scopes)) +
-                       b"".join(with_length(space) + with_length(prefix) for space, prefix in scopes) + invitation + b"s" * 64)
+                       b"".join(with_length(space) + with_length(prefix) for space, prefix in scopes) + invitation + attest + b"s" * 64)
 
 
 CASES = {
@@ -99,6 +103,8 @@ CASES = {
     "top-full": op(7, 1, b"w", {}, [(ident(7), FULL)]) + op(9, 1, b"w", {}, [(ident(9), top({b"s1": (3, 0)}))]),
     "statements": statement(1, 1, 1, name=b"pump", scopes=((b"tags", b"north-"), (b"hits", b""))) + statement(2, 2, 1)
     + statement(3, 3, 2, until=99) + statement(4, 0, 3, flags=0, invitation=bytes([2]) * 32),
+    "conditions": statement(1, 1, 1, attest=condition((1,), (2, 3), (4,))) + statement(3, 3, 2, attest=condition())
+    + statement(4, 0, 3, flags=0, invitation=bytes([2]) * 32) + statement(3, 4, 2, attest=condition((5, 6), (7,))),
     "invitation": b"selvage-invite-" + base64.urlsafe_b64encode(
         number(1) + with_length(b"floor") + b"a" * 32 + b"s" * 32 + number(1) + b"k" * 32 + with_length(b"[::1]:7420")).rstrip(b"="),
     "late": op(7, 3, b"k", {7: [(2, 2)]}, [(b"", b"new")]) + op(7, 1, b"k", {}, [(b"", b"old")]),

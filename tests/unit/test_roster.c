@@ -59,6 +59,8 @@ static void sign(const struct slv_statement *s, struct slv_buf *ret) {
     slv_buf_fini(&b);
 }
 
+static const uint8_t digests[3][SLV_ROSTER_DIGEST] = {{1}, {2}, {2, 1}};
+
 static struct slv_statement about(unsigned k, enum slv_statement_kind kind, uint64_t number) {
     struct slv_statement s = {.kind = kind, .number = number, .flags = (unsigned)rnd(8)};
     memset(s.key, (int)(k + 1), sizeof s.key);
@@ -66,6 +68,8 @@ static struct slv_statement about(unsigned k, enum slv_statement_kind kind, uint
     s.n_scope = rnd(3);
     for (size_t i = 0; i < s.n_scope; i++)
         s.scope[i] = (struct slv_scope){{"tags", 4}, {"north", rnd(6)}};
+    s.is_conditional = kind == SLV_MEMBER && rnd(2);
+    s.condition = (struct slv_condition){.aks = {digests, 1}, .binaries = {digests, rnd(4)}};
     return s;
 }
 
@@ -143,6 +147,122 @@ static void rights(void **state) {
     assert_false(slv_statement_covers(&s, (struct slv_str){"hit", 3}, (struct slv_str){"any", 3}));
     s.flags = SLV_MAY_WRITE_ALL;
     assert_true(slv_statement_covers(&s, tags, (struct slv_str){"south-1", 7}));
+}
+
+/* --- conditions ------------------------------------------------------------------------------- */
+
+static struct slv_statement conditional(enum slv_statement_kind kind) {
+    struct slv_statement s = {.kind = kind, .number = 1, .is_conditional = true};
+    s.key[0] = 7;
+    s.condition = (struct slv_condition){
+        .aks = {digests, 2}, .binaries = {digests, 3}, .policies = {digests + 2, 1}};
+    return s;
+}
+
+static bool reads(const struct slv_statement *s, struct slv_statement *ret) {
+    const uint8_t *sig;
+    struct slv_statement got;
+    struct slv_buf b;
+    slv_buf_init(&b, 65536);
+    assert_int_equal(slv_statement_write(s, &b), 0);
+    const bool ok = !slv_statement_read((struct slv_str){b.data, b.len}, &got, &sig);
+    if (ok && ret) *ret = got;
+    slv_buf_fini(&b);
+    return ok;
+}
+
+/* (What is borrowed is gone: numbers only.) */
+static void a_condition_has_one_form(void **state) {
+    static const uint8_t wrong[2][SLV_ROSTER_DIGEST] = {{2}, {1}},
+                         twice[2][SLV_ROSTER_DIGEST] = {{0}};
+    static uint8_t many[SLV_ROSTER_DIGESTS_MAX + 1][SLV_ROSTER_DIGEST];
+    struct slv_statement s = conditional(SLV_MEMBER), got;
+    (void)state;
+    assert_true(reads(&s, &got));
+    assert_true(got.is_conditional && !got.condition.any_ak);
+    assert_int_equal(got.condition.aks.n, 2);
+    assert_int_equal(got.condition.binaries.n, 3);
+    assert_int_equal(got.condition.policies.n, 1);
+    s.condition.any_ak = true; /* and a list */
+    assert_false(reads(&s, NULL));
+    s.condition.aks.n = 0;
+    assert_true(reads(&s, &got));
+    assert_true(got.condition.any_ak);
+    s.condition.any_ak = false; /* no key, without saying so */
+    assert_false(reads(&s, NULL));
+    for (unsigned i = 0; i < 2; i++) {
+        s = conditional(SLV_INVITE);
+        s.condition.policies = (struct slv_digests){i ? wrong : twice, 2};
+        assert_false(reads(&s, NULL));
+    }
+    for (unsigned i = 0; i <= SLV_ROSTER_DIGESTS_MAX; i++)
+        many[i][0] = (uint8_t)i;
+    for (unsigned n = SLV_ROSTER_DIGESTS_MAX; n <= SLV_ROSTER_DIGESTS_MAX + 1; n++) {
+        s.condition.policies = (struct slv_digests){many, n};
+        assert_int_equal(reads(&s, NULL), n == SLV_ROSTER_DIGESTS_MAX);
+    }
+    s = conditional(SLV_REVOKED);
+    assert_false(reads(&s, NULL));
+    s = conditional(SLV_JOINED);
+    s.number = 0;
+    assert_false(reads(&s, NULL));
+}
+
+/* Others' stores and signatures are of these bytes. */
+static void without_a_condition_nothing_changes(void **state) {
+    static const char want[] = "\1\1\5"
+                               "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+                               "\3\0\4pump\1\4tags\2n-";
+    struct slv_statement s = {.kind = SLV_MEMBER, .number = 5, .flags = 3, .name = {"pump", 4}};
+    struct slv_buf b;
+    (void)state;
+    memset(s.key, 'k', sizeof s.key);
+    s.n_scope = 1;
+    s.scope[0] = (struct slv_scope){{"tags", 4}, {"n-", 2}};
+    slv_buf_init(&b, 65536);
+    assert_int_equal(slv_statement_write(&s, &b), 0);
+    assert_int_equal(b.len, sizeof want - 1);
+    assert_memory_equal(b.data, want, b.len);
+    slv_buf_fini(&b);
+}
+
+static void digests_are_put_in_order(void **state) {
+    uint8_t v[5][SLV_ROSTER_DIGEST] = {{3}, {1}, {3}, {2}, {1}};
+    (void)state;
+    assert_int_equal(slv_digests_sort(v, 0), 0);
+    assert_int_equal(slv_digests_sort(v, 5), 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(v[i][0], i + 1);
+}
+
+static void who_joins_has_the_invitation_s_condition(void **state) {
+    struct slv_roster *r = open_roster();
+    struct slv_invite i = {.mesh = "floor"};
+    struct slv_statement s = conditional(SLV_INVITE);
+    struct slv_buf invite, use, anew;
+    uint8_t one[SLV_ROSTER_KEY] = {1};
+    uint64_t id;
+    (void)state;
+    slv_invite_draw(&i, s.key);
+    slv_buf_init(&use, 65536);
+    assert_int_equal(slv_invite_use(&i, one, (struct slv_str){"", 0}, &use), 0);
+    sign(&s, &invite);
+    assert_int_equal(add(r, &invite, &id), 0);
+    assert_int_equal(add(r, &use, &id), 0);
+    const struct slv_statement *m = slv_roster_about(r, one);
+    assert_true(m->is_conditional);
+    assert_int_equal(m->condition.binaries.n, 3);
+    assert_memory_equal(m->condition.binaries.v, digests, sizeof digests);
+    s.number = 2;
+    s.condition.binaries.n = 1; /* the invitation is said anew */
+    sign(&s, &anew);
+    assert_int_equal(add(r, &anew, &id), 0);
+    assert_int_equal(m->condition.binaries.n, 1);
+    assert_memory_equal(m->condition.binaries.v, digests, SLV_ROSTER_DIGEST);
+    slv_buf_fini(&invite);
+    slv_buf_fini(&use);
+    slv_buf_fini(&anew);
+    slv_roster_close(r);
 }
 
 /* --- invitations ------------------------------------------------------------------------------ */
@@ -239,6 +359,10 @@ int main(void) {
         cmocka_unit_test(all_agree),
         cmocka_unit_test(no_bit_may_differ),
         cmocka_unit_test(rights),
+        cmocka_unit_test(a_condition_has_one_form),
+        cmocka_unit_test(without_a_condition_nothing_changes),
+        cmocka_unit_test(digests_are_put_in_order),
+        cmocka_unit_test(who_joins_has_the_invitation_s_condition),
         cmocka_unit_test(an_invitation_names_one),
         cmocka_unit_test(a_revoked_invitation_takes_its_use_along),
     };
