@@ -207,6 +207,13 @@ static bool may_repair(void *ctx, uint64_t node, uint64_t space) {
 }
 static bool may_join(void *ctx, uint64_t node) { return find_key(ctx, node) != NULL; }
 
+static void log_attested(const struct slv_host *h, uint64_t id, bool is_shown) {
+    struct slv_node_attest a;
+    slv_node_attest(h->node, id, &a);
+    if (is_shown) slv_log(SLV_LOG_INFO, "mesh: node %016" PRIx64 " has shown what it runs", id);
+    else slv_log(SLV_LOG_WARN, "mesh: node %016" PRIx64 " is not heard: %s", id, a.why);
+}
+
 static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
     static const char *const states[] = {"alive", "suspect", "dead", "gone", "removed"};
     struct slv_host *h = ctx;
@@ -241,6 +248,9 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
         slv_log(SLV_LOG_INFO, "mesh: node %016" PRIx64 " is %s", id,
                 state == SLV_REVOKED ? "revoked" : "a member");
         h->recheck = true;
+        break;
+    case SLV_NODE_ATTESTED:
+        log_attested(h, id, state);
         break;
     case SLV_NODE_DAMAGED:
         slv_log(SLV_LOG_WARN,

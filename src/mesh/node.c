@@ -1,5 +1,5 @@
 /* node.c: see node.h. Spaces, the store, writes; peers are in node_peer.c, members in
- * node_member.c. */
+ * node_member.c, what they must show in node_attest.c. */
 #include "mesh/node_int.h"
 #include "base/mem.h"
 
@@ -168,6 +168,7 @@ int slv_node_open(const struct slv_node_conf *conf, struct slv_node **ret) {
     if (!conf->round_ms) n->conf.round_ms = 1000;
     if (!conf->direct_max) n->conf.direct_max = 64;
     if (!conf->idle_ms) n->conf.idle_ms = 20000;
+    if (!conf->attest_ms) n->conf.attest_ms = 3600000;
     n->record = slv_mem_strndup(conf->record.p, conf->record.n);
     slv_buf_init(&n->later, (size_t)64 << 20);
     slv_buf_init(&n->members, (size_t)1 << 20);
@@ -310,7 +311,7 @@ int node_later(struct slv_node *n, struct slv_str value) {
     return n->later.status;
 }
 
-uint64_t node_key_id(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]) {
+uint64_t slv_node_id_of(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]) {
     const struct slv_roster_conf *c = n->conf.roster;
     return c->id_of(c->ctx, key);
 }
@@ -487,6 +488,7 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
     next = least(next, node_strong_tick(n));
     next = least(next, node_roster_tick(n));
     next = least(next, node_member_tick(n));
+    next = least(next, node_attest_tick(n));
     commit(n);
     next = least(next, node_tick_peers(n));
     node_pump(n);

@@ -27,6 +27,7 @@
 #ifndef SLV_MESH_NODE_H
 #define SLV_MESH_NODE_H
 
+#include "base/err.h"
 #include "mesh/link.h"
 #include "mesh/replica.h"
 #include "mesh/roster.h"
@@ -36,6 +37,10 @@
 #define SLV_NODE_SPACES_MAX 64u
 #define SLV_NODE_SPACE_NAME_MAX 64u
 #define SLV_NODE_ASKS_MAX 1024u
+
+#define SLV_NODE_NONCE 32u
+#define SLV_NODE_EVIDENCE_MAX ((size_t)8 << 10) /* bytes */
+#define SLV_NODE_WHY 160u                       /* bytes of a reason */
 
 struct slv_node;
 
@@ -49,6 +54,8 @@ enum slv_node_event {
     SLV_NODE_ROSTER,    /* what is said of `id` has changed; state: enum slv_statement_kind */
     SLV_NODE_DAMAGED,   /* `id`, of that group, has lost what it had of it */
     SLV_NODE_REFOUNDED, /* open it anew, as it was ordered: nothing is wrong */
+    SLV_NODE_ATTESTED,  /* `id` has shown what its statement wants (1), or not (0): slv_node_attest,
+                           which may be called, says why not */
 };
 
 /* What is measured where it happens. */
@@ -90,6 +97,14 @@ struct slv_node_world {
     void (*published)(void *ctx, const struct slv_batch *b);
     /* Something was measured, some of it of a space. May be NULL. Must not call the node. */
     void (*measured)(void *ctx, enum slv_node_measure what, size_t space, double value);
+    /* Evidence of this machine is wanted, for a peer's nonce: slv_node_quoted follows, not from
+     * within this call; until then there is no other. NULL: it shows none. */
+    void (*quote)(void *ctx, uint64_t peer, const uint8_t nonce[SLV_NODE_NONCE]);
+    /* 0: evidence, which anybody may have made, is of the node with that key, for that nonce, and
+     * as the condition wants it. Else a line says what is wrong. NULL: none is. */
+    int (*attested)(void *ctx, const uint8_t key[SLV_ROSTER_KEY],
+                    const uint8_t nonce[SLV_NODE_NONCE], struct slv_str evidence,
+                    const struct slv_condition *c, struct slv_err *err);
     void *ctx;
 };
 
@@ -109,7 +124,8 @@ struct slv_node_conf {
     uint32_t round_ms;         /* between rounds of comparing; 0: 1000 */
     uint32_t direct_max;       /* members up to which all are connected; 0: 64 */
     uint32_t idle_ms;          /* beyond that: how long a silent peer stays connected; 0: 20000 */
-    uint32_t voters;           /* of the group, where there are as many: 1 to 7; 0: 5 */
+    uint32_t attest_ms; /* after which who must show evidence is asked for it anew; 0: 3600000 */
+    uint32_t voters;    /* of the group, where there are as many: 1 to 7; 0: 5 */
     uint32_t heartbeat_ms, election_ms; /* of it, where round trips are short; 0: 120, 400 */
     size_t group_log; /* bytes of its log behind which a snapshot is made; 0: 4 MiB */
     uint64_t
@@ -166,8 +182,9 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now);
 /* How many spaces there are, and how they were declared. */
 size_t slv_node_spaces(const struct slv_node *n);
 const struct slv_space_conf *slv_node_space_conf(const struct slv_node *n, size_t space);
-/* The node's id. */
+/* The node's id, and that of the node with a key, where there are statements. */
 uint64_t slv_node_id(const struct slv_node *n);
+uint64_t slv_node_id_of(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]);
 
 const struct slv_space *slv_node_read(const struct slv_node *n, size_t space);
 struct slv_replica *slv_node_replica(const struct slv_node *n, size_t space);
@@ -225,6 +242,17 @@ const struct slv_roster *slv_node_roster(const struct slv_node *n);
 /* Whether statements let a key in: as a member, or as a guest that may have an invitation. */
 bool slv_node_lets_in(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]);
 
+/* What a member has shown of its machine, where its statement has a condition. */
+struct slv_node_attest {
+    bool is_wanted, is_shown;
+    const char *why; /* it is not shown; borrowed until the node is next called */
+};
+void slv_node_attest(const struct slv_node *n, uint64_t id, struct slv_node_attest *ret);
+
+/* What slv_node_world.quote asked for. Empty: there is no evidence to be had. */
+void slv_node_quoted(struct slv_node *n, uint64_t now, uint64_t peer,
+                     const uint8_t nonce[SLV_NODE_NONCE], struct slv_str evidence);
+
 /* --- what it is ------------------------------------------------------------------------------- */
 
 /* Says goodbye, as slv_swim_leave; who leads the group hands that over. */
@@ -243,6 +271,7 @@ struct slv_node_stats {
     uint64_t commits;
     uint64_t unsent; /* messages of the group for which there was no way, or no room */
     uint64_t held;   /* times that a peer was given no more credit, as it sent more than its rate */
+    uint64_t unattested; /* times that evidence was wrong, or did not come */
     size_t connected;
     size_t kept; /* members that the store will know */
 };

@@ -26,8 +26,27 @@
 #define MSG_SUMS 6u       /* beside enum slv_mesh_kind */
 #define MSG_ROSTER 7u
 #define MSG_JOIN 8u
-#define GUESTS_MAX 32u /* connected at once, while there are invitations */
+#define MSG_ATTEST 10u
+#define MSG_EVIDENCE 11u
+#define GUESTS_MAX 32u /* no members, connected at once while there are invitations */
 #define JOINS_MAX 8u   /* guests of whom the group is asked at once */
+
+/* What a peer has shown of its machine, where its statement wants that. */
+struct node_shown {
+    bool is_asked, is_shown;
+    uint64_t due; /* until when it must answer; else when it is asked */
+    uint8_t nonce[SLV_NODE_NONCE];
+    uint64_t told;          /* when `why` was last told as an event; 0: never */
+    char why[SLV_NODE_WHY]; /* it was last refused */
+};
+
+/* What it has asked of this one's. */
+struct node_asked {
+    bool waits;     /* for `nonce` to be quoted */
+    bool is_quoted; /* the TPM is being asked, for this association */
+    uint64_t next;  /* not before this */
+    uint8_t nonce[SLV_NODE_NONCE];
+};
 
 /* A member that is connected, or with whom there is something to speak about. */
 struct peer {
@@ -45,8 +64,11 @@ struct peer {
     uint64_t early_until;
     uint64_t paid; /* up to when what it sent is within its rate: a virtual schedule (GCRA) */
     bool is_held;  /* it has no credit for more */
-    bool is_guest; /* no member, but it may have an invitation */
-    uint64_t roster_next; /* when it may be told all statements again */
+    bool is_guest; /* no member, but it may have an invitation; or a member that has not shown what
+                      its statement wants */
+    struct node_shown shown;
+    struct node_asked asked;
+    uint64_t roster_next; /* when it may be told all statements again; of a guest: may tell some */
     bool dirty;           /* it is among the node's */
     uint64_t differs;     /* since when its sums are others; 0: they were equal, or never told */
 };
@@ -155,6 +177,10 @@ struct slv_node {
     size_t n_kept, room_kept;
     uint64_t keep_next;
     bool members_changed; /* since they were kept */
+    uint64_t attest_next;
+    bool is_quoting; /* the world is, for this peer and nonce */
+    uint64_t quote_peer;
+    uint8_t quote_nonce[SLV_NODE_NONCE];
     struct slv_buf later; /* statements that are loaded before what they need */
     struct peer **peer;   /* heap, ascending by id */
     size_t n_peer, room_peer;
@@ -189,7 +215,6 @@ int node_del(struct slv_node *n, struct slv_str key);
 
 /* Remembers a loaded statement until the start. */
 int node_later(struct slv_node *n, struct slv_str value);
-uint64_t node_key_id(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]);
 
 /* --- node_member.c ---------------------------------------------------------------------------- */
 
@@ -202,6 +227,8 @@ void node_member_close(struct slv_node *n);
 
 /* --- node_roster.c ---------------------------------------------------------------------------- */
 
+/* What is said of a node; NULL: nothing. */
+const struct slv_statement *node_about(const struct slv_node *n, uint64_t id);
 bool node_may_join(const struct slv_node *n, uint64_t id);
 bool node_may_write(const struct slv_node *n, uint64_t id, struct slv_str space, uint64_t space_id,
                     struct slv_str key);
@@ -214,10 +241,23 @@ int node_roster_start(struct slv_node *n);
 uint64_t node_roster_tick(struct slv_node *n);
 /* A peer has other statements. */
 void node_roster_differs(struct slv_node *n, struct peer *p);
-void node_roster_receive(struct slv_node *n, struct slv_reader *m);
+void node_roster_receive(struct slv_node *n, struct peer *p, struct slv_reader *m);
 void node_roster_join(struct slv_node *n, struct peer *p, struct slv_reader *m);
+/* It is a guest no longer. */
+void node_roster_welcome(struct slv_node *n, struct peer *p);
 /* Whether an answer of the group was to one of these. */
 bool node_roster_answered(struct slv_node *n, uint64_t ask, const struct slv_strong_result *r);
+
+/* --- node_attest.c ---------------------------------------------------------------------------- */
+
+/* Whether a node must show something. */
+bool node_attest_wants(const struct slv_node *n, uint64_t id);
+/* There is a new association; something new is said of a peer that is connected. */
+void node_attest_begin(struct slv_node *n, struct peer *p);
+void node_attest_follow(struct slv_node *n, struct peer *p);
+/* Of either kind; of guests too. */
+void node_attest_receive(struct slv_node *n, struct peer *p, uint64_t kind, struct slv_reader *m);
+uint64_t node_attest_tick(struct slv_node *n);
 
 /* --- node_strong.c ---------------------------------------------------------------------------- */
 
@@ -234,7 +274,8 @@ void node_strong_close(struct slv_node *n);
 
 struct peer *node_peer(const struct slv_node *n, uint64_t id);
 void node_free_peers(struct slv_node *n);
-/* Through the link. SLV_E_BUSY: there is none, or it is full. */
+/* Through the link. SLV_E_BUSY: there is none, or it is full, or the peer is a guest, which is told
+ * nothing but what guests are. */
 int node_message(struct slv_node *n, uint64_t peer, enum slv_lane lane, struct slv_str bytes);
 /* Outside the lanes; asks: the peer answers it. A peer that is not connected gets it when it is,
  * if that is soon. Whether it goes at once. */

@@ -100,11 +100,16 @@ static void touch(struct peer *p) {
     p->used = p->node->now;
 }
 
+static bool is_for_guests(enum slv_lane lane, struct slv_str bytes) {
+    const unsigned kind = lane == SLV_LANE_REPAIR && bytes.n ? (uint8_t)bytes.p[0] : 0;
+    return kind == MSG_JOIN || kind == MSG_ATTEST || kind == MSG_EVIDENCE;
+}
+
 int node_message(struct slv_node *n, uint64_t id, enum slv_lane lane, struct slv_str bytes) {
     struct peer *p = open_peer(n, id);
     if (!p) return SLV_E_NOMEM;
     want(p);
-    if (!p->link) return SLV_E_BUSY;
+    if (!p->link || (p->is_guest && !is_for_guests(lane, bytes))) return SLV_E_BUSY;
     touch(p);
     return slv_link_send(p->link, lane, bytes);
 }
@@ -113,6 +118,7 @@ bool node_datagram(struct slv_node *n, uint64_t id, struct slv_str bytes, bool a
     struct peer *p = open_peer(n, id);
     if (!p) return false;
     want(p);
+    if (p->link && p->is_guest) return false;
     if (p->link) {
         touch(p);
         p->asks = p->asks || asks;
@@ -130,7 +136,7 @@ bool node_datagram(struct slv_node *n, uint64_t id, struct slv_str bytes, bool a
 
 static void send_early(struct peer *p) {
     struct slv_reader r = slv_reader_of(p->early.data, p->early.len);
-    while (slv_reader_left(&r) && p->node->now <= p->early_until)
+    while (!p->is_guest && slv_reader_left(&r) && p->node->now <= p->early_until)
         if (slv_link_datagram(p->link, slv_read_bytes(&r, SLV_SWIM_MESSAGE_MAX))) break;
     slv_buf_fini(&p->early);
     slv_buf_init(&p->early, EARLY_MAX * DATAGRAM_MAX);
@@ -289,11 +295,16 @@ static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
     struct slv_node *n = p->node;
     if (lane == SLV_LANE_URGENT || lane == SLV_LANE_REPAIR) pay(p, bytes.n);
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
-    const uint64_t kind = slv_read_number(&m, MSG_JOIN);
+    const uint64_t kind = slv_read_number(&m, MSG_EVIDENCE);
     p->used = n->now;
     if (n->failed) return;
+    if (kind == MSG_ATTEST || kind == MSG_EVIDENCE) {
+        node_attest_receive(n, p, kind, &m);
+        return;
+    }
     if (p->is_guest || kind == MSG_JOIN) {
         if (kind == MSG_JOIN) node_roster_join(n, p, &m);
+        else if (kind == MSG_ROSTER) node_roster_receive(n, p, &m);
         return;
     }
     if (lane == SLV_LANE_STRONG) {
@@ -305,7 +316,7 @@ static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
         return;
     }
     if (kind == MSG_ROSTER) {
-        node_roster_receive(n, &m);
+        node_roster_receive(n, p, &m);
         return;
     }
     const uint64_t id = slv_read_id(&m);
@@ -357,10 +368,11 @@ void node_shut(struct slv_node *n, struct peer *p) {
     p->is_guest = true;
 }
 
-static size_t count_guests(const struct slv_node *n) {
+/* (Members that have not shown anything yet are as many as the authority has named.) */
+static size_t count_strangers(const struct slv_node *n) {
     size_t k = 0;
     for (size_t i = 0; i < n->n_peer; i++)
-        k += n->peer[i]->link && n->peer[i]->is_guest;
+        k += n->peer[i]->link && n->peer[i]->is_guest && !node_may_join(n, n->peer[i]->id);
     return k;
 }
 
@@ -368,8 +380,8 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     struct slv_link_conf c = n->conf.link;
     struct slv_link *link;
     n->now = now;
-    const bool is_guest = n->roster && !node_may_join(n, id);
-    if (is_guest && count_guests(n) >= GUESTS_MAX) return SLV_E_BUSY;
+    const bool is_stranger = n->roster && !node_may_join(n, id);
+    if (is_stranger && count_strangers(n) >= GUESTS_MAX) return SLV_E_BUSY;
     struct peer *p = n->failed ? NULL : open_peer(n, id);
     if (!p) return SLV_E_NOMEM;
     c.on_message = on_message;
@@ -381,10 +393,11 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     slv_link_close(p->link);
     p->link = link;
     p->is_held = false;
-    p->is_guest = is_guest;
+    p->is_guest = is_stranger || node_attest_wants(n, id);
     p->wanted = p->unheard = 0;
     p->used = now;
     mark(p);
+    node_attest_begin(n, p);
     send_early(p);
     node_tell_sums(n, p);
     return 0;
@@ -426,6 +439,7 @@ static bool is_done(struct slv_node *n, struct peer *p) {
     const bool known = !slv_swim_find(n->swim, p->id, &m);
     if (known && m.state == SLV_SWIM_REMOVED) return true;
     if (known && m.state <= SLV_SWIM_SUSPECT && node_is_small(n)) return false;
+    if (p->link && p->is_guest && node_attest_wants(n, p->id)) return false; /* it is asked again */
     return n->now - p->used > n->conf.idle_ms * MS;
 }
 

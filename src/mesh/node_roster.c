@@ -4,9 +4,10 @@
  *     ROSTER (a message): how many, each behind its length, invitations before those who joined
  *     JOIN   (of a guest): the statement that names it
  *
- * A guest is connected and heard of nothing but this. Its invitation's use is written into the
- * strong spaces' space 0, key: the invitation, value: the guest's key, where it can be written
- * once; then it is a statement like others.
+ * A guest is connected and heard of nothing but this; of one that is a member and has not shown what
+ * it must, what node_attest.c says. An invitation's use is written into the strong spaces' space 0,
+ * key: the invitation, value: the guest's key, where it can be written once; then it is a statement
+ * like others.
  *
  * What a revoked member wrote, and members pass on, is taken: each of them had it before it knew,
  * and if some had it and others refused it they would never agree. From itself nothing is taken. */
@@ -17,37 +18,38 @@
 
 #define PART ((size_t)128 << 10) /* bytes of statements in a message, and one more */
 #define TOLD_NS (1000 * MS)      /* between two tellings of all to a peer */
+#define SULK_NS (10000 * MS)     /* for which a guest that told a wrong one is not heard */
 #define JOIN_NS (2000 * MS)      /* between two tries to join */
 #define JOIN_ASK_MS 8000u        /* for the group to agree on it */
 
 /* --- rights ----------------------------------------------------------------------------------- */
 
-static const struct slv_statement *about(const struct slv_node *n, uint64_t id) {
+const struct slv_statement *node_about(const struct slv_node *n, uint64_t id) {
     return n->roster ? slv_roster_find(n->roster, id) : NULL;
 }
 
 bool node_may_join(const struct slv_node *n, uint64_t id) {
     const struct slv_node_world *w = &n->conf.world;
-    const struct slv_statement *s = about(n, id);
+    const struct slv_statement *s = node_about(n, id);
     return s ? s->kind != SLV_REVOKED : w->may_join(w->ctx, id);
 }
 
 bool node_may_write(const struct slv_node *n, uint64_t id, struct slv_str space, uint64_t space_id,
                     struct slv_str key) {
     const struct slv_node_world *w = &n->conf.world;
-    const struct slv_statement *s = about(n, id);
+    const struct slv_statement *s = node_about(n, id);
     return s ? slv_statement_covers(s, space, key) : w->may_write(w->ctx, id, space_id, key);
 }
 
 bool node_may_repair(const struct slv_node *n, uint64_t id, uint64_t space_id) {
     const struct slv_node_world *w = &n->conf.world;
-    const struct slv_statement *s = about(n, id);
+    const struct slv_statement *s = node_about(n, id);
     return s ? s->kind != SLV_REVOKED && s->flags & SLV_MAY_REPAIR
              : w->may_repair(w->ctx, id, space_id);
 }
 
 bool node_may_vote(const struct slv_node *n, uint64_t id) {
-    const struct slv_statement *s = about(n, id);
+    const struct slv_statement *s = node_about(n, id);
     return !s || (s->kind != SLV_REVOKED && s->flags & SLV_MAY_VOTE);
 }
 
@@ -108,19 +110,21 @@ void node_roster_differs(struct slv_node *n, struct peer *p) {
     tell_all(n, p->id);
 }
 
+void node_roster_welcome(struct slv_node *n, struct peer *p) {
+    p->is_guest = false;
+    tell_all(n, p->id);
+    node_tell_sums(n, p);
+}
+
 /* --- what follows ----------------------------------------------------------------------------- */
 
 static void follow(struct slv_node *n, uint64_t id) {
-    const struct slv_statement *s = about(n, id);
+    const struct slv_statement *s = node_about(n, id);
     struct peer *p = node_peer(n, id);
     if (!s) return; /* an invitation */
     if (s->kind != SLV_REVOKED) {
         slv_swim_allow(n->swim, n->now, id);
-        if (p && p->is_guest) {
-            p->is_guest = false;
-            tell_all(n, id);
-            node_tell_sums(n, p);
-        }
+        if (p && p->link) node_attest_follow(n, p);
     } else if (id != n->conf.id) {
         /* (Its own message may be what is being read: it is cut off when peers are looked at.) */
         if (p) node_shut(n, p);
@@ -148,7 +152,7 @@ static void follow_use(struct slv_node *n, struct slv_str bytes) {
     const uint8_t *sig;
     if (slv_statement_read(bytes, &s, &sig)) return;
     const struct slv_statement *use = slv_roster_use(n->roster, s.key);
-    if (use) follow(n, node_key_id(n, use->key));
+    if (use) follow(n, slv_node_id_of(n, use->key));
 }
 
 /* One that is new is kept, followed and, by the caller, passed on. */
@@ -179,16 +183,28 @@ int slv_node_state(struct slv_node *n, uint64_t now, struct slv_str statement) {
     return 0;
 }
 
-void node_roster_receive(struct slv_node *n, struct slv_reader *m) {
+/* Also of a member that has not shown what it must: whoever tells them, they are the authority's,
+ * and one of them may be what lets it in. */
+static bool may_tell(const struct slv_node *n, const struct peer *p) {
+    return !p->is_guest || (n->now >= p->roster_next && node_may_join(n, p->id));
+}
+
+void node_roster_receive(struct slv_node *n, struct peer *p, struct slv_reader *m) {
     struct slv_buf news;
     uint64_t k = 0;
+    if (!may_tell(n, p)) return;
     slv_buf_init(&news, SLV_LINK_MESSAGE_MAX);
     for (uint64_t left = slv_read_number(m, SLV_ROSTER_MAX); left > 0 && !m->bad; left--) {
         const struct slv_str bytes = slv_read_bytes(m, SLV_STATEMENT_MAX);
         bool is_new = false;
         if (m->bad || !n->roster) break;
         const int rc = take(n, bytes, &is_new);
-        n->stats.refused += rc == SLV_E_FORMAT || rc == SLV_E_TRUST;
+        const bool is_wrong = rc == SLV_E_FORMAT || rc == SLV_E_TRUST;
+        n->stats.refused += is_wrong;
+        if (is_wrong && p->is_guest) { /* signatures cost time */
+            p->roster_next = n->now + SULK_NS;
+            break;
+        }
         if (!is_new) continue;
         slv_write_bytes(&news, bytes.p, bytes.n);
         k++;
@@ -228,7 +244,7 @@ static bool is_sound(const struct slv_node *n, uint64_t guest, struct slv_str by
                      struct slv_statement *ret) {
     const uint8_t *sig;
     return !slv_statement_read(bytes, ret, &sig) && ret->kind == SLV_JOINED &&
-           node_key_id(n, ret->key) == guest && is_invited(n, ret) &&
+           slv_node_id_of(n, ret->key) == guest && is_invited(n, ret) &&
            !slv_roster_check(n->roster, bytes);
 }
 
@@ -279,7 +295,7 @@ bool node_roster_answered(struct slv_node *n, uint64_t ask, const struct slv_str
 /* As a guest itself: asks some peer, until it is a member. */
 uint64_t node_roster_tick(struct slv_node *n) {
     struct slv_buf m;
-    if (!n->conf.join.n || about(n, n->conf.id)) return UINT64_MAX;
+    if (!n->conf.join.n || node_about(n, n->conf.id)) return UINT64_MAX;
     if (n->now < n->join_next) return n->join_next;
     n->join_next = n->now + JOIN_NS;
     slv_buf_init(&m, SLV_LINK_MESSAGE_MAX);
@@ -334,7 +350,7 @@ int node_roster_start(struct slv_node *n) {
         struct slv_statement s;
         const uint8_t *sig;
         if (slv_statement_read(slv_roster_at(n->roster, i), &s, &sig)) continue;
-        id = node_key_id(n, s.key);
+        id = slv_node_id_of(n, s.key);
         if (slv_roster_about(n->roster, s.key)->kind == SLV_REVOKED && id != n->conf.id &&
             slv_swim_remove(n->swim, n->now, id))
             return SLV_E_NOMEM;
