@@ -266,6 +266,15 @@ static double number_of(struct slv_json_val v, const char *name) {
     return d;
 }
 
+static void print_attested(struct slv_json_val v) {
+    const struct slv_str id = text_of(v, "id"), why = text_of(v, "why");
+    bool is_shown = false;
+    slv_json_get_bool(slv_json_get(v, "attested"), &is_shown);
+    slv_out_printf("attested %.*s  %s", (int)id.n, id.p, is_shown ? "yes" : "no: ");
+    slv_out_name(why.p, why.n);
+    slv_out_puts("\n");
+}
+
 static void print_status(struct slv_json_val s) {
     struct slv_json_iter it = {0};
     struct slv_json_val v;
@@ -282,6 +291,9 @@ static void print_status(struct slv_json_val s) {
         if (self) slv_out_puts(", this one\n");
         else slv_out_printf(", %.1f ms\n", number_of(v, "rtt_ms"));
     }
+    it = (struct slv_json_iter){0};
+    while (slv_json_each(slv_json_get(s, "attested"), &it, NULL, &v))
+        print_attested(v);
     it = (struct slv_json_iter){0};
     while (slv_json_each(slv_json_get(s, "spaces"), &it, NULL, &v)) {
         const struct slv_str name = text_of(v, "name"), type = text_of(v, "type"),

@@ -22,8 +22,8 @@
 
 struct opts {
     const char *socket, *key, *name;
-    struct slv_opt_list write, peer;
-    bool no_vote, no_repair;
+    struct slv_opt_list write, peer, aks, binaries, policies;
+    bool no_vote, no_repair, any_ak;
     double for_s;
 };
 
@@ -115,6 +115,49 @@ static int read_scopes(const struct opts *o, struct slv_statement *s, struct slv
     return 0;
 }
 
+/* What a condition's lists borrow. */
+struct wanted {
+    uint8_t aks[SLV_ROSTER_DIGESTS_MAX][SLV_ROSTER_DIGEST];
+    uint8_t binaries[SLV_ROSTER_DIGESTS_MAX][SLV_ROSTER_DIGEST];
+    uint8_t policies[SLV_ROSTER_DIGESTS_MAX][SLV_ROSTER_DIGEST];
+};
+
+static int read_digests(const char *option, const struct slv_opt_list *l,
+                        uint8_t (*v)[SLV_ROSTER_DIGEST], struct slv_digests *ret,
+                        struct slv_err *err) {
+    if (l->n > SLV_ROSTER_DIGESTS_MAX)
+        return slv_err_set(err, SLV_E_LIMIT, "mesh: more than %u of --%s", SLV_ROSTER_DIGESTS_MAX,
+                           option);
+    for (size_t i = 0; i < l->n; i++)
+        if (strlen(l->v[i]) != 2 * SLV_ROSTER_DIGEST ||
+            !slv_hex_read(l->v[i], v[i], SLV_ROSTER_DIGEST))
+            return slv_err_set(
+                err, SLV_E_USAGE,
+                "mesh: --%s %s: 64 hexadecimal digits are wanted, as `selvage attest "
+                "show` and `mesh up --attest` print them",
+                option, l->v[i]);
+    *ret = (struct slv_digests){(const uint8_t(*)[SLV_ROSTER_DIGEST])v, slv_digests_sort(v, l->n)};
+    return 0;
+}
+
+static int read_condition(const struct opts *o, struct wanted *w, struct slv_statement *s,
+                          struct slv_err *err) {
+    struct slv_condition *c = &s->condition;
+    s->is_conditional = o->aks.n || o->any_ak || o->binaries.n || o->policies.n;
+    if (!s->is_conditional) return 0;
+    if (o->any_ak && o->aks.n)
+        return slv_err_set(err, SLV_E_USAGE, "mesh: --any-ak does not go with --ak");
+    if (!o->any_ak && !o->aks.n)
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh: --binary and --policy want --ak, the attestation key of the "
+                           "machine; with --any-ak anybody can make up what they say");
+    c->any_ak = o->any_ak;
+    int rc = read_digests("ak", &o->aks, w->aks, &c->aks, err);
+    if (!rc) rc = read_digests("binary", &o->binaries, w->binaries, &c->binaries, err);
+    if (!rc) rc = read_digests("policy", &o->policies, w->policies, &c->policies, err);
+    return rc;
+}
+
 static int read_key(const char *text, uint8_t ret[SLV_ROSTER_KEY], struct slv_err *err) {
     if (strlen(text) != 2 * SLV_ROSTER_KEY || !slv_hex_read(text, ret, SLV_ROSTER_KEY))
         return slv_err_set(err, SLV_E_USAGE,
@@ -152,12 +195,14 @@ static int whose(const struct slv_cli *cli, const struct view *v, uint8_t ret[SL
 static int admit(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct slv_statement s = {.kind = SLV_MEMBER};
+    struct wanted w;
     struct view v;
     if (o->name) s.name = (struct slv_str){o->name, strlen(o->name)};
     if (s.name.n > SLV_ROSTER_NAME_MAX)
         return slv_err_set(err, SLV_E_USAGE, "mesh admit: --name: longer than %u bytes",
                            SLV_ROSTER_NAME_MAX);
     int rc = read_scopes(o, &s, err);
+    if (!rc) rc = read_condition(o, &w, &s, err);
     if (!rc) rc = look(o, &v, err);
     if (rc) return rc;
     rc = whose(cli, &v, s.key, err);
@@ -298,9 +343,11 @@ static int invite(const struct slv_cli *cli, const void *opts, struct slv_err *e
     const struct opts *o = opts;
     struct slv_statement s = {.kind = SLV_INVITE, .until = (uint64_t)time(NULL)};
     struct slv_invite i = {0};
+    struct wanted w;
     struct view v;
     s.until += (uint64_t)o->for_s;
     int rc = read_scopes(o, &s, err);
+    if (!rc) rc = read_condition(o, &w, &s, err);
     if (!rc) rc = look(o, &v, err);
     if (rc) return rc;
     rc = make_invite(o, &v, &i, err);
@@ -316,6 +363,24 @@ static int invite(const struct slv_cli *cli, const void *opts, struct slv_err *e
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
+
+static void print_digests(struct slv_json_val c, const char *list, const char *name) {
+    struct slv_json_iter it = {0};
+    struct slv_json_val d;
+    struct slv_str s;
+    while (slv_json_each(slv_json_get(c, list), &it, NULL, &d))
+        if (slv_json_get_str(d, &s)) slv_out_printf("    %-7s %.*s\n", name, (int)s.n, s.p);
+}
+
+/* What it must show, a line each. */
+static void print_condition(struct slv_json_val c) {
+    bool any = false;
+    if (slv_json_get_bool(slv_json_get(c, "any_ak"), &any) && any)
+        slv_out_puts("    ak      any: this shows nothing of a TPM\n");
+    print_digests(c, "aks", "ak");
+    print_digests(c, "binaries", "binary");
+    print_digests(c, "policies", "policy");
+}
 
 static void print_member(struct slv_json_val m) {
     struct slv_json_iter it = {0};
@@ -336,6 +401,7 @@ static void print_member(struct slv_json_val m) {
         slv_out_name(prefix.p, prefix.n);
     }
     slv_out_puts("\n");
+    print_condition(slv_json_get(m, "attest"));
 }
 
 static int roster(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
@@ -374,9 +440,22 @@ static int roster(const struct slv_cli *cli, const void *opts, struct slv_err *e
             .help = "what it says of others' old writes is not taken (so with --write)"            \
     }
 
+#define ATTEST_ROWS                                                                                \
+    {"ak", 0, SLV_OPT_LIST_AT(struct opts, aks), .arg = "HEX",                                     \
+     .help = "it must show what it runs, by a TPM with this attestation key; may be repeated"},    \
+        {"binary", 0, SLV_OPT_LIST_AT(struct opts, binaries), .arg = "HEX",                        \
+         .help = "SHA-256 of the program that it must run; may be repeated; without it any"},      \
+        {"policy", 0, SLV_OPT_LIST_AT(struct opts, policies), .arg = "HEX",                        \
+         .help = "SHA-256 of the policy that it must have; may be repeated; without it any"},      \
+    {                                                                                              \
+        "any-ak", 0, SLV_OPT_FLAG_AT(struct opts, any_ak),                                         \
+            .help = "any attestation key will do: this finds what is old, not who lies"            \
+    }
+
 static const struct slv_opt admit_rows[] = {
     SOCKET_ROW,
     RIGHTS_ROWS,
+    ATTEST_ROWS,
     {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "TEXT", .help = "for people"},
     SLV_CLI_KEY_ROW(struct opts),
 };
@@ -387,6 +466,7 @@ static const struct slv_opt roster_rows[] = {SOCKET_ROW};
 static const struct slv_opt invite_rows[] = {
     SOCKET_ROW,
     RIGHTS_ROWS,
+    ATTEST_ROWS,
     {"for", 0, SLV_OPT_REAL_AT(struct opts, for_s), .arg = "SECONDS", .def = "86400", .rmin = 1,
      .rmax = 3650 * DAY_S, .help = "until when it may be used"},
     {"peer", 0, SLV_OPT_LIST_AT(struct opts, peer), .arg = "KEY@HOST:PORT",
@@ -400,7 +480,9 @@ const struct slv_cmd slv_cmd_mesh_admit = {
     .args = "[KEY]",
     .no_args = "the node of this machine",
     .more = "Signed with --key, which must be that of the authority with which the nodes were "
-            "started. It takes effect at each node as soon as it hears of it.",
+            "started. It takes effect at each node as soon as it hears of it. What is said with "
+            "--ak, --binary and --policy each node demands of the member (`mesh up --attest`) "
+            "before it hears it, and now and then (docs/attest.md).",
     .max_args = 1,
     SLV_CMD_OPTS(admit_rows, struct opts),
     .fn = admit,

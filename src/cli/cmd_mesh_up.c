@@ -10,6 +10,7 @@
 #include "cli/trust.h"
 #include "mesh/host.h"
 #include "mesh/invite.h"
+#include "trust/attest.h"
 #include "trust/fields.h"
 
 #include <inttypes.h>
@@ -22,14 +23,16 @@
 #define SPACE_BYTES ((uint64_t)1 << 30) /* that its entries may take, unless it is said */
 #define SPACE_BYTES_MIN ((uint64_t)64 << 10)
 #define SPACE_BYTES_MAX ((uint64_t)64 << 30)
+#define ATTEST_LEAST_MS 10000u
+#define ATTEST_MOST_MS 2592000000u
 #define KEY_HEX (2u * SLV_HOST_KEY_BYTES)
 
 struct opts {
-    const char *name, *store, *socket, *key, *authority, *invitation;
+    const char *name, *store, *socket, *key, *authority, *invitation, *policy, *attest_every;
     struct slv_opt_list listen, advertise, peer, member, space;
     uint64_t relay, rate, peer_rate;
     int64_t voters;
-    bool discover;
+    bool discover, attest;
 };
 
 /* What the host borrows. */
@@ -43,6 +46,7 @@ struct up {
     struct slv_buf folder, store, socket;
     struct slv_key *key;
     struct slv_invite invitation;
+    struct slv_map policy;
     uint8_t authority[SLV_HOST_KEY_BYTES];
     struct slv_host_conf conf;
     struct slv_host *host;
@@ -251,6 +255,25 @@ static int read_authority(struct up *u, const struct opts *o, struct slv_err *er
     return read_key(o->authority, strlen(o->authority), u->authority, "authority", err);
 }
 
+/* --- what it shows of itself ------------------------------------------------------------------ */
+
+static int read_attest(struct up *u, const struct opts *o, struct slv_err *err) {
+    const uint64_t ms =
+        slv_cli_duration((struct slv_str){o->attest_every, strlen(o->attest_every)});
+    if (ms < ATTEST_LEAST_MS || ms > ATTEST_MOST_MS)
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh up: --attest-every %s: 10 s to 30d: a number of seconds, or one "
+                           "with s, m, h or d behind it",
+                           o->attest_every);
+    if (o->policy && !o->attest)
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --policy goes with --attest");
+    u->conf.attest = o->attest;
+    u->conf.attest_ms = (uint32_t)ms;
+    const int rc = o->policy ? slv_map_open(o->policy, &u->policy, err) : 0;
+    if (!rc) u->conf.policy = (struct slv_str){(const char *)u->policy.data, u->policy.size};
+    return rc;
+}
+
 /* --- where things are ------------------------------------------------------------------------- */
 
 static int make_paths(struct up *u, const struct opts *o, struct slv_err *err) {
@@ -267,6 +290,19 @@ static int make_paths(struct up *u, const struct opts *o, struct slv_err *err) {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
+/* What `mesh admit` of this node wants to be told: ak, binary, policy. */
+static void say_self(const struct slv_attest_self *a, struct slv_json *j) {
+    static const char *const names[] = {"ak", "binary", "policy"};
+    if (!a) return;
+    const uint8_t *const v[] = {a->ak, a->events[0], a->events[1]};
+    for (size_t i = 0; i < 3; i++) {
+        char hex[SLV_HEX(SLV_TPM_DIGEST)];
+        slv_hex_write(v[i], SLV_TPM_DIGEST, hex);
+        if (j) slv_json_str(j, names[i], hex);
+        else slv_out_printf("%s %s\n", names[i], hex);
+    }
+}
+
 static void say(const struct up *u, const char *const *addresses, size_t n) {
     char id[20], hex[SLV_HEX(SLV_HOST_KEY_BYTES)];
     const struct slv_pub *pub = slv_key_pub(u->key);
@@ -279,6 +315,7 @@ static void say(const struct up *u, const char *const *addresses, size_t n) {
                        u->conf.socket);
         for (size_t i = 0; i < n; i++)
             slv_out_printf("listening %s\n", addresses[i]);
+        say_self(slv_host_self(u->host), NULL);
         return;
     }
     slv_buf_init(&b, 65536);
@@ -292,6 +329,7 @@ static void say(const struct up *u, const char *const *addresses, size_t n) {
     for (size_t i = 0; i < n; i++)
         slv_json_str(&j, NULL, addresses[i]);
     slv_json_array_end(&j);
+    say_self(slv_host_self(u->host), &j);
     slv_json_object_end(&j);
     if (slv_out_line(&b, NULL)) slv_log(SLV_LOG_ERROR, "mesh: out of memory");
     slv_buf_fini(&b);
@@ -328,6 +366,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     if (!rc) rc = read_lists(&u, o, err);
     u.conf.mesh = o->name;
     if (!rc) rc = read_authority(&u, o, err);
+    if (!rc) rc = read_attest(&u, o, err);
     if (!rc) rc = slv_store_key_open(o->key, false, &u.key, err);
     u.conf.store = u.store.data;
     u.conf.socket = u.socket.data;
@@ -349,6 +388,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     u.conf.ctx = &u;
     if (!rc) rc = run_host(&u, err);
     slv_key_close(u.key);
+    if (u.policy.data) slv_map_close(&u.policy);
     slv_buf_fini(&u.folder);
     slv_buf_fini(&u.store);
     slv_buf_fini(&u.socket);
@@ -389,6 +429,14 @@ static const struct slv_opt rows[] = {
      .help = "whose statements say who is a member (`mesh admit`), beside --peer and --member"},
     {"invitation", 0, SLV_OPT_STR_AT(struct opts, invitation), .arg = "LINE",
      .help = "join by this (`mesh invite`); it has the mesh's name, authority and peers"},
+    {"attest", 0, SLV_OPT_FLAG_AT(struct opts, attest),
+     .help = "show what this node runs, by its TPM ($SELVAGE_TPM), to members that want to see it"},
+    {"policy", 0, SLV_OPT_STR_AT(struct opts, policy), .arg = "FILE",
+     .help = "what this node was told to do, measured with --attest as it stands; without it "
+             "nothing is"},
+    {"attest-every", 0, SLV_OPT_STR_AT(struct opts, attest_every), .arg = "TIME", .def = "1h",
+     .help = "how often those who must show what they run are asked again, beside each time that "
+             "they connect"},
     {"voters", 0, SLV_OPT_INT_AT(struct opts, voters), .arg = "N", .def = "5", .imin = 1, .imax = 7,
      .help = "nodes that vote on strong spaces, where there are as many"},
     {"store", 0, SLV_OPT_STR_AT(struct opts, store), .arg = "FOLDER",

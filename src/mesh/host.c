@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "mesh/invite.h"
+#include "mesh/quoter.h"
 #include "mesh/service.h"
 #include "mesh/transport.h"
 #include "store/records.h"
@@ -33,11 +34,12 @@ struct slv_host {
     struct slv_service *service;
     struct slv_transport *transport;
     struct slv_records *records;
+    struct slv_quoter *quoter; /* NULL: no evidence is shown */
     struct slv_node *node;
     struct slv_mesh_trust trust;
     struct host_key *key; /* heap: of all that are let in, ascending by id */
     size_t n_key;
-    struct event *tick, *synced, *again;
+    struct event *tick, *synced, *again, *quoted;
     struct slv_buf record; /* what this node says of itself */
     struct slv_buf join;   /* the use of its invitation */
     struct slv_roster_conf roster;
@@ -277,6 +279,48 @@ static void on_changed(void *ctx, size_t space, struct slv_str key) {
     slv_service_changed(((struct slv_host *)ctx)->service, space, key);
 }
 
+/* --- evidence --------------------------------------------------------------------------------- */
+
+_Static_assert(SLV_NODE_NONCE == SLV_ATTEST_NONCE && SLV_NODE_EVIDENCE_MAX >= SLV_EVIDENCE_MAX,
+               "a node's messages carry evidence");
+
+static void quote(void *ctx, uint64_t peer, const uint8_t nonce[SLV_NODE_NONCE]) {
+    slv_quoter_ask(((struct slv_host *)ctx)->quoter, peer, nonce);
+}
+
+static int attested(void *ctx, const uint8_t key[SLV_ROSTER_KEY],
+                    const uint8_t nonce[SLV_NODE_NONCE], struct slv_str evidence,
+                    const struct slv_condition *c, struct slv_err *err) {
+    (void)ctx;
+    return slv_quoter_judge(key, nonce, evidence, c, err);
+}
+
+static void on_quoted(evutil_socket_t fd, short what, void *ctx) {
+    struct slv_host *h = ctx;
+    struct slv_quoter_answer a = {0};
+    (void)fd, (void)what;
+    if (!slv_quoter_done(h->quoter, &a)) return;
+    if (!a.evidence.n) slv_log(SLV_LOG_WARN, "mesh: no evidence to show: %s", a.why);
+    if (h->node) slv_node_quoted(h->node, now_ns(), a.peer, a.nonce, a.evidence);
+    wake(h);
+}
+
+static int open_quoter(struct slv_host *h, struct slv_err *err) {
+    const struct slv_host_conf *c = &h->conf;
+    if (!c->attest) return 0;
+    const int rc = slv_quoter_open(NULL, c->policy, slv_key_pub(c->key)->key, &h->quoter, err);
+    if (rc) return rc;
+    h->quoted = event_new(slv_httpd_base(h->httpd), slv_quoter_fd(h->quoter), EV_READ | EV_PERSIST,
+                          on_quoted, h);
+    if (!h->quoted || event_add(h->quoted, NULL))
+        return slv_err_set(err, SLV_E_NOMEM, "mesh: out of memory");
+    return 0;
+}
+
+const struct slv_attest_self *slv_host_self(const struct slv_host *h) {
+    return h->quoter ? slv_quoter_self(h->quoter) : NULL;
+}
+
 /* --- the transport's -------------------------------------------------------------------------- */
 
 static int sign_cert(void *ctx, const void *p, size_t n, uint8_t ret[SLV_DTLS_SIGNATURE]) {
@@ -429,6 +473,8 @@ static int open_node(struct slv_host *h, struct slv_err *err) {
                   .measured = on_measured,
                   .agreed_changed = on_agreed_changed,
                   .answer = on_answer,
+                  .quote = h->quoter ? quote : NULL,
+                  .attested = attested,
                   .ctx = h},
         .record = {h->record.data, h->record.len},
         .roster = h->conf.authority ? &h->roster : NULL,
@@ -437,6 +483,7 @@ static int open_node(struct slv_host *h, struct slv_err *err) {
                  .mtu_max = SLV_TRANSPORT_DATAGRAM_MAX,
                  .rate = h->conf.rate},
         .peer_rate = h->conf.peer_rate,
+        .attest_ms = h->conf.attest_ms,
         .voters = h->conf.voters,
     };
     int rc = slv_node_open(&c, &h->node);
@@ -587,7 +634,8 @@ static int open_parts(struct slv_host *h, struct slv_err *err) {
     h->tick = evtimer_new(slv_httpd_base(h->httpd), on_tick, h);
     h->again = evtimer_new(slv_httpd_base(h->httpd), on_again, h);
     if (!h->tick || !h->again) return slv_err_set(err, SLV_E_NOMEM, "mesh: out of memory");
-    rc = open_transport(h, err);
+    rc = open_quoter(h, err);
+    if (!rc) rc = open_transport(h, err);
     if (!rc) describe(h);
     if (!rc) rc = start_node(h, err);
     slv_buf_init(&at, 4096);
@@ -631,6 +679,8 @@ void slv_host_close(struct slv_host *h) {
     slv_service_close(h->service);
     if (h->tick) event_free(h->tick);
     if (h->again) event_free(h->again);
+    if (h->quoted) event_free(h->quoted);
+    slv_quoter_close(h->quoter);
     slv_httpd_close(h->httpd);
     slv_buf_fini(&h->record);
     slv_buf_fini(&h->join);

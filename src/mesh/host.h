@@ -10,6 +10,9 @@
  * the first eight bytes of its key's hash; what it says of itself to others is its key and its
  * addresses.
  *
+ * Where members must show what they run (node_attest.c), evidence comes from this machine's TPM by
+ * way of quoter.h.
+ *
  * A store that fails ends the node, not the program: it is opened again every few seconds, and what
  * was written and not synced is refused until then.
  *
@@ -27,6 +30,7 @@
 #define SLV_HOST_PEERS_MAX 64u
 #define SLV_HOST_KEY_BYTES 32u
 
+struct slv_attest_self;
 struct slv_invite;
 struct slv_key;
 
@@ -58,7 +62,10 @@ struct slv_host_conf {
     const uint8_t *authority;
     const struct slv_invite *invitation; /* by which this node joins; NULL: none */
     uint32_t voters;                     /* of them; see slv_node_conf */
-    bool discover;                       /* look for others in the local network */
+    bool attest;           /* show evidence of this machine, by its TPM, to those who want it */
+    struct slv_str policy; /* the bytes that are measured with the program */
+    uint32_t attest_ms;    /* see slv_node_conf */
+    bool discover;         /* look for others in the local network */
     uint64_t relay_rate;
     uint64_t rate;      /* bytes a second sent to a peer, all counted; 0: any */
     uint64_t peer_rate; /* bytes a second of messages taken from one; 0: any */
@@ -73,9 +80,11 @@ struct slv_host;
 uint64_t slv_host_id(const uint8_t key[SLV_HOST_KEY_BYTES]);
 
 /* SLV_E_USAGE, SLV_E_IO, SLV_E_BUSY (its store is open elsewhere), SLV_E_FORMAT, SLV_E_NOMEM, with
- * a line that says what. */
+ * a line that says what. With conf.attest also as slv_attest_open. */
 int slv_host_open(const struct slv_host_conf *conf, struct slv_host **ret,
                   struct slv_err *err) SLV_MUST_USE;
+/* What was measured, and the attestation key; NULL: without conf.attest. The host's. */
+const struct slv_attest_self *slv_host_self(const struct slv_host *h);
 /* Until slv_host_stop. Members are told that it leaves. */
 int slv_host_run(struct slv_host *h, struct slv_err *err) SLV_MUST_USE;
 void slv_host_stop(struct slv_host *h);

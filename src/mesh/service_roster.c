@@ -24,6 +24,23 @@ static void tell_scopes(const struct slv_statement *s, struct slv_json *j) {
     slv_json_array_end(j);
 }
 
+static void tell_digests(const char *name, const struct slv_digests *d, struct slv_json *j) {
+    slv_json_array(j, name);
+    for (size_t i = 0; i < d->n; i++)
+        tell_key(j, NULL, d->v[i]);
+    slv_json_array_end(j);
+}
+
+/* (A digest is as long as a key.) */
+static void tell_condition(const struct slv_condition *c, struct slv_json *j) {
+    slv_json_object(j, "attest");
+    slv_json_bool(j, "any_ak", c->any_ak);
+    tell_digests("aks", &c->aks, j);
+    tell_digests("binaries", &c->binaries, j);
+    tell_digests("policies", &c->policies, j);
+    slv_json_object_end(j);
+}
+
 static void tell_statement(const struct slv_roster *r, size_t i, struct slv_json *j) {
     static const char *const kinds[] = {"", "member", "revoked", "invitation", "joined"};
     struct slv_statement own;
@@ -42,6 +59,7 @@ static void tell_statement(const struct slv_roster *r, size_t i, struct slv_json
     if (s->kind == SLV_INVITE) slv_json_bool(j, "used", slv_roster_use(r, s->key) != NULL);
     if (s->kind == SLV_JOINED) tell_key(j, "invitation", s->invitation);
     tell_scopes(s, j);
+    if (s->is_conditional) tell_condition(&s->condition, j);
     slv_json_object_end(j);
 }
 

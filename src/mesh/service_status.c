@@ -33,6 +33,7 @@ enum {
     M_CONVERGENCE,
     M_ROUND,
     M_COMMIT,
+    M_UNATTESTED,
     METRICS
 };
 
@@ -135,11 +136,42 @@ static const struct slv_metric metrics[METRICS] = {
                   SLV_METRIC_HISTOGRAM,
                   {0},
                   SHORT},
+    [M_UNATTESTED] = {"selvage_mesh_unattested_total",
+                      "times that a member did not show what its statement wants",
+                      SLV_METRIC_COUNTER,
+                      {0},
+                      {0}},
 };
 
 /* --- the node --------------------------------------------------------------------------------- */
 
 static const char *const states[] = {"alive", "suspect", "dead", "left", "removed"};
+
+/* Who must show what it runs, and whether it has: not all of them are members that are known. */
+static void tell_attested(const struct slv_node *n, struct slv_json *j) {
+    const struct slv_roster *r = slv_node_roster(n);
+    slv_json_array(j, "attested");
+    for (size_t i = 0; r && i < slv_roster_count(r); i++) {
+        struct slv_statement s;
+        struct slv_node_attest a;
+        const uint8_t *sig;
+        char id[20];
+        if (slv_statement_read(slv_roster_at(r, i), &s, &sig) ||
+            (!s.is_conditional && s.kind != SLV_JOINED) || s.kind == SLV_INVITE)
+            continue;
+        const uint64_t node = slv_node_id_of(n, s.key);
+        slv_node_attest(n, node, &a);
+        if (!a.is_wanted) continue;
+        snprintf(id, sizeof id, "%016" PRIx64, node);
+        slv_json_object(j, NULL);
+        slv_json_str(j, "id", id);
+        slv_json_strn(j, "name", s.name.p, s.name.n);
+        slv_json_bool(j, "attested", a.is_shown);
+        if (!a.is_shown) slv_json_str(j, "why", a.why);
+        slv_json_object_end(j);
+    }
+    slv_json_array_end(j);
+}
 
 static void tell_members(const struct slv_node *n, struct slv_json *j) {
     struct slv_swim *swim = slv_node_swim(n);
@@ -178,6 +210,7 @@ void service_status(struct slv_service *s, struct slv_exchange *x) {
     slv_json_uint(&j, "connected", c.connected);
     slv_json_uint(&j, "remembered", c.kept);
     tell_members(n, &j);
+    tell_attested(n, &j);
     slv_json_array(&j, "spaces");
     for (size_t i = 0; i < slv_node_spaces(n); i++)
         service_tell_space(n, i, &j);
@@ -277,9 +310,16 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
     const struct {
         int i;
         uint64_t v;
-    } counters[] = {{M_SENT, c.bytes_sent}, {M_RECEIVED, c.bytes_received}, {M_PUSHED, c.pushed},
-                    {M_ROUNDS, c.rounds},   {M_DIFFERING, c.differing},     {M_REFUSED, c.refused},
-                    {M_COMMITS, c.commits}, {M_SUSPICIONS, swim.suspected}, {M_UNSENT, c.unsent},
+    } counters[] = {{M_SENT, c.bytes_sent},
+                    {M_RECEIVED, c.bytes_received},
+                    {M_PUSHED, c.pushed},
+                    {M_ROUNDS, c.rounds},
+                    {M_DIFFERING, c.differing},
+                    {M_REFUSED, c.refused},
+                    {M_COMMITS, c.commits},
+                    {M_SUSPICIONS, swim.suspected},
+                    {M_UNSENT, c.unsent},
+                    {M_UNATTESTED, c.unattested},
                     {M_HELD, c.held}};
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         count(s, counters[i].i, NULL, counters[i].v);
