@@ -4,10 +4,10 @@
  *     ROSTER (a message): how many, each behind its length, invitations before those who joined
  *     JOIN   (of a guest): the statement that names it
  *
- * A guest is connected and heard of nothing but this; of one that is a member and has not shown what
- * it must, what node_attest.c says. An invitation's use is written into the strong spaces' space 0,
- * key: the invitation, value: the guest's key, where it can be written once; then it is a statement
- * like others.
+ * A guest is connected and heard of nothing but this; of one that is a member and has not shown
+ * what it must, what node_attest.c says. An invitation's use is written into the strong spaces'
+ * space 0, key: the invitation, value: the guest's key, where it can be written once; then it is a
+ * statement like others.
  *
  * What a revoked member wrote, and members pass on, is taken: each of them had it before it knew,
  * and if some had it and others refused it they would never agree. From itself nothing is taken. */

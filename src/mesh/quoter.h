@@ -1,6 +1,6 @@
-/* quoter.h: evidence (trust/attest.h) for a node of the mesh. Of this machine it is made by a thread
- * of its own: a TPM takes up to seconds, and the loop of a node must not wait for it. That of others
- * is judged at once: a signature, and digests to compare.
+/* quoter.h: evidence (trust/attest.h) for a node of the mesh. Of this machine it is made by a
+ * thread of its own: a TPM takes up to seconds, and the loop of a node must not wait for it. That
+ * of others is judged at once: a signature, and digests to compare.
  *
  *     loop    slv_quoter_ask --> thread: the TPM signs --> slv_quoter_fd is readable
  *             slv_quoter_done <-------------------------'
