@@ -57,8 +57,9 @@ bench-serve: all
 # What a core applies of others' writes; many nodes in virtual time; a shard as processes on this machine: a write to all, a death,
 # the idle; leaders that die.
 bench-mesh: all
-	@ninja -C $(BUILD) --quiet bench_apply bench_shard
+	@ninja -C $(BUILD) --quiet bench_apply bench_pack bench_shard
 	@$(BUILD)/bench_apply
+	@$(BUILD)/bench_pack measure
 	@$(BUILD)/bench_shard round
 	@$(BUILD)/bench_shard spread 32 100 300 1000
 	@$(BUILD)/bench_shard heal

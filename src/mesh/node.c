@@ -97,8 +97,9 @@ static int on_del(void *ctx, struct slv_str key) {
 
 static int on_send(void *ctx, uint64_t peer, struct slv_str message) {
     struct space *s = ctx;
-    const int rc = node_message(s->node, peer, SLV_LANE_REPAIR, message);
-    if (!rc && slv_replica_asks(s->replica, peer)) s->round += message.n;
+    const struct slv_str m = node_packed(s->node, message);
+    const int rc = node_message(s->node, peer, SLV_LANE_REPAIR, m);
+    if (!rc && slv_replica_asks(s->replica, peer)) s->round += m.n;
     return rc;
 }
 
@@ -172,7 +173,7 @@ int slv_node_open(const struct slv_node_conf *conf, struct slv_node **ret) {
     n->record = slv_mem_strndup(conf->record.p, conf->record.n);
     slv_buf_init(&n->later, (size_t)64 << 20);
     slv_buf_init(&n->members, (size_t)1 << 20);
-    if (!n->record || node_roster_open(n)) {
+    if (!n->record || node_roster_open(n) || slv_packer_open(&n->packer)) {
         slv_node_close(n);
         return SLV_E_NOMEM;
     }
@@ -186,6 +187,7 @@ void slv_node_close(struct slv_node *n) {
     if (!n) return;
     node_strong_close(n);
     node_roster_close(n);
+    slv_packer_close(n->packer);
     slv_buf_fini(&n->later);
     node_free_peers(n);
     node_member_close(n);

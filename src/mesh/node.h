@@ -10,6 +10,8 @@
  * told the sums of all spaces, and asks for what it lacks; so are some peers whenever asking has
  * brought something, which spreads it in a few round trips.
  *
+ * Long messages are packed (pack.h), once for all peers.
+ *
  *     SUMS (a datagram): how many spaces, of each its id, sum and cut (replica.h, ttl.h)
  *
  * Members are known by swim.h, and connected to: all where they are few, else those with whom there
@@ -62,7 +64,7 @@ enum slv_node_event {
 enum slv_node_measure {
     SLV_NODE_STALENESS,   /* another's batch, of a space: seconds from its stamp to applying */
     SLV_NODE_CONVERGENCE, /* with a peer: seconds from sums that differed to equal ones */
-    SLV_NODE_ROUND,       /* of repair, of a space: bytes of messages, both ways */
+    SLV_NODE_ROUND,       /* of repair, of a space: bytes of messages as they go, both ways */
     SLV_NODE_COMMIT, /* of the group, that this node leads: seconds from proposing to applying */
     SLV_NODE_MEASURES
 };
@@ -272,6 +274,8 @@ struct slv_node_stats {
     uint64_t unsent; /* messages of the group for which there was no way, or no room */
     uint64_t held;   /* times that a peer was given no more credit, as it sent more than its rate */
     uint64_t unattested; /* times that evidence was wrong, or did not come */
+    /* Bytes of messages that were packed, before and after; those to several peers once. */
+    uint64_t plain_bytes, packed_bytes;
     size_t connected;
     size_t kept; /* members that the store will know */
 };

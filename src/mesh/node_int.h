@@ -3,6 +3,7 @@
 #define SLV_MESH_NODE_INT_H
 
 #include "mesh/node.h"
+#include "mesh/pack.h"
 #include "mesh/roles.h"
 
 #ifndef MS
@@ -25,7 +26,7 @@
 #define RECORD_MEMBER 'M' /* then its id */
 #define MSG_SUMS 6u       /* beside enum slv_mesh_kind */
 #define MSG_ROSTER 7u
-#define MSG_JOIN 8u
+#define MSG_JOIN 8u    /* (9: SLV_MSG_PACKED) */
 #define MSG_ATTEST 10u
 #define MSG_EVIDENCE 11u
 #define GUESTS_MAX 32u /* no members, connected at once while there are invitations */
@@ -157,6 +158,7 @@ struct slv_node {
     struct slv_node_conf conf;
     char *record; /* heap: conf's */
     struct slv_node_stats stats;
+    struct slv_packer *packer;
     struct slv_hlc hlc;
     struct slv_swim *swim;
     uint64_t swim_next, round_next, commit_next;
@@ -274,15 +276,17 @@ void node_strong_close(struct slv_node *n);
 
 struct peer *node_peer(const struct slv_node *n, uint64_t id);
 void node_free_peers(struct slv_node *n);
-/* Through the link. SLV_E_BUSY: there is none, or it is full, or the peer is a guest, which is told
- * nothing but what guests are. */
+/* The message as it goes out: packed where that is worth it, and then good until the next is. */
+struct slv_str node_packed(struct slv_node *n, struct slv_str message);
+/* Through the link, as it is. SLV_E_BUSY: there is none, or it is full, or the peer is a guest,
+ * which is told nothing but what guests are. */
 int node_message(struct slv_node *n, uint64_t peer, enum slv_lane lane, struct slv_str bytes);
 /* Outside the lanes; asks: the peer answers it. A peer that is not connected gets it when it is,
  * if that is soon. Whether it goes at once. */
 bool node_datagram(struct slv_node *n, uint64_t peer, struct slv_str bytes, bool asks);
-/* To all that are connected where members are few, else to some. How many. */
+/* Packed, to all that are connected where members are few, else to some. How many. */
 size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to);
-/* To all that are connected, however many. */
+/* To all that are connected, however many, as it is. */
 void node_spread_all(struct slv_node *n, struct slv_str message);
 void node_disconnect(struct slv_node *n, struct peer *p);
 /* A peer becomes a guest, if it is none. */

@@ -105,6 +105,14 @@ static bool is_for_guests(enum slv_lane lane, struct slv_str bytes) {
     return kind == MSG_JOIN || kind == MSG_ATTEST || kind == MSG_EVIDENCE;
 }
 
+struct slv_str node_packed(struct slv_node *n, struct slv_str message) {
+    const struct slv_str packed = slv_pack(n->packer, message);
+    if (packed.p == message.p) return message;
+    n->stats.plain_bytes += message.n;
+    n->stats.packed_bytes += packed.n;
+    return packed;
+}
+
 int node_message(struct slv_node *n, uint64_t id, enum slv_lane lane, struct slv_str bytes) {
     struct peer *p = open_peer(n, id);
     if (!p) return SLV_E_NOMEM;
@@ -153,13 +161,15 @@ static size_t fanout(const struct slv_node *n) {
 
 size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to) {
     size_t most = node_is_small(n) ? SIZE_MAX : fanout(n), k = 0;
+    struct slv_str packed = {NULL, 0};
     if (!n->n_peer) return 0;
     const size_t from = (size_t)node_random(n, n->n_peer);
     for (size_t i = 0; i < n->n_peer && k < most; i++) {
         struct peer *p = n->peer[(from + i) % n->n_peer];
         if (!p->link || p->is_guest || p->id == not_to) continue;
         touch(p);
-        k += !slv_link_send(p->link, SLV_LANE_URGENT, message);
+        if (!packed.p) packed = node_packed(n, message);
+        k += !slv_link_send(p->link, SLV_LANE_URGENT, packed);
     }
     return k;
 }
@@ -290,14 +300,12 @@ static void pay(struct peer *p, size_t bytes) {
     hold(p, true);
 }
 
-static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
-    struct peer *p = ctx;
+/* `sent`: its bytes on the way, perhaps packed. */
+static void take_message(struct peer *p, enum slv_lane lane, struct slv_str bytes, size_t sent) {
     struct slv_node *n = p->node;
     if (lane == SLV_LANE_URGENT || lane == SLV_LANE_REPAIR) pay(p, bytes.n);
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
     const uint64_t kind = slv_read_number(&m, MSG_EVIDENCE);
-    p->used = n->now;
-    if (n->failed) return;
     if (kind == MSG_ATTEST || kind == MSG_EVIDENCE) {
         node_attest_receive(n, p, kind, &m);
         return;
@@ -323,10 +331,22 @@ static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
     struct space *s = m.bad ? NULL : node_space(n, id);
     if (m.bad || !kind) n->stats.refused++;
     if (!s || !kind) return;
-    if (lane == SLV_LANE_REPAIR && slv_replica_asks(s->replica, p->id)) s->round += bytes.n;
+    if (lane == SLV_LANE_REPAIR && slv_replica_asks(s->replica, p->id)) s->round += sent;
     const int rc = slv_replica_receive(s->replica, p->id, n->now, (enum slv_mesh_kind)kind, &m);
     if (rc == SLV_E_FORMAT || rc == SLV_E_TRUST) n->stats.refused++;
     node_end_round(s);
+}
+
+/* (Nothing is unpacked for a guest. Without memory it is as if it were lost.) */
+static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
+    struct peer *p = ctx;
+    struct slv_node *n = p->node;
+    const size_t sent = bytes.n;
+    p->used = n->now;
+    if (n->failed || (p->is_guest && slv_is_packed(bytes))) return;
+    const int rc = slv_is_packed(bytes) ? slv_unpack(n->packer, bytes, &bytes) : 0;
+    n->stats.refused += rc == SLV_E_FORMAT;
+    if (!rc) take_message(p, lane, bytes, sent);
 }
 
 /* Members' messages begin with their version, which is above all kinds. */

@@ -67,7 +67,9 @@ const struct slv_roster *slv_node_roster(const struct slv_node *n) { return n->r
 
 /* --- telling ---------------------------------------------------------------------------------- */
 
-/* Statements of `bytes`, each behind its length, as messages to one peer, or (0) to all. */
+/* Statements of `bytes`, each behind its length, as messages to one peer, or (0) to all. (Never
+ * packed: they are signatures, mostly, and to whom this node is a guest they must come all the
+ * same.) */
 static void send_part(struct slv_node *n, uint64_t peer, uint64_t k, const struct slv_buf *bytes) {
     struct slv_buf m;
     if (!k || bytes->status) return;

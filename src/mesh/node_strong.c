@@ -43,7 +43,8 @@ static void send_frame(struct slv_node *n, uint64_t peer, enum frame kind, struc
     slv_buf_addc(&b, (char)kind);
     slv_write_id(&b, n->strong.group);
     slv_buf_add(&b, rest.p, rest.n);
-    if (!b.status && node_message(n, peer, SLV_LANE_STRONG, (struct slv_str){b.data, b.len}))
+    const struct slv_str m = {b.data, b.len};
+    if (!b.status && node_message(n, peer, SLV_LANE_STRONG, node_packed(n, m)))
         n->stats.unsent++; /* as if it were lost */
     slv_buf_fini(&b);
 }

@@ -26,6 +26,8 @@ enum {
     M_SUSPICIONS,
     M_UNSENT,
     M_HELD,
+    M_PLAIN,
+    M_PACKED,
     M_CONFLICTS,
     M_LATE,
     M_DROPPED,
@@ -101,6 +103,16 @@ static const struct slv_metric metrics[METRICS] = {
                 SLV_METRIC_COUNTER,
                 {0},
                 {0}},
+    [M_PLAIN] = {"selvage_mesh_plain_bytes_total",
+                 "bytes of messages that were packed, before",
+                 SLV_METRIC_COUNTER,
+                 {0},
+                 {0}},
+    [M_PACKED] = {"selvage_mesh_packed_bytes_total",
+                  "bytes of the same messages, after",
+                  SLV_METRIC_COUNTER,
+                  {0},
+                  {0}},
     [M_CONFLICTS] = {"selvage_mesh_conflicts_total",
                      "writes that came while another was there which their writer had not seen",
                      SLV_METRIC_COUNTER,
@@ -320,7 +332,9 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
                     {M_SUSPICIONS, swim.suspected},
                     {M_UNSENT, c.unsent},
                     {M_UNATTESTED, c.unattested},
-                    {M_HELD, c.held}};
+                    {M_HELD, c.held},
+                    {M_PLAIN, c.plain_bytes},
+                    {M_PACKED, c.packed_bytes}};
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         count(s, counters[i].i, NULL, counters[i].v);
     tell_group(s, slv_node_strong(n));

@@ -52,6 +52,29 @@ def how_late_a_write_is():
         assert all(v >= 0 for v in other.values()), other
 
 
+def what_is_repaired_goes_packed():
+    """A hundred documents of one half: fewer bytes than they have, on the wire as well."""
+    with Mesh(2, SPACES, relays=True) as m:
+        m.whole(40)
+        a, b = m.nodes
+        m.split((0,), (1,))
+        until(lambda: all(n.status()["connected"] == 0 for n in m.nodes), 40, "both to be alone")
+        before = metrics(a)
+        for i in range(100):
+            a.put("notes", "ticket-%d" % i, {"title": "inspection of pump %d" % i, "state": "open", "at": "2026-11-29T12:00:00Z",
+                                             "parts": ["seal", "bearing"], "visits": i, "by": "n0"})
+        m.split()
+        m.everywhere("notes", "ticket-99", a.get("notes", "ticket-99"), 40)
+        m.everywhere("notes", "ticket-0", a.get("notes", "ticket-0"), 40)
+        after = metrics(a)
+        plain, packed, sent = (after[k] - before[k] for k in ("selvage_mesh_plain_bytes_total", "selvage_mesh_packed_bytes_total",
+                                                              "selvage_mesh_sent_bytes_total"))
+        assert plain > 20000, plain
+        assert 0 < packed < 0.6 * plain, (packed, plain)
+        assert sent < plain, (sent, plain)
+        assert metrics(b)["selvage_mesh_refused_total"] == 0, metrics(b)
+
+
 def what_was_lost_to_another_choice():
     with Mesh(2, SPACES, relays=True) as m:
         m.whole(40)
@@ -159,5 +182,5 @@ def prometheus_takes_it():
 
 
 if __name__ == "__main__":
-    sys.exit(tap.run([how_late_a_write_is, what_was_lost_to_another_choice, how_long_and_how_much_until_all_agree,
-                      how_long_the_group_takes, who_is_connected, prometheus_takes_it]))
+    sys.exit(tap.run([how_late_a_write_is, what_is_repaired_goes_packed, what_was_lost_to_another_choice,
+                      how_long_and_how_much_until_all_agree, how_long_the_group_takes, who_is_connected, prometheus_takes_it]))

@@ -17,7 +17,7 @@ import tempfile
 ROOT = pathlib.Path(sys.argv[1]).resolve()
 BASE = ["buf", "mem", "arena", "clock", "utf8", "json", "json_parse", "jsonin", "err"]
 FLAGS = ["-std=gnu11", "-O1", "-w", "-ffp-contract=off", f"-I{ROOT}/include", f"-I{ROOT}/src", f"-I{ROOT}/tests"]
-LIBS = ["-lcmocka", "-lsodium", "-lutf8proc", "-ljansson", "-lraft", "-lm"]
+LIBS = ["-lcmocka", "-lsodium", "-lutf8proc", "-ljansson", "-lraft", "-lzstd", "-lm"]
 CC = os.environ.get("CC", "cc").split()
 
 FAULT = {name: 1 << i for i, name in enumerate(
@@ -87,6 +87,9 @@ PLANTED = {
     "heads are not told": (
         "replica_range.c", "if (!h || !h->n || slv_dots_base(t->theirs, id) >= slv_dots_last(shown, id)) continue;",
         "continue;", HONEST, 200),
+    "what comes packed is lost": (
+        "node_peer.c", "    if (!rc) take_message(p, lane, bytes, sent);",
+        "    if (!rc && sent == bytes.n) take_message(p, lane, bytes, sent);", HONEST, 50),
     "own writes are not handed to those who ask": (
         "replica_pull.c", "    slv_oplog_missing(r->log, have, theirs, give_batch, &g, &gone);\n", "    gone = 0;\n",
         HONEST, 50),
@@ -141,6 +144,14 @@ def core():
     return re.findall(r"'([a-z_]+\.c)'", text.split("mesh_core_src = files(")[1].split(")")[0])
 
 
+def embedded(work):
+    """The dictionary of packed messages, as the build has it."""
+    out = work / "pack_dict.c"
+    subprocess.run([sys.executable, ROOT / "tools/embed.py", "--as", "slv_pack_dict", "mesh/pack_dict.h", out,
+                    ROOT / "src/mesh/pack.dict"], check=True)
+    return out
+
+
 def compile_file(path, to, include=None):
     extra = [f"-I{include}"] if include else []
     subprocess.run(CC + extra + FLAGS + ["-c", str(path), "-o", str(to)], check=True)
@@ -181,7 +192,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="selvage-planted-") as folder:
         work = pathlib.Path(folder)
         sources = [ROOT / "src/mesh" / f for f in core()] + [ROOT / "src/base" / (b + ".c") for b in BASE]
-        sources += [ROOT / "tests/sim/seeds.c"]
+        sources += [embedded(work), ROOT / "tests/sim/seeds.c"]
         shared = [work / (s.name + ".o") for s in sources]
         objects = {None: shared}
         for test in (REPLICAS, EXPIRY):
