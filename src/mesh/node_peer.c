@@ -4,6 +4,7 @@
 
 /* A link's datagram. Larger ones than a path takes are found out by the link. */
 #define DATAGRAM_MAX 2048u
+#define UNPACKED_MOST (4u << 20) /* bytes of a peer's that are unpacked beyond its rate */
 
 /* --- peers ------------------------------------------------------------------------------------ */
 
@@ -337,13 +338,20 @@ static void take_message(struct peer *p, enum slv_lane lane, struct slv_str byte
     node_end_round(s);
 }
 
+/* What it has on the way while it is held is little, but may be much when it is unpacked. */
+static bool is_too_much(const struct peer *p) {
+    const struct slv_node *n = p->node;
+    const uint64_t rate = n->conf.peer_rate, over = p->paid > n->now ? p->paid - n->now : 0;
+    return rate && over > 2000 * MS + (uint64_t)UNPACKED_MOST * 1000000000 / rate;
+}
+
 /* (Nothing is unpacked for a guest. Without memory it is as if it were lost.) */
 static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
     struct peer *p = ctx;
     struct slv_node *n = p->node;
     const size_t sent = bytes.n;
     p->used = n->now;
-    if (n->failed || (p->is_guest && slv_is_packed(bytes))) return;
+    if (n->failed || (slv_is_packed(bytes) && (p->is_guest || is_too_much(p)))) return;
     const int rc = slv_is_packed(bytes) ? slv_unpack(n->packer, bytes, &bytes) : 0;
     n->stats.refused += rc == SLV_E_FORMAT;
     if (!rc) take_message(p, lane, bytes, sent);

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import resource
+import secrets
 import subprocess
 import sys
 import threading
@@ -283,9 +284,9 @@ def who_sends_too_much_waits():
     with Mesh(2, ("s:last",), args=("--peer-rate", "256K")) as m:
         m.whole()
         begun = time.monotonic()
-        for i in range(100):  # 2 MB: a second's at once, and what was allowed before that; then 256 KiB a second
-            m[0].put("s", "k%d" % i, "x" * 20000)
-        until(lambda: all(m[1].get("s", "k%d" % i) for i in range(100)), 60, "all of it")
+        for i in range(120):  # 2.4 MB: a second's at once, and what was allowed before that; then 256 KiB a second
+            m[0].put("s", "k%d" % i, secrets.token_urlsafe(15000))
+        until(lambda: all(m[1].get("s", "k%d" % i) for i in range(120)), 60, "all of it")
         assert time.monotonic() - begun > 3.5
         m[1].put("s", "other", "way")
         m.everywhere("s", "other", "way", 5)
