@@ -139,7 +139,7 @@ static const char *const words[][2] = {
     {"sensor", "meter"},     {"status", "mode"},
     {"order", "ticket"},     {"site", "plant"},
     {"limit", "threshold"},  {"door", "gate"},
-    {"camera", "radar"},     {"shelf", "crate"},
+    {"camera", "radar"},     {"shelf", "box"},
     {"battery", "charger"},  {"speed", "torque"},
     {"alarm", "notice"},     {"user", "visitor"},
     {"running", "stopped"},  {"open", "closed"},

@@ -322,18 +322,12 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
     const struct {
         int i;
         uint64_t v;
-    } counters[] = {{M_SENT, c.bytes_sent},
-                    {M_RECEIVED, c.bytes_received},
-                    {M_PUSHED, c.pushed},
-                    {M_ROUNDS, c.rounds},
-                    {M_DIFFERING, c.differing},
-                    {M_REFUSED, c.refused},
-                    {M_COMMITS, c.commits},
-                    {M_SUSPICIONS, swim.suspected},
-                    {M_UNSENT, c.unsent},
-                    {M_UNATTESTED, c.unattested},
-                    {M_HELD, c.held},
-                    {M_PLAIN, c.plain_bytes},
+    } counters[] = {{M_SENT, c.bytes_sent},     {M_RECEIVED, c.bytes_received},
+                    {M_PUSHED, c.pushed},       {M_ROUNDS, c.rounds},
+                    {M_DIFFERING, c.differing}, {M_REFUSED, c.refused},
+                    {M_COMMITS, c.commits},     {M_SUSPICIONS, swim.suspected},
+                    {M_UNSENT, c.unsent},       {M_UNATTESTED, c.unattested},
+                    {M_HELD, c.held},           {M_PLAIN, c.plain_bytes},
                     {M_PACKED, c.packed_bytes}};
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         count(s, counters[i].i, NULL, counters[i].v);
