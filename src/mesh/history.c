@@ -27,6 +27,7 @@ struct slv_history {
 /* An item, read. */
 struct what {
     enum kind kind;
+    bool empty;
     uint64_t at_ms, node, stamp, writer;
     struct slv_dot_range dots;
     struct slv_place at;
@@ -37,7 +38,10 @@ static bool read_item(struct slv_str bytes, struct what *ret) {
     struct slv_reader r = slv_reader_of(bytes.p, bytes.n);
     *ret = (struct what){.kind = (enum kind)slv_read_number(&r, KINDS - 1)};
     ret->at_ms = slv_read_number(&r, (uint64_t)1 << 48);
-    if (ret->kind == BEGIN) return slv_reader_done(&r);
+    if (ret->kind == BEGIN) {
+        ret->empty = slv_read_number(&r, 1);
+        return slv_reader_done(&r);
+    }
     ret->node = slv_read_id(&r);
     if (ret->kind == OP) {
         ret->writer = slv_read_id(&r);
@@ -166,16 +170,18 @@ int slv_history_load(struct slv_history *h, uint64_t number, struct slv_str reco
     struct what w;
     if (number < h->next || !read_item(record, &w)) return SLV_E_FORMAT;
     /* What is behind a gap is what is known. */
-    if (w.kind == BEGIN || !h->oldest || number != h->next) h->reach_ms = w.at_ms;
+    if (w.kind == BEGIN || !h->oldest || number != h->next) h->reach_ms = w.empty ? 0 : w.at_ms;
     return append(h, number, w.at_ms, record) ? 0 : SLV_E_NOMEM;
 }
 
-void slv_history_loaded(struct slv_history *h, uint64_t now_ms, bool lost) {
+void slv_history_loaded(struct slv_history *h, uint64_t now_ms, bool lost, bool empty) {
     struct slv_buf b;
     if (lost) begin_anew(h, now_ms);
     if (h->oldest) return;
-    if (h->reach_ms < now_ms) h->reach_ms = now_ms;
+    if (!lost && empty) h->reach_ms = 0;
+    else if (h->reach_ms < now_ms) h->reach_ms = now_ms;
     begin_item(&b, BEGIN, now_ms);
+    slv_write_number(&b, !lost && empty);
     add(h, now_ms, &b);
 }
 

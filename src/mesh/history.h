@@ -5,7 +5,7 @@
  * came here, and as records of the store beside the space's own:
  *
  *     number from 0 on: kind, when it came (ms since 1970), then
- *       BEGIN  nothing: what was before is not known
+ *       BEGIN  1: the space was empty; 0: what was before is not known
  *       OP     node (8), writer (8), first number, numbers less one, stamp (8)
  *       GONE   node (8) and stamp (8) of the op that removed it; place (entries.h), data
  *
@@ -44,8 +44,9 @@ void slv_history_close(struct slv_history *h);
 
 /* A record, in the order of their numbers. SLV_E_FORMAT, SLV_E_NOMEM. */
 int slv_history_load(struct slv_history *h, uint64_t number, struct slv_str record) SLV_MUST_USE;
-/* All were there; lost: some were not, so that it begins anew. */
-void slv_history_loaded(struct slv_history *h, uint64_t now_ms, bool lost);
+/* All were there; lost: some were not, so that it begins anew. empty: nothing was ever written to
+ * the space, so that where it begins all is known. */
+void slv_history_loaded(struct slv_history *h, uint64_t now_ms, bool lost, bool empty);
 
 /* Without memory for what is to be kept, history begins anew. */
 void slv_history_op(struct slv_history *h, uint64_t now_ms, uint64_t node, uint64_t stamp,
@@ -56,7 +57,7 @@ void slv_history_gone(struct slv_history *h, uint64_t now_ms, uint64_t node, uin
 /* Lets go what is too old. When the next will be, in ms since 1970; UINT64_MAX: there is none. */
 uint64_t slv_history_trim(struct slv_history *h, uint64_t now_ms);
 
-/* Ops since then can be undone, ms since 1970. */
+/* Ops since then can be undone, ms since 1970; 0: all that there ever were. */
 uint64_t slv_history_reach(const struct slv_history *h);
 size_t slv_history_bytes(const struct slv_history *h);
 

@@ -152,22 +152,23 @@ bool replica_has_room(const struct slv_replica *r, bool replaces) {
 
 bool slv_replica_is_full(const struct slv_replica *r) { return !replica_has_room(r, false); }
 
-/* Whether an op brings more than it takes away, as it says. */
-static bool grows(const struct slv_op *op) { return op->n > slv_dots_count(&op->removes); }
+/* What an op brings, and takes away, as it says. (A mark comes with what was put back.) */
+static uint64_t brings(const struct slv_op *op) { return slv_mark_is_key(op->key) ? 0 : op->n; }
+static uint64_t takes(const struct slv_op *op) { return slv_dots_count(&op->removes); }
 
 static int has_room_for(const struct slv_replica *r, const struct slv_batch *b, bool *ret) {
     struct slv_batch_walk walk = slv_batch_walk_of(b);
     struct slv_op op = {0};
-    bool larger = false, any = false;
+    uint64_t more = 0, less = 0;
     int rc;
     *ret = replica_has_room(r, false);
     if (*ret) return 0;
     while (!(rc = slv_batch_next(&walk, &op))) {
-        larger = larger || grows(&op);
-        any = any || op.n;
+        more += brings(&op);
+        less += takes(&op);
         slv_op_fini(&op);
     }
-    *ret = !any || (!larger && replica_has_room(r, true));
+    *ret = !more || (more <= less && replica_has_room(r, true));
     return rc == 1 ? 0 : rc;
 }
 
@@ -189,7 +190,8 @@ int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) {
     const struct slv_op *op = &d->op;
     if (r->failed) return r->failed;
     if (!w->may_write(w->ctx, r->conf.node, op->key)) return SLV_E_USAGE;
-    if (op->n && !replica_has_room(r, !grows(op))) return SLV_E_LIMIT;
+    const uint64_t more = brings(op);
+    if (more && !replica_has_room(r, more <= takes(op))) return SLV_E_LIMIT;
     const size_t len = r->ops.len;
     const uint64_t first = len ? r->first_waiting : r->next;
     if (slv_op_range(op).last - first >= SLV_BATCH_DOTS_MAX) return SLV_E_BUSY;

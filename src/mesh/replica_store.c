@@ -292,7 +292,8 @@ static int load_history(struct slv_replica *r, struct slv_reader *key, struct sl
 
 /* What was kept before is let go where nothing is any more. */
 static void begin_history(struct slv_replica *r, bool damaged) {
-    if (r->history) slv_history_loaded(r->history, slv_hlc_wall_ms(r->conf.hlc), damaged);
+    const bool empty = !r->space.context.n && !slv_entries_count(r->space.entries);
+    if (r->history) slv_history_loaded(r->history, slv_hlc_wall_ms(r->conf.hlc), damaged, empty);
     while (r->old_history < r->old_history_end)
         del_history(r, r->old_history++);
 }

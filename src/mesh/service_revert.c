@@ -12,9 +12,8 @@
 #include "mesh/revert.h"
 #include "mesh/service_int.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define PAGE_KEYS 1000u
 #define PAGE_BYTES ((size_t)64 << 10) /* of own ops that wait, at which a page ends */
@@ -239,6 +238,15 @@ static void make_page(struct page *p, const struct slv_undone *u) {
     slv_json_object_end(p->j);
 }
 
+static int tell_reach(uint64_t ms, struct slv_err *err) {
+    const time_t s = (time_t)(ms / 1000);
+    struct tm tm;
+    char text[32] = "";
+    if (gmtime_r(&s, &tm)) strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    return slv_err_set(err, SLV_E_USAGE, "history reaches back to %s.%03uZ, not further", text,
+                       (unsigned)(ms % 1000));
+}
+
 static int find(struct slv_service *s, size_t space, struct wanted *w, struct slv_undone *ret,
                 struct slv_err *err) {
     const struct slv_replica *r = slv_node_replica(s->conf.node, space);
@@ -252,10 +260,7 @@ static int find(struct slv_service *s, size_t space, struct wanted *w, struct sl
     if (!w->has_until) w->undo.to_ms = slv_node_mark(s->conf.node);
     const int rc =
         slv_history_undone(h, slv_node_read(s->conf.node, space), &w->undo, w->again, ret);
-    if (rc == SLV_E_NOENT)
-        return slv_err_set(err, SLV_E_USAGE,
-                           "history reaches back to %" PRIu64 " (ms since 1970), not further",
-                           slv_history_reach(h));
+    if (rc == SLV_E_NOENT) return tell_reach(slv_history_reach(h), err);
     return rc ? slv_err_set(err, rc, "too much has changed to be undone at once") : 0;
 }
 

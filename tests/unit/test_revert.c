@@ -242,7 +242,7 @@ static struct slv_history *open_history(uint64_t now_ms, size_t max, bool lost) 
         if (record[i].bytes)
             assert_int_equal(slv_history_load(h, i, (struct slv_str){record[i].bytes, record[i].n}),
                              0);
-    slv_history_loaded(h, now_ms, lost);
+    slv_history_loaded(h, now_ms, lost, false);
     return h;
 }
 
@@ -302,6 +302,32 @@ static void history_knows_what_was(void **state) {
         slv_history_close(h);
         h = open_history(101, 1 << 20, false);
     }
+    slv_history_close(h);
+    slv_space_fini(&s);
+    forget();
+}
+
+/* Where nothing was before, all that was is known. */
+static void an_empty_space_has_no_past(void **state) {
+    (void)state;
+    struct slv_history *h;
+    struct slv_space s;
+    int rc;
+    assert_int_equal(slv_history_open(60000, 1 << 20, &keep, &h), 0);
+    slv_history_loaded(h, 500, false, true);
+    assert_int_equal(slv_space_init(&s), 0);
+    for (uint64_t t = 10; t <= 30; t += 10)
+        write_value(h, &s, 1, t);
+    for (int restart = 0; restart < 2; restart++) {
+        assert_int_equal(value_before(h, &s, 0, 0, &rc), -1);
+        assert_int_equal(rc, 0);
+        assert_int_equal(value_before(h, &s, 25, 0, &rc), 20);
+        slv_history_close(h);
+        h = open_history(600, 1 << 20, false);
+    }
+    slv_history_trim(h, 60500); /* that it was empty is forgotten with the first */
+    value_before(h, &s, 0, 0, &rc);
+    assert_int_equal(rc, SLV_E_NOENT);
     slv_history_close(h);
     slv_space_fini(&s);
     forget();
@@ -386,6 +412,7 @@ int main(void) {
         cmocka_unit_test(what_was_is_again),
         cmocka_unit_test(others_cannot_be),
         cmocka_unit_test(history_knows_what_was),
+        cmocka_unit_test(an_empty_space_has_no_past),
         cmocka_unit_test(history_ends),
         cmocka_unit_test(without_memory_it_begins_anew),
         cmocka_unit_test(bad_records_are_refused),
