@@ -114,6 +114,7 @@ static void on_event(void *ctx, enum slv_strong_event e, uint64_t id) {
     switch (e) {
     case SLV_STRONG_LEADER:
         if (id == n->conf.id) n->strong.leads_since = n->now;
+        if (id) n->strong.heard = n->now;
         n->strong.policy_next = n->now;
         for (size_t i = 0; id && i < n->strong.n_ask; i++) /* now there is somebody to ask */
             n->strong.ask[i]->next = n->now;
@@ -121,6 +122,7 @@ static void on_event(void *ctx, enum slv_strong_event e, uint64_t id) {
         break;
     case SLV_STRONG_STEPPED_DOWN:
         n->strong.change = 0;
+        n->strong.heard = n->now;
         break;
     case SLV_STRONG_FAILED:
         node_fail(n, SLV_NODE_FAILED);
@@ -158,9 +160,7 @@ static int open_group(struct slv_node *n) {
         .log_max = n->conf.group_log,
         .readmit = true,
     };
-    if (n->strong.s) return 0;
-    n->strong.ticket = n->strong.committing = n->strong.durable = 0; /* its tickets begin anew */
-    return slv_strong_open(&c, &n->strong.s);
+    return n->strong.s ? 0 : slv_strong_open(&c, &n->strong.s);
 }
 
 static int begin_group(struct slv_node *n, uint64_t group, bool damaged) {
@@ -174,10 +174,20 @@ static int begin_group(struct slv_node *n, uint64_t group, bool damaged) {
     return rc;
 }
 
+/* (What was asked of it may have been done, and is asked of the next; what waits to be synced is
+ * nobody's any more.) */
 static void close_group(struct slv_node *n) {
     slv_strong_close(n->strong.s);
     n->strong.s = NULL;
     n->strong.started = false;
+    n->strong.ticket = n->strong.committing = n->strong.durable = n->strong.change = 0;
+    for (size_t i = 0; i < n->strong.n_ask; i++) {
+        struct node_ask *a = n->strong.ask[i];
+        if (!a->call) continue;
+        a->unknown = a->unknown || a->command.op != SLV_STRONG_GET;
+        a->call = 0;
+        a->next = n->now;
+    }
     for (size_t i = 0; i < n->n_agreed; i++)
         n->agreed[i].watched = false;
 }
@@ -191,9 +201,20 @@ static int forget_group(struct slv_node *n) {
     return rc ? rc : on_del(n, (struct slv_str){&fresh, 1});
 }
 
-/* The node is opened anew when that is on the disk: so it is what a crash then would have made. */
+/* A leader is there, or was not long ago. (Who only learns takes the one that it heard last for the
+ * leader.) */
+static bool is_led(const struct slv_node *n) {
+    const struct slv_strong *s = n->strong.s;
+    if (slv_strong_leads(s)) return true;
+    return slv_strong_role(s, n->conf.id) == SLV_STRONG_VOTER
+               ? slv_strong_leader(s) != 0
+               : n->now - n->strong.heard <= SUPERSEDED_NS;
+}
+
+/* The node is opened anew when that is on the disk: so it is what a crash then would have made.
+ * Until then it takes no part in any group. */
 static int found_copy(struct slv_node *n) {
-    if (!n->strong.started || n->strong.refounds) return SLV_E_USAGE;
+    if (!n->strong.started || is_led(n)) return SLV_E_USAGE;
     int rc = slv_strong_take_over(n->strong.s, n->now);
     if (rc == SLV_E_USAGE) return rc;
     n->strong.was = n->strong.group;
@@ -207,7 +228,7 @@ static int found_copy(struct slv_node *n) {
 
 int slv_node_found(struct slv_node *n, uint64_t now, enum slv_node_founding how) {
     n->now = now;
-    if (!n->started || n->failed) return SLV_E_USAGE;
+    if (!n->started || n->failed || n->strong.refounds) return SLV_E_USAGE;
     if (how == SLV_FOUND_COPY) return found_copy(n);
     const bool anew = how == SLV_FOUND_ANEW;
     if (n->strong.s && !(anew && slv_strong_is_lost(n->strong.s))) return SLV_E_USAGE;
@@ -664,6 +685,7 @@ void node_strong_receive(struct slv_node *n, uint64_t peer, struct slv_str bytes
     const uint64_t kind = slv_read_number(&m, WHO), group = slv_read_id(&m);
     const bool ours = n->strong.started && group == n->strong.group;
     n->strong.next = n->now;
+    if (n->strong.refounds) return;
     if (m.bad || !kind || (kind != WHO && !group)) {
         n->stats.refused++;
         return;

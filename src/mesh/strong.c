@@ -95,7 +95,7 @@ int slv_strong_take_over(struct slv_strong *s, uint64_t now) {
     const struct strong_members m = {.n = 1, .v = {{.id = s->conf.id, .role = SLV_STRONG_VOTER}}};
     struct slv_buf payload, entry;
     s->now = now;
-    if (!s->started || s->failed || slv_strong_damaged(s) || slv_strong_leader(s))
+    if (!s->started || s->failed || slv_strong_damaged(s) || s->raft.state == RAFT_LEADER)
         return SLV_E_USAGE;
     slv_buf_init(&payload, RECORD_MAX);
     slv_buf_init(&entry, RECORD_MAX);

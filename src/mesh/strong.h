@@ -239,7 +239,7 @@ int slv_strong_readmit(struct slv_strong *s, uint64_t now, uint64_t term,
  * when it is opened anew from them, is the only voter, and all that its log has is decided, also
  * what was not before; it must be closed then. What the others had decided and this one had not
  * heard of is lost, and locks of then may have tokens that are given again. SLV_E_USAGE: it is
- * damaged, or a leader is known; what the store fails with, SLV_E_NOMEM. */
+ * damaged, or leads; what the store fails with, SLV_E_NOMEM. */
 int slv_strong_take_over(struct slv_strong *s, uint64_t now) SLV_MUST_USE;
 /* Deletes all records, of one that is to be closed: it goes over to another group. */
 int slv_strong_erase(struct slv_strong *s) SLV_MUST_USE;
