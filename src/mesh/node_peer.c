@@ -304,7 +304,7 @@ static void pay(struct peer *p, size_t bytes) {
 /* `sent`: its bytes on the way, perhaps packed. */
 static void take_message(struct peer *p, enum slv_lane lane, struct slv_str bytes, size_t sent) {
     struct slv_node *n = p->node;
-    if (lane == SLV_LANE_URGENT || lane == SLV_LANE_REPAIR) pay(p, bytes.n);
+    pay(p, lane == SLV_LANE_STRONG ? bytes.n - sent : bytes.n);
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
     const uint64_t kind = slv_read_number(&m, MSG_EVIDENCE);
     if (kind == MSG_ATTEST || kind == MSG_EVIDENCE) {
@@ -351,7 +351,11 @@ static void on_message(void *ctx, enum slv_lane lane, struct slv_str bytes) {
     struct slv_node *n = p->node;
     const size_t sent = bytes.n;
     p->used = n->now;
-    if (n->failed || (slv_is_packed(bytes) && (p->is_guest || is_too_much(p)))) return;
+    if (n->failed || (slv_is_packed(bytes) && p->is_guest)) return;
+    if (lane == SLV_LANE_BULK || (lane != SLV_LANE_STRONG && is_too_much(p))) {
+        n->stats.refused++; /* nothing is sent in bulk */
+        return;
+    }
     const int rc = slv_is_packed(bytes) ? slv_unpack(n->packer, bytes, &bytes) : 0;
     n->stats.refused += rc == SLV_E_FORMAT;
     if (!rc) take_message(p, lane, bytes, sent);
@@ -364,7 +368,7 @@ static void on_datagram(void *ctx, struct slv_str bytes) {
     if (!bytes.n || n->failed || p->is_guest) return;
     p->used = n->now;
     if ((uint8_t)bytes.p[0] <= MSG_JOIN) {
-        on_message(p, SLV_LANE_REPAIR, bytes);
+        if (!p->is_held) on_message(p, SLV_LANE_REPAIR, bytes);
         return;
     }
     if (slv_swim_receive(n->swim, n->now, p->id, bytes.p, bytes.n) == SLV_E_FORMAT)
@@ -421,6 +425,7 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     slv_link_close(p->link);
     p->link = link;
     p->is_held = false;
+    if (p->paid > now + 1000 * MS) hold(p, true); /* as in the association before */
     p->is_guest = is_stranger || node_attest_wants(n, id);
     p->wanted = p->unheard = 0;
     p->used = now;
