@@ -105,6 +105,7 @@ struct node {
     struct slv_replica_conf conf;
     struct disk disk;
     bool forbidden;  /* it may not write, nor repair */
+    bool confined;   /* it may write keys that begin with "own" only, and not repair */
     bool is_behind;  /* it was told so */
     bool is_damaged; /* some of its records are gone */
     uint32_t older[8];
@@ -167,8 +168,9 @@ static int send_to(void *ctx, uint64_t peer, struct slv_str message) {
 }
 
 static bool is_allowed(void *ctx, uint64_t id, struct slv_str key) {
-    (void)ctx, (void)key;
-    return !by_id(id)->forbidden;
+    (void)ctx;
+    const bool own = key.n >= 3 && !memcmp(key.p, "own", 3);
+    return !by_id(id)->forbidden && (own || !by_id(id)->confined);
 }
 static bool may_repair(void *ctx, uint64_t id) { return is_allowed(ctx, id, text("")); }
 static void fresh(void *ctx, const struct slv_batch *b, uint64_t peer) {

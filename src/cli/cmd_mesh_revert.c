@@ -25,6 +25,7 @@ struct job {
     int64_t since_ms, until_ms; /* until: 0 before the first page */
     char *after;                /* heap: the last key of the page before */
     uint64_t keys, left;
+    int64_t excused; /* writes that were put back before, as the first page says */
 };
 
 static struct slv_str str(const char *s) { return (struct slv_str){s, strlen(s)}; }
@@ -125,6 +126,7 @@ static int show_page(struct job *b, struct slv_json_val v, struct slv_err *err) 
     it = (struct slv_json_iter){0};
     while (slv_json_each(slv_json_get(v, "left"), &it, NULL, &x))
         show_left(b, x);
+    if (!b->after) slv_json_get_i64(slv_json_get(v, "excused"), &b->excused);
     slv_mem_free(b->after);
     b->after = NULL;
     if (!slv_json_get_i64(slv_json_get(v, "until_ms"), &b->until_ms))
@@ -173,6 +175,10 @@ static int revert(const struct slv_cli *cli, const void *opts, struct slv_err *e
     if (!cli->json)
         slv_out_printf("%" PRIu64 " key%s %s\n", b.keys, b.keys == 1 ? "" : "s",
                        o->dry_run ? "would be put back" : "put back");
+    if (b.excused)
+        slv_log(SLV_LOG_WARN,
+                "mesh revert: %" PRId64 " writes are said to have been put back before: --again",
+                b.excused);
     if (!rc && b.left)
         rc = slv_err_set(err, SLV_E_BUSY, "mesh revert: %" PRIu64 " left as they are", b.left);
     return rc;

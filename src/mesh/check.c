@@ -106,18 +106,22 @@ static bool check_entry(const struct look *l, enum slv_mesh_type type, bool ttl,
     return check[type](l, e->path, data);
 }
 
-/* Of a key that is no value (history.h). */
-static bool check_marks(const struct slv_op *op) {
+/* Of a key that is no value (history.h): they come and stay, and tell of no time to come. */
+static bool check_marks(const struct slv_op *op, uint64_t stamp) {
     struct slv_mark m;
-    for (uint32_t i = 0; i < op->n; i++)
-        if (op->entry[i].data.n > SLV_MARK_BYTES_MAX || !slv_mark_read(op->entry[i].data, &m))
+    for (uint32_t i = 0; i < op->n; i++) {
+        const struct slv_op_entry *e = &op->entry[i];
+        if (e->path.n != SLV_MARK_PATH || e->data.n > SLV_MARK_BYTES_MAX ||
+            !slv_mark_read(e->data, &m) || m.at_ms > stamp >> 16)
             return false;
-    return true;
+    }
+    return !op->removes.n;
 }
 
 bool slv_op_check(const struct slv_op *op, enum slv_mesh_type type, bool ttl, uint64_t stamp) {
     const struct look l = {op, stamp};
-    if (slv_mark_is_key(op->key)) return check_marks(op);
+    if (slv_mark_is_key(op->key))
+        return slv_mesh_type_reverts(type) && !ttl && check_marks(op, stamp);
     if (type == SLV_TYPE_BUDGET && !removes_only_own(op)) return false;
     for (uint32_t i = 0; i < op->n; i++)
         if (!check_entry(&l, type, ttl, &op->entry[i])) return false;

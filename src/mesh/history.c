@@ -1,12 +1,15 @@
 /* history.c: see history.h. */
 #include "mesh/history.h"
 #include "base/mem.h"
+#include "mesh/hlc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define UNDONE_MAX ((size_t)1 << 22) /* ops, entries, keys */
 #define RECORD_MAX ((size_t)1 << 20)
+#define UNKNOWN_MS 1000u
+#define MARKS_MAX 256u /* that may speak of what is to be undone */
 
 enum kind { BEGIN, OP, GONE, KINDS };
 
@@ -22,6 +25,7 @@ struct slv_history {
     size_t max, bytes;
     const struct slv_history_keep *keep;
     struct slv_history_item *oldest, **end;
+    bool held, broken; /* broken: something was lost while it was held */
 };
 
 /* An item, read. */
@@ -91,8 +95,14 @@ void slv_history_close(struct slv_history *h) {
     slv_mem_free(h);
 }
 
+static void reach(struct slv_history *h, uint64_t ms) {
+    if (h->reach_ms < ms) h->reach_ms = ms;
+}
+
+/* (Of the same ms others may have been dropped, and a stamp may be ahead of its arrival.) */
 static void drop_oldest(struct slv_history *h) {
-    if (h->reach_ms < h->oldest->at_ms) h->reach_ms = h->oldest->at_ms;
+    const struct what w = what_of(h->oldest);
+    reach(h, 1 + (w.at_ms > w.stamp >> 16 ? w.at_ms : w.stamp >> 16));
     h->keep->del(h->keep->ctx, h->oldest->number);
     free_oldest(h);
 }
@@ -111,9 +121,10 @@ static struct slv_history_item *append(struct slv_history *h, uint64_t number, u
 }
 
 static void begin_anew(struct slv_history *h, uint64_t now_ms) {
-    while (h->oldest)
+    reach(h, now_ms + 1);
+    h->broken = h->held;
+    while (h->oldest && !h->held)
         drop_oldest(h);
-    if (h->reach_ms < now_ms) h->reach_ms = now_ms;
 }
 
 /* Ends the buffer. */
@@ -124,8 +135,6 @@ static void add(struct slv_history *h, uint64_t now_ms, struct slv_buf *b) {
     else begin_anew(h, now_ms);
     slv_buf_fini(b);
     slv_history_trim(h, now_ms);
-    while (h->bytes > h->max)
-        drop_oldest(h);
 }
 
 static void begin_item(struct slv_buf *b, enum kind kind, uint64_t now_ms) {
@@ -159,9 +168,27 @@ void slv_history_gone(struct slv_history *h, uint64_t now_ms, uint64_t node, uin
     add(h, now_ms, &b);
 }
 
+void slv_history_hold(struct slv_history *h, bool on) {
+    h->held = on;
+    while (h->oldest && !on && (h->broken || h->bytes > h->max))
+        drop_oldest(h);
+    h->broken = h->broken && on;
+}
+
+/* (Once a second, however much comes.) */
+void slv_history_unknown(struct slv_history *h, uint64_t now_ms) {
+    struct slv_buf b;
+    if (h->reach_ms > now_ms) return;
+    reach(h, now_ms + UNKNOWN_MS);
+    begin_item(&b, BEGIN, now_ms + UNKNOWN_MS);
+    slv_write_number(&b, 0);
+    add(h, now_ms, &b);
+}
+
 /* (A clock that was set back keeps it for longer.) */
 uint64_t slv_history_trim(struct slv_history *h, uint64_t now_ms) {
-    while (h->oldest && h->oldest->at_ms + h->window_ms <= now_ms)
+    if (h->held) return UINT64_MAX;
+    while (h->oldest && (h->bytes > h->max || h->oldest->at_ms + h->window_ms <= now_ms))
         drop_oldest(h);
     return h->oldest ? h->oldest->at_ms + h->window_ms : UINT64_MAX;
 }
@@ -170,7 +197,9 @@ int slv_history_load(struct slv_history *h, uint64_t number, struct slv_str reco
     struct what w;
     if (number < h->next || !read_item(record, &w)) return SLV_E_FORMAT;
     /* What is behind a gap is what is known. */
-    if (w.kind == BEGIN || !h->oldest || number != h->next) h->reach_ms = w.empty ? 0 : w.at_ms;
+    const bool gap = !h->oldest || number != h->next;
+    if (w.kind == BEGIN) h->reach_ms = w.empty ? 0 : w.at_ms + 1;
+    else if (gap) h->reach_ms = w.at_ms + SLV_SKEW_MS;
     return append(h, number, w.at_ms, record) ? 0 : SLV_E_NOMEM;
 }
 
@@ -179,7 +208,7 @@ void slv_history_loaded(struct slv_history *h, uint64_t now_ms, bool lost, bool 
     if (lost) begin_anew(h, now_ms);
     if (h->oldest) return;
     if (!lost && empty) h->reach_ms = 0;
-    else if (h->reach_ms < now_ms) h->reach_ms = now_ms;
+    else reach(h, now_ms + 1);
     begin_item(&b, BEGIN, now_ms);
     slv_write_number(&b, !lost && empty);
     add(h, now_ms, &b);
@@ -219,7 +248,7 @@ bool slv_mark_read(struct slv_str data, struct slv_mark *ret) {
     ret->by = slv_read_id(&r);
     ret->first = slv_read_bytes(&r, SLV_KEY_MAX);
     ret->last = slv_read_bytes(&r, SLV_KEY_MAX);
-    return slv_reader_done(&r);
+    return slv_reader_done(&r) && ret->undo.to_ms <= ret->at_ms;
 }
 
 static int compare_keys(struct slv_str a, struct slv_str b) {
@@ -236,22 +265,31 @@ static bool covers(const struct slv_mark *m, struct slv_str key) {
     return compare_keys(m->first, key) <= 0 && compare_keys(key, m->last) <= 0;
 }
 
-/* Nothing that came later has undone what mark i tells of. (Later ones are before it.) */
-static bool is_in_force(const struct slv_undone *u, size_t i, struct slv_str key) {
-    const struct slv_mark *m = &u->mark[i];
-    for (size_t k = i; k-- > 0;)
-        if (covers(&u->mark[k], key) && is_among(&u->mark[k].undo, m->at_ms, m->by) &&
-            is_in_force(u, k, key))
-            return false;
-    return true;
+/* Which marks count for a key: those that nothing later has undone. From the latest on, so that
+ * each is decided once. */
+static int look_at_marks(struct slv_undone *u, struct slv_str key) {
+    if (!u->n_mark || (u->looked.p && !compare_keys(u->looked, key))) return 0;
+    char *copy = slv_mem_strndup(key.p, key.n);
+    if (!copy) return SLV_E_NOMEM;
+    slv_mem_free((void *)(uintptr_t)u->looked.p);
+    u->looked = (struct slv_str){copy, key.n};
+    for (size_t i = 0; i < u->n_mark; i++) {
+        const struct slv_mark *m = &u->mark[i];
+        u->in_force[i] = covers(m, key);
+        for (size_t k = 0; k < i && u->in_force[i]; k++)
+            if (u->in_force[k] && is_among(&u->mark[k].undo, m->at_ms, m->by))
+                u->in_force[i] = false;
+    }
+    return 0;
 }
 
-/* An op with this stamp, of this node, has been undone of that key. */
-static bool is_put_back(const struct slv_undone *u, struct slv_str key, uint64_t stamp,
-                        uint64_t node) {
+/* An op with this stamp, of this node, has been undone of that key. (Without memory it has not.) */
+static bool is_put_back(struct slv_undone *u, struct slv_str key, uint64_t stamp, uint64_t node,
+                        uint64_t number) {
+    if (look_at_marks(u, key)) return false;
     for (size_t i = 0; i < u->n_mark; i++)
-        if (covers(&u->mark[i], key) && is_among(&u->mark[i].undo, stamp >> 16, node) &&
-            is_in_force(u, i, key))
+        if (u->in_force[i] && number < u->mark[i].number &&
+            is_among(&u->mark[i].undo, stamp >> 16, node))
             return true;
     return false;
 }
@@ -286,6 +324,8 @@ struct gathering {
     struct slv_undone *u;
     const struct slv_space *s;
     const struct slv_undo *undo;
+    slv_node_of *node_of;
+    const void *ctx;
     size_t room_op, room_gone, room_mark, room_key;
 };
 
@@ -306,7 +346,11 @@ static int note_key(struct gathering *g, struct slv_str key) {
 
 static int note_gone(struct gathering *g, struct slv_history_item *i, const struct what *w) {
     struct slv_undone *u = g->u;
-    if (slv_mark_is_key(w->at.key) || is_put_back(u, w->at.key, w->stamp, w->node)) return 0;
+    if (slv_mark_is_key(w->at.key)) return 0;
+    if (is_put_back(u, w->at.key, w->stamp, w->node, i->number)) {
+        u->excused++;
+        return 0;
+    }
     const int rc = more(&u->gone, u->n_gone, &g->room_gone, sizeof(struct slv_history_item *));
     if (rc) return rc;
     u->gone[u->n_gone++] = i;
@@ -314,36 +358,58 @@ static int note_gone(struct gathering *g, struct slv_history_item *i, const stru
 }
 
 /* And the keys of what it brought that is still there. */
-static int note_op(struct gathering *g, const struct what *w) {
+static int note_op(struct gathering *g, const struct what *w, uint64_t number) {
     struct slv_undone *u = g->u;
     struct slv_dot dot = {w->writer, w->dots.first};
     int rc = more(&u->op, u->n_op, &g->room_op, sizeof *u->op);
     if (rc) return rc;
-    u->op[u->n_op++] = (struct slv_undone_op){w->writer, w->node, w->stamp, w->dots};
+    u->op[u->n_op++] = (struct slv_undone_op){w->writer, w->node, w->stamp, w->dots, number, 0};
     for (; dot.n <= w->dots.last && !rc; dot.n++) {
         const struct slv_entry *e = slv_entries_find(g->s->entries, dot);
         if (!e || slv_mark_is_key(slv_entry_key(e))) continue;
-        if (!is_put_back(u, slv_entry_key(e), w->stamp, w->node))
-            rc = note_key(g, slv_entry_key(e));
+        if (is_put_back(u, slv_entry_key(e), w->stamp, w->node, number)) u->excused++;
+        else rc = note_key(g, slv_entry_key(e));
     }
+    return rc;
+}
+
+/* (One from before the time that is asked of speaks of nothing in it, nor of a later one.) */
+static int gather_mark(struct gathering *g, const struct slv_entry *e) {
+    struct slv_undone *u = g->u;
+    struct slv_mark m = {.dot = e->dot, .number = UINT64_MAX};
+    if (!slv_mark_read(slv_entry_data(e), &m) || m.at_ms < g->undo->from_ms) return 0;
+    if (g->node_of(g->ctx, e->dot.writer) != m.by) return 0;
+    if (u->n_mark == MARKS_MAX) return SLV_E_LIMIT;
+    const int rc = more(&u->mark, u->n_mark, &g->room_mark, sizeof *u->mark);
+    if (!rc) u->mark[u->n_mark++] = m;
     return rc;
 }
 
 static int gather_marks(struct gathering *g) {
     const struct slv_str key = slv_mark_key();
-    struct slv_undone *u = g->u;
     const struct slv_entries *t = g->s->entries;
+    struct slv_undone *u = g->u;
     uint64_t i = slv_entries_rank(t, &(struct slv_place){.key = key});
     const uint64_t end = slv_entries_rank_behind(t, key);
-    for (; i < end; i++) {
-        struct slv_mark m;
-        if (!slv_mark_read(slv_entry_data(slv_entries_at(t, i)), &m)) continue;
-        const int rc = more(&u->mark, u->n_mark, &g->room_mark, sizeof *u->mark);
-        if (rc) return rc;
-        u->mark[u->n_mark++] = m;
+    int rc = 0;
+    for (; i < end && !rc; i++)
+        rc = gather_mark(g, slv_entries_at(t, i));
+    if (rc || !u->n_mark) return rc;
+    qsort(u->mark, u->n_mark, sizeof *u->mark, latest_first);
+    u->in_force = slv_mem_calloc(u->n_mark, sizeof *u->in_force);
+    return u->in_force ? 0 : SLV_E_NOMEM;
+}
+
+/* When they came: who made one had not seen what came here later, as far as this node can tell. */
+static void number_marks(struct slv_undone *u, const struct slv_history *h) {
+    for (const struct slv_history_item *i = h->oldest; i && u->n_mark; i = i->next) {
+        const struct what w = what_of(i);
+        for (size_t k = 0; k < u->n_mark && w.kind == OP; k++) {
+            struct slv_mark *m = &u->mark[k];
+            if (m->dot.writer == w.writer && m->dot.n >= w.dots.first && m->dot.n <= w.dots.last)
+                m->number = i->number;
+        }
     }
-    if (u->n_mark) qsort(u->mark, u->n_mark, sizeof *u->mark, latest_first);
-    return 0;
 }
 
 static void drop_doubles(struct slv_undone *u) {
@@ -357,23 +423,34 @@ static void drop_doubles(struct slv_undone *u) {
     u->n_key = kept;
 }
 
+static void sort_ops(struct slv_undone *u) {
+    if (u->n_op) qsort(u->op, u->n_op, sizeof *u->op, by_dot);
+    for (size_t i = 0; i < u->n_op; i++) {
+        struct slv_undone_op *o = &u->op[i];
+        const uint64_t before = i && o[-1].writer == o->writer ? o[-1].reach : 0;
+        o->reach = before > o->dots.last ? before : o->dots.last;
+    }
+}
+
 int slv_history_undone(const struct slv_history *h, const struct slv_space *s,
-                       const struct slv_undo *undo, bool again, struct slv_undone *ret) {
-    struct gathering g = {.u = ret, .s = s, .undo = undo};
+                       const struct slv_undo *undo, bool again, slv_node_of *node_of,
+                       const void *ctx, struct slv_undone *ret) {
+    struct gathering g = {.u = ret, .s = s, .undo = undo, .node_of = node_of, .ctx = ctx};
     *ret = (struct slv_undone){0};
     if (undo->from_ms < h->reach_ms) return SLV_E_NOENT;
     int rc = again ? 0 : gather_marks(&g);
+    if (!rc) number_marks(ret, h);
     for (struct slv_history_item *i = h->oldest; i && !rc; i = i->next) {
         const struct what w = what_of(i);
         if (w.kind == BEGIN || !is_among(undo, w.stamp >> 16, w.node)) continue;
-        rc = w.kind == OP ? note_op(&g, &w) : note_gone(&g, i, &w);
+        rc = w.kind == OP ? note_op(&g, &w, i->number) : note_gone(&g, i, &w);
     }
     if (rc) {
         slv_undone_fini(ret);
         return rc;
     }
     drop_doubles(ret);
-    if (ret->n_op) qsort(ret->op, ret->n_op, sizeof *ret->op, by_dot);
+    sort_ops(ret);
     if (ret->n_gone) qsort(ret->gone, ret->n_gone, sizeof(struct slv_history_item *), by_key);
     return 0;
 }
@@ -384,12 +461,15 @@ void slv_undone_fini(struct slv_undone *u) {
     slv_mem_free(u->key);
     slv_mem_free(u->gone);
     slv_mem_free(u->mark);
+    slv_mem_free(u->in_force);
+    slv_mem_free((void *)(uintptr_t)u->looked.p);
     slv_mem_free(u->op);
     *u = (struct slv_undone){0};
 }
 
-/* Whether an entry was put in by one of the ops. */
-static bool was_put(const struct slv_undone *u, struct slv_str key, struct slv_dot dot) {
+/* Whether an entry was put in by one of the ops. (They may overlap, where a number was given
+ * twice.) */
+static bool was_put(struct slv_undone *u, struct slv_str key, struct slv_dot dot) {
     size_t lo = 0, hi = u->n_op;
     while (lo < hi) { /* behind the last that begins with it, or before */
         const size_t mid = lo + (hi - lo) / 2;
@@ -397,12 +477,15 @@ static bool was_put(const struct slv_undone *u, struct slv_str key, struct slv_d
         if (slv_dot_compare(at, dot) <= 0) lo = mid + 1;
         else hi = mid;
     }
-    const struct slv_undone_op *o = lo ? &u->op[lo - 1] : NULL;
-    return o && o->writer == dot.writer && dot.n <= o->dots.last &&
-           !is_put_back(u, key, o->stamp, o->node);
+    for (; lo && u->op[lo - 1].writer == dot.writer && u->op[lo - 1].reach >= dot.n; lo--) {
+        const struct slv_undone_op *o = &u->op[lo - 1];
+        if (dot.n <= o->dots.last && !is_put_back(u, key, o->stamp, o->node, o->number))
+            return true;
+    }
+    return false;
 }
 
-static int copy_there(const struct slv_undone *u, const struct slv_space *s, struct slv_str key,
+static int copy_there(struct slv_undone *u, const struct slv_space *s, struct slv_str key,
                       struct slv_space *to) {
     uint64_t i = slv_entries_rank(s->entries, &(struct slv_place){.key = key});
     const uint64_t end = slv_entries_rank_behind(s->entries, key);
@@ -425,7 +508,7 @@ static size_t first_gone(const struct slv_undone *u, struct slv_str key) {
     return lo;
 }
 
-int slv_undone_before(const struct slv_undone *u, const struct slv_space *s, struct slv_str key,
+int slv_undone_before(struct slv_undone *u, const struct slv_space *s, struct slv_str key,
                       struct slv_space *ret) {
     int rc = slv_space_init(ret);
     if (!rc) rc = copy_there(u, s, key, ret);

@@ -11,8 +11,10 @@
  *
  * What a key would be without some ops is what is there, but for what they put in, and what they
  * removed, but for what they had put in themselves. So an op that saw the work of one that is
- * undone stays in force, as in any merge. What came by a range of places has no op: it counts as
- * put in by the node that wrote it, when it came; what went so, as removed by nobody, then.
+ * undone stays in force, as in any merge; of two that removed the same at once, the one that came
+ * here first did. What came by a range of places has no op, and nothing says when it was written:
+ * it was there before, and what is asked of a time before it came is refused, as for all that came
+ * before history began. What went so was removed by nobody, then.
  *
  * The oldest goes when its time is over, or where there is no room. A space that is not declared
  * with a history has none, and nothing of this costs it anything.
@@ -48,11 +50,17 @@ int slv_history_load(struct slv_history *h, uint64_t number, struct slv_str reco
  * the space, so that where it begins all is known. */
 void slv_history_loaded(struct slv_history *h, uint64_t now_ms, bool lost, bool empty);
 
+/* Something came or went that no op tells of: history begins anew, a second from now. */
+void slv_history_unknown(struct slv_history *h, uint64_t now_ms);
 /* Without memory for what is to be kept, history begins anew. */
 void slv_history_op(struct slv_history *h, uint64_t now_ms, uint64_t node, uint64_t stamp,
                     uint64_t writer, struct slv_dot_range dots);
 void slv_history_gone(struct slv_history *h, uint64_t now_ms, uint64_t node, uint64_t stamp,
                       const struct slv_entry *e);
+
+/* While it is held nothing is let go, so that what was found to be undone stays as it is: not what
+ * is too old, nor for lack of room or memory. */
+void slv_history_hold(struct slv_history *h, bool on);
 
 /* Lets go what is too old. When the next will be, in ms since 1970; UINT64_MAX: there is none. */
 uint64_t slv_history_trim(struct slv_history *h, uint64_t now_ms);
@@ -75,9 +83,12 @@ struct slv_mark {
     struct slv_undo undo;
     uint64_t at_ms, by;
     struct slv_str first, last;
+    struct slv_dot dot; /* of its entry; this and `number` are not in it */
+    uint64_t number;    /* what came here behind this it does not tell of */
 };
 
 #define SLV_MARK_BYTES_MAX (2u * SLV_KEY_MAX + 64)
+#define SLV_MARK_PATH 16u /* bytes: by whom, and the stamp */
 /* The key of the marks, which no value has; and whether a key is that. */
 struct slv_str slv_mark_key(void);
 bool slv_mark_is_key(struct slv_str key);
@@ -89,10 +100,11 @@ bool slv_mark_read(struct slv_str data, struct slv_mark *ret);
 struct slv_undone_op {
     uint64_t writer, node, stamp;
     struct slv_dot_range dots;
+    uint64_t number; /* of its item */
+    uint64_t reach;  /* the largest number of the ops up to here, of its writer */
 };
 
-/* Ops to be undone, and what they did; good until the history or the space is given something
- * else, but for the keys. */
+/* Ops to be undone, and what they did; good while the history is held. */
 struct slv_undone {
     struct slv_undone_op *op; /* heap, [n_op], ascending by writer and number */
     size_t n_op;
@@ -100,19 +112,27 @@ struct slv_undone {
     size_t n_gone;
     struct slv_mark *mark; /* heap, [n_mark], the latest first; strings are the space's */
     size_t n_mark;
-    struct slv_str *key; /* heap, [n_key], ascending: that they changed; each heap */
+    bool *in_force;        /* heap, [n_mark]: of `looked` */
+    struct slv_str looked; /* heap: the key that was looked at last */
+    uint64_t excused;      /* ops and removals that marks say were undone before */
+    struct slv_str *key;   /* heap, [n_key], ascending: that they changed; each heap */
     size_t n_key;
 };
 
-/* s: the space as it is. again: marks do not count. SLV_E_NOENT: history does not reach so far;
- * SLV_E_LIMIT, SLV_E_NOMEM. *ret is {0} after a failure. */
+/* Who signed for a writer; 0: that is not known. */
+typedef uint64_t slv_node_of(const void *ctx, uint64_t writer);
+
+/* s: the space as it is. again: marks do not count. A mark that its node did not write is none.
+ * SLV_E_NOENT: history does not reach so far; SLV_E_LIMIT: too much, or too many marks;
+ * SLV_E_NOMEM. *ret is {0} after a failure. */
 int slv_history_undone(const struct slv_history *h, const struct slv_space *s,
-                       const struct slv_undo *u, bool again, struct slv_undone *ret) SLV_MUST_USE;
+                       const struct slv_undo *u, bool again, slv_node_of *node_of, const void *ctx,
+                       struct slv_undone *ret) SLV_MUST_USE;
 void slv_undone_fini(struct slv_undone *u);
 
 /* What a key would be without them, as a space that has nothing else; to be read only.
  * SLV_E_NOMEM. */
-int slv_undone_before(const struct slv_undone *u, const struct slv_space *s, struct slv_str key,
+int slv_undone_before(struct slv_undone *u, const struct slv_space *s, struct slv_str key,
                       struct slv_space *ret) SLV_MUST_USE;
 
 #endif

@@ -26,7 +26,7 @@
 #define RECORD_MEMBER 'M' /* then its id */
 #define MSG_SUMS 6u       /* beside enum slv_mesh_kind */
 #define MSG_ROSTER 7u
-#define MSG_JOIN 8u    /* (9: SLV_MSG_PACKED) */
+#define MSG_JOIN 8u /* (9: SLV_MSG_PACKED) */
 #define MSG_ATTEST 10u
 #define MSG_EVIDENCE 11u
 #define GUESTS_MAX 32u /* no members, connected at once while there are invitations */

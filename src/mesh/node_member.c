@@ -132,9 +132,10 @@ static int recall(struct slv_node *n, struct slv_str key, struct slv_str value) 
     const bool is_dead = slv_read_number(&v, FLAG_DEAD);
     r.data = slv_read_bytes(&v, SLV_SWIM_RECORD_MAX);
     r.signature = (const uint8_t *)slv_read_raw(&v, SLV_SWIM_SIGNATURE).p;
-    if (!slv_reader_done(&k) || !slv_reader_done(&v)) return SLV_E_FORMAT;
+    const bool good = slv_reader_done(&k) && slv_reader_done(&v);
     struct node_kept *kept = kept_of(n, r.id);
     if (kept) *kept = (struct node_kept){r.id, r.incarnation, is_dead};
+    if (!good) return 0; /* a hint that is none: it goes, or another comes in its place */
     /* (One that is not taken is no longer a member, and will be kept no longer.) */
     const int rc = r.id == n->conf.id ? 0 : slv_swim_recall(n->swim, n->now, &r, is_dead);
     return rc == SLV_E_NOMEM ? rc : 0;

@@ -70,6 +70,14 @@ const struct slv_space *slv_replica_space(const struct slv_replica *r) { return 
 uint64_t slv_replica_id(const struct slv_replica *r) { return r->conf.id; }
 bool slv_replica_is_causal(const struct slv_replica *r) { return r->conf.causal; }
 const struct slv_history *slv_replica_history(const struct slv_replica *r) { return r->history; }
+
+void slv_replica_hold_history(struct slv_replica *r, bool on) { slv_history_hold(r->history, on); }
+
+int slv_replica_undone(const struct slv_replica *r, const struct slv_undo *u, bool again,
+                       struct slv_undone *ret) {
+    return slv_history_undone(r->history, &r->space, u, again, replica_node_of, r, ret);
+}
+
 const struct slv_replica_count *slv_replica_count(const struct slv_replica *r) { return &r->count; }
 uint64_t slv_replica_last(const struct slv_replica *r) { return r->flushed; }
 
@@ -152,8 +160,7 @@ bool replica_has_room(const struct slv_replica *r, bool replaces) {
 
 bool slv_replica_is_full(const struct slv_replica *r) { return !replica_has_room(r, false); }
 
-/* What an op brings, and takes away, as it says. (A mark comes with what was put back.) */
-static uint64_t brings(const struct slv_op *op) { return slv_mark_is_key(op->key) ? 0 : op->n; }
+/* What an op takes away, as it says. */
 static uint64_t takes(const struct slv_op *op) { return slv_dots_count(&op->removes); }
 
 static int has_room_for(const struct slv_replica *r, const struct slv_batch *b, bool *ret) {
@@ -164,7 +171,7 @@ static int has_room_for(const struct slv_replica *r, const struct slv_batch *b, 
     *ret = replica_has_room(r, false);
     if (*ret) return 0;
     while (!(rc = slv_batch_next(&walk, &op))) {
-        more += brings(&op);
+        more += op.n;
         less += takes(&op);
         slv_op_fini(&op);
     }
@@ -190,8 +197,9 @@ int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) {
     const struct slv_op *op = &d->op;
     if (r->failed) return r->failed;
     if (!w->may_write(w->ctx, r->conf.node, op->key)) return SLV_E_USAGE;
-    const uint64_t more = brings(op);
-    if (more && !replica_has_room(r, more <= takes(op))) return SLV_E_LIMIT;
+    /* (A mark comes with what was put back.) */
+    const bool replaces = op->n <= takes(op) || slv_mark_is_key(op->key);
+    if (op->n && !replica_has_room(r, replaces)) return SLV_E_LIMIT;
     const size_t len = r->ops.len;
     const uint64_t first = len ? r->first_waiting : r->next;
     if (slv_op_range(op).last - first >= SLV_BATCH_DOTS_MAX) return SLV_E_BUSY;
@@ -372,11 +380,61 @@ static int removes_proved(const struct slv_replica *r, const struct slv_batch *b
     return rc == 1 ? 0 : rc;
 }
 
+/* Whether who signed it may write some keys of the space only. */
+static bool is_confined(const struct slv_replica *r, const struct slv_batch *b) {
+    const struct slv_replica_world *w = r->conf.world;
+    return !w->may_write(w->ctx, b->head.node, (struct slv_str){"", 0});
+}
+
+static bool keeps_to_its_key(const struct slv_replica *r, const struct slv_op *op) {
+    for (uint32_t i = 0; i < op->removes.n; i++) {
+        const struct slv_dots_writer *w = &op->removes.writer[i];
+        for (uint32_t k = 0; k < w->n; k++)
+            for (uint64_t n = w->range[k].first; n <= w->range[k].last; n++) {
+                const struct slv_entry *e =
+                    slv_entries_find(r->space.entries, (struct slv_dot){w->id, n});
+                const struct slv_str key = e ? slv_entry_key(e) : op->key;
+                if (key.n != op->key.n || memcmp(key.p, op->key.p, key.n) != 0) return false;
+            }
+    }
+    return true;
+}
+
+/* What was not seen here, and does not come with the batch itself. */
+static int is_unseen(void *ctx, uint64_t writer, struct slv_dot_range d) {
+    const struct slv_batch_head *h = ctx;
+    return writer != h->writer || d.first < h->dots.first || d.last > h->dots.last;
+}
+
+/* Who is confined to some keys removes nothing of others, which a dot does not tell: what he
+ * removes must have been seen here, and where it is still there be of the op's key. *ret_good: that
+ * it is; *ret_seen: that it was. */
+static int look_at_removes(const struct slv_replica *r, const struct slv_batch *b, bool *ret_good,
+                           bool *ret_seen) {
+    struct slv_batch_walk walk = slv_batch_walk_of(b);
+    struct slv_batch_head h = b->head;
+    struct slv_op op = {0};
+    int rc;
+    *ret_good = *ret_seen = true;
+    while (!(rc = slv_batch_next(&walk, &op))) {
+        if (slv_dots_count(&op.removes) > SLV_OP_REMOVES_MAX) *ret_good = false;
+        else if (slv_dots_missing(&op.removes, &r->space.context, is_unseen, &h)) *ret_seen = false;
+        else if (!keeps_to_its_key(r, &op)) *ret_good = false;
+        slv_op_fini(&op);
+    }
+    return rc == 1 ? 0 : rc;
+}
+
 /* Whether a batch may be applied now. Those of a causal space, when all is here that it was written
- * in view of: its writer's batch before it, and what it names. */
-static int is_due(const struct slv_replica *r, const struct slv_batch *b, bool *ret) {
+ * in view of: its writer's batch before it, and what it names. *ret_good: whether it may at all. */
+static int is_due(const struct slv_replica *r, const struct slv_batch *b, bool *ret,
+                  bool *ret_good) {
     const struct slv_batch_head *h = &b->head;
-    const int rc = removes_proved(r, b, ret);
+    bool seen = true;
+    *ret_good = true;
+    int rc = removes_proved(r, b, ret);
+    if (!rc && is_confined(r, b)) rc = look_at_removes(r, b, ret_good, &seen);
+    *ret = *ret && seen;
     if (rc || !*ret || !r->conf.causal) return rc;
     *ret = (h->dots.first == 1 ||
             slv_dots_has(&r->space.context, (struct slv_dot){h->writer, h->dots.first - 1})) &&
@@ -481,8 +539,10 @@ int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool
     rc = has_room_for(r, b, &good);
     r->count.full += !rc && !good;
     if (rc || !good) return rc;
-    rc = is_due(r, b, &due);
-    if (rc || !due) return rc ? rc : put_off(r, peer, b);
+    rc = is_due(r, b, &due, &good);
+    r->count.forbidden += !rc && !good;
+    if (rc || !good) return rc;
+    if (!due) return put_off(r, peer, b);
     rc = apply(r, peer, b);
     *ret_new = !rc;
     return rc ? rc : replica_drain(r);
@@ -493,13 +553,14 @@ int replica_drain(struct slv_replica *r) {
     while (*at && !r->failed) {
         struct waiting *w = *at;
         const bool here = is_here(r, &w->batch.head);
-        bool due;
-        int rc = is_due(r, &w->batch, &due);
-        if (!rc && !here && !due) {
+        bool due, good;
+        int rc = is_due(r, &w->batch, &due, &good);
+        if (!rc && !here && good && !due) {
             at = &w->next;
             continue;
         }
-        if (!rc && !here) rc = apply(r, w->peer, &w->batch);
+        r->count.forbidden += !rc && !here && !good;
+        if (!rc && !here && good) rc = apply(r, w->peer, &w->batch);
         if (rc) return rc; /* it waits on, and is tried again with the next */
         r->waiting_bytes -= sizeof *w + w->batch.bytes.n;
         *at = w->next;

@@ -140,6 +140,11 @@ bool slv_replica_is_causal(const struct slv_replica *r);
 bool slv_replica_is_full(const struct slv_replica *r);
 /* NULL: there is none. */
 const struct slv_history *slv_replica_history(const struct slv_replica *r);
+/* As slv_history_undone, of a replica that has one; and slv_history_hold, for as long as *ret is
+ * used. */
+int slv_replica_undone(const struct slv_replica *r, const struct slv_undo *u, bool again,
+                       struct slv_undone *ret) SLV_MUST_USE;
+void slv_replica_hold_history(struct slv_replica *r, bool on);
 const struct slv_replica_count *slv_replica_count(const struct slv_replica *r);
 
 /* --- writing ---------------------------------------------------------------------------------- */

@@ -161,6 +161,8 @@ int replica_keep_head(struct slv_replica *r, const struct slv_batch_head *h);
 /* NULL: there is none. */
 const struct head *replica_head(const struct slv_replica *r, uint64_t writer);
 
+/* Of a replica: as slv_node_of. */
+uint64_t replica_node_of(const void *replica, uint64_t writer);
 /* The op under way is one of this node's with this stamp; it is over, and what it brought. */
 void replica_begin_op(struct slv_replica *r, uint64_t node, uint64_t stamp);
 void replica_end_op(struct slv_replica *r, uint64_t writer, struct slv_dot_range dots, bool done);

@@ -488,11 +488,11 @@ static int take_item(struct slv_replica *r, const struct slv_place *at, struct s
     bool changes = false;
     if (!is_proved(r, at->dot)) return 0;
     /* It is not seen then, or it would seem to have been removed here. */
-    const bool allowed = is_allowed(r, at, data), room = replica_has_room(r, true);
+    const bool allowed = is_allowed(r, at, data);
+    const bool room = r->conf.causal || replica_has_room(r, true); /* causal: join has looked */
     r->count.full += allowed && !room;
     if (!allowed || !room)
-        return r->conf.causal ? (allowed ? SLV_E_LIMIT : SLV_E_TRUST)
-                              : slv_dots_add_dot(&r->pull.refused, at->dot);
+        return r->conf.causal ? SLV_E_TRUST : slv_dots_add_dot(&r->pull.refused, at->dot);
     const int rc = settle ? slv_space_settle(&r->space, at, data, &changes)
                           : slv_space_take(&r->space, at, data, &changes);
     r->pull.gained = r->pull.gained || changes;
@@ -629,7 +629,10 @@ static int on_answers(struct slv_replica *r, bool first, struct slv_reader *m) {
 
 /* All ranges were told: what the other had seen is seen here. */
 static int join(struct slv_replica *r) {
-    int rc = r->conf.causal ? take_kept(r) : 0;
+    /* (What a causal space is told is taken all at once, or not: it may be full after that.) */
+    const bool full = r->conf.causal && !replica_has_room(r, true);
+    r->count.full += full;
+    int rc = full ? SLV_E_LIMIT : r->conf.causal ? take_kept(r) : 0;
     if (!rc) rc = slv_dots_subtract(&r->pull.seen, &r->pull.refused);
     if (!slv_dots_cover(&r->space.context, &r->pull.seen)) r->pull.gained = true;
     if (!rc) rc = slv_dots_join(&r->space.context, &r->pull.seen);

@@ -73,8 +73,8 @@ void replica_end_op(struct slv_replica *r, uint64_t writer, struct slv_dot_range
     slv_history_op(r->history, slv_hlc_wall_ms(r->conf.hlc), node, r->op_stamp, writer, dots);
 }
 
-/* Who signed for a writer; 0: that is not known. */
-static uint64_t node_of(const struct slv_replica *r, uint64_t writer) {
+uint64_t replica_node_of(const void *replica, uint64_t writer) {
+    const struct slv_replica *r = replica;
     const struct head *h = replica_head(r, writer);
     struct slv_batch_head head;
     if (!h) return 0;
@@ -85,19 +85,17 @@ static uint64_t node_of(const struct slv_replica *r, uint64_t writer) {
     return node;
 }
 
-/* An entry that came without its op. */
-static void note_put(struct slv_replica *r, const struct slv_entry *e) {
-    const uint64_t now = slv_hlc_wall_ms(r->conf.hlc);
-    if (!r->history || r->op_node) return;
-    slv_history_op(r->history, now, node_of(r, e->dot.writer), now << 16, e->dot.writer,
-                   (struct slv_dot_range){e->dot.n, e->dot.n});
+/* An entry that came without its op was there before, nobody knows since when. */
+static void note_put(struct slv_replica *r) {
+    if (r->history && !r->op_node) slv_history_unknown(r->history, slv_hlc_wall_ms(r->conf.hlc));
 }
 
 /* (What an own op put in, and then failed, never was.) */
 static void note_gone(struct slv_replica *r, const struct slv_entry *e) {
     const uint64_t now = slv_hlc_wall_ms(r->conf.hlc);
     if (!r->history || (r->writing && e->dot.writer == r->writer && e->dot.n >= r->next)) return;
-    slv_history_gone(r->history, now, r->op_node, r->op_node ? r->op_stamp : now << 16, e);
+    if (r->op_node) slv_history_gone(r->history, now, r->op_node, r->op_stamp, e);
+    else slv_history_unknown(r->history, now);
 }
 
 /* --- entries ---------------------------------------------------------------------------------- */
@@ -119,7 +117,7 @@ static void on_put(void *ctx, const struct slv_entry *e) {
     slv_write_bytes(&value, e->bytes, e->n_path);
     slv_write_bytes(&value, e->bytes + e->n_path, e->n_data);
     put_record(r, &key, &value);
-    note_put(r, e);
+    note_put(r);
     if (r->conf.watch) r->conf.watch->put(r->conf.watch->ctx, e);
 }
 
@@ -285,7 +283,8 @@ static int load_history(struct slv_replica *r, struct slv_reader *key, struct sl
     const struct slv_str record = slv_read_raw(value, slv_reader_left(value));
     if (!slv_reader_done(key) || number == UINT64_MAX) return SLV_E_FORMAT;
     if (r->history) return slv_history_load(r->history, number, record);
-    if (r->old_history == r->old_history_end) r->old_history = number;
+    /* (What lies before a gap goes with the next start.) */
+    if (number != r->old_history_end) r->old_history = number;
     r->old_history_end = number + 1;
     return 0;
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define STEPS_MAX 20000u /* each follows a pointer from the root */
+
 bool slv_mesh_type_reverts(enum slv_mesh_type t) {
     return t <= SLV_TYPE_COUNTER || t == SLV_TYPE_LIST || t == SLV_TYPE_TEXT || t == SLV_TYPE_DOC;
 }
@@ -23,6 +25,7 @@ struct plan {
     struct slv_buf *ops;
     size_t n;
     struct slv_buf pointer; /* of a document */
+    uint64_t steps;         /* looks at places of it */
     int rc;
 };
 
@@ -76,8 +79,9 @@ static void emit_number(struct plan *p, const char *op, int64_t by) {
 
 static void emit_difference(struct plan *p, const char *op, struct slv_json_val was,
                             struct slv_json_val is) {
-    int64_t a = 0, b = 0;
-    if (slv_json_get_i64(was, &a) && slv_json_get_i64(is, &b)) emit_number(p, op, a - b);
+    int64_t a = 0, b = 0, by;
+    if (slv_json_get_i64(was, &a) && slv_json_get_i64(is, &b) && !__builtin_sub_overflow(a, b, &by))
+        emit_number(p, op, by);
     else p->rc = SLV_E_LIMIT;
 }
 
@@ -260,7 +264,9 @@ static void back(struct plan *p, size_t len) {
     if (p->pointer.data) p->pointer.data[len] = '\0';
 }
 
-static enum slv_doc_kind kind_in(const struct plan *p, const struct side *s) {
+static enum slv_doc_kind kind_in(struct plan *p, const struct side *s) {
+    if (++p->steps > STEPS_MAX && !p->rc) p->rc = SLV_E_LIMIT;
+    if (p->rc) return SLV_DOC_NOTHING;
     return slv_doc_kind(s->s, p->key, (struct slv_str){p->pointer.data, p->pointer.len});
 }
 
@@ -272,7 +278,7 @@ static bool is_plain(struct plan *p, struct slv_json_val v) {
     struct slv_str name;
     struct slv_json_val x;
     bool is = kind != SLV_DOC_TEXT && kind != SLV_DOC_COUNTER;
-    for (size_t i = 0; is && slv_json_each(v, &it, &name, &x); i++) {
+    for (size_t i = 0; is && !p->rc && slv_json_each(v, &it, &name, &x); i++) {
         if (kind == SLV_DOC_LIST) step_index(p, i);
         else step(p, name);
         is = is_plain(p, x);
@@ -309,12 +315,14 @@ static void restore(struct plan *p, struct slv_json_val v, bool is_there) {
 
 static void plan_place(struct plan *p, struct slv_json_val was, struct slv_json_val is);
 
-static struct slv_json_val member(struct slv_json_val v, struct slv_str name) {
+static struct slv_json_val member(struct plan *p, struct slv_json_val v, struct slv_str name) {
     struct slv_json_iter it = {0};
     struct slv_json_val x;
     struct slv_str s;
-    while (slv_json_each(v, &it, &s, &x))
+    while (slv_json_each(v, &it, &s, &x) && !p->rc) {
         if (is_same_text(s, name)) return x;
+        if (++p->steps > STEPS_MAX * 50) p->rc = SLV_E_LIMIT;
+    }
     return (struct slv_json_val){0};
 }
 
@@ -324,7 +332,7 @@ static void plan_members(struct plan *p, struct slv_json_val was, struct slv_jso
     struct slv_json_val x;
     struct slv_str name;
     while (slv_json_each(was, &it, &name, &x) && !p->rc) {
-        const struct slv_json_val y = member(is, name);
+        const struct slv_json_val y = member(p, is, name);
         step(p, name);
         if (y.doc) plan_place(p, x, y);
         else restore(p, x, false);
@@ -332,7 +340,7 @@ static void plan_members(struct plan *p, struct slv_json_val was, struct slv_jso
     }
     it = (struct slv_json_iter){0};
     while (slv_json_each(is, &it, &name, &x) && !p->rc) {
-        if (member(was, name).doc) continue;
+        if (member(p, was, name).doc) continue;
         step(p, name);
         emit(p, "remove");
         back(p, len);
@@ -342,21 +350,23 @@ static void plan_members(struct plan *p, struct slv_json_val was, struct slv_jso
 static void plan_elements(struct plan *p, struct slv_json_val was, struct slv_json_val is) {
     const size_t len = p->pointer.len;
     const struct middle m = differ_list(was, is);
-    for (size_t i = m.from; i < m.was && m.was == m.is && !p->rc; i++) {
-        step_index(p, i);
-        plan_place(p, element(was, i), element(is, i));
-        back(p, len);
-    }
-    if (m.was == m.is) return;
-    for (size_t i = m.from; i < m.is && !p->rc; i++) {
+    struct slv_json_iter a = {0}, b = {0};
+    struct slv_json_val x, y = {0};
+    for (size_t i = m.from; i < m.is && m.was != m.is && !p->rc; i++) {
         step_index(p, m.from);
         emit(p, "remove");
         back(p, len);
     }
-    for (size_t i = m.from; i < m.was && !p->rc; i++) {
+    for (size_t i = 0; i < m.was && !p->rc && slv_json_each(was, &a, NULL, &x); i++) {
+        if (m.was == m.is) (void)slv_json_each(is, &b, NULL, &y);
+        if (i < m.from) continue;
         step_index(p, i);
-        emit_raw(p, "insert", "null");
-        restore(p, element(was, i), true);
+        if (m.was == m.is) {
+            plan_place(p, x, y);
+        } else {
+            emit_raw(p, "insert", "null");
+            restore(p, x, true);
+        }
         back(p, len);
     }
 }

@@ -199,7 +199,10 @@ static void list_keys(struct slv_service *s, struct slv_exchange *x, size_t spac
         at = slv_entries_at(e, rank);
         if (!at) break;
         behind.key = slv_entry_key(at);
-        if (slv_mark_is_key(behind.key)) continue;
+        if (slv_mark_is_key(behind.key)) {
+            k--; /* (there is one) */
+            continue;
+        }
         slv_json_strn(&j, NULL, behind.key.p, behind.key.n);
     }
     slv_json_array_end(&j);

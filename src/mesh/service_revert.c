@@ -9,6 +9,7 @@
  * something to be undone. A page ends with a mark (history.h) of the keys that it was about, so
  * that no node undoes the same ops again. */
 #include "base/jsonin.h"
+#include "base/utf8.h"
 #include "mesh/revert.h"
 #include "mesh/service_int.h"
 
@@ -80,6 +81,11 @@ static int read_wanted(struct slv_json_val v, struct wanted *w, struct slv_err *
     return 0;
 }
 
+/* Others cannot be named in a page, nor by anybody who asks a service. */
+static bool is_text(struct slv_str key) {
+    return !memchr(key.p, '\0', key.n) && slv_utf8_valid(key.p, key.n, NULL);
+}
+
 static bool is_meant(const struct wanted *w, struct slv_str key) {
     if (w->has_key) return key.n == w->key.n && (!key.n || !memcmp(key.p, w->key.p, key.n));
     if (key.n < w->prefix.n || (w->prefix.n && memcmp(key.p, w->prefix.p, w->prefix.n) != 0))
@@ -147,7 +153,11 @@ static void tell_key(struct page *p, struct slv_str key, const struct slv_buf *o
     slv_json_object_end(p->j);
 }
 
-static const char *why_left(int rc) {
+/* done: how many of its operations. */
+static const char *why_left(int rc, bool full, size_t done) {
+    if (done)
+        return "it is put back in part: what is left of it did not fit, or could not be written";
+    if (full) return "the space is full";
     switch (rc) {
     case SLV_E_USAGE:
         return "this node may not write it";
@@ -161,18 +171,19 @@ static const char *why_left(int rc) {
     }
 }
 
-static void tell_left(struct page *p, struct slv_str key, int rc) {
+static void tell_left(struct page *p, struct slv_str key, int rc, size_t done) {
+    const bool full = slv_replica_is_full(slv_node_replica(p->s->conf.node, p->space));
     struct slv_json j;
     slv_buf_addc(&p->left, p->left.len ? ',' : '[');
     slv_json_init(&j, &p->left);
     slv_json_object(&j, NULL);
     slv_json_strn(&j, "key", key.p, key.n);
-    slv_json_str(&j, "why", why_left(rc));
+    slv_json_str(&j, "why", why_left(rc, full && rc == SLV_E_LIMIT, done));
     slv_json_object_end(&j);
 }
 
-static int plan(const struct page *p, const struct slv_undone *u, struct slv_str key,
-                struct slv_buf *ops, size_t *ret_n) {
+static int plan(const struct page *p, struct slv_undone *u, struct slv_str key, struct slv_buf *ops,
+                size_t *ret_n) {
     const struct slv_space *now = slv_node_read(p->s->conf.node, p->space);
     const enum slv_mesh_type type = slv_node_space_conf(p->s->conf.node, p->space)->type;
     struct slv_space before;
@@ -183,18 +194,18 @@ static int plan(const struct page *p, const struct slv_undone *u, struct slv_str
     return rc;
 }
 
-static void put_back(struct page *p, const struct slv_undone *u, struct slv_str key) {
+static void put_back(struct page *p, struct slv_undone *u, struct slv_str key) {
     struct slv_buf ops;
     struct slv_err err = {0};
-    size_t n = 0;
+    size_t n = 0, done = 0;
     slv_buf_init(&ops, SLV_REVERT_BYTES_MAX);
     int rc = plan(p, u, key, &ops, &n);
     struct slv_reader r = slv_reader_of(ops.data, ops.len);
-    while (!rc && !p->w->is_dry && slv_reader_left(&r))
+    for (; !rc && !p->w->is_dry && slv_reader_left(&r); done += !rc)
         rc = do_op(p, key, slv_read_bytes(&r, SLV_REVERT_BYTES_MAX), &err);
     if (rc) {
         mark(p);
-        tell_left(p, key, rc);
+        tell_left(p, key, rc, done);
     } else if (!p->w->is_dry) {
         if (!p->first.p) p->first = key;
         p->last = key;
@@ -213,11 +224,11 @@ static bool is_full(const struct page *p) {
            p->j->out->len > BODY_MAX / 4;
 }
 
-static void fill(struct page *p, const struct slv_undone *u) {
+static void fill(struct page *p, struct slv_undone *u) {
     bool more = false;
     slv_json_array(p->j, "keys");
     for (size_t i = 0; i < u->n_key && !more; i++) {
-        if (!is_meant(p->w, u->key[i])) continue;
+        if (!is_meant(p->w, u->key[i]) || !is_text(u->key[i])) continue;
         more = is_full(p);
         if (!more) put_back(p, u, u->key[i]);
     }
@@ -227,10 +238,11 @@ static void fill(struct page *p, const struct slv_undone *u) {
         slv_buf_addc(&p->left, ']');
         slv_json_raw(p->j, "left", p->left.data, p->left.len);
     }
+    if (u->excused) slv_json_uint(p->j, "excused", u->excused);
     if (more) slv_json_strn(p->j, "after", p->after.p, p->after.n);
 }
 
-static void make_page(struct page *p, const struct slv_undone *u) {
+static void make_page(struct page *p, struct slv_undone *u) {
     slv_json_object(p->j, NULL);
     slv_json_uint(p->j, "since_ms", p->w->undo.from_ms);
     slv_json_uint(p->j, "until_ms", p->w->undo.to_ms);
@@ -258,14 +270,13 @@ static int find(struct slv_service *s, size_t space, struct wanted *w, struct sl
         return slv_err_set(err, SLV_E_TRUST,
                            "who may write only a part of a space cannot note what was put back");
     if (!w->has_until) w->undo.to_ms = slv_node_mark(s->conf.node);
-    const int rc =
-        slv_history_undone(h, slv_node_read(s->conf.node, space), &w->undo, w->again, ret);
+    const int rc = slv_replica_undone(r, &w->undo, w->again, ret);
     if (rc == SLV_E_NOENT) return tell_reach(slv_history_reach(h), err);
     return rc ? slv_err_set(err, rc, "too much has changed to be undone at once") : 0;
 }
 
 static void answer(struct slv_service *s, struct slv_exchange *x, size_t space,
-                   const struct wanted *w, const struct slv_undone *u) {
+                   const struct wanted *w, struct slv_undone *u) {
     struct slv_buf b;
     struct slv_json j;
     struct page p = {.s = s, .space = space, .w = w, .j = &j};
@@ -291,11 +302,19 @@ void service_revert(struct slv_service *s, struct slv_exchange *x, const struct 
         service_refuse(x, 400, "a strong space keeps no history");
         return;
     }
+    if (s->n_waiting >= SLV_SERVICE_WAITING_MAX) {
+        service_refuse(x, 503, "too many writes wait for the disk");
+        return;
+    }
     int rc = slv_json_read(body.p, body.n, &doc, &err);
     if (!rc) rc = read_wanted(slv_json_root(&doc), &w, &err);
+    struct slv_replica *r = slv_node_replica(s->conf.node, a->space);
+    const bool held = !rc && slv_replica_history(r);
+    if (held) slv_replica_hold_history(r, true);
     if (!rc) rc = find(s, a->space, &w, &u, &err);
     if (rc) service_refuse(x, rc == SLV_E_TRUST ? 403 : service_status_of(rc), err.msg);
     else answer(s, x, a->space, &w, &u);
     slv_undone_fini(&u);
+    if (held) slv_replica_hold_history(r, false);
     slv_json_doc_fini(&doc);
 }

@@ -109,6 +109,42 @@ static void what_was_not_written_is_not_removed(void **state) {
     close_nodes();
 }
 
+/* A dot does not say of which key it is: who may write some keys only would remove any. */
+static void who_is_confined_removes_nothing_else(void **state) {
+    (void)state;
+    open_nodes(SLV_TYPE_SET, false, 1 << 20);
+    const struct slv_replica_count *c = slv_replica_count(node[0].r);
+    const struct slv_dot_range one = {2, 2};
+    node[1].confined = true;
+    struct slv_op kept = {.key = text("k")}, own = {.key = text("own 1")},
+                  op = {.key = text("own 1")};
+    assert_int_equal(slv_op_add(&kept, text("red"), text("")), 0);
+    assert_int_equal(slv_dots_add(&op.removes, slv_mesh_writer(node[2].id, 0), one), 0);
+    struct blob b = craft(&node[1], 1, stamp_now(), &op),
+                again = dup_bytes((struct slv_str){b.p, b.n});
+    give_blob(&node[0], &node[1], b); /* of what is not here yet: it waits */
+    assert_int_equal(c->waited, 1);
+    give_blob(&node[0], &node[2], craft(&node[2], 1, stamp_now(), &kept));
+    assert_int_equal(entries_at(&node[0]), 1); /* and is refused when that has come */
+    assert_int_equal(c->forbidden, 1);
+    give_blob(&node[0], &node[1], again);
+    assert_int_equal(c->forbidden, 2);
+    assert_int_equal(entries_at(&node[0]), 1);
+    slv_op_fini(&op);
+    /* (What it wrote itself, and what others did in its keys, it may.) */
+    assert_int_equal(slv_op_add(&own, text("blue"), text("")), 0);
+    give_blob(&node[0], &node[3], craft(&node[3], 1, stamp_now(), &own));
+    assert_int_equal(entries_at(&node[0]), 2);
+    op = (struct slv_op){.key = text("own 1")};
+    assert_int_equal(slv_dots_add(&op.removes, slv_mesh_writer(node[3].id, 0), one), 0);
+    give_blob(&node[0], &node[1], craft(&node[1], 1, stamp_now(), &op));
+    assert_int_equal(entries_at(&node[0]), 1);
+    slv_op_fini(&op);
+    slv_op_fini(&own);
+    slv_op_fini(&kept);
+    close_nodes();
+}
+
 /* All hold the same one of two things that a node signed with the same numbers, and know of it. */
 static void two_faces_come_out_as_one(void **state) {
     (void)state;
@@ -260,6 +296,7 @@ int main(void) {
         cmocka_unit_test(nodes_come_to_agree),
         cmocka_unit_test(what_a_member_may_not_write_is_not_taken),
         cmocka_unit_test(what_was_not_written_is_not_removed),
+        cmocka_unit_test(who_is_confined_removes_nothing_else),
         cmocka_unit_test(two_faces_come_out_as_one),
         cmocka_unit_test(a_store_of_last_week_is_noticed),
         cmocka_unit_test(a_damaged_store_is_mended_by_others),

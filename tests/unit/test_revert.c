@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "mesh/history.h"
+#include "mesh/hlc.h"
 #include "mesh/revert.h"
 #include "replicas.h"
 
@@ -261,6 +262,12 @@ static void write_value(struct slv_history *h, struct slv_space *s, uint64_t nod
     slv_history_op(h, t, node, t << 16, node, (struct slv_dot_range){t, t});
 }
 
+/* In these tests a node has one writer of its own number. */
+static uint64_t node_of(const void *ctx, uint64_t writer) {
+    (void)ctx;
+    return writer;
+}
+
 /* Which values there were without the ops of a node since then; -1: none. */
 static int value_before(const struct slv_history *h, const struct slv_space *s, uint64_t from,
                         uint64_t node, int *ret_rc) {
@@ -268,7 +275,7 @@ static int value_before(const struct slv_history *h, const struct slv_space *s, 
     struct slv_undone u;
     struct slv_space before;
     int v = -1;
-    *ret_rc = slv_history_undone(h, s, &undo, false, &u);
+    *ret_rc = slv_history_undone(h, s, &undo, false, node_of, NULL, &u);
     if (*ret_rc) return v;
     assert_int_equal(slv_undone_before(&u, s, KEY, &before), 0);
     for (uint64_t i = 0; i < slv_entries_count(before.entries); i++) {
@@ -295,9 +302,9 @@ static void history_knows_what_was(void **state) {
             assert_int_equal(rc, 0);
         }
         /* (node 1 wrote 20, 40 .. 100; without these the last is 90) */
-        assert_int_equal(value_before(h, &s, 1, 1, &rc), 90);
-        assert_int_equal(value_before(h, &s, 1, 2, &rc), 100);
-        assert_int_equal(value_before(h, &s, 0, 0, &rc), -1);
+        assert_int_equal(value_before(h, &s, 2, 1, &rc), 90);
+        assert_int_equal(value_before(h, &s, 2, 2, &rc), 100);
+        assert_int_equal(value_before(h, &s, 1, 0, &rc), -1);
         assert_int_equal(rc, SLV_E_NOENT); /* before it began */
         slv_history_close(h);
         h = open_history(101, 1 << 20, false);
@@ -342,18 +349,18 @@ static void history_ends(void **state) {
     for (uint64_t t = 10; t <= 100; t += 10)
         write_value(h, &s, 1, t);
     assert_int_equal(slv_history_trim(h, 60050), 60060); /* what came by 50 is too old */
-    value_before(h, &s, 50, 0, &rc);
+    value_before(h, &s, 51, 0, &rc);
     assert_int_equal(rc, 0);
-    value_before(h, &s, 49, 0, &rc);
+    value_before(h, &s, 50, 0, &rc); /* others of that time may have been there */
     assert_int_equal(rc, SLV_E_NOENT);
     slv_history_close(h);
     h = open_history(60050, 1 << 20, false); /* not further than what is left */
-    assert_in_range(slv_history_reach(h), 50, 60);
+    assert_in_range(slv_history_reach(h), 60, 60 + SLV_SKEW_MS);
     slv_history_trim(h, 200000);
     assert_int_equal(kept(), 0);
     slv_history_close(h);
     h = open_history(200000, 2000, false); /* with room for some dozen */
-    assert_int_equal(slv_history_reach(h), 200000);
+    assert_int_equal(slv_history_reach(h), 200001);
     for (uint64_t t = 101; t <= 120; t++) {
         write_value(h, &s, 1, t);
         assert_true(slv_history_bytes(h) <= 2000);
@@ -361,8 +368,95 @@ static void history_ends(void **state) {
     assert_in_range(kept(), 5, 39);
     slv_history_close(h);
     h = open_history(300000, 2000, true); /* damaged */
-    assert_int_equal(slv_history_reach(h), 300000);
+    assert_int_equal(slv_history_reach(h), 300001);
     assert_int_equal(kept(), 1);
+    slv_history_close(h);
+    slv_space_fini(&s);
+    forget();
+}
+
+/* What is being undone is not let go meanwhile; what came without its op ends what is known. */
+static void what_is_held_stays(void **state) {
+    (void)state;
+    struct slv_history *h = open_history(1, 1000, false);
+    const struct slv_undo undo = {10, UINT64_MAX, 0};
+    struct slv_undone u;
+    struct slv_space s, before;
+    int rc;
+    assert_int_equal(slv_space_init(&s), 0);
+    write_value(h, &s, 1, 10);
+    write_value(h, &s, 1, 20);
+    slv_history_hold(h, true);
+    assert_int_equal(slv_history_undone(h, &s, &undo, false, node_of, NULL, &u), 0);
+    for (uint64_t t = 30; t <= 120; t += 10)
+        write_value(h, &s, 2, t);
+    assert_int_equal(slv_history_trim(h, 1000000), UINT64_MAX);
+    assert_true(slv_history_bytes(h) > 1000);
+    assert_int_equal(slv_undone_before(&u, &s, KEY, &before), 0);
+    slv_space_fini(&before);
+    slv_undone_fini(&u);
+    slv_history_hold(h, false);
+    assert_true(slv_history_bytes(h) <= 1000);
+    slv_history_unknown(h, 130);
+    slv_history_unknown(h, 131);
+    value_before(h, &s, 1129, 0, &rc);
+    assert_int_equal(rc, SLV_E_NOENT);
+    value_before(h, &s, 1131, 0, &rc);
+    assert_int_equal(rc, 0);
+    slv_history_close(h);
+    slv_space_fini(&s);
+    forget();
+}
+
+static void put_mark(struct slv_space *s, uint64_t writer, uint64_t n, const struct slv_mark *m) {
+    struct slv_buf b;
+    const struct slv_place at = {slv_mark_key(), {"0123456789abcdef", 16}, {writer, n}};
+    slv_buf_init(&b, SLV_MARK_BYTES_MAX);
+    slv_mark_write(m, &b);
+    assert_int_equal(slv_space_load(s, &at, (struct slv_str){b.data, b.len}), 0);
+    slv_buf_fini(&b);
+}
+
+static size_t keys_undone(const struct slv_history *h, const struct slv_space *s, bool again,
+                          uint64_t *ret_excused) {
+    const struct slv_undo undo = {10, 100, 0};
+    struct slv_undone u;
+    assert_int_equal(slv_history_undone(h, s, &undo, again, node_of, NULL, &u), 0);
+    const size_t n = u.n_key;
+    *ret_excused = u.excused;
+    slv_undone_fini(&u);
+    return n;
+}
+
+/* A mark says what was undone, unless it is another's, or was undone in turn. */
+static void marks_count_if_they_may(void **state) {
+    (void)state;
+    struct slv_history *h = open_history(1, 1 << 20, false);
+    struct slv_space s;
+    struct slv_mark m = {.undo = {10, 100, 0}, .at_ms = 200, .by = 7, .first = KEY, .last = KEY};
+    uint64_t excused;
+    assert_int_equal(slv_space_init(&s), 0);
+    write_value(h, &s, 1, 20);
+    assert_int_equal(keys_undone(h, &s, false, &excused), 1);
+    assert_int_equal(excused, 0);
+    put_mark(&s, 8, 1, &m); /* signed by another than it says */
+    assert_int_equal(keys_undone(h, &s, false, &excused), 1);
+    put_mark(&s, 7, 1, &m);
+    assert_int_equal(keys_undone(h, &s, false, &excused), 0);
+    assert_int_equal(excused, 1);
+    assert_int_equal(keys_undone(h, &s, true, &excused), 1);
+    m = (struct slv_mark){.undo = {150, 300, 7}, .at_ms = 400, .by = 9, .first = KEY, .last = KEY};
+    put_mark(&s, 9, 1, &m); /* what that node did then is undone */
+    assert_int_equal(keys_undone(h, &s, false, &excused), 1);
+    for (uint64_t i = 0; i < 200; i++) { /* each undoes all before it: soon decided all the same */
+        m.undo = (struct slv_undo){0, 500 + i, 0};
+        m.at_ms = 500 + i;
+        put_mark(&s, 9, 2 + i, &m);
+    }
+    keys_undone(h, &s, false, &excused);
+    m.undo.to_ms = m.at_ms + 1; /* of a time to come */
+    put_mark(&s, 9, 500, &m);
+    assert_int_equal(keys_undone(h, &s, true, &excused), 1);
     slv_history_close(h);
     slv_space_fini(&s);
     forget();
@@ -414,6 +508,8 @@ int main(void) {
         cmocka_unit_test(history_knows_what_was),
         cmocka_unit_test(an_empty_space_has_no_past),
         cmocka_unit_test(history_ends),
+        cmocka_unit_test(what_is_held_stays),
+        cmocka_unit_test(marks_count_if_they_may),
         cmocka_unit_test(without_memory_it_begins_anew),
         cmocka_unit_test(bad_records_are_refused),
     };
