@@ -140,6 +140,9 @@ struct node_strong {
     uint64_t group, was;  /* was: the group of which it was made; 0: none */
     bool started;
     bool refounds, refounded;             /* opened anew: it will be; when this commit is synced */
+    uint64_t term, term_since;            /* as it was looked at; since when it is that */
+    bool led;                             /* a leader was known in it */
+    uint32_t unrest_ms;                   /* by which round trips are taken to be longer */
     uint64_t heard;                       /* when the leader was last, or this group began here */
     bool is_ready;                        /* to be said to `guide` */
     uint64_t guide;                       /* who said that it leads */

@@ -19,14 +19,17 @@
 #include "mesh/node_int.h"
 #include "base/mem.h"
 
-#define GROUP_KEY 'G'              /* behind it: the group's number; others are the group's */
-#define POLICY_NS (500 * MS)       /* between two looks at who votes */
-#define HELLO_NS (1000 * MS)       /* between two to the same node */
-#define READY_NS (5000 * MS)       /* how long that is believed */
-#define AGAIN_NS (40 * MS)         /* until something is asked again, at first, */
-#define AGAIN_MOST_NS (640 * MS)   /* and at most */
-#define WHO_NS (300 * MS)          /* between two of them */
-#define CALL_MS 2000u              /* until an answer is taken for lost */
+#define GROUP_KEY 'G'            /* behind it: the group's number; others are the group's */
+#define POLICY_NS (500 * MS)     /* between two looks at who votes */
+#define HELLO_NS (1000 * MS)     /* between two to the same node */
+#define READY_NS (5000 * MS)     /* how long that is believed */
+#define AGAIN_NS (40 * MS)       /* until something is asked again, at first, */
+#define AGAIN_MOST_NS (640 * MS) /* and at most */
+#define WHO_NS (300 * MS)        /* between two of them */
+#define CALL_MS 2000u            /* until an answer is taken for lost */
+#define STAYS_NS (1500 * MS)     /* a term that is over sooner, and had no leader, is unrest */
+#define CALM_NS (5000 * MS)      /* without a new one, after which there is less unrest */
+#define UNREST_MOST_MS 640u
 #define PACE_MS 50u                /* steps in which round trips are looked at */
 #define DEAD_MS 15000u             /* a voter that is silent for so long is replaced */
 #define GONE_MS 600000u            /* and one that only learns let go */
@@ -115,6 +118,7 @@ static void on_event(void *ctx, enum slv_strong_event e, uint64_t id) {
     case SLV_STRONG_LEADER:
         if (id == n->conf.id) n->strong.leads_since = n->now;
         if (id) n->strong.heard = n->now;
+        n->strong.led = n->strong.led || id;
         n->strong.policy_next = n->now;
         for (size_t i = 0; id && i < n->strong.n_ask; i++) /* now there is somebody to ask */
             n->strong.ask[i]->next = n->now;
@@ -578,6 +582,25 @@ static size_t look_at_all(struct slv_node *n, struct slv_roles_member *v, size_t
     return count;
 }
 
+/* Where terms follow each other without a leader, answers take longer than elections, whatever it
+ * is that they wait for: disks that are slow to sync, here or elsewhere, or processors. So
+ * elections take longer, and no longer than they must when a leader has stayed. (That leaders die
+ * one after the other is no unrest: each was elected.) */
+static void feel_unrest(struct slv_node *n) {
+    struct node_strong *g = &n->strong;
+    const uint64_t term = slv_strong_term(g->s), age = n->now - g->term_since;
+    if (term != g->term) {
+        if (g->term && !g->led && age < STAYS_NS) g->unrest_ms = 2 * g->unrest_ms + 40;
+        if (g->unrest_ms > UNREST_MOST_MS) g->unrest_ms = UNREST_MOST_MS;
+        g->term = term;
+        g->term_since = n->now;
+        g->led = slv_strong_leader(g->s) != 0;
+    } else if (g->unrest_ms && age > CALM_NS) {
+        g->unrest_ms /= 2;
+        g->term_since = n->now - STAYS_NS;
+    }
+}
+
 /* The longest round trip to one that votes, in steps, so that it is not set anew all the time. */
 static void keep_pace(struct slv_node *n) {
     uint64_t ids[SLV_STRONG_MEMBERS_MAX];
@@ -590,7 +613,9 @@ static void keep_pace(struct slv_node *n) {
             continue;
         if (m.rtt_us > most) most = m.rtt_us;
     }
-    slv_strong_pace(n->strong.s, (most / 1000 + PACE_MS - 1) / PACE_MS * PACE_MS);
+    feel_unrest(n);
+    most = most / 1000 + n->strong.unrest_ms;
+    slv_strong_pace(n->strong.s, (most + PACE_MS - 1) / PACE_MS * PACE_MS);
 }
 
 static void tick_roles(struct slv_node *n) {
