@@ -16,4 +16,11 @@ static inline bool slv_str_is(struct slv_str s, const char *text) {
     return strlen(text) == s.n && !memcmp(s.p, text, s.n);
 }
 
+/* Below, at or above 0, by bytes; one that the other begins with is below it. */
+static inline int slv_str_compare(struct slv_str a, struct slv_str b) {
+    const size_t n = a.n < b.n ? a.n : b.n;
+    const int c = n ? memcmp(a.p, b.p, n) : 0;
+    return c ? c : (a.n > b.n) - (a.n < b.n);
+}
+
 #endif

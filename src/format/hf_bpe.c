@@ -136,21 +136,16 @@ struct sorted {
     uint32_t *order;
 };
 
-static int compare(struct slv_str a, struct slv_str b) {
-    const int c = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-    return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
 static int by_text(const void *a, const void *b, void *v) {
     const struct hf_piece *p = v;
-    return compare(p[*(const uint32_t *)a].text, p[*(const uint32_t *)b].text);
+    return slv_str_compare(p[*(const uint32_t *)a].text, p[*(const uint32_t *)b].text);
 }
 
 static uint32_t look(const struct sorted *s, uint32_t n, struct slv_str text) {
     uint32_t lo = 0, hi = n;
     while (lo < hi) {
         const uint32_t mid = lo + (hi - lo) / 2;
-        const int c = compare(s->v[s->order[mid]].text, text);
+        const int c = slv_str_compare(s->v[s->order[mid]].text, text);
         if (!c) return s->order[mid];
         if (c < 0) lo = mid + 1;
         else hi = mid;

@@ -41,16 +41,10 @@ struct slv_entries {
 
 /* --- order ------------------------------------------------------------------------------------ */
 
-static int compare_bytes(struct slv_str a, struct slv_str b) {
-    const size_t n = a.n < b.n ? a.n : b.n;
-    const int c = n ? memcmp(a.p, b.p, n) : 0;
-    return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
 /* Of an entry and a place. */
 int slv_place_compare(const struct slv_place *a, const struct slv_place *b) {
-    int c = compare_bytes(a->key, b->key);
-    if (!c) c = compare_bytes(a->path, b->path);
+    int c = slv_str_compare(a->key, b->key);
+    if (!c) c = slv_str_compare(a->path, b->path);
     return c ? c : slv_dot_compare(a->dot, b->dot);
 }
 
@@ -316,7 +310,7 @@ static void free_entry(struct slv_entries *t, struct slv_entry *e) {
 static struct slv_name *hold_key(struct slv_entries *t, struct slv_str key) {
     const struct slv_place p = {.key = key};
     const struct slv_entry *e = slv_entries_at(t, slv_entries_rank(t, &p));
-    if (e && !compare_bytes(slv_entry_key(e), key)) {
+    if (e && !slv_str_compare(slv_entry_key(e), key)) {
         e->key->refs++;
         return e->key;
     }

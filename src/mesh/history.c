@@ -251,24 +251,18 @@ bool slv_mark_read(struct slv_str data, struct slv_mark *ret) {
     return slv_reader_done(&r) && ret->undo.to_ms <= ret->at_ms;
 }
 
-static int compare_keys(struct slv_str a, struct slv_str b) {
-    const size_t n = a.n < b.n ? a.n : b.n;
-    const int d = n ? memcmp(a.p, b.p, n) : 0;
-    return d ? d : (a.n > b.n) - (a.n < b.n);
-}
-
 static bool is_among(const struct slv_undo *u, uint64_t ms, uint64_t node) {
     return ms >= u->from_ms && ms < u->to_ms && (!u->node || node == u->node);
 }
 
 static bool covers(const struct slv_mark *m, struct slv_str key) {
-    return compare_keys(m->first, key) <= 0 && compare_keys(key, m->last) <= 0;
+    return slv_str_compare(m->first, key) <= 0 && slv_str_compare(key, m->last) <= 0;
 }
 
 /* Which marks count for a key: those that nothing later has undone. From the latest on, so that
  * each is decided once. */
 static int look_at_marks(struct slv_undone *u, struct slv_str key) {
-    if (!u->n_mark || (u->looked.p && !compare_keys(u->looked, key))) return 0;
+    if (!u->n_mark || (u->looked.p && !slv_str_compare(u->looked, key))) return 0;
     char *copy = slv_mem_strndup(key.p, key.n);
     if (!copy) return SLV_E_NOMEM;
     slv_mem_free((void *)(uintptr_t)u->looked.p);
@@ -297,14 +291,14 @@ static bool is_put_back(struct slv_undone *u, struct slv_str key, uint64_t stamp
 /* --- undoing ---------------------------------------------------------------------------------- */
 
 static int by_bytes(const void *a, const void *b) {
-    return compare_keys(*(const struct slv_str *)a, *(const struct slv_str *)b);
+    return slv_str_compare(*(const struct slv_str *)a, *(const struct slv_str *)b);
 }
 
 /* By key; of one key in the order in which they went. */
 static int by_key(const void *a, const void *b) {
     const struct slv_history_item *x = *(struct slv_history_item *const *)a,
                                   *y = *(struct slv_history_item *const *)b;
-    const int d = compare_keys(what_of(x).at.key, what_of(y).at.key);
+    const int d = slv_str_compare(what_of(x).at.key, what_of(y).at.key);
     return d ? d : (x->number > y->number) - (x->number < y->number);
 }
 
@@ -317,7 +311,7 @@ static int by_dot(const void *a, const void *b) {
 static int latest_first(const void *a, const void *b) {
     const struct slv_mark *x = a, *y = b;
     if (x->at_ms != y->at_ms) return x->at_ms < y->at_ms ? 1 : -1;
-    return compare_keys(x->first, y->first);
+    return slv_str_compare(x->first, y->first);
 }
 
 struct gathering {
@@ -416,7 +410,7 @@ static void drop_doubles(struct slv_undone *u) {
     size_t kept = 0;
     if (u->n_key) qsort(u->key, u->n_key, sizeof *u->key, by_bytes);
     for (size_t i = 0; i < u->n_key; i++) {
-        if (kept && !compare_keys(u->key[kept - 1], u->key[i]))
+        if (kept && !slv_str_compare(u->key[kept - 1], u->key[i]))
             slv_mem_free((void *)(uintptr_t)u->key[i].p);
         else u->key[kept++] = u->key[i];
     }
@@ -502,7 +496,7 @@ static size_t first_gone(const struct slv_undone *u, struct slv_str key) {
     size_t lo = 0, hi = u->n_gone;
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
-        if (compare_keys(what_of(u->gone[mid]).at.key, key) < 0) lo = mid + 1;
+        if (slv_str_compare(what_of(u->gone[mid]).at.key, key) < 0) lo = mid + 1;
         else hi = mid;
     }
     return lo;
@@ -514,7 +508,7 @@ int slv_undone_before(struct slv_undone *u, const struct slv_space *s, struct sl
     if (!rc) rc = copy_there(u, s, key, ret);
     for (size_t i = first_gone(u, key); i < u->n_gone && !rc; i++) {
         const struct what w = what_of(u->gone[i]);
-        if (compare_keys(w.at.key, key) != 0) break;
+        if (slv_str_compare(w.at.key, key) != 0) break;
         if (was_put(u, key, w.at.dot) || slv_entries_find(ret->entries, w.at.dot)) continue;
         rc = slv_space_load(ret, &w.at, w.data);
     }

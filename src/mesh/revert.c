@@ -185,12 +185,6 @@ static void plan_many(struct plan *p) {
     emit_value(p, NULL, element(p->was.v, slv_json_count(p->was.v) - 1));
 }
 
-static int compare(struct slv_str a, struct slv_str b) {
-    const size_t n = a.n < b.n ? a.n : b.n;
-    const int d = n ? memcmp(a.p, b.p, n) : 0;
-    return d ? d : (a.n > b.n) - (a.n < b.n);
-}
-
 /* Both are in order. */
 static void plan_set(struct plan *p) {
     struct slv_json_iter i = {0}, k = {0};
@@ -200,7 +194,7 @@ static void plan_set(struct plan *p) {
         struct slv_str a = {"", 0}, b = {"", 0};
         if (was) (void)slv_json_get_str(x, &a);
         if (is) (void)slv_json_get_str(y, &b);
-        const int d = !is ? -1 : !was ? 1 : compare(a, b);
+        const int d = !is ? -1 : !was ? 1 : slv_str_compare(a, b);
         if (d < 0) emit_value(p, "add", x);
         if (d > 0) emit_value(p, "remove", y);
         if (d <= 0) was = slv_json_each(p->was.v, &i, NULL, &x);

@@ -87,12 +87,10 @@ static bool is_text(struct slv_str key) {
 }
 
 static bool is_meant(const struct wanted *w, struct slv_str key) {
-    if (w->has_key) return key.n == w->key.n && (!key.n || !memcmp(key.p, w->key.p, key.n));
-    if (key.n < w->prefix.n || (w->prefix.n && memcmp(key.p, w->prefix.p, w->prefix.n) != 0))
-        return false;
-    const size_t n = key.n < w->after.n ? key.n : w->after.n;
-    const int d = n ? memcmp(key.p, w->after.p, n) : 0;
-    return d > 0 || (!d && key.n > w->after.n) || !w->after.n;
+    const struct slv_str begin = {key.p, key.n < w->prefix.n ? key.n : w->prefix.n};
+    if (w->has_key) return !slv_str_compare(key, w->key);
+    return !slv_str_compare(begin, w->prefix) &&
+           (!w->after.n || slv_str_compare(key, w->after) > 0);
 }
 
 /* --- a key ------------------------------------------------------------------------------------ */

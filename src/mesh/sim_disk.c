@@ -20,16 +20,11 @@ static void free_record(struct sim_record *r) {
     slv_mem_free(r->value.p);
 }
 
-static int compare(struct slv_str a, struct slv_str b) {
-    const int c = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-    return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
 static size_t place_of(const struct sim_disk *d, struct slv_str key) {
     size_t lo = 0, hi = d->n;
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
-        if (compare(str(&d->record[mid].key), key) < 0) lo = mid + 1;
+        if (slv_str_compare(str(&d->record[mid].key), key) < 0) lo = mid + 1;
         else hi = mid;
     }
     return lo;
@@ -90,7 +85,7 @@ static void remember(struct sim *s, struct sim_disk *d, struct sim_record old) {
  * without a value. */
 static struct sim_record set(struct sim *s, struct sim_disk *d, struct sim_record r) {
     const size_t i = place_of(d, str(&r.key));
-    const bool there = i < d->n && !compare(str(&d->record[i].key), str(&r.key));
+    const bool there = i < d->n && !slv_str_compare(str(&d->record[i].key), str(&r.key));
     struct sim_record old = {0};
     if (there) old = d->record[i];
     else old.key = sim_dup(s, str(&r.key));

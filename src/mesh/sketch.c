@@ -144,18 +144,12 @@ bool slv_unique_read(struct slv_str data, struct slv_unique *ret) {
 
 /* --- top -------------------------------------------------------------------------------------- */
 
-static int compare(struct slv_str a, struct slv_str b) {
-    const size_t n = a.n < b.n ? a.n : b.n;
-    const int c = n ? memcmp(a.p, b.p, n) : 0;
-    return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
 /* The first slot whose string is not before this one. */
 static uint32_t find(const struct slv_top *t, struct slv_str value) {
     uint32_t from = 0, to = t->n;
     while (from < to) {
         const uint32_t half = from + (to - from) / 2;
-        if (compare(t->slot[half].value, value) < 0) from = half + 1;
+        if (slv_str_compare(t->slot[half].value, value) < 0) from = half + 1;
         else to = half;
     }
     return from;
@@ -186,7 +180,7 @@ int slv_top_add(struct slv_top *t, struct slv_str value, uint64_t n) {
     if (!n) return SLV_E_USAGE;
     if (value.n > SLV_TOP_VALUE_MAX || n > SLV_TOP_TOTAL_MAX - had) return SLV_E_LIMIT;
     uint32_t at = find(t, value);
-    if (at < t->n && !compare(t->slot[at].value, value)) {
+    if (at < t->n && !slv_str_compare(t->slot[at].value, value)) {
         t->slot[at].count += n;
         return 0;
     }
@@ -217,7 +211,7 @@ static bool is_sound(const struct slv_top *t) {
     for (uint32_t i = 0; i < t->n; i++) {
         const struct slv_top_item *s = &t->slot[i];
         if (s->error >= s->count || s->error > most) return false;
-        if (i && compare(t->slot[i - 1].value, s->value) >= 0) return false;
+        if (i && slv_str_compare(t->slot[i - 1].value, s->value) >= 0) return false;
     }
     return total(t) <= SLV_TOP_TOTAL_MAX;
 }
@@ -262,13 +256,13 @@ int slv_top_sum_add(struct slv_top_sum *s, const struct slv_top *t) {
 
 static int by_value(const void *a, const void *b) {
     const struct slv_top_item *x = a, *y = b;
-    return compare(x->value, y->value);
+    return slv_str_compare(x->value, y->value);
 }
 
 static int by_count(const void *a, const void *b) {
     const struct slv_top_item *x = a, *y = b;
     if (x->count != y->count) return x->count < y->count ? 1 : -1;
-    return compare(x->value, y->value);
+    return slv_str_compare(x->value, y->value);
 }
 
 void slv_top_sum_end(struct slv_top_sum *s) {
@@ -277,7 +271,7 @@ void slv_top_sum_end(struct slv_top_sum *s) {
     qsort(s->item, s->n, sizeof *s->item, by_value);
     for (size_t i = 0; i < s->n; i++) {
         struct slv_top_item *x = &s->item[i];
-        if (n && !compare(s->item[n - 1].value, x->value)) {
+        if (n && !slv_str_compare(s->item[n - 1].value, x->value)) {
             s->item[n - 1].count += x->count;
             s->item[n - 1].error += x->error;
         } else {

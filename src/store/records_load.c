@@ -21,12 +21,6 @@ int slv__records_walk_init(struct slv__records_walk *w, struct slv__recdb *d, st
     return slv__recdb_bytes(d, &w->left, err);
 }
 
-/* (the empty one is below all) */
-static int compare(struct slv_str a, struct slv_str b) {
-    const int c = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-    return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
 static int no_record(struct slv__records_walk *w, const char *why, struct slv_err *err) {
     return slv_err_set(err, SLV_RECORDS_DAMAGED, "%s: reading: %s", w->d->path, why);
 }
@@ -56,7 +50,7 @@ static int take(struct slv__records_walk *w, sqlite3_stmt *s, struct slv__record
     w->left -= n;
     if (whole) slv__recdb_sum(row->key, row->value, right);
     row->good = whole && !memcmp(sum.p, right, sizeof right);
-    if (w->strict && keyed && compare(row->key, (struct slv_str){w->last, w->last_n}) <= 0)
+    if (w->strict && keyed && slv_str_compare(row->key, (struct slv_str){w->last, w->last_n}) <= 0)
         return no_record(w, "keys do not ascend", err);
     if (w->strict ? keyed : row->good) {
         memcpy(w->last, row->key.p, row->key.n);

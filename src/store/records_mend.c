@@ -160,11 +160,6 @@ static bool from_next(struct salvage *s, enum slv__recdb_stmt which, struct slv_
     return from(s, which, (struct slv_str){start, s->walk.last_n + 1}, err);
 }
 
-static int compare(struct slv_str a, struct slv_str b) {
-    const int c = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-    return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
 static struct slv_str last(const struct salvage *s) {
     return (struct slv_str){s->walk.last, s->walk.last_n};
 }
@@ -179,7 +174,8 @@ static bool pass(struct salvage *s, struct slv_err *err) {
     const int rc = sqlite3_step(q);
     if (right(s, rc, err) && rc == SQLITE_ROW) {
         const struct slv_str key = {sqlite3_column_blob(q, 0), (size_t)sqlite3_column_bytes(q, 0)};
-        on = key.p && key.n <= SLV_RECORDS_KEY_MAX && key.n < w->left && compare(key, last(s)) > 0;
+        on = key.p && key.n <= SLV_RECORDS_KEY_MAX && key.n < w->left &&
+             slv_str_compare(key, last(s)) > 0;
         if (on) {
             w->left -= key.n;
             memcpy(w->last, key.p, key.n);
@@ -216,7 +212,7 @@ static int read_all(struct salvage *s, struct slv_err *err) {
         size_t key[2];
         memcpy(key, k.at.data + at, sizeof key);
         const struct slv_str start = {k.bytes.data + key[0], key[1]};
-        if (compare(start, last(s)) > 0 && from(s, RECDB_FROM, start, err))
+        if (slv_str_compare(start, last(s)) > 0 && from(s, RECDB_FROM, start, err))
             end = read_on(s, RECDB_FROM, err);
     }
     slv_buf_fini(&k.bytes);
