@@ -152,6 +152,30 @@ def many_keys_in_pages():
         assert "0 keys" in revert(m[0], "last", "--since", then, "--by", m[1].id)
 
 
+def what_does_not_fit_is_left_and_said():
+    with Mesh(2, ("last:last:history=1h:max=128K",)) as m:
+        m.whole()
+        for key in ("a", "b"):
+            m[0].put("last", key, "good" * 1000)
+            m.everywhere("last", key, "good" * 1000)
+        time.sleep(0.01)
+        then = now()
+        m[1].ask("DELETE", m[1].path("last", "a"))
+        m[1].put("last", "b", "bad")
+        m.everywhere("last", "b", "bad")
+        m.everywhere("last", "a", None)
+        i = 0
+        while m[0].ask("PUT", m[0].path("last", "more%d" % i), {"value": "x" * 4000})[0] == 200:
+            i += 1
+        said = revert(m[0], "last", "--since", then, "--by", m[1].id, status=1)
+        assert "a: left as it is: the space is full" in said and "1 left" in said, said
+        assert m[0].get("last", "b") == "good" * 1000 and m[0].get("last", "a") is None
+        for k in range(i):
+            assert m[0].ask("DELETE", m[0].path("last", "more%d" % k))[0] == 200
+        assert "1 key put back" in revert(m[0], "last", "--since", then, "--by", m[1].id)  # what was left, and nothing else
+        m.everywhere("last", "a", "good" * 1000)
+
+
 def what_cannot_be_is_said():
     with Mesh(1, ("short:last:history=1s", "none:last", "hits:counter:history=1h", "conf:last:strong")) as m:
         m[0].put("short", "k", "1")
@@ -175,4 +199,5 @@ def what_cannot_be_is_said():
 
 
 if __name__ == "__main__":
-    sys.exit(tap.run([each_type_is_put_back, what_others_write_stays, many_keys_in_pages, what_cannot_be_is_said]))
+    sys.exit(tap.run([each_type_is_put_back, what_others_write_stays, many_keys_in_pages, what_does_not_fit_is_left_and_said,
+                      what_cannot_be_is_said]))
