@@ -17,6 +17,7 @@
 #define CONNECT_NS (250 * MS)       /* between two tries to connect, at first, */
 #define CONNECT_MOST_NS (8000 * MS) /* and at most */
 #define SILENT_NS (3000 * MS)       /* after which an association is taken for broken */
+#define SILENT_DEAD_NS (500 * MS)   /* and that of one that is taken for dead */
 #define LOOK_NS (100 * MS)          /* between two looks at all peers */
 #define ANNOUNCE_PEERS 3u           /* told when asking has brought something */
 #define LAZY_COMMIT_NS (100 * MS)   /* how long others' writes may wait to be synced */
@@ -269,6 +270,8 @@ uint64_t node_attest_tick(struct slv_node *n);
 int node_strong_load(struct slv_node *n, struct slv_str key, struct slv_str value);
 int node_strong_start(struct slv_node *n, bool damaged);
 void node_strong_receive(struct slv_node *n, uint64_t peer, struct slv_str bytes);
+/* The association with a peer is another, or none. */
+void node_strong_lost(struct slv_node *n, uint64_t peer);
 /* What was put goes with the commit that begins. */
 void node_strong_committed(struct slv_node *n);
 void node_strong_synced(struct slv_node *n);

@@ -5,12 +5,13 @@
  *     record: 'M', id (8): incarnation, flags (1: taken for dead), bytes record, signature (64)
  *
  * Some hundred records are enough to find the others by. They are hints: each is signed by whom it
- * is about, and one that is lost or old does no harm. So they are written now and then. */
+ * is about, and one that is lost or old does no harm. So they are written now and then; the first at
+ * once, for who dies young and was told of nobody would be found by nobody. */
 #include "mesh/node_int.h"
 #include "base/mem.h"
 
 #define KEPT_MAX 256u
-#define KEEP_NS (1000 * MS) /* between two times that they are written */
+#define KEEP_NS (250 * MS) /* between two times that they are written */
 #define FLAG_DEAD 1u
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -164,24 +165,29 @@ static bool is_worth_keeping(const struct slv_swim_member *m) {
     return m->state <= SLV_SWIM_DEAD && m->record.n;
 }
 
-/* A failure fails the node. */
-static void put_member(struct slv_node *n, const struct slv_swim_member *m) {
+/* Whether it is put. A failure fails the node. */
+static bool put_member(struct slv_node *n, const struct slv_swim_member *m) {
     const struct node_kept want = {m->id, m->incarnation, m->state == SLV_SWIM_DEAD};
     struct node_kept *kept = kept_of(n, m->id);
     struct slv_buf k, v;
-    if (!kept || (kept->incarnation == want.incarnation && kept->is_dead == want.is_dead)) return;
+    if (!kept || (kept->incarnation == want.incarnation && kept->is_dead == want.is_dead))
+        return false;
     const struct slv_str key = key_of(m->id, &k);
     slv_buf_init(&v, SLV_SWIM_RECORD_MAX + SLV_SWIM_SIGNATURE + 32);
     slv_write_number(&v, want.incarnation);
     slv_write_number(&v, want.is_dead ? FLAG_DEAD : 0);
     slv_write_bytes(&v, m->record.p, m->record.n);
     slv_buf_add(&v, (const char *)m->signature, SLV_SWIM_SIGNATURE);
-    if (!k.status && !v.status && !node_put(n, key, (struct slv_str){v.data, v.len})) *kept = want;
+    const bool is_put =
+        !k.status && !v.status && !node_put(n, key, (struct slv_str){v.data, v.len});
+    if (is_put) *kept = want;
     slv_buf_fini(&k);
     slv_buf_fini(&v);
+    return is_put;
 }
 
-static void drop_others(struct slv_node *n) {
+static bool drop_others(struct slv_node *n) {
+    const size_t before = n->n_kept;
     size_t left = 0;
     for (size_t i = 0; i < n->n_kept; i++) {
         struct slv_swim_member m;
@@ -196,19 +202,20 @@ static void drop_others(struct slv_node *n) {
         slv_buf_fini(&b);
     }
     n->n_kept = left;
+    return left != before;
 }
 
 uint64_t node_member_tick(struct slv_node *n) {
     if (!n->members_changed) return UINT64_MAX;
     if (n->now < n->keep_next) return n->keep_next;
-    n->keep_next = n->now + KEEP_NS;
     n->members_changed = false;
-    drop_others(n);
+    bool wrote = drop_others(n);
     for (size_t i = 0; i < slv_swim_count(n->swim); i++) {
         struct slv_swim_member m;
         slv_swim_at(n->swim, i, &m);
-        if (m.id != n->conf.id && is_worth_keeping(&m)) put_member(n, &m);
+        if (m.id != n->conf.id && is_worth_keeping(&m) && put_member(n, &m)) wrote = true;
     }
+    if (wrote) n->keep_next = n->now + KEEP_NS;
     return UINT64_MAX;
 }
 

@@ -390,9 +390,19 @@ void slv_node_receive(struct slv_node *n, uint64_t now, uint64_t peer, struct sl
 
 /* --- associations ----------------------------------------------------------------------------- */
 
+/* What is on the way in an association is lost with it. */
 static void lose(struct slv_node *n, uint64_t id) {
     for (size_t i = 0; i < n->n_space; i++)
         slv_replica_lost(n->space[i]->replica, id, n->now);
+    node_strong_lost(n, id);
+}
+
+static void close_link(struct peer *p) {
+    if (!p->link) return;
+    lose(p->node, p->id);
+    slv_link_close(p->link);
+    p->link = NULL;
+    p->next = UINT64_MAX;
 }
 
 void node_shut(struct slv_node *n, struct peer *p) {
@@ -421,8 +431,7 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     c.ctx = p;
     const int rc = slv_link_open(&c, &link);
     if (rc) return rc;
-    if (p->link) lose(n, id);
-    slv_link_close(p->link);
+    close_link(p);
     p->link = link;
     p->is_held = false;
     if (p->paid > now + 1000 * MS) hold(p, true); /* as in the association before */
@@ -432,6 +441,7 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     mark(p);
     node_attest_begin(n, p);
     send_early(p);
+    if (!p->is_guest) slv_swim_met(n->swim, now, id);
     node_tell_sums(n, p);
     return 0;
 }
@@ -439,11 +449,7 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
 void slv_node_down(struct slv_node *n, uint64_t now, uint64_t id) {
     struct peer *p = node_peer(n, id);
     n->now = now;
-    if (!p) return;
-    if (p->link) lose(n, id);
-    slv_link_close(p->link);
-    p->link = NULL;
-    p->next = UINT64_MAX;
+    if (p) close_link(p);
 }
 
 static void try_to_connect(struct slv_node *n, struct peer *p) {
@@ -460,9 +466,7 @@ static void try_to_connect(struct slv_node *n, struct peer *p) {
 void node_disconnect(struct slv_node *n, struct peer *p) {
     const struct slv_node_world *w = &n->conf.world;
     if (p->link) w->disconnect(w->ctx, p->id);
-    slv_link_close(p->link);
-    p->link = NULL;
-    p->next = UINT64_MAX;
+    close_link(p);
     p->wanted = p->unheard = 0;
 }
 
@@ -474,6 +478,14 @@ static bool is_done(struct slv_node *n, struct peer *p) {
     if (known && m.state <= SLV_SWIM_SUSPECT && node_is_small(n)) return false;
     if (p->link && p->is_guest && node_attest_wants(n, p->id)) return false; /* it is asked again */
     return n->now - p->used > n->conf.idle_ms * MS;
+}
+
+/* A peer that has begun anew no longer has the association, and does not say so. One that all take
+ * for dead need not be waited for: when it is back, it is found by a new one only. */
+static bool is_silent(struct slv_node *n, const struct peer *p) {
+    struct slv_swim_member m;
+    const bool is_dead = !slv_swim_find(n->swim, p->id, &m) && m.state == SLV_SWIM_DEAD;
+    return p->unheard && n->now - p->unheard > (is_dead ? SILENT_DEAD_NS : SILENT_NS);
 }
 
 /* All members, where they are few. */
@@ -494,9 +506,7 @@ static void look(struct slv_node *n) {
     want_members(n);
     for (size_t i = 0; i < n->n_peer; i++) {
         struct peer *p = n->peer[i];
-        /* (A peer that has begun anew no longer has the association, and does not say so.) */
-        const bool silent = p->unheard && n->now - p->unheard > SILENT_NS;
-        const bool dead = p->link && (silent || slv_link_dead(p->link));
+        const bool dead = p->link && (is_silent(n, p) || slv_link_dead(p->link));
         const bool done = is_done(n, p);
         if (dead || done) node_disconnect(n, p);
         if (done) {

@@ -738,6 +738,12 @@ void node_strong_receive(struct slv_node *n, uint64_t peer, struct slv_str bytes
     }
 }
 
+void node_strong_lost(struct slv_node *n, uint64_t peer) {
+    if (!n->strong.started) return;
+    slv_strong_lost(n->strong.s, peer);
+    n->strong.next = n->now;
+}
+
 /* --- time ------------------------------------------------------------------------------------- */
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }

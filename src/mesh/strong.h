@@ -175,6 +175,10 @@ int slv_strong_bootstrap(struct slv_strong *s, const uint64_t *ids, size_t n) SL
 int slv_strong_start(struct slv_strong *s, uint64_t now, bool damaged) SLV_MUST_USE;
 
 void slv_strong_receive(struct slv_strong *s, uint64_t now, uint64_t from, struct slv_str bytes);
+
+/* What was sent to it may be lost, and its answers: the next tick ends calls that it was handed, as
+ * if their time were up. */
+void slv_strong_lost(struct slv_strong *s, uint64_t peer);
 /* The commit with this ticket is synced, and all before it. */
 void slv_strong_synced(struct slv_strong *s, uint64_t now, uint64_t ticket);
 /* Does what is due. When to call next. */

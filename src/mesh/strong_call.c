@@ -310,6 +310,11 @@ void strong_call_answered(struct slv_strong *s, uint64_t from, const struct stro
     }
 }
 
+void slv_strong_lost(struct slv_strong *s, uint64_t peer) {
+    for (size_t i = 0; i < s->n_call; i++)
+        if (s->call[i]->kind == CALL_FORWARDED && s->call[i]->round == peer) s->call[i]->until = 0;
+}
+
 /* --- roles and time --------------------------------------------------------------------------- */
 
 static void lost(struct slv_strong *s) {

@@ -241,6 +241,14 @@ void slv_swim_heard(struct slv_swim *s, uint64_t now, uint64_t id) {
     if (m && m != s->self && m->state != SLV_SWIM_REMOVED) swim_sign_of_life(s, now, m);
 }
 
+void slv_swim_met(struct slv_swim *s, uint64_t now, uint64_t id) {
+    const struct member *m = swim_find(s, id);
+    take_time(s, now);
+    if (s->self->state == SLV_SWIM_LEFT || m == s->self) return;
+    if (!m || m->state == SLV_SWIM_SUSPECT || m->state == SLV_SWIM_DEAD)
+        swim_ping(s, now, id, ++s->seq);
+}
+
 /* --- what the layer above decides ------------------------------------------------------------- */
 
 int slv_swim_seed(struct slv_swim *s, uint64_t now, uint64_t id) {
