@@ -32,10 +32,10 @@
  *
  * Lists of members stay equal by anti-entropy: pings carry a digest; where it differs while nothing
  * is in flight, sums of 64 buckets are sent, then what differs is exchanged. Dead members and seeds
- * are probed for ever, slowly; when one comes back, all others are tried at once, as a split may
- * have healed. Bound: the end of a split is found within conf.far_ms where one side has a dozen
- * dead, or nobody who answers, within conf.far_gap_ms in any case, and all see all a second or two
- * later.
+ * are probed for ever, soon at first and then slowly; when one comes back, all others are tried at
+ * once, as a split may have healed. Bound: the end of a split is found within conf.far_ms where one
+ * side has a dozen dead, or nobody who answers, within conf.far_gap_ms in any case, and all see all
+ * a second or two later.
  *
  * Messages (wire.h; the first byte is version 1 << 4 | type; whole messages are checked first):
  *

@@ -188,6 +188,8 @@ uint64_t swim_relays(struct slv_swim *s, uint64_t now);
 uint64_t swim_far(struct slv_swim *s, uint64_t now);
 /* All that are far are tried at once. */
 void swim_heat(struct slv_swim *s, uint64_t now);
+/* A member is dead: it is tried soon, and then less and less. */
+void swim_died(struct slv_swim *s, uint64_t now, struct member *m);
 
 /* --- swim_sync.c ------------------------------------------------------------------------------ */
 

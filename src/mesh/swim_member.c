@@ -155,10 +155,7 @@ void swim_become(struct slv_swim *s, uint64_t now, struct member *m, enum slv_sw
     if (!is_known || was != swim_class_of(m)) s->changed = now;
     if (state != SLV_SWIM_SUSPECT && state != SLV_SWIM_DEAD) m->accusers = 0;
     m->asked = 0;
-    if (state == SLV_SWIM_DEAD) {
-        m->far_gap_ms = 1000;
-        m->far_at = now + 1000 * MS;
-    }
+    if (state == SLV_SWIM_DEAD) swim_died(s, now, m);
     if (old == SLV_SWIM_DEAD && state == SLV_SWIM_ALIVE) swim_heat(s, now);
     if (m != s->self && s->conf.on_change)
         s->conf.on_change(s->conf.ctx, m->id, state, incarnation);

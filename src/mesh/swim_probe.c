@@ -2,6 +2,7 @@
 #include "mesh/swim_int.h"
 
 #define FIRST_US 250000u /* for an ack of a member whose way is not known */
+#define HOT_PERIODS 16u  /* in which those that have just died are tried, one a period */
 
 /* --- time ------------------------------------------------------------------------------------- */
 
@@ -307,6 +308,15 @@ uint64_t swim_relays(struct slv_swim *s, uint64_t now) {
 }
 
 /* --- dead members and seeds ------------------------------------------------------------------- */
+
+/* (Mostly a program was started again: it is back in a moment, and may know nobody.) */
+void swim_died(struct slv_swim *s, uint64_t now, struct member *m) {
+    const uint64_t hot = now + HOT_PERIODS * (uint64_t)s->conf.period_ms * MS;
+    m->far_gap_ms = s->conf.period_ms;
+    m->far_at = now + m->far_gap_ms * MS;
+    if (m->far_at < s->next_far) s->next_far = m->far_at;
+    if (hot > s->hot_until) s->hot_until = hot;
+}
 
 void swim_heat(struct slv_swim *s, uint64_t now) {
     if (now < s->hot_until) return;

@@ -204,6 +204,19 @@ def who_was_known_is_found_without_who_told_of_it():
         m.whole()
 
 
+def who_comes_back_is_found_by_who_took_it_for_dead():
+    """The first node is told of nobody, and is killed as soon as the others are there: it has just come to know them."""
+    with Mesh(3, ("hits:counter",)) as m:
+        m.whole()
+        m[0].kill()
+        for node in m.nodes[1:]:
+            until(lambda: m[0].id in node.sees("dead"), 20, "the death to be seen")  # noqa: B023
+        m[0].start()
+        print("# all there again after %.2f s" % m.whole(1.5))
+        m[0].put("hits", "k", 1, op="add")
+        m.everywhere("hits", "k", 1)
+
+
 def halves_of_a_split_agree_when_it_heals():
     with Mesh(4, relays=True) as m:
         m.whole(30)
@@ -432,7 +445,8 @@ if __name__ == "__main__":
     sys.exit(tap.run([three_nodes_share_what_each_writes, commands_read_and_write, sketches_of_both_are_read_as_one,
                       what_is_old_goes_by_itself, a_watcher_is_told_of_changes,
                       what_was_said_to_be_written_survives_kill_9, a_node_that_was_away_catches_up,
-                      who_was_known_is_found_without_who_told_of_it, halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
+                      who_was_known_is_found_without_who_told_of_it, who_comes_back_is_found_by_who_took_it_for_dead,
+                      halves_of_a_split_agree_when_it_heals, whatever_befalls_datagrams,
                       a_full_space_takes_no_more_and_catches_up, who_sends_too_much_waits,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
                       a_file_says_how, a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens, what_is_no_request_is_refused]))

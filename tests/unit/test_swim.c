@@ -370,6 +370,27 @@ static void who_comes_back_is_a_member_again(void **state) {
     net_close(&net);
 }
 
+/* It knows nobody, and was told of nobody: the others look for it, the sooner the less time has
+ * passed. */
+static void who_just_died_is_looked_for(void **state) {
+    static const uint64_t away[] = {50, 300, 1000, 2500};
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        const uint64_t ms = away[seed % 4];
+        struct net net;
+        net_open(&net, 3, seed);
+        net_join(&net, NULL);
+        net_run(&net, 20 * NET_S);
+        net_stop(&net, 0);
+        assert_true(until_seen(&net, 0, SLV_SWIM_DEAD, 2) < 3 * NET_S);
+        net_run(&net, ms * NET_MS);
+        net.node[0].incarnation = 0;
+        net_start(&net, 0, 0, NULL);
+        assert_true(net_settle(&net, (600 + 2 * ms) * NET_MS));
+        net_close(&net);
+    }
+}
+
 /* The one that it is told of is gone; those that it knew are not, but for one. */
 static void who_is_recalled_is_found(void **state) {
     (void)state;
@@ -610,6 +631,7 @@ int main(void) {
         cmocka_unit_test(who_leaves_is_not_taken_for_dead),
         cmocka_unit_test(who_comes_back_is_a_member_again),
         cmocka_unit_test(who_is_recalled_is_found),
+        cmocka_unit_test(who_just_died_is_looked_for),
         cmocka_unit_test(a_new_record_reaches_all),
         cmocka_unit_test(what_was_missed_is_found),
         cmocka_unit_test(the_same_seed_gives_the_same_run),
