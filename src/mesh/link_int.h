@@ -30,7 +30,7 @@
 #define LINK_RECORDS 4096u                   /* datagrams in flight */
 #define LINK_DATAGRAM_MAX 65536u             /* bytes of one that comes */
 #define LINK_NUMBER_MAX (UINT64_MAX >> 2)    /* of datagrams, and of bytes of a stream */
-#define LINK_ACK_DELAY (5 * MS)              /* how long an answer may wait for company */
+#define LINK_ACK_DELAY (10 * MS)             /* how long an answer may wait for company */
 #define LINK_ACK_EVERY 2u                    /* datagrams that are answered at once */
 #define LINK_DELAY_MAX ((uint64_t)1000000)   /* us, that a peer may say it waited */
 #define LINK_RTT_FIRST (333 * MS)            /* before any was measured (RFC 9002, 6.2.2) */

@@ -71,10 +71,17 @@ void slv_node_stats(const struct slv_node *n, struct slv_node_stats *ret) {
 
 /* --- a space's world -------------------------------------------------------------------------- */
 
+/* Whoever heard the same would write it at the same time, and who shares a disk or a processor with
+ * many would wait for them all: so it is written a while later, each at another time. */
+static void note_record(struct slv_node *n) {
+    if (!n->has_records) n->commit_next = n->now + LAZY_NS / 2 + node_random(n, LAZY_NS);
+    n->has_records = true;
+}
+
 int node_put(struct slv_node *n, struct slv_str key, struct slv_str value) {
     const struct slv_node_world *w = &n->conf.world;
     const int rc = n->failed ? SLV_E_IO : w->put(w->ctx, key, value);
-    n->has_records = true;
+    note_record(n);
     if (rc) node_fail(n, SLV_NODE_FAILED);
     return rc;
 }
@@ -82,7 +89,7 @@ int node_put(struct slv_node *n, struct slv_str key, struct slv_str value) {
 int node_del(struct slv_node *n, struct slv_str key) {
     const struct slv_node_world *w = &n->conf.world;
     const int rc = n->failed ? SLV_E_IO : w->del(w->ctx, key);
-    n->has_records = true;
+    note_record(n);
     if (rc) node_fail(n, SLV_NODE_FAILED);
     return rc;
 }
@@ -423,7 +430,6 @@ static void commit(struct slv_node *n) {
     n->has_writes = n->has_records = false;
     n->committing = ticket;
     node_strong_committed(n);
-    n->commit_next = n->now + LAZY_COMMIT_NS;
 }
 
 static void publish(struct slv_node *n, const struct space *s) {

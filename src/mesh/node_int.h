@@ -20,7 +20,7 @@
 #define SILENT_DEAD_NS (500 * MS)   /* and that of one that is taken for dead */
 #define LOOK_NS (100 * MS)          /* between two looks at all peers */
 #define ANNOUNCE_PEERS 3u           /* told when asking has brought something */
-#define LAZY_COMMIT_NS (100 * MS)   /* how long others' writes may wait to be synced */
+#define LAZY_NS (200 * MS)          /* how long others' writes wait to be synced, about */
 /* Keys of records begin so, beside those of replicas. */
 #define RECORD_STRONG 'S' /* then the group's own */
 #define RECORD_ROSTER 'R' /* then the key that it is about */

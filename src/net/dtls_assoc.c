@@ -120,13 +120,15 @@ static void shake(struct slv_dtls_assoc *a) {
     else if (!wants_more(a, rc)) fail_by_error(a);
 }
 
-/* What came may be several records. */
+/* What came may be several records, though nodes send one. */
 static void take_in(struct slv_dtls_assoc *a) {
     uint8_t plain[SLV_DTLS_DATAGRAM_MAX];
     while (a->state == SLV_DTLS_OPEN) {
         const int n = SSL_read(a->ssl, plain, sizeof plain);
         if (n > 0) {
+            const bool is_last = !a->in && !SSL_has_pending(a->ssl);
             a->d->conf.data(a->d->conf.ctx, a, plain, (size_t)n);
+            if (is_last) return;
             continue;
         }
         if (wants_more(a, n)) return;

@@ -157,9 +157,9 @@ static void after_a_long_silence_the_window_is_small(void **state) {
     uint64_t least = UINT64_MAX;
     (void)state;
     path_open(1, 2, &plain, &(struct path_way){.delay = 10 * PATH_MS, .rate = 20 * MBIT});
-    for (int k = 0; k < 400; k++) {
+    for (int k = 0; k < 500; k++) {
         path_fill(&path_end[0], SLV_LANE_BULK);
-        path_end[0].way.cut = k >= 200 && k < 300;
+        path_end[0].way.cut = k >= 200 && k < 400;
         path_run(path_now + 10 * PATH_MS);
         if (k == 199) assert_true(path_stats(0).cwnd > 50000);
         if (path_stats(0).cwnd < least) least = path_stats(0).cwnd;
