@@ -260,7 +260,7 @@ static int open_node(struct sim_node *n) {
         .link = {.mtu_min = 475, .mtu_max = 1300},
         .group_log = s->log_max,
         .dead_ms = 3000,
-        .peer_rate = n->id % 2 ? 65536 : 0,
+        .peer_rate = n->id % 2 ? s->peer_rate : 0,
     };
     size_t agreed;
     int rc = slv_node_open(&c, &n->node);
@@ -534,6 +534,7 @@ void sim_close(struct sim *s) {
 int slv_sim_run(const struct slv_sim_conf *conf, struct slv_sim_result *ret) {
     struct slv_sim_result result = {0};
     struct sim s = {.conf = *conf, .result = &result, .random = conf->seed, .now = 1};
+    s.peer_rate = 65536;
     if (conf->nodes < SLV_SIM_NODES_MIN || conf->nodes > SLV_SIM_NODES_MAX) return SLV_E_USAGE;
     s.ttl_ms = draw_ttl_ms(conf->seed);
     s.faults_end = (conf->for_ms ? conf->for_ms : FOR_MS) * MS;

@@ -150,6 +150,7 @@ struct sim {
     unsigned faults;  /* drawn */
     bool is_calm;     /* the faults have ended for the core */
     size_t log_max;
+    uint64_t peer_rate;        /* at every other node; 0: any */
     uint64_t ttl_ms;           /* of the first space; 0: it has none */
     struct sim_pending *event; /* heap of n_event, the earliest first */
     size_t n_event, room_event;
