@@ -7,7 +7,7 @@
  *
  * usage: apply [SECONDS]      prints a line each */
 #include "base/mem.h"
-#include "mesh/replica.h"
+#include "quiet_world.h"
 
 #include <malloc.h>
 #include <sodium.h>
@@ -49,34 +49,10 @@ static bool check(void *ctx, uint64_t id, struct slv_str bytes, const uint8_t *s
     (void)ctx;
     return !crypto_sign_verify_detached(sig, (const uint8_t *)bytes.p, bytes.n, node[id].pub);
 }
-static int send_to(void *ctx, uint64_t peer, struct slv_str message) {
-    (void)ctx, (void)peer, (void)message;
-    return 0;
-}
-static bool may_write(void *ctx, uint64_t id, struct slv_str key) {
-    (void)ctx, (void)id, (void)key;
-    return true;
-}
-static bool may_repair(void *ctx, uint64_t id) {
-    (void)ctx, (void)id;
-    return true;
-}
-static void fresh(void *ctx, const struct slv_batch *b, uint64_t peer) {
-    (void)ctx, (void)b, (void)peer;
-}
-static void nothing(void *ctx) { (void)ctx; }
-static void two_faced(void *ctx, uint64_t id, struct slv_str one, struct slv_str other) {
-    (void)ctx, (void)id, (void)one, (void)other;
-}
 static int put(void *ctx, struct slv_str key, struct slv_str value) {
     ((struct node *)ctx)->put_bytes += key.n + value.n;
     return 0;
 }
-static int del(void *ctx, struct slv_str key) {
-    (void)ctx, (void)key;
-    return 0;
-}
-
 static void open_node(uint64_t id, enum slv_mesh_type type, size_t log_max) {
     struct node *n = &node[id];
     const struct slv_replica_stores stores = {.store = 1};
@@ -84,8 +60,8 @@ static void open_node(uint64_t id, enum slv_mesh_type type, size_t log_max) {
     crypto_sign_keypair(n->pub, n->secret);
     slv_hlc_init(&n->hlc, &slv_clock_system, 0);
     n->trust = (struct slv_mesh_trust){sign, check, n};
-    n->world = (struct slv_replica_world){send_to, may_write, may_repair, fresh, nothing,
-                                          nothing, two_faced, put,        del,   n};
+    n->world = quiet_world(n);
+    n->world.put = put;
     const struct slv_replica_conf c = {.id = SPACE,
                                        .type = type,
                                        .log_max = log_max,

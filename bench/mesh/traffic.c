@@ -2,7 +2,7 @@
 #include "traffic.h"
 #include "base/mem.h"
 #include "mesh/doc.h"
-#include "mesh/replica.h"
+#include "quiet_world.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -81,35 +81,11 @@ static int send_to(void *ctx, uint64_t peer, struct slv_str m) {
     queue[n_queue++].n = m.n;
     return 0;
 }
-static bool may_write(void *ctx, uint64_t id, struct slv_str key) {
-    (void)ctx, (void)id, (void)key;
-    return true;
-}
-static bool may_repair(void *ctx, uint64_t id) {
-    (void)ctx, (void)id;
-    return true;
-}
-static void fresh(void *ctx, const struct slv_batch *b, uint64_t peer) {
-    (void)ctx, (void)b, (void)peer;
-}
-static void nothing(void *ctx) { (void)ctx; }
-static void two_faced(void *ctx, uint64_t id, struct slv_str one, struct slv_str other) {
-    (void)ctx, (void)id, (void)one, (void)other;
-}
-static int put(void *ctx, struct slv_str key, struct slv_str value) {
-    (void)ctx, (void)key, (void)value;
-    return 0;
-}
-static int del(void *ctx, struct slv_str key) {
-    (void)ctx, (void)key;
-    return 0;
-}
-
 static void open_node(struct node *n, uint64_t space, size_t log_max) {
     const struct slv_replica_stores stores = {.store = (uint32_t)n->id | 1};
     n->trust = (struct slv_mesh_trust){sign, check, n};
-    n->world = (struct slv_replica_world){send_to, may_write, may_repair, fresh, nothing,
-                                          nothing, two_faced, put,        del,   n};
+    n->world = quiet_world(n);
+    n->world.send = send_to;
     slv_hlc_init(&n->hlc, &still, 0);
     const struct slv_replica_conf c = {.id = space,
                                        .type = now_made->type,

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "mesh/replica_int.h"
 #include "mesh/value.h"
+#include "quiet_world.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,41 +58,13 @@ static int send_to(void *ctx, uint64_t peer, struct slv_str message) {
     if (e->other) slv_write_bytes(&e->other->mail, message.p, message.n);
     return 0;
 }
-static bool may_write(void *ctx, uint64_t node, struct slv_str key) {
-    (void)ctx, (void)node, (void)key;
-    return true;
-}
-static bool may_repair(void *ctx, uint64_t node) {
-    (void)ctx, (void)node;
-    return true;
-}
-static void fresh(void *ctx, const struct slv_batch *b, uint64_t peer) {
-    (void)ctx, (void)b, (void)peer;
-}
-static void nothing(void *ctx) { (void)ctx; }
-static void two_faced(void *ctx, uint64_t node, struct slv_str one, struct slv_str other) {
-    (void)ctx, (void)node, (void)one, (void)other;
-}
-static int put(void *ctx, struct slv_str key, struct slv_str value) {
-    (void)ctx, (void)key, (void)value;
-    return 0;
-}
-static int del(void *ctx, struct slv_str key) {
-    (void)ctx, (void)key;
-    return 0;
-}
-
-static struct slv_replica_world world(struct end *e) {
-    return (struct slv_replica_world){send_to, may_write, may_repair, fresh, nothing,
-                                      nothing, two_faced, put,        del,   e};
-}
-
 static void open_end(struct end *e, struct slv_replica_world *w, struct slv_hlc *hlc,
                      enum slv_mesh_type type, bool causal, bool ttl, uint64_t node) {
     const struct slv_replica_stores stores = {.store = 1};
     *e = (struct end){0};
     slv_buf_init(&e->mail, (size_t)64 << 20);
-    *w = world(e);
+    *w = quiet_world(e);
+    w->send = send_to;
     slv_hlc_init(hlc, &still, 0);
     const struct slv_replica_conf c = {.id = SPACE,
                                        .type = type,
