@@ -64,14 +64,17 @@ void strong_call_status(struct slv_strong *s, struct call *c, enum slv_strong_st
     strong_call_end(s, c, &r);
 }
 
+/* (Whoever is answered may look at the calls.) */
 void strong_call_sweep(struct slv_strong *s) {
     size_t kept = 0;
     for (size_t i = 0; i < s->n_call; i++) {
         struct call *c = s->call[i];
-        if (c->ended && !c->told && !s->failed) {
-            c->told = true;
-            s->conf.world.answer(s->conf.world.ctx, c->id, &c->result);
-        }
+        if (!c->ended || c->told || s->failed) continue;
+        c->told = true;
+        s->conf.world.answer(s->conf.world.ctx, c->id, &c->result);
+    }
+    for (size_t i = 0; i < s->n_call; i++) {
+        struct call *c = s->call[i];
         if (c->told && c->ended && !c->held) free_call(c);
         else s->call[kept++] = c;
     }
@@ -379,7 +382,8 @@ uint64_t strong_call_tick(struct slv_strong *s) {
     for (size_t i = 0; i < s->n_call; i++) {
         struct call *c = s->call[i];
         if (c->ended) continue;
-        if (s->now >= c->until && c->kind == CALL_FORWARDED && c->round == s->guide) s->guide = 0;
+        const bool is_silent = s->now >= c->until && c->until; /* 0: what it says is lost */
+        if (is_silent && c->kind == CALL_FORWARDED && c->round == s->guide) s->guide = 0;
         if (s->now >= c->until) strong_call_status(s, c, SLV_STRONG_TIMEOUT);
         else if (c->until < next) next = c->until;
     }

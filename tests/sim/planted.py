@@ -63,7 +63,7 @@ PLANTED = {
     "a log does not say what it no longer has": (
         "oplog.c", "    if (next <= r.last) s->gone = true;\n", "", HONEST, 200),
     "an association that broke is kept": (
-        "node_peer.c", "n->now - p->unheard > SILENT_NS", "0", "crash one-way split loss", 8000),
+        "node_peer.c", "n->now - p->unheard > (is_dead ? SILENT_DEAD_NS : SILENT_NS)", "0", "crash one-way split loss", 8000),
     "what was seen is not stored": (
         "replica.c", "        replica_keep_context(r);\n", "        r->context_changed = false;\n", HONEST, 50),
     "a removed record stays in the store": (

@@ -103,6 +103,48 @@ static void cut_off(void **state) {
     }
 }
 
+static struct {
+    uint64_t call;
+    enum slv_strong_status status;
+    unsigned n;
+} last_answer;
+
+static void note_answer(uint64_t node, uint64_t call, const struct slv_strong_result *r) {
+    (void)node;
+    last_answer.call = call;
+    last_answer.status = r->status;
+    last_answer.n++;
+}
+
+/* A call that was handed to a peer ends when the way to that peer is lost, and not after seconds;
+ * those that others were handed, and those that were answered, do not. */
+static void a_lost_way_ends_calls(void **state) {
+    (void)state;
+    open_lan(7, 3);
+    const uint64_t l = strongs_elect(5000 * SMS), by = other(l, 3);
+    struct slv_strong *s = strongs_node[by].s;
+    struct slv_strong_command c = put("x", "y", 2);
+    uint64_t call;
+    must(l, put("a", "1", 1));
+    strongs_cut[by][l] = true; /* what is handed on does not arrive, and the leader is heard */
+    strongs_answer = note_answer;
+    last_answer.n = 0;
+    assert_int_equal(slv_strong_call(s, strongs_clock(by), &c, &call), 0);
+    slv_strong_lost(s, 6 - by - l); /* the third */
+    strongs_run(strongs_now + 100 * SMS);
+    assert_int_equal(last_answer.n, 0);
+    slv_strong_lost(s, l);
+    slv_strong_tick(s, strongs_clock(by));
+    assert_int_equal(last_answer.n, 1);
+    assert_int_equal(last_answer.call, call);
+    assert_int_equal(last_answer.status, SLV_STRONG_TIMEOUT);
+    slv_strong_lost(s, l);
+    slv_strong_tick(s, strongs_clock(by));
+    assert_int_equal(last_answer.n, 1);
+    strongs_answer = NULL;
+    strongs_close();
+}
+
 static void hands_over(void **state) {
     (void)state;
     open_lan(3, 3);
@@ -453,6 +495,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_leader_within_a_second),
         cmocka_unit_test(cut_off),
+        cmocka_unit_test(a_lost_way_ends_calls),
         cmocka_unit_test(hands_over),
         cmocka_unit_test(done_once),
         cmocka_unit_test(swaps),
