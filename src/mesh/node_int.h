@@ -56,6 +56,7 @@ struct peer {
     uint64_t id;
     struct slv_link *link; /* NULL: not connected */
     uint64_t next;         /* when the link wants to be polled */
+    uint64_t up;           /* since when it is, or was, connected */
     uint64_t used;         /* when something was last said or heard, beside the link's own */
     bool asks;             /* what waits to be sent wants an answer */
     uint64_t unheard;      /* since when it was spoken to and not heard; 0: it was heard since */
@@ -77,7 +78,7 @@ struct peer {
 
 /* A member whose record the store has, and what that says. */
 struct node_kept {
-    uint64_t id, incarnation;
+    uint64_t id, incarnation, at; /* at: when it was put; 0: in a life before */
     bool is_dead;
 };
 
@@ -181,8 +182,8 @@ struct slv_node {
     struct slv_buf members; /* records of them, until the start */
     struct node_kept *kept; /* heap, ascending by id */
     size_t n_kept, room_kept;
-    uint64_t keep_next;
-    bool members_changed; /* since they were kept */
+    uint64_t keep_next, keep_again; /* again: for what was put off; 0: nothing was */
+    bool members_changed;           /* since they were kept */
     uint64_t attest_next;
     bool is_quoting; /* the world is, for this peer and nonce */
     uint64_t quote_peer;

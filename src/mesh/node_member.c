@@ -12,6 +12,8 @@
 
 #define KEPT_MAX 256u
 #define KEEP_NS (250 * MS) /* between two times that they are written */
+#define RISE_NS                                                                                    \
+    (10000 * MS) /* and where a member only says the same again: it may do so for ever */
 #define FLAG_DEAD 1u
 
 /* --- records ---------------------------------------------------------------------------------- */
@@ -135,7 +137,7 @@ static int recall(struct slv_node *n, struct slv_str key, struct slv_str value) 
     r.signature = (const uint8_t *)slv_read_raw(&v, SLV_SWIM_SIGNATURE).p;
     const bool good = slv_reader_done(&k) && slv_reader_done(&v);
     struct node_kept *kept = kept_of(n, r.id);
-    if (kept) *kept = (struct node_kept){r.id, r.incarnation, is_dead};
+    if (kept) *kept = (struct node_kept){r.id, r.incarnation, 0, is_dead};
     if (!good) return 0; /* a hint that is none: it goes, or another comes in its place */
     /* (One that is not taken is no longer a member, and will be kept no longer.) */
     const int rc = r.id == n->conf.id ? 0 : slv_swim_recall(n->swim, n->now, &r, is_dead);
@@ -165,13 +167,22 @@ static bool is_worth_keeping(const struct slv_swim_member *m) {
     return m->state <= SLV_SWIM_DEAD && m->record.n;
 }
 
+static bool is_put_off(struct slv_node *n, const struct node_kept *kept,
+                       const struct node_kept *want) {
+    const uint64_t at = kept->at + RISE_NS;
+    if (!kept->at || kept->is_dead != want->is_dead || n->now >= at) return false;
+    if (!n->keep_again || at < n->keep_again) n->keep_again = at;
+    return true;
+}
+
 /* Whether it is put. A failure fails the node. */
 static bool put_member(struct slv_node *n, const struct slv_swim_member *m) {
-    const struct node_kept want = {m->id, m->incarnation, m->state == SLV_SWIM_DEAD};
+    const struct node_kept want = {m->id, m->incarnation, n->now, m->state == SLV_SWIM_DEAD};
     struct node_kept *kept = kept_of(n, m->id);
     struct slv_buf k, v;
     if (!kept || (kept->incarnation == want.incarnation && kept->is_dead == want.is_dead))
         return false;
+    if (is_put_off(n, kept, &want)) return false;
     const struct slv_str key = key_of(m->id, &k);
     slv_buf_init(&v, SLV_SWIM_RECORD_MAX + SLV_SWIM_SIGNATURE + 32);
     slv_write_number(&v, want.incarnation);
@@ -206,8 +217,13 @@ static bool drop_others(struct slv_node *n) {
 }
 
 uint64_t node_member_tick(struct slv_node *n) {
-    if (!n->members_changed) return UINT64_MAX;
-    if (n->now < n->keep_next) return n->keep_next;
+    if (n->keep_again && n->now >= n->keep_again) {
+        n->members_changed = true;
+        n->keep_again = 0;
+    }
+    const uint64_t again = n->keep_again ? n->keep_again : UINT64_MAX;
+    if (!n->members_changed) return again;
+    if (n->now < n->keep_next) return n->keep_next < again ? n->keep_next : again;
     n->members_changed = false;
     bool wrote = drop_others(n);
     for (size_t i = 0; i < slv_swim_count(n->swim); i++) {
@@ -216,7 +232,7 @@ uint64_t node_member_tick(struct slv_node *n) {
         if (m.id != n->conf.id && is_worth_keeping(&m) && put_member(n, &m)) wrote = true;
     }
     if (wrote) n->keep_next = n->now + KEEP_NS;
-    return UINT64_MAX;
+    return n->keep_again ? n->keep_again : UINT64_MAX;
 }
 
 void node_member_close(struct slv_node *n) {

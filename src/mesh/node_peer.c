@@ -217,13 +217,14 @@ static void pump(struct slv_node *n, struct peer *p) {
     const struct slv_node_world *w = &n->conf.world;
     char buf[DATAGRAM_MAX];
     size_t len = 1;
-    while (len && !slv_link_poll(p->link, n->now, buf, sizeof buf, &len) && len) {
+    while (p->link && len && !slv_link_poll(p->link, n->now, buf, sizeof buf, &len) && len) {
         n->stats.datagrams_sent++;
         n->stats.bytes_sent += len;
         if (!p->unheard && (p->asks || slv_link_waits(p->link))) p->unheard = n->now;
         p->asks = false;
         w->send(w->ctx, p->id, (struct slv_str){buf, len});
     }
+    if (!p->link) return; /* sending has found that there is none any more */
     p->next = slv_link_next(p->link, n->now);
     if (p->next < n->link_next) n->link_next = p->next;
 }
@@ -432,12 +433,13 @@ int slv_node_up(struct slv_node *n, uint64_t now, uint64_t id) {
     const int rc = slv_link_open(&c, &link);
     if (rc) return rc;
     close_link(p);
+    node_strong_lost(n, id); /* what it was handed without a link did not go */
     p->link = link;
     p->is_held = false;
     if (p->paid > now + 1000 * MS) hold(p, true); /* as in the association before */
     p->is_guest = is_stranger || node_attest_wants(n, id);
     p->wanted = p->unheard = 0;
-    p->used = now;
+    p->up = p->used = now;
     mark(p);
     node_attest_begin(n, p);
     send_early(p);
@@ -480,11 +482,12 @@ static bool is_done(struct slv_node *n, struct peer *p) {
     return n->now - p->used > n->conf.idle_ms * MS;
 }
 
-/* A peer that has begun anew no longer has the association, and does not say so. One that all take
- * for dead need not be waited for: when it is back, it is found by a new one only. */
+/* A peer that has begun anew no longer has the association, and does not say so. One that was taken
+ * for dead since it was made need not be waited for: it is found again by a new one only. */
 static bool is_silent(struct slv_node *n, const struct peer *p) {
     struct slv_swim_member m;
-    const bool is_dead = !slv_swim_find(n->swim, p->id, &m) && m.state == SLV_SWIM_DEAD;
+    const bool is_dead =
+        !slv_swim_find(n->swim, p->id, &m) && m.state == SLV_SWIM_DEAD && p->up < m.since;
     return p->unheard && n->now - p->unheard > (is_dead ? SILENT_DEAD_NS : SILENT_NS);
 }
 

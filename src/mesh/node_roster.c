@@ -114,6 +114,7 @@ void node_roster_differs(struct slv_node *n, struct peer *p) {
 
 void node_roster_welcome(struct slv_node *n, struct peer *p) {
     p->is_guest = false;
+    slv_swim_met(n->swim, n->now, p->id);
     tell_all(n, p->id);
     node_tell_sums(n, p);
 }

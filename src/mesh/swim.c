@@ -321,6 +321,7 @@ static void show(const struct member *m, struct slv_swim_member *ret) {
         .incarnation = m->incarnation,
         .state = (enum slv_swim_state)m->state,
         .record = {"", 0},
+        .since = m->since,
         .heard = m->heard,
         .rtt_us = m->rtt_us,
     };

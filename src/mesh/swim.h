@@ -147,6 +147,7 @@ struct slv_swim_member {
     enum slv_swim_state state;
     struct slv_str record;    /* borrowed until the next call; empty: none is known */
     const uint8_t *signature; /* of the record, borrowed the same; NULL: none is known */
+    uint64_t since;           /* when it came to be in this state */
     uint64_t heard;           /* when a datagram of it last came; 0: none */
     uint32_t rtt_us;          /* smoothed; 0: not measured */
 };

@@ -88,7 +88,7 @@ struct slv_swim {
     size_t n_wants;
     uint32_t sum[BUCKETS];
     uint64_t digest; /* of all buckets */
-    uint64_t stamp, due, next_turn, next_far, hot_until, next_gossip, changed;
+    uint64_t stamp, due, next_turn, next_far, hot_until, heated_until, next_gossip, changed;
     uint64_t acked, blame_at, late_at, refute_at, strangers_at, forged_at, last_sync;
     uint32_t sync_gap_ms, unanswered, seq, health, rtt_us, rttvar_us;
     uint64_t next_check;

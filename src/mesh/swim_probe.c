@@ -319,7 +319,7 @@ void swim_died(struct slv_swim *s, uint64_t now, struct member *m) {
 }
 
 void swim_heat(struct slv_swim *s, uint64_t now) {
-    if (now < s->hot_until) return;
+    if (now < s->heated_until) return;
     for (size_t i = 0; i < s->n; i++)
         if (s->member[i]->state == SLV_SWIM_DEAD) {
             s->member[i]->far_at = now;
@@ -330,7 +330,8 @@ void swim_heat(struct slv_swim *s, uint64_t now) {
         s->seed[i].far_gap_ms = 1000;
     }
     s->next_far = now;
-    s->hot_until = now + (s->c.members[SLV_SWIM_DEAD] + s->n_seeds + 5) * s->conf.period_ms * MS;
+    s->heated_until = s->hot_until =
+        now + (s->c.members[SLV_SWIM_DEAD] + s->n_seeds + 5) * s->conf.period_ms * MS;
 }
 
 /* While nobody answers the gaps do not grow: we are the smaller side of a split, then. */

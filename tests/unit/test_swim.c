@@ -391,6 +391,33 @@ static void who_just_died_is_looked_for(void **state) {
     }
 }
 
+/* Of members that are up nothing is asked; of one that left or was removed neither. */
+static void who_is_met_is_asked(void **state) {
+    (void)state;
+    struct net net;
+    net_open(&net, 6, 3);
+    net_join(&net, NULL);
+    struct slv_swim *s = net.node[0].swim;
+    net_stop(&net, 1);
+    until_seen(&net, 1, SLV_SWIM_DEAD, 5);
+    assert_int_equal(slv_swim_leave(net.node[2].swim, net.now), 0);
+    until_seen(&net, 2, SLV_SWIM_LEFT, 4);
+    assert_int_equal(slv_swim_remove(s, net.now, net_id(3)), 0);
+    const struct {
+        uint64_t id;
+        unsigned asked;
+    } met[] = {{net_id(0), 0}, {net_id(1), 1}, {net_id(2), 0},
+               {net_id(3), 0}, {net_id(4), 0}, {7, 1}};
+    for (size_t i = 0; i < sizeof met / sizeof *met; i++) {
+        struct slv_swim_counters before, after;
+        slv_swim_count_all(s, &before);
+        slv_swim_met(s, net.now, met[i].id);
+        slv_swim_count_all(s, &after);
+        assert_int_equal(after.sent - before.sent, met[i].asked);
+    }
+    net_close(&net);
+}
+
 /* The one that it is told of is gone; those that it knew are not, but for one. */
 static void who_is_recalled_is_found(void **state) {
     (void)state;
@@ -632,6 +659,7 @@ int main(void) {
         cmocka_unit_test(who_comes_back_is_a_member_again),
         cmocka_unit_test(who_is_recalled_is_found),
         cmocka_unit_test(who_just_died_is_looked_for),
+        cmocka_unit_test(who_is_met_is_asked),
         cmocka_unit_test(a_new_record_reaches_all),
         cmocka_unit_test(what_was_missed_is_found),
         cmocka_unit_test(the_same_seed_gives_the_same_run),
