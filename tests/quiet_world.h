@@ -1,5 +1,5 @@
 /* quiet_world.h: what a replica wants of a node, where there is none: everybody may write and
- * repair, nothing is kept, nobody is told. Who uses it sets what it is there for (`send`, `put`). */
+ * repair, nothing is kept, nobody is told. Who uses it sets what it wants (`send`, `put`). */
 #ifndef SLV_TEST_QUIET_WORLD_H
 #define SLV_TEST_QUIET_WORLD_H
 

@@ -5,8 +5,8 @@
  *     record: 'M', id (8): incarnation, flags (1: taken for dead), bytes record, signature (64)
  *
  * Some hundred records are enough to find the others by. They are hints: each is signed by whom it
- * is about, and one that is lost or old does no harm. So they are written now and then; the first at
- * once, for who dies young and was told of nobody would be found by nobody. */
+ * is about, and one that is lost or old does no harm. So they are written now and then; the first
+ * at once, for who dies young and was told of nobody would be found by nobody. */
 #include "mesh/node_int.h"
 #include "base/mem.h"
 

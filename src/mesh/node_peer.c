@@ -483,8 +483,8 @@ static bool is_done(struct slv_node *n, struct peer *p) {
 }
 
 /* A peer that has begun anew no longer has the association, and does not say so. One that was taken
- * for dead since it was made need not be waited for: it is found again by a new one only. (Who waits
- * for what this node has to show answers nothing.) */
+ * for dead since it was made need not be waited for: it is found again by a new one only. (Who
+ * waits for what this node has to show answers nothing.) */
 static bool is_silent(struct slv_node *n, const struct peer *p) {
     struct slv_swim_member m;
     const bool is_waiting = p->asked.waits || p->asked.is_quoted;
