@@ -11,9 +11,8 @@
 #include "base/mem.h"
 
 #define KEPT_MAX 256u
-#define KEEP_NS (250 * MS) /* between two times that they are written */
-#define RISE_NS                                                                                    \
-    (10000 * MS) /* and where a member only says the same again: it may do so for ever */
+#define KEEP_NS (250 * MS)   /* between two times that they are written */
+#define RISE_NS (10000 * MS) /* and of one that says the same again: it may do so for ever */
 #define FLAG_DEAD 1u
 
 /* --- records ---------------------------------------------------------------------------------- */

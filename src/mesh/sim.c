@@ -11,6 +11,7 @@
 #define CHECK_NS (1000 * MS)
 #define WRITE_NS (120 * MS) /* on average, of all nodes together */
 #define EVENTS_MAX 50000000u
+#define PEER_RATE 65536u /* bytes a second, at every other node */
 
 static const char *const fault_names[SLV_SIM_FAULTS] = {
     "loss", "delay", "double", "split", "one-way", "crash",   "clock",
@@ -533,8 +534,8 @@ void sim_close(struct sim *s) {
 
 int slv_sim_run(const struct slv_sim_conf *conf, struct slv_sim_result *ret) {
     struct slv_sim_result result = {0};
-    struct sim s = {.conf = *conf, .result = &result, .random = conf->seed, .now = 1};
-    s.peer_rate = 65536;
+    struct sim s = {
+        .conf = *conf, .result = &result, .random = conf->seed, .now = 1, .peer_rate = PEER_RATE};
     if (conf->nodes < SLV_SIM_NODES_MIN || conf->nodes > SLV_SIM_NODES_MAX) return SLV_E_USAGE;
     s.ttl_ms = draw_ttl_ms(conf->seed);
     s.faults_end = (conf->for_ms ? conf->for_ms : FOR_MS) * MS;

@@ -109,10 +109,7 @@ bool strong_command_ok(const struct slv_strong_command *c) {
 
 static int compare(const struct strong_key *k, uint64_t space, struct slv_str key) {
     if (k->space != space) return k->space < space ? -1 : 1;
-    const size_t n = k->key.n < key.n ? k->key.n : key.n;
-    const int c = n ? memcmp(k->key.p, key.p, n) : 0;
-    if (c || k->key.n == key.n) return c;
-    return k->key.n < key.n ? -1 : 1;
+    return slv_str_compare(k->key, key);
 }
 
 static size_t key_at(const struct strong_state *st, uint64_t space, struct slv_str key) {

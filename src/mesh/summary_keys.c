@@ -7,9 +7,7 @@
 /* --- keys ------------------------------------------------------------------------------------- */
 
 static int compare(const struct summary_item *x, struct slv_str key) {
-    const size_t n = x->n_key < key.n ? x->n_key : key.n;
-    const int c = n ? memcmp(x->key, key.p, n) : 0;
-    return c ? c : (x->n_key > key.n) - (x->n_key < key.n);
+    return slv_str_compare((struct slv_str){x->key, x->n_key}, key);
 }
 
 /* The first that is not below. */
