@@ -304,15 +304,9 @@ static const struct slv_str *name_at(const struct names *s, uint32_t i) {
     return (const struct slv_str *)(const void *)(s->v + (size_t)i * s->stride);
 }
 
-static int compare(const struct slv_str *a, const struct slv_str *b) {
-    int c = memcmp(a->p, b->p, a->n < b->n ? a->n : b->n);
-    if (c) return c;
-    return a->n < b->n ? -1 : a->n > b->n;
-}
-
 /* Equal names go by number, so that of two the later one in the file is reported. */
 static bool before(const struct names *s, uint32_t a, uint32_t b) {
-    int c = compare(name_at(s, a), name_at(s, b));
+    int c = slv_str_compare(*name_at(s, a), *name_at(s, b));
     return c ? c < 0 : a < b;
 }
 
@@ -345,7 +339,7 @@ static int sort_names(const struct names *s, size_t n, uint32_t **ret_order, uin
         sift(s, order, 0, end);
     }
     for (size_t i = 1; i < n; i++) {
-        if (compare(name_at(s, order[i - 1]), name_at(s, order[i]))) continue;
+        if (slv_str_compare(*name_at(s, order[i - 1]), *name_at(s, order[i]))) continue;
         *ret_twice = order[i];
         return SLV_E_FORMAT;
     }
@@ -358,7 +352,7 @@ static size_t find_name(const struct names *s, const uint32_t *order, size_t n, 
     size_t lo = 0, hi = n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        int c = compare(name_at(s, order[mid]), &want);
+        int c = slv_str_compare(*name_at(s, order[mid]), want);
         if (!c) return order[mid];
         if (c < 0) lo = mid + 1;
         else hi = mid;
