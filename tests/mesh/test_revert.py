@@ -39,7 +39,9 @@ BAD = {
 
 
 def now():
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + ".%03dZ" % (time.time() % 1 * 1000)
+    """Of one reading: gmtime() has a clock of its own, that is some ms behind."""
+    ms = time.time_ns() // 1000000
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + ".%03dZ" % (ms % 1000)
 
 
 def put_all(node, ops, key):
