@@ -119,10 +119,9 @@ static int put_range(struct slv_dots_writer *w, struct slv_dot_range r) {
     return 0;
 }
 
-/* A writer without ranges has no place in a set. */
-static void drop_empty(struct slv_dots *s, uint64_t id) {
-    const uint32_t i = writer_at(s, id);
-    if (i == s->n || s->writer[i].id != id || s->writer[i].n) return;
+void slv_dots_drop(struct slv_dots *s, uint64_t writer) {
+    const uint32_t i = writer_at(s, writer);
+    if (i == s->n || s->writer[i].id != writer) return;
     slv_mem_free(s->writer[i].range);
     memmove(s->writer + i, s->writer + i + 1, (s->n - i - 1) * sizeof *s->writer);
     s->n--;
@@ -134,7 +133,7 @@ int slv_dots_add(struct slv_dots *s, uint64_t writer, struct slv_dot_range r) {
     int rc = open_writer(s, writer, &w);
     if (rc) return rc;
     rc = put_range(w, r);
-    if (rc) drop_empty(s, writer);
+    if (rc && !w->n) slv_dots_drop(s, writer); /* one without ranges has no place in a set */
     return rc;
 }
 

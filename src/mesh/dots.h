@@ -74,6 +74,9 @@ int slv_dots_join(struct slv_dots *s, const struct slv_dots *t) SLV_MUST_USE;
 /* s without those of t. Nothing has changed on failure: SLV_E_NOMEM, SLV_E_LIMIT. */
 int slv_dots_subtract(struct slv_dots *s, const struct slv_dots *t) SLV_MUST_USE;
 
+/* Takes a writer out, whatever of it is in the set. */
+void slv_dots_drop(struct slv_dots *s, uint64_t writer);
+
 /* Whether all of t are in s; whether the two are equal. */
 bool slv_dots_cover(const struct slv_dots *s, const struct slv_dots *t);
 bool slv_dots_equal(const struct slv_dots *s, const struct slv_dots *t);

@@ -30,6 +30,7 @@ int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **r
     replica_forget_ghosts(&r->unsynced);
     slv_buf_init(&r->pull.later, conf->repair_max);
     int rc = slv_space_init(&r->space);
+    r->space.retired = conf->retired;
     if (conf->ttl_ms) slv_ttl_init(&r->space.ttl, conf->ttl_ms);
     if (!rc) rc = slv_oplog_open(conf->log_max, &r->log);
     if (!rc && conf->history_ms)
@@ -79,6 +80,7 @@ int slv_replica_undone(const struct slv_replica *r, const struct slv_undo *u, bo
 }
 
 const struct slv_replica_count *slv_replica_count(const struct slv_replica *r) { return &r->count; }
+uint64_t slv_replica_news(const struct slv_replica *r) { return r->news; }
 uint64_t slv_replica_last(const struct slv_replica *r) { return r->flushed; }
 
 /* --- time to live ----------------------------------------------------------------------------- */
@@ -87,7 +89,7 @@ uint64_t slv_replica_last(const struct slv_replica *r) { return r->flushed; }
 static void expire(struct slv_replica *r) {
     const uint64_t n = slv_space_expire(&r->space);
     r->count.expired += n;
-    if (n) r->context_changed = true;
+    if (n) replica_saw(r);
 }
 
 uint64_t slv_replica_expire(struct slv_replica *r) {
@@ -219,7 +221,7 @@ int slv_replica_write(struct slv_replica *r, const struct slv_draft *d) {
     r->first_waiting = first;
     r->stamp = d->stamp;
     r->next = slv_op_range(op).last + 1;
-    r->context_changed = true;
+    replica_saw(r);
     r->count.written++;
     return 0;
 }
@@ -267,7 +269,8 @@ int replica_own_synced(struct slv_replica *r) {
     char *copy = own ? slv_mem_strndup(own->bytes, own->n) : NULL;
     if (own && !copy) return SLV_E_NOMEM;
     slv_mem_free(r->synced_head.bytes);
-    r->synced_head = own ? (struct head){own->writer, own->last, copy, own->n} : (struct head){0};
+    r->synced_head = own ? *own : (struct head){0};
+    r->synced_head.bytes = copy;
     return 0;
 }
 
@@ -349,7 +352,7 @@ static bool is_here(const struct slv_replica *r, const struct slv_batch_head *h)
     struct slv_dots_writer w = {
         .id = h->writer, .range = (struct slv_dot_range[]){h->dots}, .n = 1};
     const struct slv_dots all = {.writer = &w, .n = 1};
-    return slv_dots_cover(&r->space.context, &all);
+    return slv_space_covers(&r->space, &all);
 }
 
 struct proof {
@@ -359,9 +362,7 @@ struct proof {
 
 static int is_unproved(void *ctx, uint64_t writer, struct slv_dot_range d) {
     const struct proof *p = ctx;
-    const struct head *h = replica_head(p->r, writer);
-    if (writer == p->h->writer) return d.last > p->h->dots.last;
-    return !h || d.last > h->last;
+    return d.last > (writer == p->h->writer ? p->h->dots.last : replica_proved(p->r, writer));
 }
 
 /* What it removes was written, as far as heads prove it. What was not may not be removed: one could
@@ -402,8 +403,9 @@ static bool keeps_to_its_key(const struct slv_replica *r, const struct slv_op *o
 
 /* What was not seen here, and does not come with the batch itself. */
 static int is_unseen(void *ctx, uint64_t writer, struct slv_dot_range d) {
-    const struct slv_batch_head *h = ctx;
-    return writer != h->writer || d.first < h->dots.first || d.last > h->dots.last;
+    const struct proof *p = ctx;
+    if (slv_space_let_go(&p->r->space, writer)) return 0;
+    return writer != p->h->writer || d.first < p->h->dots.first || d.last > p->h->dots.last;
 }
 
 /* Who is confined to some keys removes nothing of others, which a dot does not tell: what he
@@ -412,13 +414,13 @@ static int is_unseen(void *ctx, uint64_t writer, struct slv_dot_range d) {
 static int look_at_removes(const struct slv_replica *r, const struct slv_batch *b, bool *ret_good,
                            bool *ret_seen) {
     struct slv_batch_walk walk = slv_batch_walk_of(b);
-    struct slv_batch_head h = b->head;
+    struct proof p = {r, &b->head};
     struct slv_op op = {0};
     int rc;
     *ret_good = *ret_seen = true;
     while (!(rc = slv_batch_next(&walk, &op))) {
         if (slv_dots_count(&op.removes) > SLV_OP_REMOVES_MAX) *ret_good = false;
-        else if (slv_dots_missing(&op.removes, &r->space.context, is_unseen, &h)) *ret_seen = false;
+        else if (slv_dots_missing(&op.removes, &r->space.context, is_unseen, &p)) *ret_seen = false;
         else if (!keeps_to_its_key(r, &op)) *ret_good = false;
         slv_op_fini(&op);
     }
@@ -437,8 +439,8 @@ static int is_due(const struct slv_replica *r, const struct slv_batch *b, bool *
     *ret = *ret && seen;
     if (rc || !*ret || !r->conf.causal) return rc;
     *ret = (h->dots.first == 1 ||
-            slv_dots_has(&r->space.context, (struct slv_dot){h->writer, h->dots.first - 1})) &&
-           slv_dots_cover(&r->space.context, &h->deps);
+            slv_space_has(&r->space, (struct slv_dot){h->writer, h->dots.first - 1})) &&
+           slv_space_covers(&r->space, &h->deps);
     return 0;
 }
 
@@ -461,7 +463,7 @@ static int apply(struct slv_replica *r, uint64_t peer, const struct slv_batch *b
     const struct slv_replica_world *w = r->conf.world;
     int rc = replica_keep_head(r, &b->head);
     if (!rc) rc = replica_apply_ops(r, b);
-    r->context_changed = true;
+    replica_saw(r);
     if (!rc) rc = replica_keep_batch(r, &b->head, b->bytes);
     if (!rc && r->conf.causal)
         rc = slv_dots_add_dot(&r->deps, (struct slv_dot){b->head.writer, b->head.dots.last});
@@ -532,7 +534,7 @@ int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool
     if (is_overtaken(r, &b->head)) return r->failed;
     if (is_here(r, &b->head)) {
         r->count.doubled++;
-        return look_again(r, b);
+        return slv_space_let_go(&r->space, b->head.writer) ? 0 : look_again(r, b);
     }
     int rc = check_batch(r, b, &good);
     if (rc || !good) return rc;
@@ -545,7 +547,8 @@ int replica_take(struct slv_replica *r, uint64_t peer, struct slv_batch *b, bool
     if (!due) return put_off(r, peer, b);
     rc = apply(r, peer, b);
     *ret_new = !rc;
-    return rc ? rc : replica_drain(r);
+    if (!rc) rc = replica_drain(r);
+    return rc ? rc : replica_let_go(r);
 }
 
 int replica_drain(struct slv_replica *r) {

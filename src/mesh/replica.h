@@ -33,6 +33,10 @@
  * clock is too far ahead to be followed is not listened to, but for batches; and who has let go
  * what is due behind its cut, as its clock was wrong, tells no ranges until all that is due.
  *
+ * Writers that are retired (retired.h) are let go when all of them is here: their numbers, heads and
+ * batches. Who lacks some of that is told it by ranges. In a causal space nothing is taken of a peer
+ * that has let somebody go of whom this one knows no retirement yet: it is to hear of that first.
+ *
  * A space may be full: what its entries take is at conf.max. Then this node writes only what makes
  * it no larger, and of others' batches only such are applied; what is not waits with its writers,
  * as if it were lost, and comes when there is room. So a node's memory is bounded whatever others
@@ -42,8 +46,8 @@
  * Invariants:
  *   1. No number of a writer is given twice: none leaves before the store has it, and a node that
  *      finds its own writer ahead of itself begins another store.
- *   2. Of each writer there is a head that reaches as far as the context, but for this node's own
- *      writes that wait: nobody can make others believe, or remove, what was not written.
+ *   2. Of each writer there is a head that reaches as far as the context, or its retirement, but for
+ *      this node's own writes that wait: nobody can make others believe, or remove, what was not written.
  *   3. What is sent tells nothing of own writes that the store does not have yet.
  *
  * Threads: one. Sources: as in space.h; Scuttlebutt (van Renesse and others, 2008).
@@ -112,6 +116,7 @@ struct slv_replica_conf {
     const struct slv_mesh_trust *trust; /* for batches */
     const struct slv_replica_world *world;
     const struct slv_space_watch *watch; /* may be NULL */
+    const struct slv_retired *retired;   /* may be NULL: nobody is */
 };
 
 struct slv_replica_count {
@@ -185,6 +190,29 @@ void slv_replica_sum(struct slv_replica *r, uint8_t ret[SLV_SUM_BYTES]);
 
 /* A peer's sum is another: it is asked what it has, unless somebody is being asked. */
 void slv_replica_differs(struct slv_replica *r, uint64_t peer, uint64_t now);
+
+/* Changes with all that is seen, so that who waits for something need not look more often. */
+uint64_t slv_replica_news(const struct slv_replica *r);
+
+/* --- writers ---------------------------------------------------------------------------------- */
+
+/* As its head says. */
+struct slv_replica_writer {
+    uint64_t writer, node, last;
+    uint32_t store;
+};
+size_t slv_replica_writers(const struct slv_replica *r);
+void slv_replica_writer(const struct slv_replica *r, size_t i, struct slv_replica_writer *ret);
+
+/* Whether all of a writer is here that is known of, without a gap; *ret_last: up to where. */
+bool slv_replica_is_whole(const struct slv_replica *r, uint64_t writer, uint64_t *ret_last);
+
+/* conf.retired has more. As slv_replica_receive. */
+int slv_replica_retire(struct slv_replica *r) SLV_MUST_USE;
+/* Retirements whose writers are let go. */
+size_t slv_replica_let_go(const struct slv_replica *r);
+
+/* --- asking ----------------------------------------------------------------------------------- */
 
 /* Whether somebody is being asked; whether it is this one. */
 bool slv_replica_asking(const struct slv_replica *r);

@@ -14,7 +14,8 @@
 
 /* The head of a writer's latest batch. */
 struct head {
-    uint64_t writer, last;
+    uint64_t writer, last, node;
+    uint32_t store;
     char *bytes; /* heap */
     size_t n;
 };
@@ -55,8 +56,7 @@ struct pull {
     bool has_seen;
     uint64_t life; /* of the other, then */
     struct slv_dots seen;
-    struct slv_dots ghosts;  /* of the other */
-    struct slv_dots gone;    /* seen, and no ghosts: what is not there was removed */
+    struct slv_dots ghosts;  /* of the other; what is seen, no ghost and not there was removed */
     struct slv_dots refused; /* entries that are not taken */
     struct ask *ask;         /* heap */
     size_t n_ask, room_ask, n_asked;
@@ -100,6 +100,8 @@ struct slv_replica {
     struct waiting *waiting, **waiting_end;
     size_t waiting_bytes;
     bool context_changed; /* since the last flush */
+    uint64_t news;        /* counts its changes */
+    size_t n_let_go;      /* retirements that the context names */
     int failed;           /* what the store, or this replica's writer, has failed with */
     struct pull pull;
     uint64_t pull_id;
@@ -160,6 +162,8 @@ int replica_send(const struct slv_replica *r, uint64_t peer, struct slv_buf *b);
 int replica_keep_head(struct slv_replica *r, const struct slv_batch_head *h);
 /* NULL: there is none. */
 const struct head *replica_head(const struct slv_replica *r, uint64_t writer);
+/* That of a writer that is let go. */
+void replica_drop_head(struct slv_replica *r, uint64_t writer);
 
 /* Of a replica: as slv_node_of. */
 uint64_t replica_node_of(const void *replica, uint64_t writer);
@@ -171,6 +175,27 @@ void replica_end_op(struct slv_replica *r, uint64_t writer, struct slv_dot_range
 int replica_keep_batch(struct slv_replica *r, const struct slv_batch_head *h, struct slv_str bytes);
 void replica_keep_context(struct slv_replica *r);
 void replica_forget_ghosts(struct ghosts *g);
+
+/* --- replica_retire.c ------------------------------------------------------------------------- */
+
+/* The context is another. */
+static inline void replica_saw(struct slv_replica *r) {
+    r->context_changed = true;
+    r->news++;
+}
+/* Up to which number a writer is known to have written: by its head, or by its retirement. */
+uint64_t replica_proved(const struct slv_replica *r, uint64_t writer);
+/* Its next batch may depend on all that was seen so. */
+int replica_depend_on(struct slv_replica *r, const struct slv_dots *seen);
+/* Lets writers go that are retired, as far as all of them is here. */
+int replica_let_go(struct slv_replica *r);
+/* The same of all that the context names, which was seen here by now, but for those of which
+ * something was refused. */
+int replica_let_go_named(struct slv_replica *r, const struct slv_dots *context,
+                         const struct slv_dots *refused);
+/* What of theirs is retired here, or the other way round, is made the same, so that only what is
+ * missing differs. *ret_lacks: they lack something of a writer that was let go here. */
+int replica_level(const struct slv_replica *r, struct slv_dots *theirs, bool *ret_lacks);
 
 /* --- replica_pull.c --------------------------------------------------------------------------- */
 

@@ -166,8 +166,11 @@ int replica_on_pull(struct slv_replica *r, uint64_t peer, uint64_t now, struct s
     int rc = m->bad ? SLV_E_FORMAT : slv_dots_read(m, &theirs);
     if (!rc && !slv_reader_done(m)) rc = SLV_E_FORMAT;
     if (!rc) rc = replica_shown(r, &shown);
-    const bool more_there = !rc && !slv_dots_cover(&r->space.context, &theirs);
+    const bool more_there = !rc && !slv_space_covers(&r->space, &theirs);
+    bool lacks = false;
+    if (!rc) rc = replica_level(r, &theirs, &lacks);
     if (!rc) rc = give(r, peer, &shown, &theirs, (size_t)budget, &flags);
+    if (lacks) flags |= GIVE_GONE; /* it is in no log */
     if (!rc) send_give(r, peer, id, flags, &shown);
     slv_dots_fini(&shown);
     slv_dots_fini(&theirs);

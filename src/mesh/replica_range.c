@@ -93,7 +93,6 @@ void replica_forget_ranges(struct slv_replica *r) {
     slv_mem_free(p->ask);
     slv_dots_fini(&p->seen);
     slv_dots_fini(&p->ghosts);
-    slv_dots_fini(&p->gone);
     slv_dots_fini(&p->refused);
     slv_buf_fini(&p->later);
     slv_buf_init(&p->later, r->conf.repair_max);
@@ -188,7 +187,7 @@ void replica_ask_all(struct slv_replica *r, uint64_t now) {
 struct telling {
     struct slv_replica *r;
     size_t budget;
-    const struct slv_dots *theirs;
+    const struct slv_seen *theirs;
     struct slv_buf b;
 };
 
@@ -201,7 +200,8 @@ static void tell_heads(struct telling *t, const struct slv_dots *shown) {
             const uint64_t id = shown->writer[i].id;
             const struct head *h = replica_head(r, id);
             if (id == r->writer && r->flushed != r->synced) h = &r->synced_head;
-            if (!h || !h->n || slv_dots_base(t->theirs, id) >= slv_dots_last(shown, id)) continue;
+            if (!h || !h->n || slv_dots_base(t->theirs->context, id) >= slv_dots_last(shown, id))
+                continue;
             if (turn) slv_buf_add(&t->b, h->bytes, h->n);
             else n++;
         }
@@ -238,7 +238,7 @@ static uint64_t gather(const struct telling *t, uint64_t from, uint64_t to, bool
         if (rc == SLV_E_LIMIT && i > from) break;
         *ret_rc = rc ? rc : items->status;
         if (*ret_rc) break;
-        if (!settle && slv_dots_has(t->theirs, e->dot)) continue;
+        if (!settle && slv_seen_has(t->theirs, e->dot)) continue;
         slv_place_write(&at, items);
         slv_write_bytes(items, slv_entry_data(e).p, e->n_data);
         ++*ret_n;
@@ -326,7 +326,8 @@ int replica_on_ask(struct slv_replica *r, uint64_t peer, struct slv_reader *m) {
     if (r->space.ttl.reach > r->space.ttl.cut) return 0; /* what is missing here is not due */
     const uint64_t first = slv_read_number(m, 1);
     struct slv_dots theirs = {0}, shown = {0};
-    struct telling t = {.r = r, .budget = (size_t)budget, .theirs = &theirs};
+    const struct slv_seen seen = {.context = &theirs, .retired = r->conf.retired};
+    struct telling t = {.r = r, .budget = (size_t)budget, .theirs = &seen};
     int rc = m->bad ? SLV_E_FORMAT : slv_dots_read(m, &theirs);
     if (!rc && first) rc = replica_shown(r, &shown);
     replica_begin(r, &t.b, SLV_MSG_TELL);
@@ -352,13 +353,37 @@ int replica_on_ask(struct slv_replica *r, uint64_t peer, struct slv_reader *m) {
 
 /* --- what was told ---------------------------------------------------------------------------- */
 
-/* Of a writer, not further than its signed head says. */
+/* Of a writer, not further than its signed head says. (Of a causal space all of it is proved, or
+ * somebody was let go there of whom nothing is known here.) */
 static int clip(void *ctx, uint64_t writer, struct slv_dot_range d) {
     struct slv_replica *r = ctx;
     const struct head *h = replica_head(r, writer);
     const uint64_t most = h ? h->last : slv_dots_last(&r->space.context, writer);
+    if (slv_space_let_go(&r->space, writer)) return 0;
+    if (d.last > most && r->conf.causal) return SLV_E_BUSY;
     if (d.last > most) d.last = most;
     return d.first > d.last ? 0 : slv_dots_add(&r->pull.seen, writer, d);
+}
+
+/* What it has seen, as far as that is proved, and retirements that are known here. */
+static int take_seen(struct slv_replica *r, const struct slv_dots *theirs) {
+    static const struct slv_dots nothing = {0};
+    const struct slv_dots *known = r->conf.retired ? &r->conf.retired->dots : &nothing;
+    struct slv_dots named = {0}, rest = {0};
+    int rc = slv_dots_join(&rest, theirs);
+    if (!rc) rc = slv_dots_subtract(&rest, known);
+    if (!rc) rc = slv_dots_join(&named, theirs);
+    if (!rc) rc = slv_dots_subtract(&named, &rest);
+    if (!rc) rc = slv_dots_missing(&rest, &nothing, clip, r);
+    if (!rc) rc = slv_dots_join(&r->pull.seen, &named);
+    slv_dots_fini(&named);
+    slv_dots_fini(&rest);
+    return rc;
+}
+
+/* What the other has seen, so that what of it is not there was removed. */
+static struct slv_seen gone_of(const struct slv_replica *r) {
+    return (struct slv_seen){&r->pull.seen, &r->pull.ghosts, r->conf.retired};
 }
 
 static int read_heads(struct slv_replica *r, struct slv_reader *m) {
@@ -368,7 +393,8 @@ static int read_heads(struct slv_replica *r, struct slv_reader *m) {
         struct slv_batch_head h;
         rc = slv_batch_head_read(m, &h);
         if (rc) return rc;
-        const bool good = h.space == r->conf.id && slv_batch_head_check(&h, r->conf.trust);
+        const bool good = h.space == r->conf.id && !slv_space_let_go(&r->space, h.writer) &&
+                          slv_batch_head_check(&h, r->conf.trust);
         const bool ahead = good && h.writer == r->writer && h.dots.last >= r->next;
         if (ahead) {
             r->failed = rc = SLV_E_BUSY;
@@ -382,12 +408,11 @@ static int read_heads(struct slv_replica *r, struct slv_reader *m) {
 }
 
 static int read_seen(struct slv_replica *r, uint64_t life, struct slv_reader *m) {
-    const struct slv_dots nothing = {0};
     struct slv_dots theirs = {0};
     if (r->pull.has_seen) return SLV_E_FORMAT;
     int rc = slv_dots_read(m, &theirs);
     if (!rc) rc = read_heads(r, m);
-    if (!rc) rc = slv_dots_missing(&theirs, &nothing, clip, r);
+    if (!rc) rc = take_seen(r, &theirs);
     slv_dots_fini(&theirs);
     r->pull.has_seen = !rc;
     r->pull.life = life;
@@ -403,12 +428,12 @@ static bool is_inside(const struct ends *e, const struct slv_place *at) {
 static int overrule(struct slv_replica *r, const struct ghosts *g, const struct ends *e,
                     const struct slv_dots *theirs) {
     struct slv_reader m = slv_reader_of(g->bytes.data, g->bytes.len);
+    const struct slv_seen gone = gone_of(r);
     int rc = 0;
     while (slv_reader_left(&m) && !rc) {
         const struct slv_place at = slv_place_read(&m);
         slv_read_bytes(&m, SLV_DATA_MAX);
-        if (is_inside(e, &at) && slv_dots_has(&r->pull.gone, at.dot) &&
-            !slv_dots_has(theirs, at.dot))
+        if (is_inside(e, &at) && slv_seen_has(&gone, at.dot) && !slv_dots_has(theirs, at.dot))
             rc = slv_dots_add_dot(&r->overruled, at.dot);
     }
     return rc;
@@ -469,12 +494,6 @@ static bool differ_in_contents(const struct slv_replica *r, const struct ends *e
     return true;
 }
 
-/* Whether the writer is proved to have come so far. What is newer comes as a batch. */
-static bool is_proved(const struct slv_replica *r, struct slv_dot dot) {
-    const struct head *h = replica_head(r, dot.writer);
-    return h && dot.n <= h->last;
-}
-
 static bool is_allowed(struct slv_replica *r, const struct slv_place *at, struct slv_str data) {
     struct slv_op_entry entry = {at->path, data};
     const struct slv_op op = {.dot = at->dot, .key = at->key, .entry = &entry, .n = 1};
@@ -486,7 +505,7 @@ static bool is_allowed(struct slv_replica *r, const struct slv_place *at, struct
 static int take_item(struct slv_replica *r, const struct slv_place *at, struct slv_str data,
                      bool settle) {
     bool changes = false;
-    if (!is_proved(r, at->dot)) return 0;
+    if (at->dot.n > replica_proved(r, at->dot.writer)) return 0; /* it comes as a batch */
     /* It is not seen then, or it would seem to have been removed here. */
     const bool allowed = is_allowed(r, at, data);
     const bool room = r->conf.causal || replica_has_room(r, true); /* causal: join has looked */
@@ -504,12 +523,13 @@ static int take_item(struct slv_replica *r, const struct slv_place *at, struct s
 static int take_items(struct slv_replica *r, const struct ends *e, bool settle,
                       struct slv_reader *m, bool apply) {
     const struct slv_space_range range = range_of(e);
+    const struct slv_seen gone = gone_of(r);
     const struct total theirs = read_total(m);
     struct slv_dots dots = {0};
     int rc = m->bad ? SLV_E_FORMAT : slv_dots_read(m, &dots);
     if (rc) return rc;
     if (!settle && differ_in_contents(r, e, &theirs, &dots)) rc = push(r, e, true);
-    if (apply && !rc && slv_space_retain(&r->space, &range, &dots, &r->pull.gone))
+    if (apply && !rc && slv_space_retain(&r->space, &range, &dots, &gone))
         r->pull.gained = true;
     if (apply && !rc) rc = overrule_all(r, e, &dots);
     for (uint64_t n = slv_read_number(m, UINT32_MAX); n > 0 && !rc && !m->bad; n--) {
@@ -582,10 +602,7 @@ static int read_ghosts(struct slv_replica *r, struct slv_reader *m) {
         slv_place_write(&at, b);
         slv_write_bytes(b, data.p, data.n);
     }
-    if (!rc && m->bad) rc = SLV_E_FORMAT;
-    slv_dots_fini(&r->pull.gone);
-    if (!rc) rc = slv_dots_join(&r->pull.gone, &r->pull.seen);
-    return rc ? rc : slv_dots_subtract(&r->pull.gone, &r->pull.ghosts);
+    return rc ? rc : m->bad ? SLV_E_FORMAT : 0;
 }
 
 /* One range's answer. */
@@ -633,16 +650,15 @@ static int join(struct slv_replica *r) {
     const bool full = r->conf.causal && !replica_has_room(r, true);
     r->count.full += full;
     int rc = full ? SLV_E_LIMIT : r->conf.causal ? take_kept(r) : 0;
+    if (!slv_space_covers(&r->space, &r->pull.seen)) r->pull.gained = true;
+    if (!rc) rc = replica_let_go_named(r, &r->pull.seen, &r->pull.refused);
+    if (!rc && r->conf.retired) rc = slv_dots_subtract(&r->pull.seen, &r->conf.retired->dots);
     if (!rc) rc = slv_dots_subtract(&r->pull.seen, &r->pull.refused);
-    if (!slv_dots_cover(&r->space.context, &r->pull.seen)) r->pull.gained = true;
     if (!rc) rc = slv_dots_join(&r->space.context, &r->pull.seen);
-    for (uint32_t i = 0; i < r->pull.seen.n && r->conf.causal && !rc; i++) {
-        const struct slv_dots_writer *w = &r->pull.seen.writer[i];
-        if (w->id == r->writer) continue;
-        rc = slv_dots_add_dot(&r->deps, (struct slv_dot){w->id, w->range[w->n - 1].last});
-    }
-    r->context_changed = true;
-    return rc ? rc : replica_drain(r);
+    if (!rc && r->conf.causal) rc = replica_depend_on(r, &r->pull.seen);
+    replica_saw(r);
+    if (!rc) rc = replica_drain(r);
+    return rc ? rc : replica_let_go(r);
 }
 
 int replica_on_tell(struct slv_replica *r, uint64_t peer, uint64_t now, struct slv_reader *m) {
@@ -673,5 +689,5 @@ int replica_on_tell(struct slv_replica *r, uint64_t peer, uint64_t now, struct s
     }
     if (rc) replica_pull_end(r, now, USELESS);
     else send_ask(r, now);
-    return rc;
+    return rc == SLV_E_BUSY ? r->failed : rc; /* it is no fault of the peer's */
 }

@@ -76,13 +76,9 @@ void replica_end_op(struct slv_replica *r, uint64_t writer, struct slv_dot_range
 uint64_t replica_node_of(const void *replica, uint64_t writer) {
     const struct slv_replica *r = replica;
     const struct head *h = replica_head(r, writer);
-    struct slv_batch_head head;
-    if (!h) return 0;
-    struct slv_reader m = slv_reader_of(h->bytes, h->n);
-    if (slv_batch_head_read(&m, &head)) return 0;
-    const uint64_t node = head.node;
-    slv_batch_head_fini(&head);
-    return node;
+    const struct slv_retirement *t =
+        h || !r->conf.retired ? NULL : slv_retired_find(r->conf.retired, writer);
+    return h ? h->node : t ? t->node : 0;
 }
 
 /* An entry that came without its op was there before, nobody knows since when. */
@@ -198,10 +194,22 @@ const struct head *replica_head(const struct slv_replica *r, uint64_t writer) {
     return i < r->n_head && r->head[i].writer == writer ? &r->head[i] : NULL;
 }
 
-static int set_head(struct slv_replica *r, uint64_t writer, uint64_t last, struct slv_str bytes) {
+void replica_drop_head(struct slv_replica *r, uint64_t writer) {
     const size_t i = head_at(r, writer);
-    const bool there = i < r->n_head && r->head[i].writer == writer;
-    char *copy = slv_mem_strndup(bytes.p, bytes.n);
+    struct slv_buf key;
+    if (i == r->n_head || r->head[i].writer != writer) return;
+    slv_mem_free(r->head[i].bytes);
+    memmove(r->head + i, r->head + i + 1, (r->n_head - i - 1) * sizeof *r->head);
+    r->n_head--;
+    begin_key(r, &key, HEAD);
+    slv_write_id(&key, writer);
+    del_record(r, &key);
+}
+
+static int set_head(struct slv_replica *r, const struct slv_batch_head *h) {
+    const size_t i = head_at(r, h->writer);
+    const bool there = i < r->n_head && r->head[i].writer == h->writer;
+    char *copy = slv_mem_strndup(h->bytes.p, h->bytes.n);
     void *p = r->head;
     int rc = copy ? 0 : SLV_E_NOMEM;
     if (!rc && !there)
@@ -217,7 +225,7 @@ static int set_head(struct slv_replica *r, uint64_t writer, uint64_t last, struc
         memmove(r->head + i + 1, r->head + i, (r->n_head - i) * sizeof *r->head);
         r->n_head++;
     }
-    r->head[i] = (struct head){writer, last, copy, bytes.n};
+    r->head[i] = (struct head){h->writer, h->dots.last, h->node, h->store, copy, h->bytes.n};
     return 0;
 }
 
@@ -225,7 +233,7 @@ int replica_keep_head(struct slv_replica *r, const struct slv_batch_head *h) {
     struct slv_buf key, value;
     const struct head *had = replica_head(r, h->writer);
     if (had && had->last >= h->dots.last) return 0;
-    const int rc = set_head(r, h->writer, h->dots.last, h->bytes);
+    const int rc = set_head(r, h);
     if (rc) return rc;
     begin_key(r, &key, HEAD);
     slv_write_id(&key, h->writer);
@@ -261,7 +269,7 @@ static int load_head(struct slv_replica *r, struct slv_reader *value) {
     struct slv_batch_head h;
     int rc = slv_batch_head_read(value, &h);
     if (rc) return rc;
-    rc = set_head(r, h.writer, h.dots.last, h.bytes);
+    rc = set_head(r, &h);
     if (!rc && h.stamp > r->conf.hlc->last) r->conf.hlc->last = h.stamp;
     slv_batch_head_fini(&h);
     return rc;
@@ -322,9 +330,9 @@ struct proving {
 
 static int prove(void *ctx, uint64_t writer, struct slv_dot_range d) {
     struct proving *p = ctx;
-    const struct head *h = replica_head(p->r, writer);
-    if (h && d.last > h->last) d.last = h->last;
-    return !h || d.first > d.last ? 0 : slv_dots_add(&p->to, writer, d);
+    const uint64_t proved = replica_proved(p->r, writer);
+    if (d.last > proved) d.last = proved;
+    return d.first > d.last ? 0 : slv_dots_add(&p->to, writer, d);
 }
 
 /* Of a writer whose head is lost no more was seen than is proved: others will tell and prove it. */
@@ -340,8 +348,7 @@ static int forget_unproved(struct slv_replica *r) {
     r->space.context = p.to;
     for (uint64_t i = 0; i < slv_entries_count(r->space.entries);) {
         const struct slv_dot dot = slv_entries_at(r->space.entries, i)->dot;
-        const struct head *h = replica_head(r, dot.writer);
-        if (h && dot.n <= h->last) i++;
+        if (dot.n <= replica_proved(r, dot.writer)) i++;
         else slv_space_drop(&r->space, dot);
     }
     return 0;
@@ -357,6 +364,7 @@ static int sign_older(struct slv_replica *r, uint32_t store) {
     h.dots.first = h.dots.last = slv_dots_last(&r->space.context, h.writer);
     const struct head *had = replica_head(r, h.writer);
     if (!h.dots.last || (had && had->last >= h.dots.last)) return 0;
+    if (h.dots.last <= replica_proved(r, h.writer)) return 0; /* it is retired */
     slv_buf_init(&b, SLV_BATCH_MAX);
     int rc = slv_batch_write(&h, no_ops, r->conf.trust, &b);
     h.bytes = (struct slv_str){b.data, b.len - no_ops.n * !rc};
@@ -394,21 +402,10 @@ static int salvage(struct slv_replica *r, const struct slv_replica_stores *s) {
     for (size_t i = 0; i < s->n && !rc; i++)
         rc = sign_older(r, s->older[i]);
     if (!rc) rc = forget_unproved(r);
-    r->context_changed = true;
+    replica_saw(r);
     return rc;
 }
 
-/* Its next batch may depend on all that is here. */
-static int depend_on_all(struct slv_replica *r) {
-    const struct slv_dots *seen = &r->space.context;
-    int rc = 0;
-    for (uint32_t i = 0; i < seen->n && !rc; i++) {
-        const struct slv_dots_writer *w = &seen->writer[i];
-        if (w->id != r->writer)
-            rc = slv_dots_add_dot(&r->deps, (struct slv_dot){w->id, w->range[w->n - 1].last});
-    }
-    return rc;
-}
 
 int slv_replica_loaded(struct slv_replica *r, const struct slv_replica_stores *s) {
     r->store = s->store;
@@ -426,6 +423,6 @@ int slv_replica_loaded(struct slv_replica *r, const struct slv_replica_stores *s
     r->synced = r->flushed;
     r->next = r->flushed + 1;
     if (!rc) rc = replica_own_synced(r);
-    if (!rc && r->conf.causal) rc = depend_on_all(r);
-    return rc;
+    if (!rc && r->conf.causal) rc = replica_depend_on(r, &r->space.context);
+    return rc ? rc : replica_let_go(r);
 }

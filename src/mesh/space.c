@@ -59,13 +59,23 @@ uint64_t slv_space_expire(struct slv_space *s) {
     return gone;
 }
 
+static int is_unseen(void *ctx, uint64_t writer, struct slv_dot_range r) {
+    return !slv_seen_has(ctx, (struct slv_dot){writer, r.first});
+}
+
+bool slv_space_covers(const struct slv_space *s, const struct slv_dots *dots) {
+    struct slv_seen seen = slv_space_seen(s);
+    return !slv_dots_missing(dots, &s->context, is_unseen, &seen);
+}
+
 /* Each range is seen before its entries go: whoever is cut short between has lost nothing, as the
- * op itself is not seen and comes again. */
+ * op itself is not seen and comes again. (All of who was let go is seen.) */
 static int remove_dots(struct slv_space *s, const struct slv_dots *removes) {
     for (uint32_t i = 0; i < removes->n; i++) {
         const struct slv_dots_writer *w = &removes->writer[i];
+        const bool all_seen = slv_space_let_go(s, w->id);
         for (uint32_t k = 0; k < w->n; k++) {
-            const int rc = slv_dots_add(&s->context, w->id, w->range[k]);
+            const int rc = all_seen ? 0 : slv_dots_add(&s->context, w->id, w->range[k]);
             if (rc) return rc;
             for (uint64_t n = w->range[k].first; n <= w->range[k].last; n++)
                 slv_space_drop(s, (struct slv_dot){w->id, n});
@@ -75,13 +85,13 @@ static int remove_dots(struct slv_space *s, const struct slv_dots *removes) {
 }
 
 static int put(struct slv_space *s, const struct slv_place *at, struct slv_str data) {
-    if (slv_dots_has(&s->context, at->dot) || slv_entries_find(s->entries, at->dot)) return 0;
+    if (slv_space_has(s, at->dot) || slv_entries_find(s->entries, at->dot)) return 0;
     if (slv_ttl_is_gone(&s->ttl, data)) return 0; /* as if it had been here */
     return put_entry(s, at, data);
 }
 
 int slv_space_apply(struct slv_space *s, const struct slv_op *op, bool *ret_new) {
-    const bool fresh = !slv_dots_has(&s->context, op->dot);
+    const bool fresh = !slv_space_has(s, op->dot);
     if (!op->dot.n || op->key.n > SLV_KEY_MAX || slv_dots_count(&op->removes) > SLV_OP_REMOVES_MAX)
         return SLV_E_FORMAT;
     int rc = fresh ? remove_dots(s, &op->removes) : 0;
@@ -118,12 +128,12 @@ void slv_space_find(const struct slv_space *s, const struct slv_space_range *r, 
 }
 
 uint64_t slv_space_retain(struct slv_space *s, const struct slv_space_range *r,
-                          const struct slv_dots *theirs, const struct slv_dots *seen) {
+                          const struct slv_dots *theirs, const struct slv_seen *seen) {
     uint64_t i, to, removed = 0;
     slv_space_find(s, r, &i, &to);
     while (i < to) {
         const struct slv_dot dot = slv_entries_at(s->entries, i)->dot;
-        if (slv_dots_has(seen, dot) && !slv_dots_has(theirs, dot)) {
+        if (slv_seen_has(seen, dot) && !slv_dots_has(theirs, dot)) {
             slv_space_drop(s, dot);
             removed++;
             to--;

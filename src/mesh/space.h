@@ -11,6 +11,7 @@
  * other's context is this one's too.
  *
  * In a space with a time to live (ttl.h) an entry also goes when it is due, which leaves as little.
+ * Writers that are retired (retired.h) are let go: the context names their retirement instead.
  *
  * Invariants: a dot of the context that names an entry which is not there was removed, or its entry
  * was due. An entry may be there before its dot is in the context (its op was cut short by lack of
@@ -22,6 +23,7 @@
 #define SLV_MESH_SPACE_H
 
 #include "mesh/op.h"
+#include "mesh/retired.h"
 #include "mesh/ttl.h"
 
 /* Who is told of each entry that comes and, before it is gone, that goes. */
@@ -36,7 +38,23 @@ struct slv_space {
     struct slv_dots context;
     const struct slv_space_watch *watch; /* may be NULL */
     struct slv_ttl ttl; /* slv_ttl_init, of an empty space: entries go by themselves */
+    const struct slv_retired *retired; /* borrowed; NULL: nobody is */
 };
+
+/* What was seen here: the context, and all of writers whose retirements it names. */
+static inline struct slv_seen slv_space_seen(const struct slv_space *s) {
+    return (struct slv_seen){.context = &s->context, .retired = s->retired};
+}
+static inline bool slv_space_has(const struct slv_space *s, struct slv_dot dot) {
+    const struct slv_seen seen = slv_space_seen(s);
+    return slv_seen_has(&seen, dot);
+}
+/* Whether a writer's retirement was seen, so that nothing else of it is in the context. */
+static inline bool slv_space_let_go(const struct slv_space *s, uint64_t writer) {
+    return s->retired && s->retired->n && slv_retired_names(s->retired, &s->context, writer);
+}
+/* Whether all of them were seen here. */
+bool slv_space_covers(const struct slv_space *s, const struct slv_dots *dots);
 
 /* What an entry's type reads of its data. */
 static inline struct slv_str slv_space_data(const struct slv_space *s, const struct slv_entry *e) {
@@ -77,7 +95,7 @@ void slv_space_find(const struct slv_space *s, const struct slv_space_range *r, 
 /* What another node holds of a range: the dots of all its entries there, and what it has seen.
  * Removes here what it has seen removed. How many. */
 uint64_t slv_space_retain(struct slv_space *s, const struct slv_space_range *r,
-                          const struct slv_dots *theirs, const struct slv_dots *seen);
+                          const struct slv_dots *theirs, const struct slv_seen *seen);
 
 /* One of its entries; it is put in where it was not seen here. *ret_new (may be NULL): so it was.
  * SLV_E_NOMEM, SLV_E_LIMIT. */

@@ -80,7 +80,8 @@ static void take_range(struct slv_space *to, const struct slv_space *from,
     struct slv_dots theirs = {0};
     uint64_t i, end;
     dots_of(from, r, &theirs);
-    slv_space_retain(to, r, &theirs, &from->context);
+    const struct slv_seen seen = slv_space_seen(from);
+    slv_space_retain(to, r, &theirs, &seen);
     for (slv_space_find(from, r, &i, &end); i < end; i++) {
         const struct slv_entry *e = slv_entries_at(from->entries, i);
         const struct slv_place at = {slv_entry_key(e), slv_entry_path(e), e->dot};

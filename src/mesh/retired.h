@@ -1,0 +1,83 @@
+/* retired.h: writers that will never write again, as the group has agreed.
+ *
+ * A node that loses its store begins another writer, and the one before is over, as are those of a
+ * node that was revoked. What is left of such a writer in each space are its ranges in contexts, its
+ * head, and its rows in counters. So it is retired (node_retire.c): when all members have all that
+ * it ever wrote, the group says so, once. That is known by a dot as a write is, of the group's and
+ * a number from 1 on:
+ *
+ *     writer (8), whose it was (8), its heir (8): the writer that takes over its rows,
+ *     number of spaces; each, ascending: id (8), the last number that it gave there, from 1 on
+ *
+ * Who knows a retirement, and has all of its writer up to there, lets the writer go: the
+ * retirement's dot is in the context from then on, and stands for all of the writer's. So contexts
+ * on the wire, their sums, session tokens and causal order need no rule of their own, but this one:
+ * a context names the dots of writers whose retirements it names. Who does not know of a retirement
+ * takes another to have seen less than it has, which loses nothing.
+ *
+ * Groups that are founded anew count anew, each under its own number; a writer may be retired by
+ * several, with the same last numbers. An heir that is retired itself is followed by its own heir.
+ *
+ * Invariants: retirements ascend by writer, then by dot. None goes.
+ * Threads: one for a set that changes.
+ */
+#ifndef SLV_MESH_RETIRED_H
+#define SLV_MESH_RETIRED_H
+
+#include "mesh/dots.h"
+
+#define SLV_RETIRED_MAX 65536u
+#define SLV_RETIRED_SPACES_MAX 256u /* of one */
+#define SLV_RETIRED_BYTES_MAX ((size_t)8 << 10)
+
+struct slv_retired_space {
+    uint64_t id, last;
+};
+
+struct slv_retirement {
+    struct slv_dot dot; /* the group's */
+    uint64_t writer, node, heir;
+    uint32_t n;
+    struct slv_retired_space space[]; /* [n] */
+};
+
+/* {0}: none. */
+struct slv_retired {
+    struct slv_retirement **v; /* heap, each heap */
+    size_t n, room;
+    struct slv_dots dots; /* of all of them */
+};
+
+void slv_retired_fini(struct slv_retired *t);
+
+/* What was agreed on, as above. *ret_new (may be NULL): it was not known. SLV_E_FORMAT: it is none;
+ * SLV_E_LIMIT, SLV_E_NOMEM. */
+int slv_retired_add(struct slv_retired *t, struct slv_dot dot, struct slv_str bytes,
+                    bool *ret_new) SLV_MUST_USE;
+void slv_retirement_write(const struct slv_retirement *r, struct slv_buf *b);
+
+/* One of a writer; NULL: there is none. */
+const struct slv_retirement *slv_retired_find(const struct slv_retired *t, uint64_t writer);
+/* The last number of a space that it is known to have given; 0: none, or it is not retired. */
+uint64_t slv_retired_last(const struct slv_retired *t, uint64_t writer, uint64_t space);
+/* In view of a context: whether it names a retirement of the writer. */
+bool slv_retired_names(const struct slv_retired *t, const struct slv_dots *context,
+                       uint64_t writer);
+/* In view of a context: who has a writer's rows now: itself, or its heir, or that one's. */
+uint64_t slv_retired_heir(const struct slv_retired *t, const struct slv_dots *context,
+                          uint64_t writer);
+
+/* What another has seen. */
+struct slv_seen {
+    const struct slv_dots *context;
+    const struct slv_dots *except;     /* but for those; may be NULL */
+    const struct slv_retired *retired; /* may be NULL */
+};
+
+static inline bool slv_seen_has(const struct slv_seen *s, struct slv_dot dot) {
+    if (s->except && slv_dots_has(s->except, dot)) return false;
+    return slv_dots_has(s->context, dot) ||
+           (s->retired && s->retired->n && slv_retired_names(s->retired, s->context, dot.writer));
+}
+
+#endif

@@ -1,0 +1,309 @@
+/* test_retire.c: what a user would lose when writers that are over are let go: a write of theirs,
+ * something that comes back after it was removed, causal order, or nodes that never agree again. */
+#include "replica_world.h"
+
+#define GROUP 0x6702u
+#define OVER_MAX 64
+
+/* Writers that are over; what was agreed on; up to where each node was told of that. */
+static struct {
+    uint64_t writer, node;
+} over[OVER_MAX];
+static size_t n_over;
+static struct blob agreed[OVER_MAX];
+static size_t n_agreed, n_told[NODES];
+
+static void begin(enum slv_mesh_type type, bool causal, size_t log_max) {
+    n_over = n_agreed = 0;
+    memset(n_told, 0, sizeof n_told);
+    open_nodes(type, causal, log_max);
+}
+
+static void end(void) {
+    close_nodes();
+    while (n_agreed)
+        free(agreed[--n_agreed].p);
+}
+
+static void tell(struct node *n) {
+    size_t *k = &n_told[n - node];
+    if (*k == n_agreed) return;
+    const struct slv_str bytes = {agreed[*k].p, agreed[*k].n};
+    bool is_new;
+    ++*k;
+    assert_int_equal(slv_retired_add(&n->retired, (struct slv_dot){GROUP, *k}, bytes, &is_new), 0);
+    assert_true(is_new);
+    const int rc = slv_replica_retire(n->r);
+    assert_true(!rc || rc == SLV_E_IO || (rc == SLV_E_BUSY && n->is_behind));
+}
+
+static void tell_all(void) {
+    for (size_t i = 0; i < NODES; i++)
+        while (n_told[i] < n_agreed)
+            tell(&node[i]);
+}
+
+/* Some other node has all that it had: nobody else is to know of what is lost with it. */
+static void wait_for_another(struct node *n) {
+    struct node *other = &node[(size_t)(n - node + 1 + rnd(NODES - 1)) % NODES];
+    const struct slv_dots *seen = &slv_replica_space(n->r)->context;
+    for (int i = 0; i < 4000 && !slv_space_covers(slv_replica_space(other->r), seen); i++) {
+        if (n_queue) deliver(0);
+        else compare_sums(true);
+        if (!rnd(20)) pass_time();
+        if (i == 500) tell_all(); /* it may wait for that */
+    }
+    assert_true(slv_space_covers(slv_replica_space(other->r), seen));
+    commit(other);
+}
+
+/* What it says is lost with its associations. */
+static void cut_off(const struct node *n) {
+    for (size_t i = 0; i < n_queue; i++) {
+        if (queue[i].from != n->id && queue[i].to != n->id) continue;
+        free(queue[i].bytes.p);
+        queue[i--] = queue[--n_queue];
+    }
+}
+
+/* Its disk is gone. */
+static void lose_all(struct node *n) {
+    for (size_t i = 0; i < NODES; i++)
+        renew(&node[i]);
+    if (n_over == OVER_MAX) return;
+    commit(n);
+    wait_for_another(n);
+    cut_off(n);
+    over[n_over].node = n->id;
+    over[n_over++].writer = slv_mesh_writer(n->id, n->store);
+    slv_replica_close(n->r);
+    lose(&n->disk);
+    while (n->disk.n) {
+        free(n->disk.v[--n->disk.n].key.p);
+        free(n->disk.v[n->disk.n].value.p);
+    }
+    slv_retired_fini(&n->retired);
+    n_told[n - node] = 0;
+    n->store += 1000;
+    n->is_behind = false;
+    start(n);
+}
+
+/* What all have, all of them up to the same, is agreed on. */
+static bool agree_on(size_t i, uint64_t heir) {
+    struct slv_buf b;
+    uint64_t last = 0, of = 0;
+    for (size_t k = 0; k < NODES; k++) {
+        const struct slv_space *s = slv_replica_space(node[k].r);
+        if (slv_space_let_go(s, over[i].writer)) return false;
+        if (!slv_replica_is_whole(node[k].r, over[i].writer, &of) || (k && of != last)) return false;
+        last = of;
+    }
+    slv_buf_init(&b, 256);
+    slv_write_id(&b, over[i].writer);
+    slv_write_id(&b, over[i].node);
+    slv_write_id(&b, heir);
+    slv_write_number(&b, last > 0);
+    if (last) slv_write_id(&b, SPACE);
+    if (last) slv_write_number(&b, last);
+    agreed[n_agreed++] = dup_bytes((struct slv_str){b.data, b.len});
+    slv_buf_fini(&b);
+    over[i] = over[--n_over];
+    return true;
+}
+
+static void agree(void) {
+    for (size_t i = 0; i < n_over; i++)
+        if (agree_on(i, slv_mesh_writer(node[0].id, node[0].store) + 1)) i--;
+}
+
+static void live_and_retire(uint32_t steps, bool causal) {
+    for (uint32_t s = 0; s < steps; s++) {
+        struct node *n = &node[rnd(NODES)];
+        live(20, causal);
+        if (!rnd(8)) lose_all(n);
+        if (rnd(2)) agree();
+        if (rnd(2)) tell(n);
+    }
+}
+
+static void retire_all(void) {
+    for (int turn = 0; turn < 4; turn++) {
+        agree();
+        tell_all();
+        heal();
+    }
+    assert_int_equal(n_over, 0);
+}
+
+/* --- tests ------------------------------------------------------------------------------------ */
+
+static void nothing_is_lost(void **state) {
+    static const enum slv_mesh_type types[] = {SLV_TYPE_SET, SLV_TYPE_COUNTER, SLV_TYPE_LAST};
+    size_t let_go = 0;
+    (void)state;
+    for (uint32_t turn = 0; turn < 150; turn++) {
+        const bool causal = turn % 2;
+        begin(types[turn % 3], causal, turn % 4 < 2 ? 1500 : 1 << 20);
+        live_and_retire(25, causal);
+        retire_all();
+        check_against_history();
+        for (size_t i = 0; i < NODES; i++) {
+            const struct slv_space *s = slv_replica_space(node[i].r);
+            assert_int_equal(slv_replica_let_go(node[i].r), n_agreed);
+            assert_int_equal(slv_dots_count(&node[i].retired.dots), n_agreed);
+            assert_true(s->context.n <= NODES + 1); /* the group counts as one */
+            assert_true(slv_replica_writers(node[i].r) <= NODES);
+        }
+        let_go += n_agreed;
+        end();
+    }
+    assert_true(let_go > 150);
+}
+
+/* One that has nothing is told all by those who no longer know of its writers. */
+static void who_comes_new_has_all(void **state) {
+    (void)state;
+    for (uint32_t turn = 0; turn < 20; turn++) {
+        begin(SLV_TYPE_SET, turn % 2, turn % 4 < 2 ? 1500 : 1 << 20);
+        add_element(&node[3], "old", "kept");
+        add_element(&node[3], "old", "gone");
+        commit(&node[3]);
+        lose_all(&node[3]);
+        retire_all();
+        assert_int_equal(n_agreed, 1);
+        struct slv_draft d;
+        assert_int_equal(slv_replica_draft(node[1].r, text("old"), &d), 0);
+        assert_int_equal(slv_draft_drop(&d, text("gone")), 0);
+        assert_int_equal(slv_replica_write(node[1].r, &d), 0);
+        slv_draft_close(&d);
+        heal();
+        lose_all(&node[2]);
+        for (int i = 0; i < 20; i++) { /* it has not been told: all the same it loses nothing */
+            compare_sums(false);
+            while (n_queue)
+                deliver(0);
+            pass_time();
+        }
+        assert_true(slv_read_has(slv_replica_space(node[0].r), text("old"), text("kept")));
+        retire_all();
+        for (size_t i = 0; i < NODES; i++) {
+            const struct slv_space *s = slv_replica_space(node[i].r);
+            assert_true(slv_read_has(s, text("old"), text("kept")));
+            assert_false(slv_read_has(s, text("old"), text("gone")));
+            assert_int_equal(slv_replica_let_go(node[i].r), n_agreed);
+        }
+        check_against_history();
+        end();
+    }
+}
+
+/* What a writer that was let go wrote, and comes again, is known. */
+static void old_batches_change_nothing(void **state) {
+    (void)state;
+    begin(SLV_TYPE_SET, false, 1 << 20);
+    add_element(&node[3], "k", "a");
+    commit(&node[3]);
+    heal();
+    struct slv_draft d;
+    assert_int_equal(slv_replica_draft(node[0].r, text("k"), &d), 0);
+    assert_int_equal(slv_draft_drop(&d, text("a")), 0);
+    assert_int_equal(slv_replica_write(node[0].r, &d), 0);
+    slv_draft_close(&d);
+    heal();
+    lose_all(&node[3]);
+    retire_all();
+    struct slv_buf m;
+    slv_buf_init(&m, SLV_MESSAGE_MAX);
+    slv_buf_addc(&m, SLV_MSG_BATCH);
+    slv_write_id(&m, SPACE);
+    slv_buf_add(&m, batch[0].p, batch[0].n);
+    for (size_t i = 0; i < NODES; i++) {
+        const struct message again = {node[1].id, node[i].id, {m.data, m.len}};
+        give_message(&again);
+        assert_false(slv_read_has(slv_replica_space(node[i].r), text("k"), text("a")));
+        assert_true(slv_replica_writers(node[i].r) <= NODES);
+    }
+    slv_buf_fini(&m);
+    assert_true(all_equal());
+    end();
+}
+
+/* --- retirements ------------------------------------------------------------------------------ */
+
+static struct slv_str record_of(struct slv_buf *b, uint64_t writer, uint64_t heir, uint64_t last) {
+    slv_buf_clear(b);
+    slv_write_id(b, writer);
+    slv_write_id(b, 5);
+    slv_write_id(b, heir);
+    slv_write_number(b, 1);
+    slv_write_id(b, SPACE);
+    slv_write_number(b, last);
+    return (struct slv_str){b->data, b->len};
+}
+
+static void heirs_follow_each_other(void **state) {
+    struct slv_retired t = {0};
+    struct slv_dots seen = {0};
+    struct slv_buf b;
+    bool is_new;
+    (void)state;
+    slv_buf_init(&b, 256);
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1}, record_of(&b, 10, 20, 3), NULL), 0);
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 2}, record_of(&b, 20, 30, 4), NULL), 0);
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){9, 1}, record_of(&b, 10, 20, 3), &is_new), 0);
+    assert_true(is_new);
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){9, 1}, record_of(&b, 10, 20, 3), &is_new), 0);
+    assert_false(is_new);
+    assert_int_equal(slv_retired_heir(&t, &seen, 10), 10);
+    assert_int_equal(slv_dots_add_dot(&seen, (struct slv_dot){9, 1}), 0);
+    assert_int_equal(slv_retired_heir(&t, &seen, 10), 20);
+    assert_true(slv_retired_names(&t, &seen, 10));
+    assert_false(slv_retired_names(&t, &seen, 20));
+    assert_int_equal(slv_dots_add_dot(&seen, (struct slv_dot){GROUP, 2}), 0);
+    assert_int_equal(slv_retired_heir(&t, &seen, 10), 30);
+    assert_int_equal(slv_retired_last(&t, 20, SPACE), 4);
+    assert_int_equal(slv_retired_last(&t, 20, SPACE + 1), 0);
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 3}, record_of(&b, 30, 10, 1), NULL), 0);
+    assert_int_equal(slv_dots_add_dot(&seen, (struct slv_dot){GROUP, 3}), 0);
+    (void)slv_retired_heir(&t, &seen, 10); /* a ring has an end */
+    slv_dots_fini(&seen);
+    slv_retired_fini(&t);
+    slv_buf_fini(&b);
+}
+
+static void what_is_no_retirement_is_refused(void **state) {
+    struct slv_retired t = {0};
+    struct slv_buf b;
+    (void)state;
+    slv_buf_init(&b, 256);
+    const struct slv_str good = record_of(&b, 10, 20, 3);
+    for (size_t n = 0; n < good.n; n++)
+        assert_int_equal(
+            slv_retired_add(&t, (struct slv_dot){GROUP, 1}, (struct slv_str){good.p, n}, NULL),
+            SLV_E_FORMAT);
+    slv_buf_addc(&b, 0);
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1},
+                                     (struct slv_str){b.data, b.len}, NULL),
+                     SLV_E_FORMAT);
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1}, record_of(&b, 10, 10, 3), NULL),
+                     SLV_E_FORMAT); /* its own heir */
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1}, record_of(&b, 10, 20, 0), NULL),
+                     SLV_E_FORMAT);
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 0}, record_of(&b, 10, 20, 3), NULL),
+                     SLV_E_FORMAT);
+    assert_int_equal(t.n, 0);
+    slv_retired_fini(&t);
+    slv_buf_fini(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_lost),
+        cmocka_unit_test(who_comes_new_has_all),
+        cmocka_unit_test(old_batches_change_nothing),
+        cmocka_unit_test(heirs_follow_each_other),
+        cmocka_unit_test(what_is_no_retirement_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
