@@ -18,7 +18,7 @@ struct opts {
 };
 
 struct total {
-    uint64_t run, failed, slowest_ms, events, datagrams, bytes, writes, batches, crashes, digest;
+    uint64_t run, failed, slowest_ms, events, datagrams, bytes, writes, batches, crashes, retired, digest;
 };
 
 /* --- kinds of faults -------------------------------------------------------------------------- */
@@ -103,6 +103,7 @@ static void tell_total(const struct slv_cli *cli, struct slv_json *j, const stru
         {"writes", t->writes},
         {"batches", t->batches},
         {"crashes", t->crashes},
+        {"retired", t->retired},
     };
     char digest[20];
     snprintf(digest, sizeof digest, "%016" PRIx64, t->digest);
@@ -113,10 +114,11 @@ static void tell_total(const struct slv_cli *cli, struct slv_json *j, const stru
         return;
     }
     slv_out_printf("%" PRIu64 " of %" PRIu64 " seeds held, %u nodes each: %" PRIu64
-                   " writes, %" PRIu64 " crashes, %" PRIu64 " datagrams\n"
+                   " writes, %" PRIu64 " crashes, %" PRIu64 " writers retired, %" PRIu64
+                   " datagrams\n"
                    "agreed within %" PRIu64 " ms of the faults' end; digest %s\n",
-                   t->run - t->failed, t->run, nodes, t->writes, t->crashes, t->datagrams,
-                   t->slowest_ms, digest);
+                   t->run - t->failed, t->run, nodes, t->writes, t->crashes, t->retired,
+                   t->datagrams, t->slowest_ms, digest);
 }
 
 static void trace(void *ctx, uint64_t ms, const char *line) {
@@ -136,6 +138,7 @@ static void add(struct total *t, const struct slv_sim_result *r) {
     t->writes += r->writes;
     t->batches += r->batches;
     t->crashes += r->crashes;
+    t->retired += r->retired;
     t->digest = (t->digest ^ r->digest) * 0x100000001b3u;
 }
 
@@ -207,7 +210,7 @@ static const struct slv_opt rows[] = {
      .imax = 100000000, .help = "runs, each with the next seed"},
     {"faults", 0, SLV_OPT_STR_AT(struct opts, faults), .arg = "LIST", .def = "all",
      .help = "kinds of faults, of which a seed draws some: all, none, or of loss, delay, double, "
-             "split, one-way, crash, clock, slow, full, flip, lie, narrow, traitor, churn"},
+             "split, one-way, crash, clock, slow, full, flip, lie, narrow, traitor, churn, lost"},
     {"exact", 0, SLV_OPT_FLAG_AT(struct opts, exact), .help = "all of these faults in each run"},
     {"for", 0, SLV_OPT_REAL_AT(struct opts, for_s), .arg = "SECONDS", .def = "20", .rmin = 0.5,
      .rmax = 86400, .help = "how long nodes write and suffer"},

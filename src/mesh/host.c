@@ -209,6 +209,12 @@ static bool may_repair(void *ctx, uint64_t node, uint64_t space) {
 }
 static bool may_join(void *ctx, uint64_t node) { return find_key(ctx, node) != NULL; }
 
+static bool member(void *ctx, size_t i, uint64_t *ret) {
+    const struct slv_host *h = ctx;
+    if (i < h->n_key) *ret = h->key[i].id;
+    return i < h->n_key;
+}
+
 static void log_attested(const struct slv_host *h, uint64_t id, bool is_shown) {
     struct slv_node_attest a;
     slv_node_attest(h->node, id, &a);
@@ -468,6 +474,7 @@ static int open_node(struct slv_host *h, struct slv_err *err) {
                   .may_write = may_write,
                   .may_repair = may_repair,
                   .may_join = may_join,
+                  .member = member,
                   .event = on_event,
                   .changed = on_changed,
                   .measured = on_measured,

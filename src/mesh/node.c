@@ -194,6 +194,7 @@ void slv_node_close(struct slv_node *n) {
     if (!n) return;
     node_strong_close(n);
     node_roster_close(n);
+    node_retire_close(n);
     slv_packer_close(n->packer);
     slv_buf_fini(&n->later);
     node_free_peers(n);
@@ -263,6 +264,7 @@ static int open_space(struct slv_node *n, struct space *s, const struct slv_spac
         .trust = n->conf.trust,
         .world = &s->world,
         .watch = &s->watch,
+        .retired = &n->retired,
     };
     return slv_replica_open(&rc, &s->replica);
 }
@@ -309,6 +311,7 @@ int slv_node_load(struct slv_node *n, struct slv_str key, struct slv_str value) 
     if (key.n > 1 && key.p[0] == RECORD_STRONG) return node_strong_load(n, key, value);
     if (key.n == 1 + SLV_ROSTER_KEY && key.p[0] == RECORD_ROSTER) return node_roster_load(n, value);
     if (key.n > 1 && key.p[0] == RECORD_MEMBER) return node_member_load(n, key, value);
+    if (key.n == 17 && key.p[0] == RECORD_RETIRED) return node_retire_load(n, key, value);
     slv_read_raw(&k, 1);
     const uint64_t id = slv_read_id(&k);
     const struct space *s = k.bad ? NULL : node_space(n, id);
@@ -348,7 +351,8 @@ static void begin_store(struct slv_node *n) {
 
 int slv_node_start(struct slv_node *n, uint64_t now, bool damaged, bool fresh) {
     n->now = now;
-    if (!n->n_store || damaged || fresh) begin_store(n);
+    const bool over = n->n_store && slv_retired_find(&n->retired, slv_node_writer(n));
+    if (!n->n_store || damaged || fresh || over) begin_store(n);
     n->incarnation++;
     const struct slv_replica_stores stores = {n->store[0], n->store + 1, n->n_store - 1, damaged};
     int rc = put_meta(n);
@@ -495,6 +499,7 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
     announce(n);
     next = least(next, node_strong_tick(n));
     next = least(next, node_roster_tick(n));
+    next = least(next, node_retire_tick(n));
     next = least(next, node_member_tick(n));
     next = least(next, node_attest_tick(n));
     commit(n);

@@ -88,6 +88,9 @@ struct slv_node_world {
     bool (*may_write)(void *ctx, uint64_t node, uint64_t space, struct slv_str key);
     bool (*may_repair)(void *ctx, uint64_t node, uint64_t space);
     bool (*may_join)(void *ctx, uint64_t node);
+    /* Whom it lets in, one after the other, i from 0 on, whether they are there or not; false:
+     * there are no more. NULL: nobody beside those whom statements name. */
+    bool (*member)(void *ctx, size_t i, uint64_t *ret);
     void (*event)(void *ctx, enum slv_node_event e, uint64_t id, int state);
     /* Something of a key has changed; may be NULL. Must not call the node. */
     void (*changed)(void *ctx, size_t space, struct slv_str key);
@@ -243,6 +246,19 @@ int slv_node_state(struct slv_node *n, uint64_t now, struct slv_str statement) S
 const struct slv_roster *slv_node_roster(const struct slv_node *n);
 /* Whether statements let a key in: as a member, or as a guest that may have an invitation. */
 bool slv_node_lets_in(const struct slv_node *n, const uint8_t key[SLV_ROSTER_KEY]);
+
+/* Writers that are retired. */
+const struct slv_retired *slv_node_retired(const struct slv_node *n);
+
+/* One that is over and will be: when all members have said what they have of it. */
+struct slv_node_over {
+    uint64_t writer, node;
+    size_t waits;       /* for so many who have said nothing, one of whom is */
+    uint64_t waits_for; /* this */
+    bool differs;       /* some still lack something */
+};
+/* As this node has it of the group's. How many, at most `most`. */
+size_t slv_node_overs(const struct slv_node *n, struct slv_node_over *ret, size_t most);
 
 /* What a member has shown of its machine, where its statement has a condition. */
 struct slv_node_attest {

@@ -25,13 +25,17 @@
 #define RECORD_STRONG 'S' /* then the group's own */
 #define RECORD_ROSTER 'R' /* then the key that it is about */
 #define RECORD_MEMBER 'M' /* then its id */
+#define RECORD_RETIRED 'F' /* then the group, and the number (node_retire.c) */
 #define MSG_SUMS 6u       /* beside enum slv_mesh_kind */
 #define MSG_ROSTER 7u
 #define MSG_JOIN 8u /* (9: SLV_MSG_PACKED) */
 #define MSG_ATTEST 10u
 #define MSG_EVIDENCE 11u
+#define MSG_RETIRED 12u
+#define MSG_RETIRED_ASK 13u
 #define GUESTS_MAX 32u /* no members, connected at once while there are invitations */
 #define JOINS_MAX 8u   /* guests of whom the group is asked at once */
+#define NODE_TOLD_MAX 256u /* writers that are over, as a node that is not in the group is told */
 
 /* What a peer has shown of its machine, where its statement wants that. */
 struct node_shown {
@@ -72,7 +76,8 @@ struct peer {
     struct node_shown shown;
     struct node_asked asked;
     uint64_t roster_next; /* when it may be told all statements again; of a guest: may tell some */
-    bool dirty;           /* it is among the node's */
+    uint64_t retired_next; /* when it may be asked for retirements again */
+    bool dirty;            /* it is among the node's */
     uint64_t differs;     /* since when its sums are others; 0: they were equal, or never told */
 };
 
@@ -128,6 +133,20 @@ struct node_ready {
     uint64_t id, at, hello_next;
 };
 
+/* A writer that is over, and when what is here of it was last said, as this print. */
+struct node_told {
+    uint64_t writer, said;
+    uint8_t print[16];
+};
+
+struct node_retire {
+    uint64_t next, poll_next, declare_next;
+    uint64_t ask; /* of the group, under way; 0: none */
+    bool is_new;  /* replicas have not heard of some retirements */
+    struct node_told told[NODE_TOLD_MAX];
+    size_t n_told;
+};
+
 struct node_agreed {
     struct slv_node *node;
     uint64_t id;
@@ -175,6 +194,8 @@ struct slv_node {
     struct node_agreed agreed[SLV_NODE_SPACES_MAX];
     size_t n_agreed;
     struct node_strong strong;
+    struct slv_retired retired;
+    struct node_retire retire;
     struct slv_roster *roster; /* NULL: none */
     struct node_join join[JOINS_MAX];
     char *join_bytes; /* heap: conf's */
@@ -265,6 +286,21 @@ void node_attest_follow(struct slv_node *n, struct peer *p);
 /* Of either kind; of guests too. */
 void node_attest_receive(struct slv_node *n, struct peer *p, uint64_t kind, struct slv_reader *m);
 uint64_t node_attest_tick(struct slv_node *n);
+
+/* --- node_retire.c ---------------------------------------------------------------------------- */
+
+int node_retire_load(struct slv_node *n, struct slv_str key, struct slv_str value);
+/* Whether a peer may ask the group for this, of space 0 and no invitation. */
+bool node_retire_may_ask(const struct slv_node *n, uint64_t peer,
+                         const struct slv_strong_command *c);
+/* Whether an answer of the group was to one of these. */
+bool node_retire_answered(struct slv_node *n, uint64_t ask, const struct slv_strong_result *r);
+/* Of what is known, for others; one whose print is another. */
+uint64_t node_retire_print(const struct slv_node *n);
+void node_retire_differs(struct slv_node *n, struct peer *p);
+void node_retire_receive(struct slv_node *n, struct peer *p, uint64_t kind, struct slv_reader *m);
+uint64_t node_retire_tick(struct slv_node *n);
+void node_retire_close(struct slv_node *n);
 
 /* --- node_strong.c ---------------------------------------------------------------------------- */
 

@@ -197,6 +197,7 @@ void node_tell_sums(struct slv_node *n, struct peer *p) {
     slv_buf_addc(&b, MSG_SUMS);
     if (n->roster) slv_roster_print(n->roster, print);
     slv_buf_add(&b, (const char *)print, sizeof print);
+    slv_write_id(&b, node_retire_print(n));
     slv_write_number(&b, n->n_space);
     for (size_t i = 0; i < n->n_space; i++) {
         uint8_t sum[SLV_SUM_BYTES];
@@ -257,13 +258,14 @@ static void measure_convergence(struct slv_node *n, struct peer *p, bool differs
 
 static void on_sums(struct slv_node *n, struct peer *p, struct slv_reader *m) {
     const struct slv_str print = slv_read_raw(m, SLV_SUM_BYTES);
-    const uint64_t peer = p->id;
+    const uint64_t retired = slv_read_id(m), peer = p->id;
     uint8_t own[SLV_SUM_BYTES];
     bool differs = false;
     if (n->roster && !m->bad) {
         slv_roster_print(n->roster, own);
         if (memcmp(own, print.p, sizeof own) != 0) node_roster_differs(n, p);
     }
+    if (!m->bad && retired && retired != node_retire_print(n)) node_retire_differs(n, p);
     uint64_t k = slv_read_number(m, SLV_NODE_SPACES_MAX);
     for (; k > 0 && !m->bad; k--) {
         const uint64_t id = slv_read_id(m);
@@ -307,7 +309,7 @@ static void take_message(struct peer *p, enum slv_lane lane, struct slv_str byte
     struct slv_node *n = p->node;
     pay(p, lane == SLV_LANE_STRONG ? bytes.n - sent : bytes.n);
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
-    const uint64_t kind = slv_read_number(&m, MSG_EVIDENCE);
+    const uint64_t kind = slv_read_number(&m, MSG_RETIRED_ASK);
     if (kind == MSG_ATTEST || kind == MSG_EVIDENCE) {
         node_attest_receive(n, p, kind, &m);
         return;
@@ -327,6 +329,10 @@ static void take_message(struct peer *p, enum slv_lane lane, struct slv_str byte
     }
     if (kind == MSG_ROSTER) {
         node_roster_receive(n, p, &m);
+        return;
+    }
+    if (kind == MSG_RETIRED || kind == MSG_RETIRED_ASK) {
+        node_retire_receive(n, p, kind, &m);
         return;
     }
     const uint64_t id = slv_read_id(&m);

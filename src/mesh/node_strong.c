@@ -143,11 +143,13 @@ static void on_event(void *ctx, enum slv_strong_event e, uint64_t id) {
 
 static void on_answer(void *ctx, uint64_t call, const struct slv_strong_result *r);
 
-/* All members may read, and use invitations; leases are nobody's until keys have them. */
+/* All members may read, and use invitations (keys of the group's own space, as long as those are);
+ * leases are nobody's until keys have them. */
 static bool may_ask(void *ctx, uint64_t peer, const struct slv_strong_command *c) {
     const struct slv_node *n = ctx;
     struct slv_str name = {"", 0};
-    if (c->op == SLV_STRONG_GET || !c->space || !c->key.n) return true;
+    if (c->op == SLV_STRONG_GET || !c->key.n) return true;
+    if (!c->space) return c->key.n == SLV_ROSTER_KEY || node_retire_may_ask(n, peer, c);
     for (size_t i = 0; i < n->n_agreed; i++)
         if (n->agreed[i].id == c->space)
             name = (struct slv_str){n->agreed[i].name, strlen(n->agreed[i].name)};
@@ -398,7 +400,8 @@ static void decided(struct slv_node *n, struct node_ask *a, const struct slv_str
         *k = (struct node_client){0};
     k->busy = false;
     a->done = true;
-    if (!node_roster_answered(n, a->id, r) && w->answer) w->answer(w->ctx, a->id, r);
+    const bool own = node_roster_answered(n, a->id, r) || node_retire_answered(n, a->id, r);
+    if (!own && w->answer) w->answer(w->ctx, a->id, r);
 }
 
 static void ask_later(struct slv_node *n, struct node_ask *a) {

@@ -2,8 +2,6 @@
 #include "mesh/retired.h"
 #include "base/mem.h"
 
-#define HEIRS_MAX 4096u /* that follow each other; no honest list has a ring */
-
 void slv_retired_fini(struct slv_retired *t) {
     for (size_t i = 0; i < t->n; i++)
         slv_mem_free(t->v[i]);
@@ -28,9 +26,8 @@ static int read_one(struct slv_dot dot, struct slv_str bytes, struct slv_retirem
     struct slv_retirement head = {.dot = dot};
     head.writer = slv_read_id(&m);
     head.node = slv_read_id(&m);
-    head.heir = slv_read_id(&m);
     head.n = (uint32_t)slv_read_number(&m, SLV_RETIRED_SPACES_MAX);
-    if (m.bad || !dot.writer || !dot.n || dot.n > SLV_DOT_MAX || head.heir == head.writer)
+    if (m.bad || !dot.writer || !dot.n || dot.n > SLV_DOT_MAX)
         return SLV_E_FORMAT;
     struct slv_retirement *r = slv_mem_alloc(sizeof *r + head.n * sizeof *r->space);
     if (!r) return SLV_E_NOMEM;
@@ -46,7 +43,6 @@ static int read_one(struct slv_dot dot, struct slv_str bytes, struct slv_retirem
 void slv_retirement_write(const struct slv_retirement *r, struct slv_buf *b) {
     slv_write_id(b, r->writer);
     slv_write_id(b, r->node);
-    slv_write_id(b, r->heir);
     slv_write_number(b, r->n);
     for (uint32_t i = 0; i < r->n; i++) {
         slv_write_id(b, r->space[i].id);
@@ -120,22 +116,9 @@ uint64_t slv_retired_last(const struct slv_retired *t, uint64_t writer, uint64_t
     return most;
 }
 
-static const struct slv_retirement *named(const struct slv_retired *t,
-                                          const struct slv_dots *context, uint64_t writer) {
-    for (size_t i = first_of(t, writer); is_of(t, i, writer); i++)
-        if (slv_dots_has(context, t->v[i]->dot)) return t->v[i];
-    return NULL;
-}
-
 bool slv_retired_names(const struct slv_retired *t, const struct slv_dots *context,
                        uint64_t writer) {
-    return named(t, context, writer) != NULL;
-}
-
-uint64_t slv_retired_heir(const struct slv_retired *t, const struct slv_dots *context,
-                          uint64_t writer) {
-    const struct slv_retirement *r;
-    for (uint32_t k = 0; k < HEIRS_MAX && (r = named(t, context, writer)) != NULL; k++)
-        writer = r->heir;
-    return writer;
+    for (size_t i = first_of(t, writer); is_of(t, i, writer); i++)
+        if (slv_dots_has(context, t->v[i]->dot)) return true;
+    return false;
 }

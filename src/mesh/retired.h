@@ -1,8 +1,10 @@
 /* retired.h: writers that will never write again, as the group has agreed.
  *
  * A node that loses its store begins another writer, and the one before is over, as are those of a
- * node that was revoked. What is left of such a writer in each space are its ranges in contexts, its
- * head, and its rows in counters. So it is retired (node_retire.c): when all members have all that
+ * node that was revoked. What is left of such a writer in each space are its numbers in contexts and
+ * its head, beside its entries, which are values as all are: also rows of counters, which stay. (To
+ * add them to another writer's would bring back what somebody deletes at the same time; and what it
+ * had left of a budget nobody may spend, as nobody knows what it spent and could not tell.) So it is retired (node_retire.c): when all members have all that
  * it ever wrote, the group says so, once. That is known by a dot as a write is, of the group's and
  * a number from 1 on:
  *
@@ -16,7 +18,7 @@
  * takes another to have seen less than it has, which loses nothing.
  *
  * Groups that are founded anew count anew, each under its own number; a writer may be retired by
- * several, with the same last numbers. An heir that is retired itself is followed by its own heir.
+ * several, with the same last numbers.
  *
  * Invariants: retirements ascend by writer, then by dot. None goes.
  * Threads: one for a set that changes.
@@ -36,7 +38,7 @@ struct slv_retired_space {
 
 struct slv_retirement {
     struct slv_dot dot; /* the group's */
-    uint64_t writer, node, heir;
+    uint64_t writer, node;
     uint32_t n;
     struct slv_retired_space space[]; /* [n] */
 };
@@ -63,10 +65,6 @@ uint64_t slv_retired_last(const struct slv_retired *t, uint64_t writer, uint64_t
 /* In view of a context: whether it names a retirement of the writer. */
 bool slv_retired_names(const struct slv_retired *t, const struct slv_dots *context,
                        uint64_t writer);
-/* In view of a context: who has a writer's rows now: itself, or its heir, or that one's. */
-uint64_t slv_retired_heir(const struct slv_retired *t, const struct slv_dots *context,
-                          uint64_t writer);
-
 /* What another has seen. */
 struct slv_seen {
     const struct slv_dots *context;

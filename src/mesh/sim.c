@@ -15,7 +15,7 @@
 
 static const char *const fault_names[SLV_SIM_FAULTS] = {
     "loss", "delay", "double", "split", "one-way", "crash",   "clock",
-    "slow", "full",  "flip",   "lie",   "narrow",  "traitor", "churn",
+    "slow", "full",  "flip",   "lie",   "narrow",  "traitor", "churn", "lost",
 };
 
 const char *slv_sim_fault_name(unsigned i) { return i < SLV_SIM_FAULTS ? fault_names[i] : NULL; }
@@ -177,6 +177,18 @@ static bool may_join(void *ctx, uint64_t node) {
     return sim_by_id(((struct sim_node *)ctx)->sim, node) != NULL;
 }
 
+/* Those that are gone for good are listed no longer. */
+static bool member(void *ctx, size_t i, uint64_t *ret) {
+    const struct sim *s = ((struct sim_node *)ctx)->sim;
+    size_t k = 0;
+    for (unsigned x = 0; x < s->n; x++) {
+        if (s->node[x].role == SIM_GONE || k++ < i) continue;
+        *ret = s->node[x].id;
+        return true;
+    }
+    return false;
+}
+
 static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
     static const char *const states[] = {"alive", "suspect", "dead", "gone", "removed"};
     struct sim_node *n = ctx;
@@ -253,6 +265,7 @@ static int open_node(struct sim_node *n) {
                   .may_write = may_write,
                   .may_repair = may_repair,
                   .may_join = may_join,
+                  .member = member,
                   .event = on_event,
                   .answer = sim_strong_answer,
                   .published = on_published,
@@ -497,6 +510,13 @@ static void run(struct sim *s) {
     sim_strong_truth(s);
 }
 
+static void count_retired(struct sim *s) {
+    for (unsigned i = 0; i < s->n; i++) {
+        const size_t n = s->node[i].node ? slv_node_retired(s->node[i].node)->n : 0;
+        if (n > s->result->retired) s->result->retired = n;
+    }
+}
+
 /* (Not of the seed's own numbers: what else a seed does is the same with a time to live.) */
 static uint64_t draw_ttl_ms(uint64_t seed) {
     uint64_t state = seed ^ 0x74696d65746f6c69u;
@@ -545,6 +565,7 @@ int slv_sim_run(const struct slv_sim_conf *conf, struct slv_sim_result *ret) {
         sim_push(&s, (struct sim_pending){.at = 1, .what = SIM_WRITE});
         sim_push(&s, (struct sim_pending){.at = CHECK_NS, .what = SIM_CHECK});
         run(&s);
+        count_retired(&s);
     } else {
         s.no_memory = true;
     }

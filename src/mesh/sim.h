@@ -8,7 +8,8 @@
  *
  *     safety    of each space, at all times: no writer gives a number twice; a causal one shows no
  *               write before what it was written in view of; nothing is there that a write that was
- *               seen had removed; what was synced is there after a crash
+ *               seen had removed; what was synced is there after a crash, and what was of a lost disk
+ *               and is on another one is not lost
  *               of the strong space, where no disk lies: one leader a term, equal logs make
  *               equal states, and all answers could be those of one copy (linear.h)
  *     liveness  the core agrees within SLV_SIM_BOUND_MS of the faults' end
@@ -46,7 +47,8 @@ enum slv_sim_fault {
     SLV_SIM_NARROW = 1 << 11,  /* links of some kbit/s, and paths that drop long datagrams */
     SLV_SIM_TRAITOR = 1 << 12, /* a member that sends rubbish, old messages, and two versions */
     SLV_SIM_CHURN = 1 << 13,   /* nodes that leave for good, and new ones */
-    SLV_SIM_FAULTS = 14,
+    SLV_SIM_LOST = 1 << 14,    /* disks of which nothing is left */
+    SLV_SIM_FAULTS = 15,
     SLV_SIM_ALL = (1 << SLV_SIM_FAULTS) - 1
 };
 
@@ -72,6 +74,7 @@ struct slv_sim_result {
     uint64_t virtual_ms, events, datagrams, bytes, writes, batches, crashes;
     uint64_t agreements; /* answers of the strong space */
     uint64_t undecided;  /* histories of it that were too long to search */
+    uint64_t retired;    /* writers, as some node knows */
 };
 
 /* SLV_E_USAGE: numbers out of range; SLV_E_NOMEM. That something did not hold is no error. */

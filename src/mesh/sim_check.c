@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #define DUE_MS 20u /* for which what is due may still be there */
+#define KEPT_LOOKS 6u /* after which a disk has what its node has */
 
 static size_t space_of(const struct sim_node *n, uint64_t id) {
     for (size_t i = 0; i < SIM_SPACES; i++) {
@@ -29,8 +30,8 @@ static void check_numbers(struct sim_node *n, const struct slv_batch *b) {
     }
 }
 
-static const struct slv_dots *seen_by(const struct sim_node *n, size_t space) {
-    return &slv_node_read(n->node, n->space[space])->context;
+static const struct slv_space *space_at(const struct sim_node *n, size_t space) {
+    return slv_node_read(n->node, n->space[space]);
 }
 
 void sim_check_wrote(struct sim_node *n, size_t space) {
@@ -41,8 +42,9 @@ void sim_check_wrote(struct sim_node *n, size_t space) {
     n->view = p;
     if (!room) return;
     struct sim_view *v = &n->view[n->n_view];
-    *v = (struct sim_view){space, writer, slv_dots_last(seen_by(n, space), writer), {0}};
-    if (slv_dots_join(&v->seen, seen_by(n, space))) s->no_memory = true;
+    const struct slv_dots *seen = &space_at(n, space)->context;
+    *v = (struct sim_view){space, writer, slv_dots_last(seen, writer), {0}};
+    if (slv_dots_join(&v->seen, seen)) s->no_memory = true;
     n->n_view++;
 }
 
@@ -96,10 +98,18 @@ void sim_check_close(struct sim *s) {
     }
 }
 
-static bool has_range(const struct slv_dots *s, uint64_t writer, struct slv_dot_range d) {
+static bool has_range(const struct slv_space *s, uint64_t writer, struct slv_dot_range d) {
     struct slv_dots_writer w = {.id = writer, .range = &d, .n = 1};
     const struct slv_dots all = {.writer = &w, .n = 1};
-    return slv_dots_cover(s, &all);
+    return slv_space_covers(s, &all);
+}
+
+/* Not so what its writer gave behind the last number that was known when it was retired. */
+static bool was_seen(const struct sim_node *n, const struct slv_batch_head *h, uint64_t number) {
+    const struct slv_space *s = space_at(n, space_of(n, h->space));
+    if (!slv_space_has(s, (struct slv_dot){h->writer, number})) return false;
+    return !slv_space_let_go(s, h->writer) ||
+           number <= slv_retired_last(slv_node_retired(n->node), h->writer, h->space);
 }
 
 /* What it had synced before it crashed is there. */
@@ -108,8 +118,8 @@ void sim_check_started(struct sim_node *n) {
     if (s->faults & (SLV_SIM_LIE | SLV_SIM_FLIP) || n->role == SIM_TRAITOR) return;
     for (size_t i = 0; i < s->n_batch; i++) {
         const struct slv_batch_head *h = &s->batch[i].batch.head;
-        if (s->batch[i].by != n->index) continue;
-        if (!has_range(seen_by(n, space_of(n, h->space)), h->writer, h->dots))
+        if (s->batch[i].by != n->index || s->batch[i].is_orphan) continue;
+        if (!has_range(space_at(n, space_of(n, h->space)), h->writer, h->dots))
             sim_fail(s, "node %u has lost its batch %llu, which was synced", n->index,
                      (unsigned long long)h->dots.first);
     }
@@ -119,23 +129,23 @@ void sim_check_started(struct sim_node *n) {
 
 static void check_causes(struct sim_node *n, const struct sim_batch *b, size_t space) {
     const struct slv_batch_head *h = &b->batch.head;
-    const struct slv_dots *seen = seen_by(n, space);
+    const struct slv_space *have = space_at(n, space);
     if (!slv_replica_is_causal(slv_node_replica(n->node, n->space[space]))) return;
-    if (!slv_dots_has(seen, (struct slv_dot){h->writer, h->dots.first})) return;
+    if (!was_seen(n, h, h->dots.first)) return;
     const bool follows =
-        h->dots.first == 1 || slv_dots_has(seen, (struct slv_dot){h->writer, h->dots.first - 1});
-    if (!follows || !slv_dots_cover(seen, &h->deps) || !slv_dots_cover(seen, &b->view))
+        h->dots.first == 1 || slv_space_has(have, (struct slv_dot){h->writer, h->dots.first - 1});
+    if (!follows || !slv_space_covers(have, &h->deps) || !slv_space_covers(have, &b->view))
         sim_fail(n->sim, "node %u shows batch %llu of node %u before what it followed", n->index,
                  (unsigned long long)h->dots.first, b->by);
 }
 
 /* No write that was seen has removed what is there. */
 static void check_removed(struct sim_node *n, const struct sim_batch *b, size_t space) {
-    const struct slv_space *have = slv_node_read(n->node, n->space[space]);
+    const struct slv_space *have = space_at(n, space);
     struct slv_batch_walk w = slv_batch_walk_of(&b->batch);
     struct slv_op op = {0};
     while (!slv_batch_next(&w, &op)) {
-        const bool seen = slv_dots_has(&have->context, op.dot);
+        const bool seen = was_seen(n, &b->batch.head, op.dot.n);
         for (uint32_t i = 0; i < op.removes.n && seen; i++)
             for (uint32_t k = 0; k < op.removes.writer[i].n; k++) {
                 const struct slv_dot_range d = op.removes.writer[i].range[k];
@@ -170,7 +180,7 @@ static uint64_t nobodys_ms(const struct sim *s) {
 /* (A node does what is due within a millisecond of its clock, unless it is stuck. That its clock
  * has jumped it sees with its next round; what it was to do while stuck comes when that ends.) */
 static void check_due(struct sim_node *n) {
-    const struct slv_entries *e = slv_node_read(n->node, n->space[0])->entries;
+    const struct slv_entries *e = space_at(n, 0)->entries;
     const struct sim *s = n->sim;
     const uint64_t now = sim_wall_ms(n);
     if (!s->ttl_ms || s->now <= n->late_until) return;
@@ -192,8 +202,34 @@ static void check_node(struct sim_node *n) {
     check_due(n);
 }
 
+/* Who has it is looked for, and looked after. */
+static void look_after(struct sim *s, struct sim_batch *b) {
+    const struct slv_batch_head *h = &b->batch.head;
+    for (unsigned i = 0; i < s->n; i++) {
+        const unsigned k = (b->keeper + i) % s->n;
+        const struct sim_node *n = &s->node[k];
+        if (!n->node || slv_node_failed(n->node) || !was_seen(n, h, h->dots.last)) continue;
+        const bool same = !i && b->keeper_life == n->life;
+        b->looks = same ? b->looks + 1 : b->looks < KEPT_LOOKS ? 0 : b->looks;
+        b->keeper = k;
+        b->keeper_life = n->life;
+        return;
+    }
+}
+
+void sim_check_lost(struct sim_node *n) {
+    struct sim *s = n->sim;
+    for (size_t i = 0; i < s->n_batch; i++) {
+        struct sim_batch *b = &s->batch[i];
+        if (b->by == n->index) b->is_orphan = true;
+        if (b->keeper == n->index) b->looks = 0;
+    }
+}
+
 /* (A node that has lost records knows of what it has, and not of what that followed.) */
 void sim_check_always(struct sim *s) {
+    for (size_t i = 0; i < s->n_batch; i++)
+        if (s->batch[i].is_orphan) look_after(s, &s->batch[i]);
     if (s->faults & (SLV_SIM_LIE | SLV_SIM_FLIP | SLV_SIM_TRAITOR)) return;
     for (unsigned i = 0; i < s->n; i++)
         if (s->node[i].node && !slv_node_failed(s->node[i].node)) check_node(&s->node[i]);
@@ -223,7 +259,7 @@ bool sim_check_agreed(struct sim *s) {
 static void tell_space(struct sim *s, const struct sim_node *n, size_t space) {
     const struct slv_replica *r = slv_node_replica(n->node, n->space[space]);
     const struct slv_replica_count *c = slv_replica_count(r);
-    const struct slv_dots *seen = seen_by(n, space);
+    const struct slv_dots *seen = &space_at(n, space)->context;
     const struct slv_entries *e = slv_replica_space(r)->entries;
     sim_trace(s,
               "node %u, space %zu: %llu entries, sum %016llx; pulls %llu, ranges %llu, unanswered "
@@ -256,7 +292,8 @@ struct truth {
     struct slv_dots removed; /* by ops that were seen */
     struct slv_print sum;    /* of entries that were seen */
     uint64_t n;
-    const struct slv_entries *have;
+    const struct sim_node *at;
+    const struct slv_space *have;
     const struct sim *ttl; /* NULL: entries do not go by themselves */
 };
 
@@ -264,19 +301,19 @@ struct truth {
  * where it is due by some, it is there. (That one is there no longer check_due has seen to.) */
 static bool is_expected(const struct truth *t, const struct slv_place *at, struct slv_str data) {
     if (!t->ttl || due_ms(t->ttl, data) > nobodys_ms(t->ttl)) return true;
-    return slv_entries_find(t->have, at->dot) != NULL;
+    return slv_entries_find(t->have->entries, at->dot) != NULL;
 }
 
-static int each_op(const struct sim_batch *b, const struct slv_dots *seen, struct truth *t,
-                   bool entries) {
+static int each_op(const struct sim_batch *b, struct truth *t, bool entries) {
     struct slv_batch_walk w = slv_batch_walk_of(&b->batch);
     struct slv_op op = {0};
     int rc;
     while (!(rc = slv_batch_next(&w, &op))) {
-        if (!entries && slv_dots_has(seen, op.dot)) rc = slv_dots_join(&t->removed, &op.removes);
+        if (!entries && was_seen(t->at, &b->batch.head, op.dot.n)) rc = slv_dots_join(&t->removed, &op.removes);
         for (uint32_t i = 0; i < op.n && entries; i++) {
             const struct slv_place at = {op.key, op.entry[i].path, slv_op_entry_dot(&op, i)};
-            if (!slv_dots_has(seen, at.dot) || slv_dots_has(&t->removed, at.dot)) continue;
+            if (!was_seen(t->at, &b->batch.head, at.dot.n) || slv_dots_has(&t->removed, at.dot))
+                continue;
             if (!is_expected(t, &at, op.entry[i].data)) continue;
             const struct slv_print p = slv_place_print(&at, op.entry[i].data);
             t->n++;
@@ -290,15 +327,15 @@ static int each_op(const struct sim_batch *b, const struct slv_dots *seen, struc
 }
 
 static void check_space(struct sim *s, const struct sim_node *n, size_t space) {
-    const struct slv_space *have = slv_node_read(n->node, n->space[space]);
+    const struct slv_space *have = space_at(n, space);
     const uint64_t id = slv_replica_id(slv_node_replica(n->node, n->space[space]));
     const uint64_t count = slv_entries_count(have->entries);
     const struct slv_print sum = slv_entries_sum(have->entries, 0, count);
-    struct truth t = {.have = have->entries, .ttl = space || !s->ttl_ms ? NULL : s};
+    struct truth t = {.at = n, .have = have, .ttl = space || !s->ttl_ms ? NULL : s};
     for (int turn = 0; turn < 2; turn++)
         for (size_t i = 0; i < s->n_batch; i++)
             if (s->batch[i].batch.head.space == id &&
-                each_op(&s->batch[i], &have->context, &t, turn))
+                each_op(&s->batch[i], &t, turn))
                 s->no_memory = true;
     slv_dots_fini(&t.removed);
     if (t.n != count || t.sum.lo != sum.lo || t.sum.hi != sum.hi)
@@ -311,8 +348,13 @@ static void check_nothing_lost(struct sim *s, const struct sim_node *n) {
     for (size_t i = 0; i < s->n_batch; i++) {
         const struct slv_batch_head *h = &s->batch[i].batch.head;
         const struct sim_node *by = &s->node[s->batch[i].by];
+        const bool is_kept = s->batch[i].looks >= KEPT_LOOKS && s->node[s->batch[i].keeper].is_core;
         if (!by->is_core || by->role == SIM_TRAITOR) continue;
-        if (!has_range(seen_by(n, space_of(n, h->space)), h->writer, h->dots))
+        if (s->batch[i].is_orphan && !is_kept) continue;
+        if (s->batch[i].is_orphan && !was_seen(n, h, h->dots.last))
+            sim_fail(s, "batch %llu of the lost disk of node %u is lost, though node %u had it",
+                     (unsigned long long)h->dots.first, by->index, s->batch[i].keeper);
+        if (!has_range(space_at(n, space_of(n, h->space)), h->writer, h->dots))
             sim_fail(s, "batch %llu of node %u is not seen", (unsigned long long)h->dots.first,
                      by->index);
     }

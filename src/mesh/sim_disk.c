@@ -151,6 +151,14 @@ void sim_disk_flip(struct sim_node *n) {
     b->p[bit / 8] = (char)(b->p[bit / 8] ^ 1 << bit % 8);
 }
 
+void sim_disk_lose(struct sim_node *n) {
+    struct sim_disk *d = &n->disk;
+    while (d->n)
+        free_record(&d->record[--d->n]);
+    while (d->n_undo)
+        free_record(&d->undo[--d->n_undo]);
+}
+
 /* (What is damaged goes with the first transaction, together with what the node makes of it: as
  * long as that can be lost, the damage is seen again.) */
 int sim_disk_load(struct sim_node *n, bool *ret_damaged) {

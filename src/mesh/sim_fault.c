@@ -17,7 +17,8 @@ void sim_fault_draw(struct sim *s) {
     struct sim_net *w = &s->net;
     const unsigned drawn = (unsigned)sim_random(s, SLV_SIM_ALL + 1u);
     /* Some kinds are rarer, as with them less can be said. */
-    const unsigned rare = SLV_SIM_LIE | SLV_SIM_TRAITOR | SLV_SIM_FLIP | SLV_SIM_NARROW;
+    const unsigned rare =
+        SLV_SIM_LIE | SLV_SIM_TRAITOR | SLV_SIM_FLIP | SLV_SIM_NARROW | SLV_SIM_LOST;
     s->faults = drawn & (sim_chance(s, 600000) ? ~rare : ~0u) & s->conf.faults;
     if (s->conf.exact) s->faults = s->conf.faults;
     s->log_max = sim_chance(s, 500000) ? 3000 : (size_t)1 << 20;
@@ -119,6 +120,14 @@ static void lies(struct sim_node *n) {
     sim_trace(n->sim, "the disk of node %u forgets", n->index);
 }
 
+static void loses(struct sim_node *n) {
+    if (!sim_chance(n->sim, 300000) || !n->node) return;
+    crash(n, 3000 * MS);
+    sim_disk_lose(n);
+    sim_check_lost(n);
+    sim_trace(n->sim, "the disk of node %u is lost", n->index);
+}
+
 /* For good. Those by whom others are found stay. */
 static void leaves(struct sim_node *n) {
     if (n->index < 2 || !n->node || n->sim->n < 4) return;
@@ -155,6 +164,9 @@ static void befall(struct sim_node *n, enum slv_sim_fault f) {
         break;
     case SLV_SIM_LIE:
         lies(n);
+        break;
+    case SLV_SIM_LOST:
+        loses(n);
         break;
     case SLV_SIM_CHURN:
         if (sim_chance(s, 250000)) leaves(n);

@@ -114,6 +114,11 @@ struct sim_batch {
     struct slv_batch batch; /* of them */
     unsigned by;
     struct slv_dots view; /* in which it was written; empty: not known */
+    /* The disk of who wrote it is lost. Another node has it, since so many looks in this life of
+     * its: long enough for its disk to have it. */
+    bool is_orphan;
+    unsigned keeper, looks;
+    uint32_t keeper_life;
 };
 
 struct sim_net {
@@ -213,6 +218,8 @@ void sim_disk_crash(struct sim_node *n);
 /* So is some of what was. */
 void sim_disk_lie(struct sim_node *n);
 void sim_disk_flip(struct sim_node *n);
+/* All of it. */
+void sim_disk_lose(struct sim_node *n);
 /* Gives the node its records. *ret_damaged: some could not be read. */
 int sim_disk_load(struct sim_node *n, bool *ret_damaged);
 void sim_disk_close(struct sim_disk *d);
@@ -239,6 +246,8 @@ bool sim_check_agreed(struct sim *s);
 void sim_check_tell(struct sim *s);
 void sim_check_truth(struct sim *s);
 void sim_check_crashed(struct sim_node *n);
+/* Its disk is gone, and what it alone had. */
+void sim_check_lost(struct sim_node *n);
 void sim_check_close(struct sim *s);
 
 /* --- sim_strong.c ----------------------------------------------------------------------------- */

@@ -90,7 +90,7 @@ static void lose_all(struct node *n) {
 }
 
 /* What all have, all of them up to the same, is agreed on. */
-static bool agree_on(size_t i, uint64_t heir) {
+static bool agree_on(size_t i) {
     struct slv_buf b;
     uint64_t last = 0, of = 0;
     for (size_t k = 0; k < NODES; k++) {
@@ -102,7 +102,6 @@ static bool agree_on(size_t i, uint64_t heir) {
     slv_buf_init(&b, 256);
     slv_write_id(&b, over[i].writer);
     slv_write_id(&b, over[i].node);
-    slv_write_id(&b, heir);
     slv_write_number(&b, last > 0);
     if (last) slv_write_id(&b, SPACE);
     if (last) slv_write_number(&b, last);
@@ -114,7 +113,7 @@ static bool agree_on(size_t i, uint64_t heir) {
 
 static void agree(void) {
     for (size_t i = 0; i < n_over; i++)
-        if (agree_on(i, slv_mesh_writer(node[0].id, node[0].store) + 1)) i--;
+        if (agree_on(i)) i--;
 }
 
 static void live_and_retire(uint32_t steps, bool causal) {
@@ -231,42 +230,38 @@ static void old_batches_change_nothing(void **state) {
 
 /* --- retirements ------------------------------------------------------------------------------ */
 
-static struct slv_str record_of(struct slv_buf *b, uint64_t writer, uint64_t heir, uint64_t last) {
+static struct slv_str record_of(struct slv_buf *b, uint64_t writer, uint64_t last) {
     slv_buf_clear(b);
     slv_write_id(b, writer);
     slv_write_id(b, 5);
-    slv_write_id(b, heir);
     slv_write_number(b, 1);
     slv_write_id(b, SPACE);
     slv_write_number(b, last);
     return (struct slv_str){b->data, b->len};
 }
 
-static void heirs_follow_each_other(void **state) {
+/* As groups that are founded anew may. */
+static void a_writer_is_retired_twice(void **state) {
+    const struct slv_dot one = {GROUP, 1}, two = {9, 1};
     struct slv_retired t = {0};
     struct slv_dots seen = {0};
     struct slv_buf b;
     bool is_new;
     (void)state;
     slv_buf_init(&b, 256);
-    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1}, record_of(&b, 10, 20, 3), NULL), 0);
-    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 2}, record_of(&b, 20, 30, 4), NULL), 0);
-    assert_int_equal(slv_retired_add(&t, (struct slv_dot){9, 1}, record_of(&b, 10, 20, 3), &is_new), 0);
+    assert_int_equal(slv_retired_add(&t, one, record_of(&b, 10, 3), NULL), 0);
+    assert_int_equal(slv_retired_add(&t, two, record_of(&b, 10, 3), &is_new), 0);
     assert_true(is_new);
-    assert_int_equal(slv_retired_add(&t, (struct slv_dot){9, 1}, record_of(&b, 10, 20, 3), &is_new), 0);
+    assert_int_equal(slv_retired_add(&t, two, record_of(&b, 10, 3), &is_new), 0);
     assert_false(is_new);
-    assert_int_equal(slv_retired_heir(&t, &seen, 10), 10);
-    assert_int_equal(slv_dots_add_dot(&seen, (struct slv_dot){9, 1}), 0);
-    assert_int_equal(slv_retired_heir(&t, &seen, 10), 20);
+    assert_false(slv_retired_names(&t, &seen, 10));
+    assert_int_equal(slv_dots_add_dot(&seen, two), 0);
     assert_true(slv_retired_names(&t, &seen, 10));
     assert_false(slv_retired_names(&t, &seen, 20));
-    assert_int_equal(slv_dots_add_dot(&seen, (struct slv_dot){GROUP, 2}), 0);
-    assert_int_equal(slv_retired_heir(&t, &seen, 10), 30);
-    assert_int_equal(slv_retired_last(&t, 20, SPACE), 4);
-    assert_int_equal(slv_retired_last(&t, 20, SPACE + 1), 0);
-    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 3}, record_of(&b, 30, 10, 1), NULL), 0);
-    assert_int_equal(slv_dots_add_dot(&seen, (struct slv_dot){GROUP, 3}), 0);
-    (void)slv_retired_heir(&t, &seen, 10); /* a ring has an end */
+    assert_int_equal(slv_retired_last(&t, 10, SPACE), 3);
+    assert_int_equal(slv_retired_last(&t, 10, SPACE + 1), 0);
+    assert_int_equal(slv_retired_find(&t, 10)->node, 5);
+    assert_null(slv_retired_find(&t, 11));
     slv_dots_fini(&seen);
     slv_retired_fini(&t);
     slv_buf_fini(&b);
@@ -277,7 +272,7 @@ static void what_is_no_retirement_is_refused(void **state) {
     struct slv_buf b;
     (void)state;
     slv_buf_init(&b, 256);
-    const struct slv_str good = record_of(&b, 10, 20, 3);
+    const struct slv_str good = record_of(&b, 10, 3);
     for (size_t n = 0; n < good.n; n++)
         assert_int_equal(
             slv_retired_add(&t, (struct slv_dot){GROUP, 1}, (struct slv_str){good.p, n}, NULL),
@@ -286,11 +281,9 @@ static void what_is_no_retirement_is_refused(void **state) {
     assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1},
                                      (struct slv_str){b.data, b.len}, NULL),
                      SLV_E_FORMAT);
-    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1}, record_of(&b, 10, 10, 3), NULL),
-                     SLV_E_FORMAT); /* its own heir */
-    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1}, record_of(&b, 10, 20, 0), NULL),
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1}, record_of(&b, 10, 0), NULL),
                      SLV_E_FORMAT);
-    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 0}, record_of(&b, 10, 20, 3), NULL),
+    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 0}, record_of(&b, 10, 3), NULL),
                      SLV_E_FORMAT);
     assert_int_equal(t.n, 0);
     slv_retired_fini(&t);
@@ -302,7 +295,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_lost),
         cmocka_unit_test(who_comes_new_has_all),
         cmocka_unit_test(old_batches_change_nothing),
-        cmocka_unit_test(heirs_follow_each_other),
+        cmocka_unit_test(a_writer_is_retired_twice),
         cmocka_unit_test(what_is_no_retirement_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,574 @@
+/* node_retire.c: see node.h and retired.h. How writers that are over come to be retired.
+ *
+ * What is agreed on are keys of the strong spaces' space 0, beside invitations (node_roster.c):
+ *
+ *     'o' writer (8)              node (8), store: this writer is over. Its node says so of those that
+ *                                 it had before the present one, the leader of those of revoked nodes
+ *     'h' writer (8) member (8)   number of spaces; each, ascending: id (8), number: all of it that
+ *                                 there is the member has, up to there
+ *     'r' group (8) number (8)    a retirement
+ *
+ * When all members have said the same, of the spaces that they have in common, the leader says that
+ * the writer is retired, and the rest goes. All of them: those that nobody has revoked, alive or
+ * not. So who is away for a month holds that up for a month, and nothing else; what is in nobody's
+ * store then is nowhere. (What was said of a writer that is in use it hears itself, and begins
+ * another.)
+ *
+ *     RETIRED_ASK (a message): whether what is over is to be told too, retirements known here (dots)
+ *     RETIRED: how many that are not; each: group (8), number, bytes. Then whether what is over is
+ *              told, and if so how many; each: writer (8)
+ *
+ * The first is sent to a peer whose retirements are others, as its sums say; and by nodes that are
+ * not in the group, now and then, to some peer. Retirements are believed of who may vote, as what
+ * the group decides is theirs. */
+#include "mesh/node_int.h"
+#include "base/mem.h"
+
+#include <sodium.h>
+#include <string.h>
+
+#define LOOK_EACH_NS (1000 * MS)  /* between two looks at what is over */
+#define AT_ONCE_NS (20 * MS)      /* and after something was done about it */
+#define ASK_MS 4000u              /* for the group to do what is asked */
+#define TOLD_NS (1000 * MS)       /* between two askings of a peer */
+#define POLL_NS (30000 * MS)      /* the same of a node that is not in the group */
+#define SAID_NS (3600000 * MS)    /* until such a node says the same again */
+#define PART ((size_t)128 << 10)  /* bytes of a message, and one retirement more */
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+struct key {
+    char bytes[SLV_ROSTER_KEY + 1]; /* invitations are met on the way */
+    size_t n;
+};
+
+static void add_id(struct key *k, uint64_t id) {
+    for (unsigned i = 0; i < 8; i++)
+        k->bytes[k->n++] = (char)(id >> (56 - 8 * i));
+}
+
+static struct key key_over(uint64_t writer) {
+    struct key k = {{'o'}, 1};
+    add_id(&k, writer);
+    return k;
+}
+
+static struct key key_pair(char kind, uint64_t a, uint64_t b) {
+    struct key k = {{kind}, 1};
+    add_id(&k, a);
+    add_id(&k, b);
+    return k;
+}
+
+static struct slv_str str_of(const struct key *k) { return (struct slv_str){k->bytes, k->n}; }
+
+static bool read_key(struct slv_str key, char *ret_kind, uint64_t *ret_a, uint64_t *ret_b) {
+    struct slv_reader r = slv_reader_of(key.p, key.n);
+    *ret_kind = *slv_read_raw(&r, 1).p;
+    *ret_a = slv_read_id(&r);
+    *ret_b = *ret_kind == 'o' ? 0 : slv_read_id(&r);
+    return slv_reader_done(&r) && *ret_kind && strchr("ohr", *ret_kind);
+}
+
+/* As this node has it of the group's. False: it is not there. */
+static bool look_up(const struct slv_node *n, const struct key *k, struct slv_str *ret) {
+    struct slv_strong_result r = {.version = 0};
+    if (n->strong.started) slv_strong_get(n->strong.s, 0, str_of(k), &r);
+    *ret = r.value;
+    return r.version != 0;
+}
+
+/* The next key of a kind behind this one, which may be that kind alone: k is it then. */
+static bool next_key(const struct slv_node *n, char kind, struct key *k, uint64_t *ret_a,
+                     uint64_t *ret_b) {
+    struct slv_str next;
+    while (n->strong.started && slv_strong_next(n->strong.s, 0, str_of(k), &next)) {
+        char is;
+        if (next.p[0] != kind || next.n > sizeof k->bytes) return false;
+        memcpy(k->bytes, next.p, next.n);
+        k->n = next.n;
+        if (read_key(next, &is, ret_a, ret_b)) return true;
+    }
+    return false;
+}
+
+/* Whether what it has of the group's keys is up to date, mostly. */
+static bool is_inside(const struct slv_node *n) {
+    const struct slv_strong *s = n->strong.s;
+    return n->strong.started && slv_strong_leader(s) &&
+           slv_strong_role(s, n->conf.id) >= SLV_STRONG_LEARNER;
+}
+
+static bool is_leading(const struct slv_node *n) {
+    return n->strong.started && slv_strong_leads(n->strong.s);
+}
+
+static bool is_revoked(const struct slv_node *n, uint64_t id) {
+    const struct slv_statement *s = node_about(n, id);
+    return s && s->kind == SLV_REVOKED;
+}
+
+/* --- what may be asked ------------------------------------------------------------------------ */
+
+static bool is_over_value(struct slv_str value, uint64_t writer, uint64_t *ret_node) {
+    struct slv_reader r = slv_reader_of(value.p, value.n);
+    *ret_node = slv_read_id(&r);
+    const uint32_t store = (uint32_t)slv_read_number(&r, UINT32_MAX);
+    return slv_reader_done(&r) && slv_mesh_writer(*ret_node, store) == writer;
+}
+
+/* (Who may vote hands on what others say.) */
+bool node_retire_may_ask(const struct slv_node *n, uint64_t peer,
+                         const struct slv_strong_command *c) {
+    uint64_t writer, member, node;
+    char kind;
+    if (!read_key(c->key, &kind, &writer, &member) || c->lease) return false;
+    if (peer == n->conf.id && is_leading(n))
+        return c->op == SLV_STRONG_PUT || c->op == SLV_STRONG_CAS || c->op == SLV_STRONG_DELETE;
+    if (c->op != SLV_STRONG_PUT) return false;
+    if (kind == 'h') return member == peer || node_may_vote(n, peer);
+    return kind == 'o' && is_over_value(c->value, writer, &node) &&
+           (node == peer || node_may_vote(n, peer));
+}
+
+/* One thing at a time. False: something is under way, or it cannot be asked. */
+static bool ask(struct slv_node *n, enum slv_strong_op op, const struct key *k,
+                struct slv_str value) {
+    const struct slv_strong_command c = {.op = op, .key = str_of(k), .value = value};
+    return !n->retire.ask && !slv_node_ask(n, n->now, &c, ASK_MS, &n->retire.ask);
+}
+
+bool node_retire_answered(struct slv_node *n, uint64_t id, const struct slv_strong_result *r) {
+    if (!id || id != n->retire.ask) return false;
+    n->retire.ask = 0;
+    if (r->status == SLV_STRONG_OK) n->retire.next = n->now + AT_ONCE_NS;
+    return true;
+}
+
+/* --- retirements ------------------------------------------------------------------------------ */
+
+const struct slv_retired *slv_node_retired(const struct slv_node *n) { return &n->retired; }
+
+/* Equal where the same are known; 0 where none is. */
+uint64_t node_retire_print(const struct slv_node *n) {
+    uint8_t out[16];
+    struct slv_buf b;
+    if (!n->retired.n) return 0;
+    slv_buf_init(&b, PART);
+    slv_dots_write(&n->retired.dots, &b);
+    crypto_generichash(out, sizeof out, (const uint8_t *)b.data, b.len, NULL, 0);
+    slv_buf_fini(&b);
+    struct slv_reader r = slv_reader_of(out, sizeof out);
+    return slv_read_id(&r);
+}
+
+int node_retire_load(struct slv_node *n, struct slv_str key, struct slv_str value) {
+    struct slv_reader r = slv_reader_of(key.p + 1, key.n - 1);
+    struct slv_dot dot = {.writer = slv_read_id(&r)};
+    dot.n = slv_read_id(&r);
+    return slv_reader_done(&r) ? slv_retired_add(&n->retired, dot, value, NULL) : SLV_E_FORMAT;
+}
+
+/* (Without memory, what a replica let go of and what not differs until the next look.) */
+static void let_go(struct slv_node *n) {
+    n->retire.is_new = false;
+    for (size_t i = 0; i < n->n_space; i++)
+        if (slv_replica_retire(n->space[i]->replica)) n->retire.is_new = true;
+    n->has_writes = true;
+}
+
+/* A writer that is in use, and was over for others, has lost what came behind: a store of long ago
+ * was put back. */
+static int take(struct slv_node *n, struct slv_dot dot, struct slv_str bytes) {
+    const struct key k = key_pair(RECORD_RETIRED, dot.writer, dot.n);
+    bool is_new;
+    int rc = slv_retired_add(&n->retired, dot, bytes, &is_new);
+    if (rc || !is_new) return rc;
+    rc = node_put(n, str_of(&k), bytes);
+    n->retire.is_new = true;
+    if (!rc && slv_retired_find(&n->retired, slv_node_writer(n))) node_fail(n, SLV_NODE_OVERTAKEN);
+    return rc;
+}
+
+/* Those that the group, as it is known here, has agreed on. */
+static void learn(struct slv_node *n) {
+    const uint64_t group = n->strong.group;
+    struct slv_str bytes;
+    for (;;) {
+        const struct slv_dot dot = {group, slv_dots_base(&n->retired.dots, group) + 1};
+        const struct key k = key_pair('r', dot.writer, dot.n);
+        if (!look_up(n, &k, &bytes) || take(n, dot, bytes)) return;
+    }
+}
+
+/* --- what is over ----------------------------------------------------------------------------- */
+
+static struct node_told *told_of(struct slv_node *n, uint64_t writer) {
+    for (size_t i = 0; i < n->retire.n_told; i++)
+        if (n->retire.told[i].writer == writer) return &n->retire.told[i];
+    return NULL;
+}
+
+static bool is_known(struct slv_node *n, uint64_t writer) {
+    const struct key k = key_over(writer);
+    struct slv_str value;
+    return slv_retired_find(&n->retired, writer) ||
+           (is_inside(n) ? look_up(n, &k, &value) : told_of(n, writer) != NULL);
+}
+
+static void declare(struct slv_node *n, const struct slv_replica_writer *w) {
+    const struct key k = key_over(w->writer);
+    struct slv_buf b;
+    slv_buf_init(&b, 32);
+    slv_write_id(&b, w->node);
+    slv_write_number(&b, w->store);
+    if (!b.status && ask(n, SLV_STRONG_PUT, &k, (struct slv_str){b.data, b.len}) && !is_inside(n))
+        n->retire.declare_next = n->now + POLL_NS; /* it hears of what came of it by then */
+    slv_buf_fini(&b);
+}
+
+static bool is_over(const struct slv_node *n, const struct slv_replica_writer *w) {
+    if (w->node == n->conf.id) return w->writer != slv_node_writer(n);
+    return is_leading(n) && is_revoked(n, w->node);
+}
+
+static void declare_all(struct slv_node *n) {
+    if (n->now < n->retire.declare_next) return;
+    for (size_t i = 0; i < n->n_space; i++) {
+        const struct slv_replica *r = n->space[i]->replica;
+        for (size_t k = 0; k < slv_replica_writers(r) && !n->retire.ask; k++) {
+            struct slv_replica_writer w;
+            slv_replica_writer(r, k, &w);
+            if (is_over(n, &w) && !is_known(n, w.writer)) declare(n, &w);
+        }
+    }
+}
+
+/* --- what this node has ----------------------------------------------------------------------- */
+
+/* Of each space, ascending. False: something is still to come. */
+static bool gather(const struct slv_node *n, uint64_t writer, struct slv_retired_space *v) {
+    for (size_t i = 0; i < n->n_space; i++) {
+        struct slv_retired_space s = {.id = n->space[i]->id};
+        size_t at = i;
+        if (!slv_replica_is_whole(n->space[i]->replica, writer, &s.last)) return false;
+        for (; at && v[at - 1].id > s.id; at--)
+            v[at] = v[at - 1];
+        v[at] = s;
+    }
+    return true;
+}
+
+/* The same was said: so the group has it; or, where that is not seen here, not long ago. */
+static bool was_said(struct slv_node *n, uint64_t writer, const struct key *k,
+                     const struct slv_buf *b) {
+    struct slv_str value;
+    if (is_inside(n))
+        return look_up(n, k, &value) && value.n == b->len && !memcmp(value.p, b->data, b->len);
+    struct node_told *t = told_of(n, writer);
+    uint8_t out[16];
+    crypto_generichash(out, sizeof out, (const uint8_t *)b->data, b->len, NULL, 0);
+    const bool said = !t || (t->said && !memcmp(out, t->print, sizeof out) &&
+                             n->now - t->said < SAID_NS);
+    if (said || n->retire.ask) return true;
+    memcpy(t->print, out, sizeof out);
+    t->said = n->now;
+    return false;
+}
+
+/* (One that is in use, and over for others, is that of a store of long ago that was put back.) */
+static void report(struct slv_node *n, uint64_t writer) {
+    struct slv_retired_space v[SLV_NODE_SPACES_MAX];
+    const struct key k = key_pair('h', writer, n->conf.id);
+    struct slv_buf b;
+    if (slv_retired_find(&n->retired, writer)) return;
+    if (writer == slv_node_writer(n)) {
+        node_fail(n, SLV_NODE_OVERTAKEN);
+        return;
+    }
+    if (!gather(n, writer, v)) return;
+    slv_buf_init(&b, 4096);
+    slv_write_number(&b, n->n_space);
+    for (size_t i = 0; i < n->n_space; i++) {
+        slv_write_id(&b, v[i].id);
+        slv_write_number(&b, v[i].last);
+    }
+    if (!b.status && !was_said(n, writer, &k, &b))
+        (void)ask(n, SLV_STRONG_PUT, &k, (struct slv_str){b.data, b.len});
+    slv_buf_fini(&b);
+}
+
+static void report_all(struct slv_node *n) {
+    struct key k = {{'o'}, 1};
+    uint64_t writer, none;
+    if (is_inside(n))
+        while (!n->failed && !n->retire.ask && next_key(n, 'o', &k, &writer, &none))
+            report(n, writer);
+    else
+        for (size_t i = 0; i < n->retire.n_told && !n->failed && !n->retire.ask; i++)
+            report(n, n->retire.told[i].writer);
+}
+
+/* --- agreeing --------------------------------------------------------------------------------- */
+
+/* The next of all members, whether they are there or not: whom a statement names, or the host lets
+ * in. */
+static bool next_member(const struct slv_node *n, size_t *i, uint64_t *ret) {
+    const struct slv_node_world *w = &n->conf.world;
+    const size_t named = n->roster ? slv_roster_count(n->roster) : 0;
+    while (*i < named) {
+        struct slv_statement s;
+        const uint8_t *sig;
+        if (slv_statement_read(slv_roster_at(n->roster, (*i)++), &s, &sig)) continue;
+        *ret = slv_node_id_of(n, s.key);
+        if (s.kind != SLV_INVITE && node_about(n, *ret) && node_may_join(n, *ret)) return true;
+    }
+    while (w->member && w->member(w->ctx, *i - named, ret)) {
+        ++*i;
+        if (!node_about(n, *ret)) return true;
+    }
+    return false;
+}
+
+/* What they have said of a writer. */
+struct agreement {
+    struct slv_retired_space space[SLV_RETIRED_SPACES_MAX]; /* ascending */
+    uint32_t n;
+    struct slv_node_over *over;
+};
+
+/* False: another has said otherwise of this space. */
+static bool agree_on(struct agreement *a, struct slv_retired_space s) {
+    uint32_t at = 0;
+    while (at < a->n && a->space[at].id < s.id)
+        at++;
+    if (at < a->n && a->space[at].id == s.id) return a->space[at].last == s.last;
+    if (a->n == SLV_RETIRED_SPACES_MAX) return false;
+    memmove(a->space + at + 1, a->space + at, (a->n - at) * sizeof s);
+    a->space[at] = s;
+    a->n++;
+    return true;
+}
+
+static bool agree(struct agreement *a, struct slv_str said) {
+    struct slv_reader r = slv_reader_of(said.p, said.n);
+    bool same = true;
+    for (uint64_t k = slv_read_number(&r, SLV_NODE_SPACES_MAX); k > 0 && !r.bad; k--) {
+        struct slv_retired_space s = {.id = slv_read_id(&r)};
+        s.last = slv_read_number(&r, SLV_DOT_MAX);
+        same = agree_on(a, s) && same;
+    }
+    return same && slv_reader_done(&r);
+}
+
+static void look_at(const struct slv_node *n, uint64_t writer, struct agreement *a) {
+    const struct key o = key_over(writer);
+    struct slv_str value;
+    uint64_t member;
+    size_t i = 0;
+    *a->over = (struct slv_node_over){.writer = writer};
+    if (!look_up(n, &o, &value) || !is_over_value(value, writer, &a->over->node)) return;
+    while (next_member(n, &i, &member)) {
+        const struct key k = key_pair('h', writer, member);
+        const bool said = look_up(n, &k, &value);
+        if (said && !agree(a, value)) a->over->differs = true;
+        if (!said && !a->over->waits++) a->over->waits_for = member;
+    }
+}
+
+size_t slv_node_overs(const struct slv_node *n, struct slv_node_over *ret, size_t most) {
+    struct key k = {{'o'}, 1};
+    uint64_t writer, none;
+    size_t count = 0;
+    while (count < most && next_key(n, 'o', &k, &writer, &none)) {
+        struct agreement a = {.over = &ret[count]};
+        look_at(n, writer, &a);
+        count += !slv_retired_find(&n->retired, writer);
+    }
+    return count;
+}
+
+static void retire(struct slv_node *n, const struct agreement *a) {
+    const uint64_t group = n->strong.group;
+    const struct key k = key_pair('r', group, slv_dots_base(&n->retired.dots, group) + 1);
+    struct slv_buf b;
+    uint32_t some = 0;
+    slv_buf_init(&b, SLV_RETIRED_BYTES_MAX);
+    slv_write_id(&b, a->over->writer);
+    slv_write_id(&b, a->over->node);
+    for (uint32_t i = 0; i < a->n; i++)
+        some += a->space[i].last > 0;
+    slv_write_number(&b, some);
+    for (uint32_t i = 0; i < a->n; i++) {
+        if (!a->space[i].last) continue;
+        slv_write_id(&b, a->space[i].id);
+        slv_write_number(&b, a->space[i].last);
+    }
+    if (!b.status) (void)ask(n, SLV_STRONG_CAS, &k, (struct slv_str){b.data, b.len});
+    slv_buf_fini(&b);
+}
+
+static void retire_all(struct slv_node *n) {
+    struct key k = {{'o'}, 1};
+    uint64_t writer, none;
+    while (!n->retire.ask && next_key(n, 'o', &k, &writer, &none)) {
+        struct slv_node_over over;
+        struct agreement a = {.over = &over};
+        look_at(n, writer, &a);
+        if (over.node && !over.waits && !over.differs) retire(n, &a);
+    }
+}
+
+/* What was said of those that are retired. */
+static void clean_up(struct slv_node *n, char kind) {
+    const struct slv_str nothing = {"", 0};
+    struct key k = {{kind}, 1};
+    uint64_t writer, none;
+    while (!n->retire.ask && next_key(n, kind, &k, &writer, &none))
+        if (slv_retired_find(&n->retired, writer)) (void)ask(n, SLV_STRONG_DELETE, &k, nothing);
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static void send(struct slv_node *n, uint64_t peer, struct slv_buf *b) {
+    const struct slv_str m = {b->data, b->len};
+    if (!b->status && node_message(n, peer, SLV_LANE_REPAIR, node_packed(n, m))) n->stats.unsent++;
+    slv_buf_fini(b);
+}
+
+static void ask_peer(struct slv_node *n, uint64_t peer) {
+    struct slv_buf b;
+    slv_buf_init(&b, SLV_LINK_MESSAGE_MAX);
+    slv_buf_addc(&b, MSG_RETIRED_ASK);
+    slv_write_number(&b, !is_inside(n));
+    slv_dots_write(&n->retired.dots, &b);
+    send(n, peer, &b);
+}
+
+void node_retire_differs(struct slv_node *n, struct peer *p) {
+    if (n->now < p->retired_next) return;
+    p->retired_next = n->now + TOLD_NS;
+    ask_peer(n, p->id);
+}
+
+static void write_missing(const struct slv_node *n, const struct slv_dots *theirs,
+                          struct slv_buf *b) {
+    struct slv_buf all;
+    uint64_t k = 0;
+    slv_buf_init(&all, SLV_LINK_MESSAGE_MAX);
+    for (size_t i = 0; i < n->retired.n && all.len < PART; i++) {
+        const struct slv_retirement *t = n->retired.v[i];
+        struct slv_buf one;
+        if (slv_dots_has(theirs, t->dot)) continue;
+        slv_buf_init(&one, SLV_RETIRED_BYTES_MAX);
+        slv_retirement_write(t, &one);
+        slv_write_id(&all, t->dot.writer);
+        slv_write_number(&all, t->dot.n);
+        slv_write_bytes(&all, one.data, one.len);
+        if (one.status) all.status = one.status;
+        slv_buf_fini(&one);
+        k++;
+    }
+    slv_write_number(b, k);
+    slv_buf_add(b, all.data, all.len);
+    if (all.status) b->status = all.status;
+    slv_buf_fini(&all);
+}
+
+static void write_over(const struct slv_node *n, struct slv_buf *b) {
+    struct slv_buf all;
+    struct key k = {{'o'}, 1};
+    uint64_t writer, none, count = 0;
+    slv_buf_init(&all, SLV_LINK_MESSAGE_MAX);
+    for (; count < NODE_TOLD_MAX && next_key(n, 'o', &k, &writer, &none); count++)
+        slv_write_id(&all, writer);
+    slv_write_number(b, count);
+    slv_buf_add(b, all.data, all.len);
+    if (all.status) b->status = all.status;
+    slv_buf_fini(&all);
+}
+
+static void on_ask(struct slv_node *n, struct peer *p, struct slv_reader *m) {
+    const bool over = slv_read_number(m, 1) && is_inside(n);
+    struct slv_dots theirs = {0};
+    struct slv_buf b;
+    if (m->bad || slv_dots_read(m, &theirs) || !slv_reader_done(m)) {
+        slv_dots_fini(&theirs);
+        n->stats.refused++;
+        return;
+    }
+    slv_buf_init(&b, SLV_LINK_MESSAGE_MAX);
+    slv_buf_addc(&b, MSG_RETIRED);
+    write_missing(n, &theirs, &b);
+    slv_write_number(&b, over);
+    if (over) write_over(n, &b);
+    send(n, p->id, &b);
+    slv_dots_fini(&theirs);
+}
+
+/* (Of those that were told before it stays what was said.) */
+static void read_over(struct slv_node *n, struct slv_reader *m) {
+    struct node_told news[NODE_TOLD_MAX];
+    const uint64_t k = slv_read_number(m, NODE_TOLD_MAX);
+    for (uint64_t i = 0; i < k; i++) {
+        const uint64_t writer = slv_read_id(m);
+        const struct node_told *had = told_of(n, writer);
+        news[i] = had ? *had : (struct node_told){.writer = writer};
+    }
+    if (m->bad) return;
+    memcpy(n->retire.told, news, k * sizeof *news);
+    n->retire.n_told = k;
+}
+
+static void on_told(struct slv_node *n, struct slv_reader *m) {
+    int rc = 0;
+    for (uint64_t k = slv_read_number(m, SLV_RETIRED_MAX); k > 0 && !rc && !m->bad; k--) {
+        struct slv_dot dot = {.writer = slv_read_id(m)};
+        dot.n = slv_read_number(m, SLV_DOT_MAX);
+        const struct slv_str bytes = slv_read_bytes(m, SLV_RETIRED_BYTES_MAX);
+        if (!m->bad) rc = take(n, dot, bytes);
+    }
+    if (!rc && slv_read_number(m, 1)) read_over(n, m);
+    if (rc == SLV_E_FORMAT || !slv_reader_done(m)) n->stats.refused++;
+    n->retire.next = n->now;
+}
+
+void node_retire_receive(struct slv_node *n, struct peer *p, uint64_t kind, struct slv_reader *m) {
+    if (kind == MSG_RETIRED_ASK) on_ask(n, p, m);
+    else if (node_may_vote(n, p->id)) on_told(n, m);
+}
+
+/* Of somebody who may be in the group. */
+static void poll(struct slv_node *n) {
+    if (is_inside(n) || !n->n_peer || n->now < n->retire.poll_next) return;
+    const size_t from = (size_t)node_random(n, n->n_peer);
+    for (size_t i = 0; i < n->n_peer; i++) {
+        const struct peer *p = n->peer[(from + i) % n->n_peer];
+        if (!p->link || p->is_guest) continue;
+        n->retire.poll_next = n->now + POLL_NS;
+        ask_peer(n, p->id);
+        return;
+    }
+}
+
+/* --- time ------------------------------------------------------------------------------------- */
+
+uint64_t node_retire_tick(struct slv_node *n) {
+    if (n->now < n->retire.next) return n->retire.next;
+    n->retire.next = n->now + LOOK_EACH_NS;
+    if (!n->strong.started) return n->retire.next;
+    learn(n);
+    if (n->retire.is_new && !n->failed) let_go(n);
+    if (!n->failed) declare_all(n);
+    if (!n->failed) report_all(n);
+    if (n->failed) return n->retire.next;
+    if (is_leading(n)) {
+        clean_up(n, 'h');
+        clean_up(n, 'o');
+        retire_all(n);
+    }
+    poll(n);
+    return n->retire.next;
+}
+
+void node_retire_close(struct slv_node *n) { slv_retired_fini(&n->retired); }
