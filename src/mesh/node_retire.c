@@ -4,8 +4,8 @@
  *
  *     'o' writer (8)              node (8), store: this writer is over. Its node says so of those that
  *                                 it had before the present one, the leader of those of revoked nodes
- *     'h' writer (8) member (8)   number of spaces; each, ascending: id (8), number: all of it that
- *                                 there is the member has, up to there
+ *     'h' writer (8) member (8)   number of spaces; each, ascending: id (8), dots: what the member
+ *                                 has of it
  *     'r' group (8) number (8)    a retirement
  *
  * When all members have said the same, of the spaces that they have in common, the leader says that
@@ -33,6 +33,7 @@
 #define TOLD_NS (1000 * MS)       /* between two askings of a peer */
 #define POLL_NS (30000 * MS)      /* the same of a node that is not in the group */
 #define SAID_NS (3600000 * MS)    /* until such a node says the same again */
+#define SAID_MAX ((size_t)32 << 10) /* bytes of what a member says */
 #define PART ((size_t)128 << 10)  /* bytes of a message, and one retirement more */
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -246,17 +247,25 @@ static void declare_all(struct slv_node *n) {
 
 /* --- what this node has ----------------------------------------------------------------------- */
 
-/* Of each space, ascending. False: something is still to come. */
-static bool gather(const struct slv_node *n, uint64_t writer, struct slv_retired_space *v) {
+/* Of each space, ascending; ends b where it fails. */
+static int write_had(const struct slv_node *n, uint64_t writer, struct slv_buf *b) {
+    uint64_t after = 0;
+    slv_write_number(b, n->n_space);
     for (size_t i = 0; i < n->n_space; i++) {
-        struct slv_retired_space s = {.id = n->space[i]->id};
-        size_t at = i;
-        if (!slv_replica_is_whole(n->space[i]->replica, writer, &s.last)) return false;
-        for (; at && v[at - 1].id > s.id; at--)
-            v[at] = v[at - 1];
-        v[at] = s;
+        const struct space *next = NULL;
+        struct slv_dots seen = {0};
+        for (size_t k = 0; k < n->n_space; k++)
+            if (n->space[k]->id > after && (!next || n->space[k]->id < next->id))
+                next = n->space[k];
+        if (!next) break;
+        const int rc = slv_replica_seen_of(next->replica, writer, &seen);
+        if (rc) return rc;
+        after = next->id;
+        slv_write_id(b, after);
+        slv_dots_write(&seen, b);
+        slv_dots_fini(&seen);
     }
-    return true;
+    return b->status;
 }
 
 /* The same was said: so the group has it; or, where that is not seen here, not long ago. */
@@ -278,7 +287,6 @@ static bool was_said(struct slv_node *n, uint64_t writer, const struct key *k,
 
 /* (One that is in use, and over for others, is that of a store of long ago that was put back.) */
 static void report(struct slv_node *n, uint64_t writer) {
-    struct slv_retired_space v[SLV_NODE_SPACES_MAX];
     const struct key k = key_pair('h', writer, n->conf.id);
     struct slv_buf b;
     if (slv_retired_find(&n->retired, writer)) return;
@@ -286,14 +294,8 @@ static void report(struct slv_node *n, uint64_t writer) {
         node_fail(n, SLV_NODE_OVERTAKEN);
         return;
     }
-    if (!gather(n, writer, v)) return;
-    slv_buf_init(&b, 4096);
-    slv_write_number(&b, n->n_space);
-    for (size_t i = 0; i < n->n_space; i++) {
-        slv_write_id(&b, v[i].id);
-        slv_write_number(&b, v[i].last);
-    }
-    if (!b.status && !was_said(n, writer, &k, &b))
+    slv_buf_init(&b, SAID_MAX);
+    if (!write_had(n, writer, &b) && !was_said(n, writer, &k, &b))
         (void)ask(n, SLV_STRONG_PUT, &k, (struct slv_str){b.data, b.len});
     slv_buf_fini(&b);
 }
@@ -330,22 +332,27 @@ static bool next_member(const struct slv_node *n, size_t *i, uint64_t *ret) {
     return false;
 }
 
-/* What they have said of a writer. */
+/* What they have said of a writer: of a space, as bytes. */
+struct said {
+    uint64_t space;
+    struct slv_str dots;
+};
+
 struct agreement {
-    struct slv_retired_space space[SLV_RETIRED_SPACES_MAX]; /* ascending */
+    struct said v[SLV_RETIRED_SPACES_MAX]; /* ascending */
     uint32_t n;
     struct slv_node_over *over;
 };
 
 /* False: another has said otherwise of this space. */
-static bool agree_on(struct agreement *a, struct slv_retired_space s) {
+static bool agree_on(struct agreement *a, struct said s) {
     uint32_t at = 0;
-    while (at < a->n && a->space[at].id < s.id)
+    while (at < a->n && a->v[at].space < s.space)
         at++;
-    if (at < a->n && a->space[at].id == s.id) return a->space[at].last == s.last;
+    if (at < a->n && a->v[at].space == s.space) return !slv_str_compare(a->v[at].dots, s.dots);
     if (a->n == SLV_RETIRED_SPACES_MAX) return false;
-    memmove(a->space + at + 1, a->space + at, (a->n - at) * sizeof s);
-    a->space[at] = s;
+    memmove(a->v + at + 1, a->v + at, (a->n - at) * sizeof s);
+    a->v[at] = s;
     a->n++;
     return true;
 }
@@ -353,10 +360,14 @@ static bool agree_on(struct agreement *a, struct slv_retired_space s) {
 static bool agree(struct agreement *a, struct slv_str said) {
     struct slv_reader r = slv_reader_of(said.p, said.n);
     bool same = true;
-    for (uint64_t k = slv_read_number(&r, SLV_NODE_SPACES_MAX); k > 0 && !r.bad; k--) {
-        struct slv_retired_space s = {.id = slv_read_id(&r)};
-        s.last = slv_read_number(&r, SLV_DOT_MAX);
-        same = agree_on(a, s) && same;
+    for (uint64_t k = slv_read_number(&r, SLV_NODE_SPACES_MAX); k > 0 && !r.bad && same; k--) {
+        struct said s = {.space = slv_read_id(&r)};
+        const uint8_t *from = r.p;
+        struct slv_dots dots = {0};
+        same = !slv_dots_read(&r, &dots);
+        slv_dots_fini(&dots);
+        s.dots = (struct slv_str){(const char *)from, (size_t)(r.p - from)};
+        same = same && agree_on(a, s);
     }
     return same && slv_reader_done(&r);
 }
@@ -388,6 +399,9 @@ size_t slv_node_overs(const struct slv_node *n, struct slv_node_over *ret, size_
     return count;
 }
 
+/* Not: nobody has anything of it there. */
+static bool is_some(const struct said *s) { return s->dots.p[0] != 0; }
+
 static void retire(struct slv_node *n, const struct agreement *a) {
     const uint64_t group = n->strong.group;
     const struct key k = key_pair('r', group, slv_dots_base(&n->retired.dots, group) + 1);
@@ -397,12 +411,12 @@ static void retire(struct slv_node *n, const struct agreement *a) {
     slv_write_id(&b, a->over->writer);
     slv_write_id(&b, a->over->node);
     for (uint32_t i = 0; i < a->n; i++)
-        some += a->space[i].last > 0;
+        some += is_some(&a->v[i]);
     slv_write_number(&b, some);
     for (uint32_t i = 0; i < a->n; i++) {
-        if (!a->space[i].last) continue;
-        slv_write_id(&b, a->space[i].id);
-        slv_write_number(&b, a->space[i].last);
+        if (!is_some(&a->v[i])) continue;
+        slv_write_id(&b, a->v[i].space);
+        slv_buf_add(&b, a->v[i].dots.p, a->v[i].dots.n);
     }
     if (!b.status) (void)ask(n, SLV_STRONG_CAS, &k, (struct slv_str){b.data, b.len});
     slv_buf_fini(&b);

@@ -204,8 +204,10 @@ struct slv_replica_writer {
 size_t slv_replica_writers(const struct slv_replica *r);
 void slv_replica_writer(const struct slv_replica *r, size_t i, struct slv_replica_writer *ret);
 
-/* Whether all of a writer is here that is known of, without a gap; *ret_last: up to where. */
-bool slv_replica_is_whole(const struct slv_replica *r, uint64_t writer, uint64_t *ret_last);
+/* What was seen of a writer; *ret is {0} before, and after a failure. SLV_E_BUSY: more of it waits
+ * here; SLV_E_NOMEM. */
+int slv_replica_seen_of(const struct slv_replica *r, uint64_t writer,
+                        struct slv_dots *ret) SLV_MUST_USE;
 
 /* conf.retired has more. As slv_replica_receive. */
 int slv_replica_retire(struct slv_replica *r) SLV_MUST_USE;

@@ -193,6 +193,8 @@ int replica_let_go(struct slv_replica *r);
  * something was refused. */
 int replica_let_go_named(struct slv_replica *r, const struct slv_dots *context,
                          const struct slv_dots *refused);
+/* Takes out what the context is not to have: retirements, and writers that were let go. */
+int replica_strip(const struct slv_replica *r, struct slv_dots *seen);
 /* What of theirs is retired here, or the other way round, is made the same, so that only what is
  * missing differs. *ret_lacks: they lack something of a writer that was let go here. */
 int replica_level(const struct slv_replica *r, struct slv_dots *theirs, bool *ret_lacks);

@@ -353,13 +353,12 @@ int replica_on_ask(struct slv_replica *r, uint64_t peer, struct slv_reader *m) {
 
 /* --- what was told ---------------------------------------------------------------------------- */
 
-/* Of a writer, not further than its signed head says. (Of a causal space all of it is proved, or
- * somebody was let go there of whom nothing is known here.) */
+/* Of a writer, not further than its signed head says, or its retirement. (Of a causal space all of
+ * it is proved, or somebody was let go there of whom nothing is known here.) */
 static int clip(void *ctx, uint64_t writer, struct slv_dot_range d) {
     struct slv_replica *r = ctx;
-    const struct head *h = replica_head(r, writer);
-    const uint64_t most = h ? h->last : slv_dots_last(&r->space.context, writer);
-    if (slv_space_let_go(&r->space, writer)) return 0;
+    const uint64_t proved = replica_proved(r, writer);
+    const uint64_t most = proved ? proved : slv_dots_last(&r->space.context, writer);
     if (d.last > most && r->conf.causal) return SLV_E_BUSY;
     if (d.last > most) d.last = most;
     return d.first > d.last ? 0 : slv_dots_add(&r->pull.seen, writer, d);
@@ -652,7 +651,7 @@ static int join(struct slv_replica *r) {
     int rc = full ? SLV_E_LIMIT : r->conf.causal ? take_kept(r) : 0;
     if (!slv_space_covers(&r->space, &r->pull.seen)) r->pull.gained = true;
     if (!rc) rc = replica_let_go_named(r, &r->pull.seen, &r->pull.refused);
-    if (!rc && r->conf.retired) rc = slv_dots_subtract(&r->pull.seen, &r->conf.retired->dots);
+    if (!rc) rc = replica_strip(r, &r->pull.seen);
     if (!rc) rc = slv_dots_subtract(&r->pull.seen, &r->pull.refused);
     if (!rc) rc = slv_dots_join(&r->space.context, &r->pull.seen);
     if (!rc && r->conf.causal) rc = replica_depend_on(r, &r->pull.seen);

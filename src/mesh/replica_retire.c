@@ -17,20 +17,39 @@ void slv_replica_writer(const struct slv_replica *r, size_t i, struct slv_replic
 
 size_t slv_replica_let_go(const struct slv_replica *r) { return r->n_let_go; }
 
-/* (What waits may bring more.) */
-bool slv_replica_is_whole(const struct slv_replica *r, uint64_t writer, uint64_t *ret_last) {
-    const struct head *h = replica_head(r, writer);
-    const uint64_t base = slv_dots_base(&r->space.context, writer);
-    *ret_last = base;
+static bool waits_for(const struct slv_replica *r, uint64_t writer) {
     for (const struct waiting *w = r->waiting; w; w = w->next)
-        if (w->batch.head.writer == writer && w->batch.head.dots.last > base) return false;
-    return base == slv_dots_last(&r->space.context, writer) && (!h || h->last <= base);
+        if (w->batch.head.writer == writer) return true;
+    return false;
+}
+
+/* What the context has of a writer; borrowed from it. */
+static struct slv_dots seen_of(const struct slv_replica *r, uint64_t writer) {
+    const struct slv_dots *c = &r->space.context;
+    for (uint32_t i = 0; i < c->n; i++)
+        if (c->writer[i].id == writer) return (struct slv_dots){.writer = &c->writer[i], .n = 1};
+    return (struct slv_dots){0};
+}
+
+int slv_replica_seen_of(const struct slv_replica *r, uint64_t writer, struct slv_dots *ret) {
+    const struct slv_dots seen = seen_of(r, writer);
+    int rc = waits_for(r, writer) ? SLV_E_BUSY : 0;
+    if (!rc) rc = slv_dots_join(ret, &seen);
+    if (rc) slv_dots_fini(ret);
+    return rc;
+}
+
+/* Of a writer that is retired; an empty set where it wrote nothing here. */
+static const struct slv_dots *all_of(const struct slv_replica *r, uint64_t writer) {
+    static const struct slv_dots nothing = {0};
+    const struct slv_dots *seen =
+        count_retired(r) ? slv_retired_seen(r->conf.retired, writer, r->conf.id) : NULL;
+    return seen ? seen : &nothing;
 }
 
 uint64_t replica_proved(const struct slv_replica *r, uint64_t writer) {
     const struct head *h = replica_head(r, writer);
-    const uint64_t last =
-        count_retired(r) ? slv_retired_last(r->conf.retired, writer, r->conf.id) : 0;
+    const uint64_t last = slv_dots_last(all_of(r, writer), writer);
     return h && h->last > last ? h->last : last;
 }
 
@@ -52,24 +71,25 @@ int replica_depend_on(struct slv_replica *r, const struct slv_dots *seen) {
 /* --- letting go ------------------------------------------------------------------------------- */
 
 /* What none of the members had when they agreed, nobody is to have. */
-static void drop_behind(struct slv_replica *r, uint64_t writer, uint64_t last) {
+static void drop_others(struct slv_replica *r, uint64_t writer, const struct slv_dots *all) {
     for (uint64_t i = 0; i < slv_entries_count(r->space.entries);) {
         const struct slv_dot dot = slv_entries_at(r->space.entries, i)->dot;
-        if (dot.writer == writer && dot.n > last) slv_space_drop(&r->space, dot);
+        if (dot.writer == writer && !slv_dots_has(all, dot)) slv_space_drop(&r->space, dot);
         else i++;
     }
 }
 
 /* (Batches of the writer that wait are here by then, and go with the next look at those.) */
 static int let_go(struct slv_replica *r, const struct slv_retirement *t) {
-    const uint64_t last = slv_retired_last(r->conf.retired, t->writer, r->conf.id);
-    struct slv_dot_range all = {1, SLV_DOT_MAX};
-    struct slv_dots_writer w = {.id = t->writer, .range = &all, .n = 1};
+    const struct slv_dots *all = all_of(r, t->writer);
+    struct slv_dot_range any = {1, SLV_DOT_MAX};
+    struct slv_dots_writer w = {.id = t->writer, .range = &any, .n = 1};
     const struct slv_dots dots = {.writer = &w, .n = 1};
     int rc = r->conf.causal ? slv_dots_add_dot(&r->deps, t->dot) : 0;
     if (!rc) rc = slv_dots_add_dot(&r->space.context, t->dot);
     if (rc) return rc;
-    if (slv_dots_last(&r->space.context, t->writer) > last) drop_behind(r, t->writer, last);
+    const struct slv_dots seen = seen_of(r, t->writer);
+    if (!slv_dots_cover(all, &seen)) drop_others(r, t->writer, all);
     slv_dots_drop(&r->space.context, t->writer);
     slv_dots_drop(&r->deps, t->writer);
     slv_oplog_trim(r->log, &dots);
@@ -79,9 +99,7 @@ static int let_go(struct slv_replica *r, const struct slv_retirement *t) {
 }
 
 static bool is_ready(const struct slv_replica *r, const struct slv_retirement *t) {
-    const uint64_t last = slv_retired_last(r->conf.retired, t->writer, r->conf.id);
-    return slv_space_let_go(&r->space, t->writer) ||
-           slv_dots_base(&r->space.context, t->writer) >= last;
+    return slv_space_covers(&r->space, all_of(r, t->writer));
 }
 
 /* (Not the writer that this node has: it is to begin another.) */
@@ -113,6 +131,16 @@ int replica_let_go_named(struct slv_replica *r, const struct slv_dots *context,
     return r->n_let_go == count_retired(r) ? 0 : look_at_all(r, context, refused);
 }
 
+int replica_strip(const struct slv_replica *r, struct slv_dots *seen) {
+    if (!count_retired(r)) return 0;
+    for (uint32_t i = 0; i < seen->n;) {
+        const uint64_t id = seen->writer[i].id;
+        if (slv_space_let_go(&r->space, id)) slv_dots_drop(seen, id);
+        else i++;
+    }
+    return slv_dots_subtract(seen, &r->conf.retired->dots);
+}
+
 /* (Peers that had nothing to give may have something that is understood now.) */
 int slv_replica_retire(struct slv_replica *r) {
     if (r->failed) return r->failed;
@@ -132,8 +160,7 @@ int replica_level(const struct slv_replica *r, struct slv_dots *theirs, bool *re
         const uint64_t last = slv_dots_last(&r->space.context, t->writer);
         if (here && !there) {
             if (!slv_retired_names(r->conf.retired, theirs, t->writer) &&
-                slv_dots_base(theirs, t->writer) <
-                    slv_retired_last(r->conf.retired, t->writer, r->conf.id))
+                !slv_dots_cover(theirs, all_of(r, t->writer)))
                 *ret_lacks = true;
             rc = slv_dots_add_dot(theirs, t->dot);
         }

@@ -2,9 +2,15 @@
 #include "mesh/retired.h"
 #include "base/mem.h"
 
+static void free_one(struct slv_retirement *r) {
+    for (uint32_t i = 0; i < r->n; i++)
+        slv_dots_fini(&r->space[i].seen);
+    slv_mem_free(r);
+}
+
 void slv_retired_fini(struct slv_retired *t) {
     for (size_t i = 0; i < t->n; i++)
-        slv_mem_free(t->v[i]);
+        free_one(t->v[i]);
     slv_mem_free(t->v);
     slv_dots_fini(&t->dots);
     *t = (struct slv_retired){0};
@@ -12,32 +18,34 @@ void slv_retired_fini(struct slv_retired *t) {
 
 /* --- one -------------------------------------------------------------------------------------- */
 
-static bool read_spaces(struct slv_reader *m, struct slv_retirement *r) {
+static int read_space(struct slv_reader *m, uint64_t writer, struct slv_retired_space *s) {
+    s->id = slv_read_id(m);
+    const int rc = m->bad ? SLV_E_FORMAT : slv_dots_read(m, &s->seen);
+    if (rc) return rc;
+    return s->seen.n == 1 && s->seen.writer[0].id == writer ? 0 : SLV_E_FORMAT;
+}
+
+static int read_spaces(struct slv_reader *m, struct slv_retirement *r) {
     for (uint32_t i = 0; i < r->n; i++) {
-        r->space[i].id = slv_read_id(m);
-        r->space[i].last = slv_read_number(m, SLV_DOT_MAX);
-        if (!r->space[i].last || (i && r->space[i - 1].id >= r->space[i].id)) return false;
+        const int rc = read_space(m, r->writer, &r->space[i]);
+        if (rc) return rc;
+        if (i && r->space[i - 1].id >= r->space[i].id) return SLV_E_FORMAT;
     }
-    return slv_reader_done(m);
+    return slv_reader_done(m) ? 0 : SLV_E_FORMAT;
 }
 
 static int read_one(struct slv_dot dot, struct slv_str bytes, struct slv_retirement **ret) {
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
-    struct slv_retirement head = {.dot = dot};
-    head.writer = slv_read_id(&m);
-    head.node = slv_read_id(&m);
-    head.n = (uint32_t)slv_read_number(&m, SLV_RETIRED_SPACES_MAX);
-    if (m.bad || !dot.writer || !dot.n || dot.n > SLV_DOT_MAX)
-        return SLV_E_FORMAT;
-    struct slv_retirement *r = slv_mem_alloc(sizeof *r + head.n * sizeof *r->space);
+    const uint64_t writer = slv_read_id(&m), node = slv_read_id(&m);
+    const uint32_t n = (uint32_t)slv_read_number(&m, SLV_RETIRED_SPACES_MAX);
+    if (m.bad || !dot.writer || !dot.n || dot.n > SLV_DOT_MAX) return SLV_E_FORMAT;
+    struct slv_retirement *r = slv_mem_calloc(1, sizeof *r + n * sizeof *r->space);
     if (!r) return SLV_E_NOMEM;
-    *r = head;
-    if (!read_spaces(&m, r)) {
-        slv_mem_free(r);
-        return SLV_E_FORMAT;
-    }
-    *ret = r;
-    return 0;
+    *r = (struct slv_retirement){dot, writer, node, n};
+    const int rc = read_spaces(&m, r);
+    if (rc) free_one(r);
+    else *ret = r;
+    return rc;
 }
 
 void slv_retirement_write(const struct slv_retirement *r, struct slv_buf *b) {
@@ -46,7 +54,7 @@ void slv_retirement_write(const struct slv_retirement *r, struct slv_buf *b) {
     slv_write_number(b, r->n);
     for (uint32_t i = 0; i < r->n; i++) {
         slv_write_id(b, r->space[i].id);
-        slv_write_number(b, r->space[i].last);
+        slv_dots_write(&r->space[i].seen, b);
     }
 }
 
@@ -85,7 +93,7 @@ int slv_retired_add(struct slv_retired *t, struct slv_dot dot, struct slv_str by
     t->v = p;
     if (!rc) rc = slv_dots_add_dot(&t->dots, dot);
     if (rc) {
-        slv_mem_free(r);
+        if (r) free_one(r);
         return rc;
     }
     const size_t i = find_at(t, r->writer, dot);
@@ -101,19 +109,12 @@ const struct slv_retirement *slv_retired_find(const struct slv_retired *t, uint6
     return is_of(t, i, writer) ? t->v[i] : NULL;
 }
 
-static uint64_t last_in(const struct slv_retirement *r, uint64_t space) {
-    for (uint32_t i = 0; i < r->n; i++)
-        if (r->space[i].id == space) return r->space[i].last;
-    return 0;
-}
-
-uint64_t slv_retired_last(const struct slv_retired *t, uint64_t writer, uint64_t space) {
-    uint64_t most = 0;
-    for (size_t i = first_of(t, writer); is_of(t, i, writer); i++) {
-        const uint64_t last = last_in(t->v[i], space);
-        if (last > most) most = last;
-    }
-    return most;
+const struct slv_dots *slv_retired_seen(const struct slv_retired *t, uint64_t writer,
+                                        uint64_t space) {
+    for (size_t i = first_of(t, writer); is_of(t, i, writer); i++)
+        for (uint32_t k = 0; k < t->v[i]->n; k++)
+            if (t->v[i]->space[k].id == space) return &t->v[i]->space[k].seen;
+    return NULL;
 }
 
 bool slv_retired_names(const struct slv_retired *t, const struct slv_dots *context,

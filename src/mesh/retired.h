@@ -33,14 +33,15 @@
 #define SLV_RETIRED_BYTES_MAX ((size_t)8 << 10)
 
 struct slv_retired_space {
-    uint64_t id, last;
+    uint64_t id;
+    struct slv_dots seen; /* of the writer, and of nobody else */
 };
 
 struct slv_retirement {
     struct slv_dot dot; /* the group's */
     uint64_t writer, node;
     uint32_t n;
-    struct slv_retired_space space[]; /* [n] */
+    struct slv_retired_space space[]; /* [n], ascending */
 };
 
 /* {0}: none. */
@@ -60,8 +61,9 @@ void slv_retirement_write(const struct slv_retirement *r, struct slv_buf *b);
 
 /* One of a writer; NULL: there is none. */
 const struct slv_retirement *slv_retired_find(const struct slv_retired *t, uint64_t writer);
-/* The last number of a space that it is known to have given; 0: none, or it is not retired. */
-uint64_t slv_retired_last(const struct slv_retired *t, uint64_t writer, uint64_t space);
+/* What it is known to have written in a space; NULL: nothing, or it is not retired. */
+const struct slv_dots *slv_retired_seen(const struct slv_retired *t, uint64_t writer,
+                                        uint64_t space);
 /* In view of a context: whether it names a retirement of the writer. */
 bool slv_retired_names(const struct slv_retired *t, const struct slv_dots *context,
                        uint64_t writer);

@@ -98,18 +98,20 @@ void sim_check_close(struct sim *s) {
     }
 }
 
-static bool has_range(const struct slv_space *s, uint64_t writer, struct slv_dot_range d) {
-    struct slv_dots_writer w = {.id = writer, .range = &d, .n = 1};
-    const struct slv_dots all = {.writer = &w, .n = 1};
-    return slv_space_covers(s, &all);
-}
-
-/* Not so what its writer gave behind the last number that was known when it was retired. */
+/* Not so what nobody had of its writer when that was retired. */
 static bool was_seen(const struct sim_node *n, const struct slv_batch_head *h, uint64_t number) {
     const struct slv_space *s = space_at(n, space_of(n, h->space));
-    if (!slv_space_has(s, (struct slv_dot){h->writer, number})) return false;
-    return !slv_space_let_go(s, h->writer) ||
-           number <= slv_retired_last(slv_node_retired(n->node), h->writer, h->space);
+    const struct slv_dot dot = {h->writer, number};
+    if (!slv_space_let_go(s, h->writer)) return slv_dots_has(&s->context, dot);
+    const struct slv_dots *all =
+        slv_retired_seen(slv_node_retired(n->node), h->writer, h->space);
+    return all && slv_dots_has(all, dot);
+}
+
+static bool was_all_seen(const struct sim_node *n, const struct slv_batch_head *h) {
+    for (uint64_t i = h->dots.first; i <= h->dots.last; i++)
+        if (!was_seen(n, h, i)) return false;
+    return true;
 }
 
 /* What it had synced before it crashed is there. */
@@ -119,7 +121,7 @@ void sim_check_started(struct sim_node *n) {
     for (size_t i = 0; i < s->n_batch; i++) {
         const struct slv_batch_head *h = &s->batch[i].batch.head;
         if (s->batch[i].by != n->index || s->batch[i].is_orphan) continue;
-        if (!has_range(space_at(n, space_of(n, h->space)), h->writer, h->dots))
+        if (!was_all_seen(n, h))
             sim_fail(s, "node %u has lost its batch %llu, which was synced", n->index,
                      (unsigned long long)h->dots.first);
     }
@@ -208,7 +210,7 @@ static void look_after(struct sim *s, struct sim_batch *b) {
     for (unsigned i = 0; i < s->n; i++) {
         const unsigned k = (b->keeper + i) % s->n;
         const struct sim_node *n = &s->node[k];
-        if (!n->node || slv_node_failed(n->node) || !was_seen(n, h, h->dots.last)) continue;
+        if (!n->node || slv_node_failed(n->node) || !was_all_seen(n, h)) continue;
         const bool same = !i && b->keeper_life == n->life;
         b->looks = same ? b->looks + 1 : b->looks < KEPT_LOOKS ? 0 : b->looks;
         b->keeper = k;
@@ -351,10 +353,7 @@ static void check_nothing_lost(struct sim *s, const struct sim_node *n) {
         const bool is_kept = s->batch[i].looks >= KEPT_LOOKS && s->node[s->batch[i].keeper].is_core;
         if (!by->is_core || by->role == SIM_TRAITOR) continue;
         if (s->batch[i].is_orphan && !is_kept) continue;
-        if (s->batch[i].is_orphan && !was_seen(n, h, h->dots.last))
-            sim_fail(s, "batch %llu of the lost disk of node %u is lost, though node %u had it",
-                     (unsigned long long)h->dots.first, by->index, s->batch[i].keeper);
-        if (!has_range(space_at(n, space_of(n, h->space)), h->writer, h->dots))
+        if (!was_all_seen(n, h))
             sim_fail(s, "batch %llu of node %u is not seen", (unsigned long long)h->dots.first,
                      by->index);
     }

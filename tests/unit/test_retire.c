@@ -89,26 +89,32 @@ static void lose_all(struct node *n) {
     start(n);
 }
 
-/* What all have, all of them up to the same, is agreed on. */
+/* What all have, all of them the same, is agreed on. */
 static bool agree_on(size_t i) {
+    struct slv_dots all = {0}, of = {0};
     struct slv_buf b;
-    uint64_t last = 0, of = 0;
-    for (size_t k = 0; k < NODES; k++) {
-        const struct slv_space *s = slv_replica_space(node[k].r);
-        if (slv_space_let_go(s, over[i].writer)) return false;
-        if (!slv_replica_is_whole(node[k].r, over[i].writer, &of) || (k && of != last)) return false;
-        last = of;
+    bool same = true;
+    for (size_t k = 0; k < NODES && same; k++) {
+        same = !slv_space_let_go(slv_replica_space(node[k].r), over[i].writer) &&
+               !slv_replica_seen_of(node[k].r, over[i].writer, &of) &&
+               (!k || slv_dots_equal(&of, &all));
+        slv_dots_fini(&all);
+        all = of;
+        of = (struct slv_dots){0};
     }
     slv_buf_init(&b, 256);
     slv_write_id(&b, over[i].writer);
     slv_write_id(&b, over[i].node);
-    slv_write_number(&b, last > 0);
-    if (last) slv_write_id(&b, SPACE);
-    if (last) slv_write_number(&b, last);
-    agreed[n_agreed++] = dup_bytes((struct slv_str){b.data, b.len});
+    slv_write_number(&b, all.n);
+    if (all.n) slv_write_id(&b, SPACE);
+    if (all.n) slv_dots_write(&all, &b);
+    if (same) {
+        agreed[n_agreed++] = dup_bytes((struct slv_str){b.data, b.len});
+        over[i] = over[--n_over];
+    }
     slv_buf_fini(&b);
-    over[i] = over[--n_over];
-    return true;
+    slv_dots_fini(&all);
+    return same;
 }
 
 static void agree(void) {
@@ -236,7 +242,10 @@ static struct slv_str record_of(struct slv_buf *b, uint64_t writer, uint64_t las
     slv_write_id(b, 5);
     slv_write_number(b, 1);
     slv_write_id(b, SPACE);
-    slv_write_number(b, last);
+    struct slv_dots all = {0};
+    if (last) assert_int_equal(slv_dots_add(&all, writer, (struct slv_dot_range){1, last}), 0);
+    slv_dots_write(&all, b);
+    slv_dots_fini(&all);
     return (struct slv_str){b->data, b->len};
 }
 
@@ -258,8 +267,8 @@ static void a_writer_is_retired_twice(void **state) {
     assert_int_equal(slv_dots_add_dot(&seen, two), 0);
     assert_true(slv_retired_names(&t, &seen, 10));
     assert_false(slv_retired_names(&t, &seen, 20));
-    assert_int_equal(slv_retired_last(&t, 10, SPACE), 3);
-    assert_int_equal(slv_retired_last(&t, 10, SPACE + 1), 0);
+    assert_int_equal(slv_dots_count(slv_retired_seen(&t, 10, SPACE)), 3);
+    assert_null(slv_retired_seen(&t, 10, SPACE + 1));
     assert_int_equal(slv_retired_find(&t, 10)->node, 5);
     assert_null(slv_retired_find(&t, 11));
     slv_dots_fini(&seen);
