@@ -120,8 +120,10 @@ static void lies(struct sim_node *n) {
     sim_trace(n->sim, "the disk of node %u forgets", n->index);
 }
 
+/* (Not of who has just founded the group: that is done once, and would be done again.) */
 static void loses(struct sim_node *n) {
-    if (!sim_chance(n->sim, 300000) || !n->node) return;
+    const bool founds = !n->index && !n->sim->is_founded;
+    if (!sim_chance(n->sim, 300000) || !n->node || founds) return;
     crash(n, 3000 * MS);
     sim_disk_lose(n);
     sim_check_lost(n);
