@@ -245,7 +245,7 @@ void slv_swim_met(struct slv_swim *s, uint64_t now, uint64_t id) {
     const struct member *m = swim_find(s, id);
     take_time(s, now);
     if (s->self->state == SLV_SWIM_LEFT || m == s->self) return;
-    if (!m || m->state == SLV_SWIM_SUSPECT || m->state == SLV_SWIM_DEAD)
+    if (!m || (m->state != SLV_SWIM_ALIVE && m->state != SLV_SWIM_REMOVED))
         swim_ping(s, now, id, ++s->seq);
 }
 

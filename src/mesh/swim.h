@@ -195,7 +195,8 @@ bool slv_swim_asks(const void *p, size_t n);
 /* Something else genuine came from this member. */
 void slv_swim_heard(struct slv_swim *s, uint64_t now, uint64_t id);
 
-/* There is a new way to it, so it is up: who takes it for dead, or does not know it, asks it. */
+/* There is a new way to it, so it is up: who takes it for dead or gone, or does not know it, asks
+ * it. */
 void slv_swim_met(struct slv_swim *s, uint64_t now, uint64_t id);
 
 /* An id to find others by; kept for ever. SLV_E_LIMIT: too many. */

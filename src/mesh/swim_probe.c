@@ -62,6 +62,12 @@ void swim_worse(struct slv_swim *s, uint32_t by) {
 /* --- probes ----------------------------------------------------------------------------------- */
 
 /* Who is suspected or dead is told so before all else; who may not know us is told of us. */
+/* What is wrong about it, as it answers: so it can say otherwise. */
+static bool is_to_hear(const struct slv_swim *s, const struct member *m) {
+    return m->state == SLV_SWIM_DEAD || m->state == SLV_SWIM_LEFT ||
+           (m->state == SLV_SWIM_SUSPECT && !is_off(s, SLV_SWIM_NO_BUDDY));
+}
+
 void swim_ping(struct slv_swim *s, uint64_t now, uint64_t to, uint32_t seq) {
     struct member *m = swim_find(s, to);
     const bool may_know = m && is_up(m);
@@ -70,9 +76,7 @@ void swim_ping(struct slv_swim *s, uint64_t now, uint64_t to, uint32_t seq) {
     slv_write_number(&s->out, !m || !m->record);
     slv_write_id(&s->out, s->digest);
     if (!may_know) (void)swim_say_record(s, s->self);
-    if (m && (m->state == SLV_SWIM_DEAD ||
-              (m->state == SLV_SWIM_SUSPECT && !is_off(s, SLV_SWIM_NO_BUDDY))))
-        (void)swim_say(s, m);
+    if (m && is_to_hear(s, m)) (void)swim_say(s, m);
     if (m) {
         m->ping_at = now;
         m->ping_seq = seq;
@@ -204,9 +208,7 @@ void swim_on_ping(struct slv_swim *s, uint64_t now, uint64_t from, uint32_t seq,
     slv_write_number(&s->out, seq);
     slv_write_number(&s->out, !m || !m->record);
     if (flags) (void)swim_say_record(s, s->self);
-    if (m && (m->state == SLV_SWIM_DEAD ||
-              (m->state == SLV_SWIM_SUSPECT && !is_off(s, SLV_SWIM_NO_BUDDY))))
-        (void)swim_say(s, m);
+    if (m && is_to_hear(s, m)) (void)swim_say(s, m);
     swim_fill_and_send(s, from);
 }
 
