@@ -275,6 +275,19 @@ static void print_attested(struct slv_json_val v) {
     slv_out_puts("\n");
 }
 
+/* A writer of a lost store, or of a revoked node. */
+static void print_over(struct slv_json_val v) {
+    const struct slv_str node = text_of(v, "node"), whom = text_of(v, "waits_for");
+    const double waits = number_of(v, "waits");
+    slv_out_printf("over     a writer of %.*s, retired when ", (int)node.n, node.p);
+    if (waits > 1)
+        slv_out_printf("%.0f members have said what they have of it: %.*s, and others\n", waits,
+                       (int)whom.n, whom.p);
+    else if (waits > 0)
+        slv_out_printf("%.*s has said what it has of it\n", (int)whom.n, whom.p);
+    else slv_out_puts("all members have all of it\n");
+}
+
 static void print_status(struct slv_json_val s) {
     struct slv_json_iter it = {0};
     struct slv_json_val v;
@@ -294,6 +307,11 @@ static void print_status(struct slv_json_val s) {
     it = (struct slv_json_iter){0};
     while (slv_json_each(slv_json_get(s, "attested"), &it, NULL, &v))
         print_attested(v);
+    it = (struct slv_json_iter){0};
+    while (slv_json_each(slv_json_get(s, "over"), &it, NULL, &v))
+        print_over(v);
+    if (number_of(s, "retired") > 0)
+        slv_out_printf("retired  %.0f writers\n", number_of(s, "retired"));
     it = (struct slv_json_iter){0};
     while (slv_json_each(slv_json_get(s, "spaces"), &it, NULL, &v)) {
         const struct slv_str name = text_of(v, "name"), type = text_of(v, "type"),

@@ -570,11 +570,11 @@ static void poll(struct slv_node *n) {
 uint64_t node_retire_tick(struct slv_node *n) {
     if (n->now < n->retire.next) return n->retire.next;
     n->retire.next = n->now + LOOK_EACH_NS;
-    if (!n->strong.started) return n->retire.next;
-    learn(n);
+    if (n->strong.started) learn(n);
     if (n->retire.is_new && !n->failed) let_go(n);
-    if (!n->failed) declare_all(n);
-    if (!n->failed) report_all(n);
+    if (!n->strong.started || n->failed) return n->retire.next;
+    declare_all(n);
+    report_all(n);
     if (n->failed) return n->retire.next;
     if (is_leading(n)) {
         clean_up(n, 'h');

@@ -17,8 +17,9 @@
  *
  * Ranges (Meyer, 2022, as entries.h) are for those who were away for longer than the log reaches,
  * and for damage. When all were told, and only then, what the other had seen when it was first
- * asked is seen here too: of each writer not further than a head with that writer's signature
- * proves, so that nobody can be made to believe that he has seen what was not written yet.
+ * asked is seen here too. That is not further, of each writer, than a head with that writer's
+ * signature proves, or it is not listened to: nobody can be made to believe that he has seen what
+ * was not written yet.
  *
  * What is asked of others is one thing at a time. A peer who does not answer, or whose answers
  * bring nothing although it differs, is left alone for a while, twice as long each time.
@@ -34,8 +35,8 @@
  * what is due behind its cut, as its clock was wrong, tells no ranges until all that is due.
  *
  * Writers that are retired (retired.h) are let go when all of them is here: their numbers, heads and
- * batches. Who lacks some of that is told it by ranges. In a causal space nothing is taken of a peer
- * that has let somebody go of whom this one knows no retirement yet: it is to hear of that first.
+ * batches. Who lacks some of that is told it by ranges; and none are taken of a peer that has let
+ * somebody go of whom this one knows no retirement yet: it is to hear of that first.
  *
  * A space may be full: what its entries take is at conf.max. Then this node writes only what makes
  * it no larger, and of others' batches only such are applied; what is not waits with its writers,

@@ -353,15 +353,14 @@ int replica_on_ask(struct slv_replica *r, uint64_t peer, struct slv_reader *m) {
 
 /* --- what was told ---------------------------------------------------------------------------- */
 
-/* Of a writer, not further than its signed head says, or its retirement. (Of a causal space all of
- * it is proved, or somebody was let go there of whom nothing is known here.) */
+/* Of a writer, not further than its signed head says, or its retirement. More is nothing to go on:
+ * somebody was let go there of whom nothing is known here, and what that one wrote would stay here
+ * when the write that removed it is seen. */
 static int clip(void *ctx, uint64_t writer, struct slv_dot_range d) {
     struct slv_replica *r = ctx;
     const uint64_t proved = replica_proved(r, writer);
     const uint64_t most = proved ? proved : slv_dots_last(&r->space.context, writer);
-    if (d.last > most && r->conf.causal) return SLV_E_BUSY;
-    if (d.last > most) d.last = most;
-    return d.first > d.last ? 0 : slv_dots_add(&r->pull.seen, writer, d);
+    return d.last > most ? SLV_E_BUSY : slv_dots_add(&r->pull.seen, writer, d);
 }
 
 /* What it has seen, as far as that is proved, and retirements that are known here. */

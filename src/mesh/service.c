@@ -85,6 +85,7 @@ void service_tell_space(const struct slv_node *n, size_t i, struct slv_json *j) 
     if (c->history_ms) tell_history(n, i, j);
     slv_json_str(j, "id", id);
     slv_json_uint(j, "entries", slv_entries_count(slv_node_read(n, i)->entries));
+    slv_json_uint(j, "writers", slv_replica_writers(slv_node_replica(n, i)));
     slv_json_uint(j, "bytes", slv_entries_bytes(slv_node_read(n, i)->entries));
     if (c->max) slv_json_uint(j, "max", c->max);
     slv_json_bool(j, "full", slv_replica_is_full(slv_node_replica(n, i)));

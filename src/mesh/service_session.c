@@ -2,7 +2,7 @@
  * their session has, and the tokens of answers.
  *
  * Who waits is an exchange in a list, and no thread. The list is looked at when something was seen
- * here since the last time (counts of dots only grow), and when a deadline has passed.
+ * here since the last time, and when a deadline has passed.
  */
 #include "mesh/service_int.h"
 #include "base/mem.h"
@@ -59,7 +59,7 @@ static bool is_covered(const struct slv_service *s, const struct session *w) {
         return !t->n_group || (g && index && slv_strong_applied(g) >= index);
     }
     const struct slv_dots *seen = slv_token_seen(t, slv_replica_id(slv_node_replica(n, w->space)));
-    return !seen || slv_dots_cover(&slv_node_read(n, w->space)->context, seen);
+    return !seen || slv_space_covers(slv_node_read(n, w->space), seen);
 }
 
 /* (What the group is asked, it knows.) */
@@ -149,7 +149,7 @@ void service_session_news(struct slv_service *s) {
     const uint64_t now = s->conf.now();
     bool news[SLV_NODE_SPACES_MAX];
     for (size_t i = 0; i < slv_node_spaces(n); i++)
-        news[i] = has_news(&s->looked[i], slv_dots_count(&slv_node_read(n, i)->context));
+        news[i] = has_news(&s->looked[i], slv_replica_news(slv_node_replica(n, i)));
     const bool group =
         has_news(&s->looked_group, g ? slv_strong_applied(g) ^ slv_node_group(n) : 0);
     struct session *due = NULL, **due_end = &due;

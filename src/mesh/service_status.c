@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define OVER_TOLD 64u /* writers that are over, of those that there are */
+
 enum {
     M_MEMBERS,
     M_CONNECTED,
@@ -36,6 +38,9 @@ enum {
     M_ROUND,
     M_COMMIT,
     M_UNATTESTED,
+    M_WRITERS,
+    M_RETIRED,
+    M_OVER,
     METRICS
 };
 
@@ -153,6 +158,18 @@ static const struct slv_metric metrics[METRICS] = {
                       SLV_METRIC_COUNTER,
                       {0},
                       {0}},
+    [M_WRITERS] = {"selvage_mesh_writers",
+                   "writers of which a space has numbers",
+                   SLV_METRIC_GAUGE,
+                   {"space"},
+                   {0}},
+    [M_RETIRED] =
+        {"selvage_mesh_retired", "writers that are retired", SLV_METRIC_GAUGE, {0}, {0}},
+    [M_OVER] = {"selvage_mesh_over",
+                "writers that are over, and wait for members to be retired",
+                SLV_METRIC_GAUGE,
+                {0},
+                {0}},
 };
 
 /* --- the node --------------------------------------------------------------------------------- */
@@ -204,6 +221,29 @@ static void tell_members(const struct slv_node *n, struct slv_json *j) {
     slv_json_array_end(j);
 }
 
+/* Writers that are over and not retired yet, and for whom they wait. */
+static void tell_over(const struct slv_node *n, struct slv_json *j) {
+    struct slv_node_over over[OVER_TOLD];
+    const size_t count = slv_node_overs(n, over, OVER_TOLD);
+    slv_json_uint(j, "retired", slv_node_retired(n)->n);
+    slv_json_array(j, "over");
+    for (size_t i = 0; i < count; i++) {
+        const struct slv_node_over *o = &over[i];
+        char id[20];
+        slv_json_object(j, NULL);
+        snprintf(id, sizeof id, "%016" PRIx64, o->writer);
+        slv_json_str(j, "writer", id);
+        snprintf(id, sizeof id, "%016" PRIx64, o->node);
+        slv_json_str(j, "node", id);
+        slv_json_uint(j, "waits", o->waits);
+        snprintf(id, sizeof id, "%016" PRIx64, o->waits_for);
+        if (o->waits) slv_json_str(j, "waits_for", id);
+        slv_json_bool(j, "differs", o->differs);
+        slv_json_object_end(j);
+    }
+    slv_json_array_end(j);
+}
+
 void service_status(struct slv_service *s, struct slv_exchange *x) {
     const struct slv_node *n = s->conf.node;
     struct slv_node_stats c;
@@ -223,6 +263,7 @@ void service_status(struct slv_service *s, struct slv_exchange *x) {
     slv_json_uint(&j, "remembered", c.kept);
     tell_members(n, &j);
     tell_attested(n, &j);
+    tell_over(n, &j);
     slv_json_array(&j, "spaces");
     for (size_t i = 0; i < slv_node_spaces(n); i++)
         service_tell_space(n, i, &j);
@@ -270,6 +311,8 @@ static void tell_space(struct slv_service *s, size_t i) {
                         (double)grown(&s->told_space[i][k], counts[k].v));
     slv_metrics_set(s->metrics, M_ENTRIES, name, NULL,
                     (double)slv_entries_count(slv_node_read(s->conf.node, i)->entries));
+    slv_metrics_set(s->metrics, M_WRITERS, name, NULL,
+                    (double)slv_replica_writers(slv_node_replica(s->conf.node, i)));
 }
 
 void slv_service_measured(struct slv_service *s, enum slv_node_measure what, size_t space,
@@ -332,6 +375,9 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         count(s, counters[i].i, NULL, counters[i].v);
     tell_group(s, slv_node_strong(n));
+    struct slv_node_over over[OVER_TOLD];
+    slv_metrics_set(s->metrics, M_RETIRED, NULL, NULL, (double)slv_node_retired(n)->n);
+    slv_metrics_set(s->metrics, M_OVER, NULL, NULL, (double)slv_node_overs(n, over, OVER_TOLD));
     slv_buf_init(&b, BODY_MAX);
     if (!slv_metrics_write(s->metrics, &b)) slv_exchange_reply(x, &r, b.data, b.len);
     else service_refuse(x, 503, "out of memory");
