@@ -30,7 +30,7 @@
 
 #define SLV_RETIRED_MAX 65536u
 #define SLV_RETIRED_SPACES_MAX 256u /* of one */
-#define SLV_RETIRED_BYTES_MAX ((size_t)8 << 10)
+#define SLV_RETIRED_BYTES_MAX ((size_t)32 << 10)
 
 struct slv_retired_space {
     uint64_t id;

@@ -256,7 +256,7 @@ static void tell_rubbish(struct sim_node *n, const struct slv_batch *b) {
     struct slv_buf m;
     const struct sim_node *to = &s->node[sim_random(s, s->n)];
     slv_buf_init(&m, SLV_MESSAGE_MAX);
-    slv_buf_addc(&m, (char)(1 + sim_random(s, 6)));
+    slv_buf_addc(&m, (char)(1 + sim_random(s, MSG_RETIRED_ASK)));
     slv_write_id(&m, b->head.space);
     slv_buf_add(&m, b->bytes.p, b->bytes.n);
     for (uint64_t k = 1 + sim_random(s, 4); k > 0 && !m.status; k--)
