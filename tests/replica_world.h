@@ -212,7 +212,8 @@ static void start(struct node *n) {
                                           (struct slv_str){d->value.p, d->value.n}),
                          0);
     }
-    const struct slv_replica_stores s = {n->store, n->older, n->n_older, n->is_damaged};
+    const bool damaged = n->is_damaged || slv_replica_has_more(n->r);
+    const struct slv_replica_stores s = {n->store, n->older, n->n_older, damaged};
     assert_int_equal(slv_replica_loaded(n->r, &s), 0);
     n->is_damaged = false;
 }

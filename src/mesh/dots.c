@@ -146,6 +146,14 @@ int slv_dots_join(struct slv_dots *s, const struct slv_dots *t) {
     return 0;
 }
 
+int slv_dots_pick(const struct slv_dots *s, uint64_t writer, struct slv_dots *ret) {
+    const struct slv_dots_writer *w = find(s, writer);
+    int rc = 0;
+    for (uint32_t i = 0; i < w->n && !rc; i++)
+        rc = slv_dots_add(ret, writer, w->range[i]);
+    return rc;
+}
+
 /* --- comparing -------------------------------------------------------------------------------- */
 
 /* What of r is not in w. */

@@ -315,7 +315,9 @@ int slv_node_load(struct slv_node *n, struct slv_str key, struct slv_str value) 
     slv_read_raw(&k, 1);
     const uint64_t id = slv_read_id(&k);
     const struct space *s = k.bad ? NULL : node_space(n, id);
-    return k.bad ? SLV_E_FORMAT : s ? slv_replica_load(s->replica, key, value) : 0;
+    if (k.bad) return SLV_E_FORMAT;
+    if (s) return slv_replica_load(s->replica, key, value);
+    return slv_replica_is_context(key) ? node_retire_left(n, id, value) : 0;
 }
 
 int node_later(struct slv_node *n, struct slv_str value) {
@@ -351,6 +353,8 @@ static void begin_store(struct slv_node *n) {
 
 int slv_node_start(struct slv_node *n, uint64_t now, bool damaged, bool fresh) {
     n->now = now;
+    for (size_t i = 0; i < n->n_space; i++)
+        damaged = damaged || slv_replica_has_more(n->space[i]->replica);
     const bool over = n->n_store && slv_retired_find(&n->retired, slv_node_writer(n));
     if (!n->n_store || damaged || fresh || over) begin_store(n);
     n->incarnation++;

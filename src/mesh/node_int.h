@@ -35,7 +35,8 @@
 #define MSG_RETIRED_ASK 13u
 #define GUESTS_MAX 32u /* no members, connected at once while there are invitations */
 #define JOINS_MAX 8u   /* guests of whom the group is asked at once */
-#define NODE_TOLD_MAX 256u /* writers that are over, as a node that is not in the group is told */
+#define NODE_TOLD_MAX 256u /* writers that are over at a time */
+#define NODE_SAID_MAX 64u  /* of those of which this node has said something that are remembered */
 
 /* What a peer has shown of its machine, where its statement wants that. */
 struct node_shown {
@@ -133,9 +134,15 @@ struct node_ready {
     uint64_t id, at, hello_next;
 };
 
-/* A writer that is over, and when what is here of it was last said, as this print. */
+/* A writer that is over, as a node that is not in the group is told. */
 struct node_told {
-    uint64_t writer, said;
+    uint64_t writer, node;
+    bool is_revoked;
+};
+
+/* What was said of a writer: its print, and when it was answered. */
+struct node_said {
+    uint64_t writer, at;
     uint8_t print[16];
 };
 
@@ -145,6 +152,7 @@ struct node_retire {
     bool is_new;  /* replicas have not heard of some retirements */
     struct node_told told[NODE_TOLD_MAX];
     size_t n_told;
+    struct node_said saying, said[NODE_SAID_MAX]; /* saying: under way; its writer 0: nothing is */
 };
 
 struct node_agreed {
@@ -196,6 +204,8 @@ struct slv_node {
     struct node_strong strong;
     struct slv_retired retired;
     struct node_retire retire;
+    struct slv_retired_space *left; /* heap: contexts of spaces that are in the store alone */
+    size_t n_left, room_left;
     struct slv_roster *roster; /* NULL: none */
     struct node_join join[JOINS_MAX];
     char *join_bytes; /* heap: conf's */
@@ -290,6 +300,8 @@ uint64_t node_attest_tick(struct slv_node *n);
 /* --- node_retire.c ---------------------------------------------------------------------------- */
 
 int node_retire_load(struct slv_node *n, struct slv_str key, struct slv_str value);
+/* The record of a context, of a space that is not declared. */
+int node_retire_left(struct slv_node *n, uint64_t space, struct slv_str context);
 /* Whether a peer may ask the group for this, of space 0 and no invitation. */
 bool node_retire_may_ask(const struct slv_node *n, uint64_t peer,
                          const struct slv_strong_command *c);

@@ -2,24 +2,28 @@
  *
  * What is agreed on are keys of the strong spaces' space 0, beside invitations (node_roster.c):
  *
- *     'o' writer (8)              node (8), store: this writer is over. Its node says so of those that
- *                                 it had before the present one, the leader of those of revoked nodes
+ *     'o' writer (8)              node (8), store, whether it was revoked: this writer is over. Its
+ *                                 node says so of those that it had before the present one, members
+ *                                 of those of revoked nodes
  *     'h' writer (8) member (8)   number of spaces; each, ascending: id (8), dots: what the member
- *                                 has of it
+ *                                 has of it. Then the same of spaces that it does not declare, and
+ *                                 of which its store has something
  *     'r' group (8) number (8)    a retirement
  *
- * When all members have said the same, of the spaces that they have in common, the leader says that
- * the writer is retired, and the rest goes. All of them: those that nobody has revoked, alive or
- * not. So who is away for a month holds that up for a month, and nothing else; what is in nobody's
- * store then is nowhere. (What was said of a writer that is in use it hears itself, and begins
- * another.)
+ * When all members have said the same, of the spaces that they declare in common, and none has more
+ * where it does not, the leader says that the writer is retired, and the rest goes. All of them:
+ * those that nobody has revoked, alive or not. So who is away for a month holds that up for a
+ * month, and nothing else; what is in nobody's store then is nowhere. Of a revoked node's writer a
+ * member says something when it knows of that, and takes nothing more from that node: so what is
+ * said can only come together. (It says what it has, synced or not. Those who write down that it is
+ * retired, most voters, write down what they have of it before, or with it.)
  *
  *     RETIRED_ASK (a message): whether what is over is to be told too, retirements known here (dots)
  *     RETIRED: how many that are not; each: group (8), number, bytes. Then whether what is over is
- *              told, and if so how many; each: writer (8)
+ *              told, and if so how many; each: writer (8), node (8), whether it was revoked
  *
  * The first is sent to a peer whose retirements are others, as its sums say; and by nodes that are
- * not in the group, now and then, to some peer. Retirements are believed of who may vote, as what
+ * not in the group, now and then, to one that is. Retirements are believed of who may vote, as what
  * the group decides is theirs. */
 #include "mesh/node_int.h"
 #include "base/mem.h"
@@ -32,8 +36,10 @@
 #define ASK_MS 4000u              /* for the group to do what is asked */
 #define TOLD_NS (1000 * MS)       /* between two askings of a peer */
 #define POLL_NS (30000 * MS)      /* the same of a node that is not in the group */
-#define SAID_NS (3600000 * MS)    /* until such a node says the same again */
+#define SAID_NS (10000 * MS)      /* until the same is said again that is not seen to be known */
+#define SAID_FAR_NS (3600000 * MS) /* the same, where that cannot be seen */
 #define SAID_MAX ((size_t)32 << 10) /* bytes of what a member says */
+#define OVER_MAX NODE_TOLD_MAX       /* writers that are over at a time */
 #define PART ((size_t)128 << 10)  /* bytes of a message, and one retirement more */
 
 /* --- keys ------------------------------------------------------------------------------------- */
@@ -93,7 +99,7 @@ static bool next_key(const struct slv_node *n, char kind, struct key *k, uint64_
     return false;
 }
 
-/* Whether what it has of the group's keys is up to date, mostly. */
+/* Whether it has the group's keys, not much behind the leader mostly. */
 static bool is_inside(const struct slv_node *n) {
     const struct slv_strong *s = n->strong.s;
     return n->strong.started && slv_strong_leader(s) &&
@@ -111,25 +117,58 @@ static bool is_revoked(const struct slv_node *n, uint64_t id) {
 
 /* --- what may be asked ------------------------------------------------------------------------ */
 
-static bool is_over_value(struct slv_str value, uint64_t writer, uint64_t *ret_node) {
+struct over {
+    uint64_t node;
+    bool is_revoked;
+};
+
+static bool read_over(struct slv_str value, uint64_t writer, struct over *ret) {
     struct slv_reader r = slv_reader_of(value.p, value.n);
-    *ret_node = slv_read_id(&r);
+    *ret = (struct over){.node = slv_read_id(&r)};
     const uint32_t store = (uint32_t)slv_read_number(&r, UINT32_MAX);
-    return slv_reader_done(&r) && slv_mesh_writer(*ret_node, store) == writer;
+    ret->is_revoked = slv_read_number(&r, 1);
+    if (slv_reader_done(&r) && slv_mesh_writer(ret->node, store) == writer) return true;
+    *ret = (struct over){0};
+    return false;
 }
 
-/* (Who may vote hands on what others say.) */
+static bool look_up_over(const struct slv_node *n, uint64_t writer, struct over *ret) {
+    const struct key k = key_over(writer);
+    struct slv_str value;
+    *ret = (struct over){0};
+    return look_up(n, &k, &value) && read_over(value, writer, ret);
+}
+
+static size_t count_over(const struct slv_node *n) {
+    struct key k = {{'o'}, 1};
+    uint64_t writer, none;
+    size_t count = 0;
+    while (count < OVER_MAX && next_key(n, 'o', &k, &writer, &none))
+        count++;
+    return count;
+}
+
+/* (Who may vote hands on what others say. How much there may be the leader says.) */
+static bool may_say(const struct slv_node *n, uint64_t peer, char kind, uint64_t writer,
+                    uint64_t member, struct slv_str value) {
+    struct over o;
+    const bool votes = node_may_vote(n, peer);
+    if (kind == 'h')
+        return (member == peer || votes) && value.n <= SAID_MAX &&
+               (!is_leading(n) || look_up_over(n, writer, &o));
+    if (kind != 'o' || !read_over(value, writer, &o)) return false;
+    if (o.is_revoked ? !votes || !is_revoked(n, o.node) : o.node != peer && !votes) return false;
+    return !is_leading(n) || count_over(n) < OVER_MAX;
+}
+
 bool node_retire_may_ask(const struct slv_node *n, uint64_t peer,
                          const struct slv_strong_command *c) {
-    uint64_t writer, member, node;
+    uint64_t writer, member;
     char kind;
     if (!read_key(c->key, &kind, &writer, &member) || c->lease) return false;
-    if (peer == n->conf.id && is_leading(n))
-        return c->op == SLV_STRONG_PUT || c->op == SLV_STRONG_CAS || c->op == SLV_STRONG_DELETE;
-    if (c->op != SLV_STRONG_PUT) return false;
-    if (kind == 'h') return member == peer || node_may_vote(n, peer);
-    return kind == 'o' && is_over_value(c->value, writer, &node) &&
-           (node == peer || node_may_vote(n, peer));
+    if (peer == n->conf.id && is_leading(n) && (c->op == SLV_STRONG_CAS || c->op == SLV_STRONG_DELETE))
+        return true;
+    return c->op == SLV_STRONG_PUT && may_say(n, peer, kind, writer, member, c->value);
 }
 
 /* One thing at a time. False: something is under way, or it cannot be asked. */
@@ -139,10 +178,25 @@ static bool ask(struct slv_node *n, enum slv_strong_op op, const struct key *k,
     return !n->retire.ask && !slv_node_ask(n, n->now, &c, ASK_MS, &n->retire.ask);
 }
 
+/* The oldest goes for it, where there is no room. */
+static void remember(struct slv_node *n) {
+    struct node_said *to = &n->retire.said[0];
+    for (size_t i = 0; i < NODE_SAID_MAX && to->writer != n->retire.saying.writer; i++) {
+        struct node_said *s = &n->retire.said[i];
+        if (s->writer == n->retire.saying.writer || s->at < to->at) to = s;
+    }
+    *to = n->retire.saying;
+    to->at = n->now;
+}
+
 bool node_retire_answered(struct slv_node *n, uint64_t id, const struct slv_strong_result *r) {
     if (!id || id != n->retire.ask) return false;
     n->retire.ask = 0;
-    if (r->status == SLV_STRONG_OK) n->retire.next = n->now + AT_ONCE_NS;
+    if (r->status == SLV_STRONG_OK) {
+        n->retire.next = n->now + AT_ONCE_NS;
+        if (n->retire.saying.writer) remember(n);
+    }
+    n->retire.saying.writer = 0;
     return true;
 }
 
@@ -178,43 +232,66 @@ static void let_go(struct slv_node *n) {
     n->has_writes = true;
 }
 
+/* A group's number is no writer's. */
+static bool is_writer(const struct slv_node *n, uint64_t id) {
+    for (size_t i = 0; i < n->n_space; i++)
+        if (slv_dots_last(&slv_node_read(n, i)->context, id) &&
+            !slv_dots_last(&n->retired.dots, id))
+            return true;
+    return id == slv_node_writer(n);
+}
+
 /* A writer that is in use, and was over for others, has lost what came behind: a store of long ago
  * was put back. */
-static int take(struct slv_node *n, struct slv_dot dot, struct slv_str bytes) {
+static int take(struct slv_node *n, struct slv_dot dot, struct slv_str bytes, bool *ret_new) {
     const struct key k = key_pair(RECORD_RETIRED, dot.writer, dot.n);
-    bool is_new;
-    int rc = slv_retired_add(&n->retired, dot, bytes, &is_new);
+    bool is_new = false;
+    int rc = is_writer(n, dot.writer) ? SLV_E_FORMAT
+                                      : slv_retired_add(&n->retired, dot, bytes, &is_new);
     if (rc || !is_new) return rc;
+    *ret_new = n->retire.is_new = true;
     rc = node_put(n, str_of(&k), bytes);
-    n->retire.is_new = true;
     if (!rc && slv_retired_find(&n->retired, slv_node_writer(n))) node_fail(n, SLV_NODE_OVERTAKEN);
     return rc;
 }
 
-/* Those that the group, as it is known here, has agreed on. */
-static void learn(struct slv_node *n) {
+/* The first number of the group's at which this node knows of no retirement, or (free) the group
+ * has none. */
+static struct slv_dot next_dot(const struct slv_node *n, bool free) {
     const uint64_t group = n->strong.group;
+    struct slv_dot dot = {group, slv_dots_base(&n->retired.dots, group) + 1};
     struct slv_str bytes;
-    for (;;) {
-        const struct slv_dot dot = {group, slv_dots_base(&n->retired.dots, group) + 1};
+    for (; free; dot.n++) {
         const struct key k = key_pair('r', dot.writer, dot.n);
-        if (!look_up(n, &k, &bytes) || take(n, dot, bytes)) return;
+        if (!look_up(n, &k, &bytes)) break;
+    }
+    return dot;
+}
+
+/* Those that the group, as it is known here, has agreed on. (One that is none is stepped over.) */
+static void learn(struct slv_node *n) {
+    struct slv_dot dot = next_dot(n, false);
+    struct slv_str bytes;
+    bool is_new;
+    for (int rc = 0; !rc || rc == SLV_E_FORMAT; dot.n++) {
+        const struct key k = key_pair('r', dot.writer, dot.n);
+        if (!look_up(n, &k, &bytes)) return;
+        rc = take(n, dot, bytes, &is_new);
     }
 }
 
 /* --- what is over ----------------------------------------------------------------------------- */
 
-static struct node_told *told_of(struct slv_node *n, uint64_t writer) {
+static bool is_told(const struct slv_node *n, uint64_t writer) {
     for (size_t i = 0; i < n->retire.n_told; i++)
-        if (n->retire.told[i].writer == writer) return &n->retire.told[i];
-    return NULL;
+        if (n->retire.told[i].writer == writer) return true;
+    return false;
 }
 
-static bool is_known(struct slv_node *n, uint64_t writer) {
-    const struct key k = key_over(writer);
-    struct slv_str value;
+static bool is_known(const struct slv_node *n, uint64_t writer) {
+    struct over o;
     return slv_retired_find(&n->retired, writer) ||
-           (is_inside(n) ? look_up(n, &k, &value) : told_of(n, writer) != NULL);
+           (is_inside(n) ? look_up_over(n, writer, &o) : is_told(n, writer));
 }
 
 static void declare(struct slv_node *n, const struct slv_replica_writer *w) {
@@ -223,14 +300,17 @@ static void declare(struct slv_node *n, const struct slv_replica_writer *w) {
     slv_buf_init(&b, 32);
     slv_write_id(&b, w->node);
     slv_write_number(&b, w->store);
+    slv_write_number(&b, w->node != n->conf.id);
     if (!b.status && ask(n, SLV_STRONG_PUT, &k, (struct slv_str){b.data, b.len}) && !is_inside(n))
         n->retire.declare_next = n->now + POLL_NS; /* it hears of what came of it by then */
     slv_buf_fini(&b);
 }
 
-static bool is_over(const struct slv_node *n, const struct slv_replica_writer *w) {
+/* (A revoked node's is said to be over by the leader, or, where that has nothing of it, by some
+ * other.) */
+static bool is_over(struct slv_node *n, const struct slv_replica_writer *w) {
     if (w->node == n->conf.id) return w->writer != slv_node_writer(n);
-    return is_leading(n) && is_revoked(n, w->node);
+    return is_revoked(n, w->node) && (is_leading(n) || !node_random(n, 16));
 }
 
 static void declare_all(struct slv_node *n) {
@@ -247,68 +327,103 @@ static void declare_all(struct slv_node *n) {
 
 /* --- what this node has ----------------------------------------------------------------------- */
 
-/* Of each space, ascending; ends b where it fails. */
-static int write_had(const struct slv_node *n, uint64_t writer, struct slv_buf *b) {
-    uint64_t after = 0;
+/* The space with the next id behind `after`; NULL: there is none. */
+static const struct space *space_behind(const struct slv_node *n, uint64_t after) {
+    const struct space *next = NULL;
+    for (size_t k = 0; k < n->n_space; k++)
+        if (n->space[k]->id > after && (!next || n->space[k]->id < next->id)) next = n->space[k];
+    return next;
+}
+
+/* Of each space that is declared. */
+static int write_declared(const struct slv_node *n, uint64_t writer, struct slv_buf *b) {
+    const struct space *s = NULL;
     slv_write_number(b, n->n_space);
-    for (size_t i = 0; i < n->n_space; i++) {
-        const struct space *next = NULL;
+    while ((s = space_behind(n, s ? s->id : 0)) != NULL) {
         struct slv_dots seen = {0};
-        for (size_t k = 0; k < n->n_space; k++)
-            if (n->space[k]->id > after && (!next || n->space[k]->id < next->id))
-                next = n->space[k];
-        if (!next) break;
-        const int rc = slv_replica_seen_of(next->replica, writer, &seen);
+        const int rc = slv_replica_seen_of(s->replica, writer, &seen);
         if (rc) return rc;
-        after = next->id;
-        slv_write_id(b, after);
+        slv_write_id(b, s->id);
         slv_dots_write(&seen, b);
         slv_dots_fini(&seen);
     }
     return b->status;
 }
 
-/* The same was said: so the group has it; or, where that is not seen here, not long ago. */
-static bool was_said(struct slv_node *n, uint64_t writer, const struct key *k,
+/* And of those that are not, where the store has something of it. */
+static int write_left(const struct slv_node *n, uint64_t writer, struct slv_buf *b) {
+    uint64_t count = 0;
+    for (int turn = 0; turn < 2; turn++) {
+        for (size_t i = 0; i < n->n_left; i++) {
+            const struct slv_dots *all = &n->left[i].seen;
+            const uint64_t last = slv_dots_last(all, writer);
+            struct slv_dots seen = {0};
+            if (!last) continue;
+            count += !turn;
+            if (!turn) continue;
+            const int rc = slv_dots_pick(all, writer, &seen);
+            if (rc) return rc;
+            slv_write_id(b, n->left[i].id);
+            slv_dots_write(&seen, b);
+            slv_dots_fini(&seen);
+        }
+        if (!turn) slv_write_number(b, count);
+    }
+    return b->status;
+}
+
+/* The same was said: so the group has it; or it was answered, not long ago. */
+static bool was_said(struct slv_node *n, const struct node_said *said, const struct key *k,
                      const struct slv_buf *b) {
+    const uint64_t lasts = is_inside(n) ? SAID_NS : SAID_FAR_NS;
     struct slv_str value;
-    if (is_inside(n))
-        return look_up(n, k, &value) && value.n == b->len && !memcmp(value.p, b->data, b->len);
-    struct node_told *t = told_of(n, writer);
-    uint8_t out[16];
-    crypto_generichash(out, sizeof out, (const uint8_t *)b->data, b->len, NULL, 0);
-    const bool said = !t || (t->said && !memcmp(out, t->print, sizeof out) &&
-                             n->now - t->said < SAID_NS);
-    if (said || n->retire.ask) return true;
-    memcpy(t->print, out, sizeof out);
-    t->said = n->now;
+    if (is_inside(n) && look_up(n, k, &value) && value.n == b->len &&
+        !memcmp(value.p, b->data, b->len))
+        return true;
+    for (size_t i = 0; i < NODE_SAID_MAX; i++) {
+        const struct node_said *s = &n->retire.said[i];
+        if (s->writer == said->writer && !memcmp(s->print, said->print, sizeof s->print))
+            return n->now - s->at < lasts;
+    }
     return false;
 }
 
-/* (One that is in use, and over for others, is that of a store of long ago that was put back.) */
-static void report(struct slv_node *n, uint64_t writer) {
+static void say(struct slv_node *n, uint64_t writer, const struct slv_buf *b) {
     const struct key k = key_pair('h', writer, n->conf.id);
+    struct node_said said = {.writer = writer};
+    crypto_generichash(said.print, sizeof said.print, (const uint8_t *)b->data, b->len, NULL, 0);
+    if (was_said(n, &said, &k, b)) return;
+    if (ask(n, SLV_STRONG_PUT, &k, (struct slv_str){b->data, b->len})) n->retire.saying = said;
+}
+
+/* (One that is in use, and over for others, is that of a store of long ago that was put back.) */
+static void report(struct slv_node *n, uint64_t writer, struct over o) {
     struct slv_buf b;
-    if (slv_retired_find(&n->retired, writer)) return;
+    if (o.is_revoked && !is_revoked(n, o.node)) return;
     if (writer == slv_node_writer(n)) {
         node_fail(n, SLV_NODE_OVERTAKEN);
         return;
     }
     slv_buf_init(&b, SAID_MAX);
-    if (!write_had(n, writer, &b) && !was_said(n, writer, &k, &b))
-        (void)ask(n, SLV_STRONG_PUT, &k, (struct slv_str){b.data, b.len});
+    int rc = write_declared(n, writer, &b);
+    if (!rc) rc = write_left(n, writer, &b);
+    if (!rc) say(n, writer, &b);
     slv_buf_fini(&b);
 }
 
 static void report_all(struct slv_node *n) {
     struct key k = {{'o'}, 1};
     uint64_t writer, none;
+    struct over o;
     if (is_inside(n))
-        while (!n->failed && !n->retire.ask && next_key(n, 'o', &k, &writer, &none))
-            report(n, writer);
+        while (!n->failed && !n->retire.ask && next_key(n, 'o', &k, &writer, &none)) {
+            if (look_up_over(n, writer, &o)) report(n, writer, o);
+        }
     else
-        for (size_t i = 0; i < n->retire.n_told && !n->failed && !n->retire.ask; i++)
-            report(n, n->retire.told[i].writer);
+        for (size_t i = 0; i < n->retire.n_told && !n->failed && !n->retire.ask; i++) {
+            const struct node_told *t = &n->retire.told[i];
+            report(n, t->writer, (struct over){t->node, t->is_revoked});
+        }
 }
 
 /* --- agreeing --------------------------------------------------------------------------------- */
@@ -357,34 +472,72 @@ static bool agree_on(struct agreement *a, struct said s) {
     return true;
 }
 
-static bool agree(struct agreement *a, struct slv_str said) {
-    struct slv_reader r = slv_reader_of(said.p, said.n);
+/* A space of what a member said, whose dots are the writer's. */
+static bool read_said(struct slv_reader *r, uint64_t writer, struct said *ret) {
+    struct slv_dots dots = {0};
+    ret->space = slv_read_id(r);
+    const uint8_t *from = r->p;
+    const bool read = !slv_dots_read(r, &dots);
+    const bool good = read && (!dots.n || (dots.n == 1 && dots.writer[0].id == writer));
+    slv_dots_fini(&dots);
+    ret->dots = (struct slv_str){(const char *)from, (size_t)(r->p - from)};
+    return good && !r->bad;
+}
+
+static bool agree(struct agreement *a, struct slv_reader *r) {
     bool same = true;
-    for (uint64_t k = slv_read_number(&r, SLV_NODE_SPACES_MAX); k > 0 && !r.bad && same; k--) {
-        struct said s = {.space = slv_read_id(&r)};
-        const uint8_t *from = r.p;
-        struct slv_dots dots = {0};
-        same = !slv_dots_read(&r, &dots);
-        slv_dots_fini(&dots);
-        s.dots = (struct slv_str){(const char *)from, (size_t)(r.p - from)};
-        same = same && agree_on(a, s);
+    for (uint64_t k = slv_read_number(r, SLV_NODE_SPACES_MAX); k > 0 && same; k--) {
+        struct said s;
+        same = read_said(r, a->over->writer, &s) && agree_on(a, s);
     }
-    return same && slv_reader_done(&r);
+    return same && !r->bad;
+}
+
+static bool covers(struct slv_str all, struct slv_str some) {
+    struct slv_reader r = slv_reader_of(all.p, all.n), q = slv_reader_of(some.p, some.n);
+    struct slv_dots s = {0}, t = {0};
+    const bool ret = !slv_dots_read(&r, &s) && !slv_dots_read(&q, &t) && slv_dots_cover(&s, &t);
+    slv_dots_fini(&s);
+    slv_dots_fini(&t);
+    return ret;
+}
+
+/* What it has left of spaces that others declare is not more than they have. */
+static bool has_no_more(const struct agreement *a, struct slv_reader *r) {
+    bool good = true;
+    for (uint64_t k = slv_read_number(r, SLV_NODE_SPACES_MAX); k > 0 && good; k--) {
+        struct said s;
+        good = read_said(r, a->over->writer, &s);
+        for (uint32_t i = 0; i < a->n && good; i++)
+            if (a->v[i].space == s.space) good = covers(a->v[i].dots, s.dots);
+    }
+    return good && slv_reader_done(r);
+}
+
+/* What a member has said, from behind what it declares on. */
+static void skip_declared(struct slv_reader *r, uint64_t writer) {
+    for (uint64_t k = slv_read_number(r, SLV_NODE_SPACES_MAX); k > 0; k--) {
+        struct said s;
+        if (!read_said(r, writer, &s)) return;
+    }
 }
 
 static void look_at(const struct slv_node *n, uint64_t writer, struct agreement *a) {
-    const struct key o = key_over(writer);
-    struct slv_str value;
+    struct over o;
     uint64_t member;
-    size_t i = 0;
     *a->over = (struct slv_node_over){.writer = writer};
-    if (!look_up(n, &o, &value) || !is_over_value(value, writer, &a->over->node)) return;
-    while (next_member(n, &i, &member)) {
-        const struct key k = key_pair('h', writer, member);
-        const bool said = look_up(n, &k, &value);
-        if (said && !agree(a, value)) a->over->differs = true;
-        if (!said && !a->over->waits++) a->over->waits_for = member;
-    }
+    if (!look_up_over(n, writer, &o)) return;
+    a->over->node = o.node;
+    for (int turn = 0; turn < 2; turn++)
+        for (size_t i = 0; next_member(n, &i, &member);) {
+            const struct key k = key_pair('h', writer, member);
+            struct slv_str value;
+            const bool said = look_up(n, &k, &value);
+            struct slv_reader r = slv_reader_of(value.p, value.n);
+            if (!said && !turn && !a->over->waits++) a->over->waits_for = member;
+            if (said && turn) skip_declared(&r, writer);
+            if (said && !(turn ? has_no_more(a, &r) : agree(a, &r))) a->over->differs = true;
+        }
 }
 
 size_t slv_node_overs(const struct slv_node *n, struct slv_node_over *ret, size_t most) {
@@ -402,9 +555,20 @@ size_t slv_node_overs(const struct slv_node *n, struct slv_node_over *ret, size_
 /* Not: nobody has anything of it there. */
 static bool is_some(const struct said *s) { return s->dots.p[0] != 0; }
 
+/* It is not asked for what would be understood by nobody. */
+static bool is_sound(struct slv_dot dot, const struct slv_buf *b) {
+    struct slv_retired t = {0};
+    const int rc =
+        b->status ? b->status : slv_retired_add(&t, dot, (struct slv_str){b->data, b->len}, NULL);
+    slv_retired_fini(&t);
+    return !rc;
+}
+
+/* (Of whom nobody has anything there is nothing to say.) */
 static void retire(struct slv_node *n, const struct agreement *a) {
-    const uint64_t group = n->strong.group;
-    const struct key k = key_pair('r', group, slv_dots_base(&n->retired.dots, group) + 1);
+    const struct slv_dot dot = next_dot(n, true);
+    const struct key r = key_pair('r', dot.writer, dot.n), o = key_over(a->over->writer);
+    const struct slv_str nothing = {"", 0};
     struct slv_buf b;
     uint32_t some = 0;
     slv_buf_init(&b, SLV_RETIRED_BYTES_MAX);
@@ -418,7 +582,8 @@ static void retire(struct slv_node *n, const struct agreement *a) {
         slv_write_id(&b, a->v[i].space);
         slv_buf_add(&b, a->v[i].dots.p, a->v[i].dots.n);
     }
-    if (!b.status) (void)ask(n, SLV_STRONG_CAS, &k, (struct slv_str){b.data, b.len});
+    if (!some) (void)ask(n, SLV_STRONG_DELETE, &o, nothing);
+    else if (is_sound(dot, &b)) (void)ask(n, SLV_STRONG_CAS, &r, (struct slv_str){b.data, b.len});
     slv_buf_fini(&b);
 }
 
@@ -433,13 +598,15 @@ static void retire_all(struct slv_node *n) {
     }
 }
 
-/* What was said of those that are retired. */
+/* What was said of those that are retired, or not over. */
 static void clean_up(struct slv_node *n, char kind) {
     const struct slv_str nothing = {"", 0};
     struct key k = {{kind}, 1};
     uint64_t writer, none;
+    struct over o;
     while (!n->retire.ask && next_key(n, kind, &k, &writer, &none))
-        if (slv_retired_find(&n->retired, writer)) (void)ask(n, SLV_STRONG_DELETE, &k, nothing);
+        if (slv_retired_find(&n->retired, writer) || !look_up_over(n, writer, &o))
+            (void)ask(n, SLV_STRONG_DELETE, &k, nothing);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -460,7 +627,7 @@ static void ask_peer(struct slv_node *n, uint64_t peer) {
 }
 
 void node_retire_differs(struct slv_node *n, struct peer *p) {
-    if (n->now < p->retired_next) return;
+    if (n->now < p->retired_next || !node_may_vote(n, p->id)) return;
     p->retired_next = n->now + TOLD_NS;
     ask_peer(n, p->id);
 }
@@ -494,8 +661,13 @@ static void write_over(const struct slv_node *n, struct slv_buf *b) {
     struct key k = {{'o'}, 1};
     uint64_t writer, none, count = 0;
     slv_buf_init(&all, SLV_LINK_MESSAGE_MAX);
-    for (; count < NODE_TOLD_MAX && next_key(n, 'o', &k, &writer, &none); count++)
+    struct over o;
+    for (; count < NODE_TOLD_MAX && next_key(n, 'o', &k, &writer, &none); count++) {
+        (void)look_up_over(n, writer, &o);
         slv_write_id(&all, writer);
+        slv_write_id(&all, o.node);
+        slv_write_number(&all, o.is_revoked);
+    }
     slv_write_number(b, count);
     slv_buf_add(b, all.data, all.len);
     if (all.status) b->status = all.status;
@@ -520,49 +692,53 @@ static void on_ask(struct slv_node *n, struct peer *p, struct slv_reader *m) {
     slv_dots_fini(&theirs);
 }
 
-/* (Of those that were told before it stays what was said.) */
-static void read_over(struct slv_node *n, struct slv_reader *m) {
+static void take_over(struct slv_node *n, struct slv_reader *m) {
     struct node_told news[NODE_TOLD_MAX];
     const uint64_t k = slv_read_number(m, NODE_TOLD_MAX);
     for (uint64_t i = 0; i < k; i++) {
-        const uint64_t writer = slv_read_id(m);
-        const struct node_told *had = told_of(n, writer);
-        news[i] = had ? *had : (struct node_told){.writer = writer};
+        news[i] = (struct node_told){.writer = slv_read_id(m)};
+        news[i].node = slv_read_id(m);
+        news[i].is_revoked = slv_read_number(m, 1);
     }
     if (m->bad) return;
     memcpy(n->retire.told, news, k * sizeof *news);
     n->retire.n_told = k;
 }
 
-static void on_told(struct slv_node *n, struct slv_reader *m) {
+/* (Who has told nothing new has something else that is not understood here.) */
+static void on_told(struct slv_node *n, struct peer *p, struct slv_reader *m) {
+    bool is_new = false;
     int rc = 0;
     for (uint64_t k = slv_read_number(m, SLV_RETIRED_MAX); k > 0 && !rc && !m->bad; k--) {
         struct slv_dot dot = {.writer = slv_read_id(m)};
         dot.n = slv_read_number(m, SLV_DOT_MAX);
         const struct slv_str bytes = slv_read_bytes(m, SLV_RETIRED_BYTES_MAX);
-        if (!m->bad) rc = take(n, dot, bytes);
+        if (!m->bad) rc = take(n, dot, bytes, &is_new);
     }
-    if (!rc && slv_read_number(m, 1)) read_over(n, m);
+    if (!rc && slv_read_number(m, 1)) take_over(n, m);
     if (rc == SLV_E_FORMAT || !slv_reader_done(m)) n->stats.refused++;
+    p->retired_next = n->now + (is_new ? 0 : POLL_NS);
     n->retire.next = n->now;
 }
 
 void node_retire_receive(struct slv_node *n, struct peer *p, uint64_t kind, struct slv_reader *m) {
     if (kind == MSG_RETIRED_ASK) on_ask(n, p, m);
-    else if (node_may_vote(n, p->id)) on_told(n, m);
+    else if (node_may_vote(n, p->id)) on_told(n, p, m);
 }
 
-/* Of somebody who may be in the group. */
+/* Who guides it to the group is in it; or else anybody. */
 static void poll(struct slv_node *n) {
     if (is_inside(n) || !n->n_peer || n->now < n->retire.poll_next) return;
     const size_t from = (size_t)node_random(n, n->n_peer);
-    for (size_t i = 0; i < n->n_peer; i++) {
+    const struct peer *to = node_peer(n, n->strong.guide);
+    if (to && !to->link) to = NULL;
+    for (size_t i = 0; i < n->n_peer && !to; i++) {
         const struct peer *p = n->peer[(from + i) % n->n_peer];
-        if (!p->link || p->is_guest) continue;
-        n->retire.poll_next = n->now + POLL_NS;
-        ask_peer(n, p->id);
-        return;
+        if (p->link && !p->is_guest && node_may_vote(n, p->id)) to = p;
     }
+    if (!to) return;
+    n->retire.poll_next = n->now + POLL_NS;
+    ask_peer(n, to->id);
 }
 
 /* --- time ------------------------------------------------------------------------------------- */
@@ -585,4 +761,25 @@ uint64_t node_retire_tick(struct slv_node *n) {
     return n->retire.next;
 }
 
-void node_retire_close(struct slv_node *n) { slv_retired_fini(&n->retired); }
+/* --- spaces that are not declared ------------------------------------------------------------- */
+
+/* (A context begins the record, and may have more behind it. Without room, as if it had none.) */
+int node_retire_left(struct slv_node *n, uint64_t space, struct slv_str context) {
+    struct slv_reader r = slv_reader_of(context.p, context.n);
+    void *p = n->left;
+    const int rc = slv_mem_grow(&p, n->n_left, &n->room_left, sizeof *n->left, SLV_NODE_SPACES_MAX);
+    n->left = p;
+    if (rc) return rc == SLV_E_LIMIT ? 0 : rc;
+    struct slv_retired_space *to = &n->left[n->n_left];
+    *to = (struct slv_retired_space){.id = space};
+    const int read = slv_dots_read(&r, &to->seen);
+    n->n_left += !read;
+    return read;
+}
+
+void node_retire_close(struct slv_node *n) {
+    slv_retired_fini(&n->retired);
+    for (size_t i = 0; i < n->n_left; i++)
+        slv_dots_fini(&n->left[i].seen);
+    slv_mem_free(n->left);
+}

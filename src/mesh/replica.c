@@ -362,6 +362,7 @@ struct proof {
 
 static int is_unproved(void *ctx, uint64_t writer, struct slv_dot_range d) {
     const struct proof *p = ctx;
+    if (slv_space_let_go(&p->r->space, writer)) return 0;
     return d.last > (writer == p->h->writer ? p->h->dots.last : replica_proved(p->r, writer));
 }
 

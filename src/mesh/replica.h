@@ -89,7 +89,8 @@ struct slv_replica_world {
     void (*fresh)(void *ctx, const struct slv_batch *b, uint64_t peer);
     /* Pulling has brought something, and ended. */
     void (*pulled)(void *ctx);
-    /* This store's writer is further elsewhere than here, or gave a number twice. */
+    /* This store's writer is further elsewhere than here, or gave a number twice; or this store has
+     * of a retired writer what nobody else had (slv_replica_has_more). */
     void (*behind_itself)(void *ctx);
     /* A node has signed two different things with the same numbers. */
     void (*two_faced)(void *ctx, uint64_t node, struct slv_str one, struct slv_str other);
@@ -212,7 +213,10 @@ int slv_replica_seen_of(const struct slv_replica *r, uint64_t writer,
 
 /* conf.retired has more. As slv_replica_receive. */
 int slv_replica_retire(struct slv_replica *r) SLV_MUST_USE;
-/* Retirements whose writers are let go. */
+/* Whether it has numbers of a retired writer that nobody else had: what it has seen is damaged by
+ * them, and is to be loaded so. */
+bool slv_replica_has_more(const struct slv_replica *r);
+/* Retirements that are done with here: their writers are let go, or they do not list this space. */
 size_t slv_replica_let_go(const struct slv_replica *r);
 
 /* --- asking ----------------------------------------------------------------------------------- */
@@ -240,6 +244,8 @@ void slv_replica_tick(struct slv_replica *r, uint64_t now);
 
 /* --- the store -------------------------------------------------------------------------------- */
 
+/* Whether a record's key is that of a context, whose value begins with dots. */
+bool slv_replica_is_context(struct slv_str key);
 /* A record of this space that the store has, while the replica is new. SLV_E_FORMAT: it is none. */
 int slv_replica_load(struct slv_replica *r, struct slv_str key, struct slv_str value) SLV_MUST_USE;
 

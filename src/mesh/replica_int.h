@@ -57,6 +57,7 @@ struct pull {
     uint64_t life; /* of the other, then */
     struct slv_dots seen;
     struct slv_dots ghosts;  /* of the other; what is seen, no ghost and not there was removed */
+    struct slv_dots unchecked; /* writers whose heads were told, and could not be checked */
     struct slv_dots refused; /* entries that are not taken */
     struct ask *ask;         /* heap */
     size_t n_ask, room_ask, n_asked;
@@ -187,6 +188,10 @@ static inline void replica_saw(struct slv_replica *r) {
 uint64_t replica_proved(const struct slv_replica *r, uint64_t writer);
 /* Its next batch may depend on all that was seen so. */
 int replica_depend_on(struct slv_replica *r, const struct slv_dots *seen);
+/* What is here of retired writers and of nobody's: its entries, and its batches. */
+void replica_drop_retired(struct slv_replica *r);
+/* And what was seen of it, as what is left in the log had removed it. */
+int replica_forget_more(struct slv_replica *r);
 /* Lets writers go that are retired, as far as all of them is here. */
 int replica_let_go(struct slv_replica *r);
 /* The same of all that the context names, which was seen here by now, but for those of which

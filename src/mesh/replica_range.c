@@ -93,6 +93,7 @@ void replica_forget_ranges(struct slv_replica *r) {
     slv_mem_free(p->ask);
     slv_dots_fini(&p->seen);
     slv_dots_fini(&p->ghosts);
+    slv_dots_fini(&p->unchecked);
     slv_dots_fini(&p->refused);
     slv_buf_fini(&p->later);
     slv_buf_init(&p->later, r->conf.repair_max);
@@ -353,14 +354,16 @@ int replica_on_ask(struct slv_replica *r, uint64_t peer, struct slv_reader *m) {
 
 /* --- what was told ---------------------------------------------------------------------------- */
 
-/* Of a writer, not further than its signed head says, or its retirement. More is nothing to go on:
- * somebody was let go there of whom nothing is known here, and what that one wrote would stay here
- * when the write that removed it is seen. */
+/* Of a writer, not further than its signed head says, or its retirement. More without a head is
+ * nothing to go on: somebody was let go there of whom nothing is known here, and what that one wrote
+ * would stay here when the write that removed it is seen. */
 static int clip(void *ctx, uint64_t writer, struct slv_dot_range d) {
     struct slv_replica *r = ctx;
     const uint64_t proved = replica_proved(r, writer);
     const uint64_t most = proved ? proved : slv_dots_last(&r->space.context, writer);
-    return d.last > most ? SLV_E_BUSY : slv_dots_add(&r->pull.seen, writer, d);
+    if (d.last > most && !slv_dots_last(&r->pull.unchecked, writer)) return SLV_E_BUSY;
+    if (d.last > most) d.last = most;
+    return d.first > d.last ? 0 : slv_dots_add(&r->pull.seen, writer, d);
 }
 
 /* What it has seen, as far as that is proved, and retirements that are known here. */
@@ -391,14 +394,17 @@ static int read_heads(struct slv_replica *r, struct slv_reader *m) {
         struct slv_batch_head h;
         rc = slv_batch_head_read(m, &h);
         if (rc) return rc;
-        const bool good = h.space == r->conf.id && !slv_space_let_go(&r->space, h.writer) &&
-                          slv_batch_head_check(&h, r->conf.trust);
+        const bool gone = slv_space_let_go(&r->space, h.writer);
+        const bool good =
+            h.space == r->conf.id && !gone && slv_batch_head_check(&h, r->conf.trust);
         const bool ahead = good && h.writer == r->writer && h.dots.last >= r->next;
         if (ahead) {
             r->failed = rc = SLV_E_BUSY;
             w->behind_itself(w->ctx);
         } else if (good) {
             rc = replica_keep_head(r, &h);
+        } else if (!gone) {
+            rc = slv_dots_add_dot(&r->pull.unchecked, (struct slv_dot){h.writer, 1});
         }
         slv_batch_head_fini(&h);
     }

@@ -31,20 +31,20 @@ static struct slv_dots seen_of(const struct slv_replica *r, uint64_t writer) {
     return (struct slv_dots){0};
 }
 
-int slv_replica_seen_of(const struct slv_replica *r, uint64_t writer, struct slv_dots *ret) {
-    const struct slv_dots seen = seen_of(r, writer);
-    int rc = waits_for(r, writer) ? SLV_E_BUSY : 0;
-    if (!rc) rc = slv_dots_join(ret, &seen);
-    if (rc) slv_dots_fini(ret);
-    return rc;
-}
-
 /* Of a writer that is retired; an empty set where it wrote nothing here. */
 static const struct slv_dots *all_of(const struct slv_replica *r, uint64_t writer) {
     static const struct slv_dots nothing = {0};
     const struct slv_dots *seen =
         count_retired(r) ? slv_retired_seen(r->conf.retired, writer, r->conf.id) : NULL;
     return seen ? seen : &nothing;
+}
+
+int slv_replica_seen_of(const struct slv_replica *r, uint64_t writer, struct slv_dots *ret) {
+    const bool gone = slv_space_let_go(&r->space, writer);
+    int rc = waits_for(r, writer) ? SLV_E_BUSY : 0;
+    if (!rc) rc = slv_dots_pick(gone ? all_of(r, writer) : &r->space.context, writer, ret);
+    if (rc) slv_dots_fini(ret);
+    return rc;
 }
 
 uint64_t replica_proved(const struct slv_replica *r, uint64_t writer) {
@@ -68,55 +68,109 @@ int replica_depend_on(struct slv_replica *r, const struct slv_dots *seen) {
     return rc;
 }
 
+static void trim_log(struct slv_replica *r, uint64_t writer) {
+    struct slv_dot_range any = {1, SLV_DOT_MAX};
+    struct slv_dots_writer w = {.id = writer, .range = &any, .n = 1};
+    const struct slv_dots dots = {.writer = &w, .n = 1};
+    slv_oplog_trim(r->log, &dots);
+}
+
 /* --- letting go ------------------------------------------------------------------------------- */
 
-/* What none of the members had when they agreed, nobody is to have. */
-static void drop_others(struct slv_replica *r, uint64_t writer, const struct slv_dots *all) {
+/* Numbers of a writer are here that were in nobody's store when it was retired. */
+static bool has_more(const struct slv_replica *r, const struct slv_retirement *t) {
+    const struct slv_dots *all = slv_retirement_seen(t, r->conf.id);
+    const struct slv_dots seen = seen_of(r, t->writer);
+    return all && !slv_dots_cover(all, &seen);
+}
+
+bool slv_replica_has_more(const struct slv_replica *r) {
+    for (size_t i = 0; i < count_retired(r); i++)
+        if (has_more(r, r->conf.retired->v[i])) return true;
+    return false;
+}
+
+/* Such writes are nowhere else, and never will be: nor may what they removed be gone. So what this
+ * node had seen is as good as damaged. */
+void replica_drop_retired(struct slv_replica *r) {
+    for (size_t i = 0; i < count_retired(r); i++) {
+        const struct slv_retirement *t = r->conf.retired->v[i];
+        if (has_more(r, t)) trim_log(r, t->writer);
+    }
     for (uint64_t i = 0; i < slv_entries_count(r->space.entries);) {
         const struct slv_dot dot = slv_entries_at(r->space.entries, i)->dot;
-        if (dot.writer == writer && !slv_dots_has(all, dot)) slv_space_drop(&r->space, dot);
+        const struct slv_dots *all =
+            count_retired(r) ? slv_retired_seen(r->conf.retired, dot.writer, r->conf.id) : NULL;
+        if (all && !slv_dots_has(all, dot)) slv_space_drop(&r->space, dot);
         else i++;
     }
 }
 
+static int add_more(void *ctx, uint64_t writer, struct slv_dot_range d) {
+    return slv_dots_add(ctx, writer, d);
+}
+
+int replica_forget_more(struct slv_replica *r) {
+    struct slv_dots more = {0};
+    int rc = 0;
+    for (size_t i = 0; i < count_retired(r) && !rc; i++) {
+        const struct slv_retirement *t = r->conf.retired->v[i];
+        const struct slv_dots *all = slv_retirement_seen(t, r->conf.id);
+        const struct slv_dots seen = seen_of(r, t->writer);
+        if (all) rc = slv_dots_missing(&seen, all, add_more, &more);
+    }
+    if (!rc) rc = slv_dots_subtract(&r->space.context, &more);
+    slv_dots_fini(&more);
+    return rc;
+}
+
+/* A context that is full of writers has room for the retirement of one of them. */
+static int name(struct slv_replica *r, const struct slv_retirement *t) {
+    struct slv_dots *c = &r->space.context;
+    int rc = slv_dots_add_dot(c, t->dot);
+    if (rc == SLV_E_LIMIT && slv_dots_last(c, t->writer)) {
+        slv_dots_drop(c, t->writer);
+        rc = slv_dots_add_dot(c, t->dot);
+    }
+    return rc;
+}
+
 /* (Batches of the writer that wait are here by then, and go with the next look at those.) */
 static int let_go(struct slv_replica *r, const struct slv_retirement *t) {
-    const struct slv_dots *all = all_of(r, t->writer);
-    struct slv_dot_range any = {1, SLV_DOT_MAX};
-    struct slv_dots_writer w = {.id = t->writer, .range = &any, .n = 1};
-    const struct slv_dots dots = {.writer = &w, .n = 1};
+    const struct slv_replica_world *w = r->conf.world;
+    if (has_more(r, t)) {
+        r->failed = SLV_E_BUSY;
+        w->behind_itself(w->ctx);
+        return r->failed;
+    }
     int rc = r->conf.causal ? slv_dots_add_dot(&r->deps, t->dot) : 0;
-    if (!rc) rc = slv_dots_add_dot(&r->space.context, t->dot);
+    if (!rc) rc = name(r, t);
     if (rc) return rc;
-    const struct slv_dots seen = seen_of(r, t->writer);
-    if (!slv_dots_cover(all, &seen)) drop_others(r, t->writer, all);
     slv_dots_drop(&r->space.context, t->writer);
     slv_dots_drop(&r->deps, t->writer);
-    slv_oplog_trim(r->log, &dots);
+    trim_log(r, t->writer);
     replica_drop_head(r, t->writer);
     replica_saw(r);
     return 0;
 }
 
-static bool is_ready(const struct slv_replica *r, const struct slv_retirement *t) {
-    return slv_space_covers(&r->space, all_of(r, t->writer));
-}
-
-/* (Not the writer that this node has: it is to begin another.) */
+/* (Not the writer that this node has: it is to begin another. One that does not list this space is
+ * done with.) */
 static int look_at_all(struct slv_replica *r, const struct slv_dots *context,
                        const struct slv_dots *refused) {
     size_t n = 0;
     int rc = 0;
     for (size_t i = 0; i < count_retired(r) && !rc; i++) {
         const struct slv_retirement *t = r->conf.retired->v[i];
-        bool gone = slv_dots_has(&r->space.context, t->dot);
+        const struct slv_dots *all = slv_retirement_seen(t, r->conf.id);
+        bool done = !all || slv_dots_has(&r->space.context, t->dot);
         const bool told =
             context && slv_dots_has(context, t->dot) && !slv_dots_last(refused, t->writer);
-        if (!gone && t->writer != r->writer && (told || is_ready(r, t))) {
+        if (!done && t->writer != r->writer && (told || slv_space_covers(&r->space, all))) {
             rc = let_go(r, t);
-            gone = !rc;
+            done = !rc;
         }
-        n += gone;
+        n += done;
     }
     r->n_let_go = n;
     return rc;
@@ -155,12 +209,14 @@ int replica_level(const struct slv_replica *r, struct slv_dots *theirs, bool *re
     int rc = 0;
     for (size_t i = 0; i < count_retired(r) && !rc; i++) {
         const struct slv_retirement *t = r->conf.retired->v[i];
+        const struct slv_dots *all = slv_retirement_seen(t, r->conf.id);
+        if (!all) continue;
         const bool here = slv_dots_has(&r->space.context, t->dot);
         const bool there = slv_dots_has(theirs, t->dot);
         const uint64_t last = slv_dots_last(&r->space.context, t->writer);
         if (here && !there) {
             if (!slv_retired_names(r->conf.retired, theirs, t->writer) &&
-                !slv_dots_cover(theirs, all_of(r, t->writer)))
+                !slv_dots_cover(theirs, all))
                 *ret_lacks = true;
             rc = slv_dots_add_dot(theirs, t->dot);
         }

@@ -305,6 +305,8 @@ static void begin_history(struct slv_replica *r, bool damaged) {
         del_history(r, r->old_history++);
 }
 
+bool slv_replica_is_context(struct slv_str key) { return key.n == 9 && key.p[0] == CONTEXT; }
+
 static int load_context(struct slv_replica *r, struct slv_reader *value) {
     const int rc = slv_dots_read(value, &r->space.context);
     return rc ? rc : replica_load_reach(r, value);
@@ -387,11 +389,12 @@ static int reapply(void *ctx, struct slv_str bytes) {
 
 /* Seen is what is there, and what the log still has. */
 static int salvage(struct slv_replica *r, const struct slv_replica_stores *s) {
-    const uint64_t n = slv_entries_count(r->space.entries);
     const struct slv_dots nothing = {0};
     struct slv_dots logged = {0};
     bool gone;
     int rc = 0;
+    replica_drop_retired(r);
+    const uint64_t n = slv_entries_count(r->space.entries);
     slv_dots_fini(&r->space.context);
     for (uint64_t i = 0; i < n && !rc; i++)
         rc = slv_dots_add_dot(&r->space.context, slv_entries_at(r->space.entries, i)->dot);
@@ -399,6 +402,7 @@ static int salvage(struct slv_replica *r, const struct slv_replica_stores *s) {
     if (!rc) rc = slv_oplog_dots(r->log, &logged);
     if (!rc) rc = slv_oplog_missing(r->log, &logged, &nothing, reapply, r, &gone);
     slv_dots_fini(&logged);
+    if (!rc) rc = replica_forget_more(r);
     for (size_t i = 0; i < s->n && !rc; i++)
         rc = sign_older(r, s->older[i]);
     if (!rc) rc = forget_unproved(r);

@@ -12,6 +12,7 @@ void slv_retired_fini(struct slv_retired *t) {
     for (size_t i = 0; i < t->n; i++)
         free_one(t->v[i]);
     slv_mem_free(t->v);
+    slv_mem_free(t->by_writer);
     slv_dots_fini(&t->dots);
     *t = (struct slv_retired){0};
 }
@@ -38,7 +39,7 @@ static int read_one(struct slv_dot dot, struct slv_str bytes, struct slv_retirem
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
     const uint64_t writer = slv_read_id(&m), node = slv_read_id(&m);
     const uint32_t n = (uint32_t)slv_read_number(&m, SLV_RETIRED_SPACES_MAX);
-    if (m.bad || !dot.writer || !dot.n || dot.n > SLV_DOT_MAX) return SLV_E_FORMAT;
+    if (m.bad || !n || !dot.writer || !dot.n || dot.n > SLV_DOT_MAX) return SLV_E_FORMAT;
     struct slv_retirement *r = slv_mem_calloc(1, sizeof *r + n * sizeof *r->space);
     if (!r) return SLV_E_NOMEM;
     *r = (struct slv_retirement){dot, writer, node, n};
@@ -65,7 +66,7 @@ static size_t find_at(const struct slv_retired *t, uint64_t writer, struct slv_d
     size_t lo = 0, hi = t->n;
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
-        const struct slv_retirement *r = t->v[mid];
+        const struct slv_retirement *r = t->by_writer[mid];
         const bool before =
             r->writer != writer ? r->writer < writer : slv_dot_compare(r->dot, dot) < 0;
         if (before) lo = mid + 1;
@@ -79,26 +80,50 @@ static size_t first_of(const struct slv_retired *t, uint64_t writer) {
 }
 
 static bool is_of(const struct slv_retired *t, size_t i, uint64_t writer) {
-    return i < t->n && t->v[i]->writer == writer;
+    return i < t->n && t->by_writer[i]->writer == writer;
+}
+
+/* Where it is among all, by dot. */
+static size_t place_of(const struct slv_retired *t, struct slv_dot dot) {
+    size_t lo = 0, hi = t->n;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (slv_dot_compare(t->v[mid]->dot, dot) < 0) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+static void insert(struct slv_retirement **v, size_t n, size_t at, struct slv_retirement *r) {
+    memmove(v + at + 1, v + at, (n - at) * sizeof(struct slv_retirement *));
+    v[at] = r;
+}
+
+static int make_room(struct slv_retired *t) {
+    const size_t size = sizeof(struct slv_retirement *);
+    void *p = t->v, *q = t->by_writer;
+    int rc = slv_mem_grow(&p, t->n, &t->room, size, SLV_RETIRED_MAX);
+    t->v = p;
+    if (!rc) rc = slv_mem_grow(&q, t->n, &t->room_by_writer, size, SLV_RETIRED_MAX);
+    t->by_writer = q;
+    return rc;
 }
 
 int slv_retired_add(struct slv_retired *t, struct slv_dot dot, struct slv_str bytes,
                     bool *ret_new) {
     struct slv_retirement *r = NULL;
-    void *p = t->v;
     if (ret_new) *ret_new = false;
     if (slv_dots_has(&t->dots, dot)) return 0;
     int rc = read_one(dot, bytes, &r);
-    if (!rc) rc = slv_mem_grow(&p, t->n, &t->room, sizeof(struct slv_retirement *), SLV_RETIRED_MAX);
-    t->v = p;
+    if (rc) return rc;
+    rc = make_room(t);
     if (!rc) rc = slv_dots_add_dot(&t->dots, dot);
     if (rc) {
-        if (r) free_one(r);
+        free_one(r);
         return rc;
     }
-    const size_t i = find_at(t, r->writer, dot);
-    memmove(t->v + i + 1, t->v + i, (t->n - i) * sizeof *t->v);
-    t->v[i] = r;
+    insert(t->v, t->n, place_of(t, dot), r);
+    insert(t->by_writer, t->n, find_at(t, r->writer, dot), r);
     t->n++;
     if (ret_new) *ret_new = true;
     return 0;
@@ -106,20 +131,26 @@ int slv_retired_add(struct slv_retired *t, struct slv_dot dot, struct slv_str by
 
 const struct slv_retirement *slv_retired_find(const struct slv_retired *t, uint64_t writer) {
     const size_t i = first_of(t, writer);
-    return is_of(t, i, writer) ? t->v[i] : NULL;
+    return is_of(t, i, writer) ? t->by_writer[i] : NULL;
+}
+
+const struct slv_dots *slv_retirement_seen(const struct slv_retirement *r, uint64_t space) {
+    for (uint32_t i = 0; i < r->n; i++)
+        if (r->space[i].id == space) return &r->space[i].seen;
+    return NULL;
 }
 
 const struct slv_dots *slv_retired_seen(const struct slv_retired *t, uint64_t writer,
                                         uint64_t space) {
-    for (size_t i = first_of(t, writer); is_of(t, i, writer); i++)
-        for (uint32_t k = 0; k < t->v[i]->n; k++)
-            if (t->v[i]->space[k].id == space) return &t->v[i]->space[k].seen;
-    return NULL;
+    const struct slv_dots *seen = NULL;
+    for (size_t i = first_of(t, writer); is_of(t, i, writer) && !seen; i++)
+        seen = slv_retirement_seen(t->by_writer[i], space);
+    return seen;
 }
 
 bool slv_retired_names(const struct slv_retired *t, const struct slv_dots *context,
                        uint64_t writer) {
     for (size_t i = first_of(t, writer); is_of(t, i, writer); i++)
-        if (slv_dots_has(context, t->v[i]->dot)) return true;
+        if (slv_dots_has(context, t->by_writer[i]->dot)) return true;
     return false;
 }

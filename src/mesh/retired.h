@@ -1,26 +1,29 @@
 /* retired.h: writers that will never write again, as the group has agreed.
  *
  * A node that loses its store begins another writer, and the one before is over, as are those of a
- * node that was revoked. What is left of such a writer in each space are its numbers in contexts and
- * its head, beside its entries, which are values as all are: also rows of counters, which stay. (To
- * add them to another writer's would bring back what somebody deletes at the same time; and what it
- * had left of a budget nobody may spend, as nobody knows what it spent and could not tell.) So it is retired (node_retire.c): when all members have all that
- * it ever wrote, the group says so, once. That is known by a dot as a write is, of the group's and
- * a number from 1 on:
+ * node that was revoked. What is left of such a writer in each space are its numbers in contexts
+ * and its head, beside its entries, which are values as all are: also rows of counters, which stay.
+ * (To add them to another writer's would bring back what somebody deletes at the same time; and
+ * what it had left of a budget nobody may spend, as nobody knows what it spent and could not tell.)
+ * So it is retired (node_retire.c): when all members have the same of it, the group says so, once.
+ * That is known by a dot as a write is, of the group's and a number from 1 on:
  *
- *     writer (8), whose it was (8), its heir (8): the writer that takes over its rows,
- *     number of spaces; each, ascending: id (8), the last number that it gave there, from 1 on
+ *     writer (8), whose it was (8), number of spaces in which it wrote, from 1 on;
+ *     each, ascending: id (8), its numbers that all members have there (dots.h)
  *
- * Who knows a retirement, and has all of its writer up to there, lets the writer go: the
+ * (They are all that it gave, but for what was lost with its disk before anybody else had it.)
+ *
+ * Who knows a retirement, and has all that it says of a space, lets the writer go there: the
  * retirement's dot is in the context from then on, and stands for all of the writer's. So contexts
  * on the wire, their sums, session tokens and causal order need no rule of their own, but this one:
  * a context names the dots of writers whose retirements it names. Who does not know of a retirement
- * takes another to have seen less than it has, which loses nothing.
+ * takes another to have seen less than it has, which loses nothing. Of a space that it does not
+ * list a retirement says nothing.
  *
  * Groups that are founded anew count anew, each under its own number; a writer may be retired by
- * several, with the same last numbers.
+ * several.
  *
- * Invariants: retirements ascend by writer, then by dot. None goes.
+ * Invariants: retirements ascend by dot, and again by writer, then by dot. None goes.
  * Threads: one for a set that changes.
  */
 #ifndef SLV_MESH_RETIRED_H
@@ -46,8 +49,9 @@ struct slv_retirement {
 
 /* {0}: none. */
 struct slv_retired {
-    struct slv_retirement **v; /* heap, each heap */
-    size_t n, room;
+    struct slv_retirement **v;         /* heap, each heap, by dot */
+    struct slv_retirement **by_writer; /* heap */
+    size_t n, room, room_by_writer;
     struct slv_dots dots; /* of all of them */
 };
 
@@ -58,6 +62,9 @@ void slv_retired_fini(struct slv_retired *t);
 int slv_retired_add(struct slv_retired *t, struct slv_dot dot, struct slv_str bytes,
                     bool *ret_new) SLV_MUST_USE;
 void slv_retirement_write(const struct slv_retirement *r, struct slv_buf *b);
+
+/* What it says of a space; NULL: nothing. */
+const struct slv_dots *slv_retirement_seen(const struct slv_retirement *r, uint64_t space);
 
 /* One of a writer; NULL: there is none. */
 const struct slv_retirement *slv_retired_find(const struct slv_retired *t, uint64_t writer);

@@ -61,13 +61,13 @@ void swim_worse(struct slv_swim *s, uint32_t by) {
 
 /* --- probes ----------------------------------------------------------------------------------- */
 
-/* Who is suspected or dead is told so before all else; who may not know us is told of us. */
-/* What is wrong about it, as it answers: so it can say otherwise. */
+/* Of whom we have something that is wrong, if it answers. */
 static bool is_to_hear(const struct slv_swim *s, const struct member *m) {
     return m->state == SLV_SWIM_DEAD || m->state == SLV_SWIM_LEFT ||
            (m->state == SLV_SWIM_SUSPECT && !is_off(s, SLV_SWIM_NO_BUDDY));
 }
 
+/* Who is suspected, dead or gone is told so before all else; who may not know us is told of us. */
 void swim_ping(struct slv_swim *s, uint64_t now, uint64_t to, uint32_t seq) {
     struct member *m = swim_find(s, to);
     const bool may_know = m && is_up(m);

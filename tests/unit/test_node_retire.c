@@ -192,11 +192,26 @@ static bool may_ask(uint64_t peer, enum slv_strong_op op, const char *kind, uint
     return ret;
 }
 
-static struct slv_str over_value(struct slv_buf *b, uint64_t of, uint32_t store) {
+static struct slv_str over_value(struct slv_buf *b, uint64_t of, uint32_t store, bool revoked) {
     slv_buf_init(b, 64);
     slv_write_id(b, of);
     slv_write_number(b, store);
+    slv_write_number(b, revoked);
     return (struct slv_str){b->data, b->len};
+}
+
+/* The node, which leads, has it written. */
+static void say_over(uint64_t writer, struct slv_str value) {
+    struct slv_strong_command c = {.op = SLV_STRONG_PUT, .value = value};
+    struct slv_buf key;
+    uint64_t ask;
+    slv_buf_init(&key, 64);
+    slv_buf_adds(&key, "o");
+    slv_write_id(&key, writer);
+    c.key = (struct slv_str){key.data, key.len};
+    assert_int_equal(slv_node_ask(node, clock_ns(NULL), &c, 1000, &ask), 0);
+    run_ms(200);
+    slv_buf_fini(&key);
 }
 
 static void who_may_say_what(void **unused) {
@@ -205,20 +220,29 @@ static void who_may_say_what(void **unused) {
     struct slv_buf b;
     (void)unused;
     begin(true);
-    const struct slv_str good = over_value(&b, ids[2], 5);
+    const struct slv_str good = over_value(&b, ids[2], 5, false);
     assert_true(may_ask(ids[2], SLV_STRONG_PUT, "o", writer, 0, good));
     assert_true(may_ask(ids[1], SLV_STRONG_PUT, "o", writer, 0, good)); /* handed on */
     assert_false(may_ask(ids[2], SLV_STRONG_PUT, "o", another, 0, good)); /* not its writer */
     assert_false(may_ask(ids[2], SLV_STRONG_PUT, "o", writer, 0, nothing));
     assert_false(may_ask(ids[2], SLV_STRONG_LOCK, "o", writer, 0, good));
     assert_false(may_ask(ids[1], SLV_STRONG_DELETE, "o", writer, 0, nothing));
-    slv_buf_fini(&b);
-    const struct slv_str of_1 = over_value(&b, ids[1], 5);
-    assert_false(may_ask(ids[2], SLV_STRONG_PUT, "o", another, 0, of_1)); /* another's */
-    slv_buf_fini(&b);
+    assert_false(may_ask(ids[2], SLV_STRONG_PUT, "h", writer, ids[2], nothing)); /* it is not over */
+    say_over(writer, good);
     assert_true(may_ask(ids[2], SLV_STRONG_PUT, "h", writer, ids[2], nothing));
     assert_false(may_ask(ids[2], SLV_STRONG_PUT, "h", writer, ids[1], nothing));
     assert_true(may_ask(ids[1], SLV_STRONG_PUT, "h", writer, ids[2], nothing));
+    assert_false(may_ask(ids[1], SLV_STRONG_PUT, "h", writer, ids[1], (struct slv_str){"", 65536}));
+    slv_buf_fini(&b);
+    const struct slv_str of_1 = over_value(&b, ids[1], 5, false);
+    assert_false(may_ask(ids[2], SLV_STRONG_PUT, "o", another, 0, of_1)); /* another's */
+    slv_buf_fini(&b);
+    const struct slv_str revoked = over_value(&b, ids[1], 5, true);
+    assert_false(may_ask(ids[0], SLV_STRONG_PUT, "o", another, 0, revoked)); /* which it is not */
+    state(1, SLV_REVOKED, 0);
+    assert_true(may_ask(ids[0], SLV_STRONG_PUT, "o", another, 0, revoked));
+    assert_false(may_ask(ids[2], SLV_STRONG_PUT, "o", another, 0, revoked));
+    slv_buf_fini(&b);
     assert_false(may_ask(ids[1], SLV_STRONG_CAS, "r", GROUP, 1, nothing));
     assert_false(may_ask(ids[1], SLV_STRONG_PUT, "r", GROUP, 1, nothing));
     assert_true(may_ask(ids[0], SLV_STRONG_CAS, "r", GROUP, 1, nothing)); /* it leads */
@@ -318,9 +342,14 @@ static void damaged_records_are_none(void **unused) {
     (void)unused;
     begin(false);
     slv_buf_init(&b, 1024);
+    struct slv_dots seen = {0};
+    assert_int_equal(slv_dots_add_dot(&seen, (struct slv_dot){1234, 1}), 0);
     slv_write_id(&b, 1234);
     slv_write_id(&b, ids[1]);
-    slv_write_number(&b, 0);
+    slv_write_number(&b, 1);
+    slv_write_id(&b, 5);
+    slv_dots_write(&seen, &b);
+    slv_dots_fini(&seen);
     key[8] = key[16] = 1;
     for (size_t n = 0; n < b.len; n++)
         assert_int_equal(

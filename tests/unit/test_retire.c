@@ -35,6 +35,9 @@ static void tell(struct node *n) {
     assert_true(is_new);
     const int rc = slv_replica_retire(n->r);
     assert_true(!rc || rc == SLV_E_IO || (rc == SLV_E_BUSY && n->is_behind));
+    /* (As a node does.) */
+    n->is_behind = n->is_behind || slv_retired_find(&n->retired, slv_mesh_writer(n->id, n->store));
+    renew(n);
 }
 
 static void tell_all(void) {
@@ -66,16 +69,7 @@ static void cut_off(const struct node *n) {
     }
 }
 
-/* Its disk is gone. */
-static void lose_all(struct node *n) {
-    for (size_t i = 0; i < NODES; i++)
-        renew(&node[i]);
-    if (n_over == OVER_MAX) return;
-    commit(n);
-    wait_for_another(n);
-    cut_off(n);
-    over[n_over].node = n->id;
-    over[n_over++].writer = slv_mesh_writer(n->id, n->store);
+static void lose_disk(struct node *n) {
     slv_replica_close(n->r);
     lose(&n->disk);
     while (n->disk.n) {
@@ -87,6 +81,19 @@ static void lose_all(struct node *n) {
     n->store += 1000;
     n->is_behind = false;
     start(n);
+}
+
+/* Its disk is gone. */
+static void lose_all(struct node *n) {
+    for (size_t i = 0; i < NODES; i++)
+        renew(&node[i]);
+    if (n_over == OVER_MAX) return;
+    commit(n);
+    wait_for_another(n);
+    cut_off(n);
+    over[n_over].node = n->id;
+    over[n_over++].writer = slv_mesh_writer(n->id, n->store);
+    lose_disk(n);
 }
 
 /* What all have, all of them the same, is agreed on. */
@@ -105,13 +112,13 @@ static bool agree_on(size_t i) {
     slv_buf_init(&b, 256);
     slv_write_id(&b, over[i].writer);
     slv_write_id(&b, over[i].node);
-    slv_write_number(&b, all.n);
-    if (all.n) slv_write_id(&b, SPACE);
-    if (all.n) slv_dots_write(&all, &b);
-    if (same) {
+    slv_write_number(&b, 1);
+    slv_write_id(&b, SPACE);
+    slv_dots_write(&all, &b);
+    if (same && all.n) {
         agreed[n_agreed++] = dup_bytes((struct slv_str){b.data, b.len});
-        over[i] = over[--n_over];
     }
+    if (same) over[i] = over[--n_over];
     slv_buf_fini(&b);
     slv_dots_fini(&all);
     return same;
@@ -234,6 +241,125 @@ static void old_batches_change_nothing(void **state) {
     end();
 }
 
+static void assign(struct node *n, const char *value) {
+    struct slv_draft d;
+    assert_int_equal(slv_replica_draft(n->r, text("k"), &d), 0);
+    assert_int_equal(slv_draft_assign(&d, text(value)), 0);
+    assert_int_equal(slv_replica_write(n->r, &d), 0);
+    slv_draft_close(&d);
+    commit(n);
+}
+
+static bool is_text(void *ctx, struct slv_str value) {
+    *(bool *)ctx = !slv_str_compare(value, text("old"));
+    return false;
+}
+
+static bool has_old(const struct node *n) {
+    bool is = false;
+    slv_read_values(slv_replica_space(n->r), SLV_TYPE_LAST, text("k"), is_text, &is);
+    return is;
+}
+
+/* A retirement of the writer that node 3 has, with its numbers up to `last` in a space. */
+static void retire_3(uint64_t space, uint64_t last) {
+    const uint64_t writer = slv_mesh_writer(node[3].id, node[3].store);
+    struct slv_dots all = {0};
+    struct slv_buf b;
+    assert_int_equal(slv_dots_add(&all, writer, (struct slv_dot_range){1, last}), 0);
+    slv_buf_init(&b, 256);
+    slv_write_id(&b, writer);
+    slv_write_id(&b, node[3].id);
+    slv_write_number(&b, 1);
+    slv_write_id(&b, space);
+    slv_dots_write(&all, &b);
+    agreed[n_agreed++] = dup_bytes((struct slv_str){b.data, b.len});
+    slv_buf_fini(&b);
+    slv_dots_fini(&all);
+}
+
+/* A node that was shut out goes on alone, and its writer is retired; a store of last week is put
+ * back. What it wrote nobody else ever has; nor may what it removed be gone. */
+static void who_wrote_on_removes_nothing(void **state) {
+    (void)state;
+    for (uint32_t turn = 0; turn < 8; turn++) {
+        lossless = true;
+        begin(SLV_TYPE_LAST, turn % 2, turn % 4 < 2 ? 1500 : 1 << 20);
+        assign(&node[3], "?");
+        assign(&node[0], "?");
+        heal();
+        assign(turn % 3 ? &node[3] : &node[0], "old");
+        heal();
+        retire_3(SPACE, slv_replica_last(node[3].r));
+        assign(&node[3], "new");
+        forget_messages();
+        for (int i = 0; i < 3; i++)
+            tell(&node[i]);
+        if (turn > 3) { /* it is met before it hears of it */
+            for (int i = 0; i < 40; i++) {
+                compare_sums(true);
+                while (n_queue)
+                    deliver(0);
+                pass_time();
+            }
+        }
+        tell(&node[3]);
+        heal();
+        for (size_t i = 0; i < NODES; i++) {
+            assert_true(has_old(&node[i]));
+            assert_int_equal(slv_replica_let_go(node[i].r), 1);
+        }
+        assign(&node[3], "more"); /* under its next writer */
+        heal();
+        assert_false(has_old(&node[0]));
+        end();
+    }
+    lossless = false;
+}
+
+/* Of a space that it does not list a retirement says nothing. */
+static void another_space_is_left_alone(void **state) {
+    (void)state;
+    begin(SLV_TYPE_LAST, false, 1 << 20);
+    assign(&node[3], "old");
+    heal();
+    retire_3(SPACE + 1, 1);
+    for (int i = 0; i < 3; i++) /* (3 would have to begin another writer) */
+        tell(&node[i]);
+    heal();
+    for (size_t i = 0; i < NODES; i++) {
+        assert_true(has_old(&node[i]));
+        assert_int_equal(slv_replica_writers(node[i].r), 1);
+    }
+    end();
+}
+
+/* A batch that removes what nobody else ever had of a writer is applied all the same. */
+static void what_nobody_had_is_not_waited_for(void **state) {
+    (void)state;
+    for (uint32_t turn = 0; turn < 2; turn++) {
+        lossless = true;
+        begin(SLV_TYPE_LAST, turn, 1 << 20);
+        assign(&node[3], "one");
+        heal();
+        retire_3(SPACE, slv_replica_last(node[3].r));
+        assign(&node[3], "two");
+        const struct message m = take_message(SLV_MSG_BATCH, &node[1]);
+        give_message(&m);
+        free(m.bytes.p);
+        forget_messages();
+        assign(&node[1], "old");
+        forget_messages();
+        lose_disk(&node[3]);
+        tell_all();
+        heal();
+        for (size_t i = 0; i < NODES; i++)
+            assert_int_equal(slv_replica_let_go(node[i].r), 1);
+        end();
+    }
+    lossless = false;
+}
+
 /* --- retirements ------------------------------------------------------------------------------ */
 
 static struct slv_str record_of(struct slv_buf *b, uint64_t writer, uint64_t last) {
@@ -304,6 +430,9 @@ int main(void) {
         cmocka_unit_test(nothing_is_lost),
         cmocka_unit_test(who_comes_new_has_all),
         cmocka_unit_test(old_batches_change_nothing),
+        cmocka_unit_test(who_wrote_on_removes_nothing),
+        cmocka_unit_test(another_space_is_left_alone),
+        cmocka_unit_test(what_nobody_had_is_not_waited_for),
         cmocka_unit_test(a_writer_is_retired_twice),
         cmocka_unit_test(what_is_no_retirement_is_refused),
     };
