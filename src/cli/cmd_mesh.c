@@ -283,8 +283,7 @@ static void print_over(struct slv_json_val v) {
     if (waits > 1)
         slv_out_printf("%.0f members have said what they have of it: %.*s, and others\n", waits,
                        (int)whom.n, whom.p);
-    else if (waits > 0)
-        slv_out_printf("%.*s has said what it has of it\n", (int)whom.n, whom.p);
+    else if (waits > 0) slv_out_printf("%.*s has said what it has of it\n", (int)whom.n, whom.p);
     else slv_out_puts("all members have all of it\n");
 }
 

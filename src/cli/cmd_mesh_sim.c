@@ -18,7 +18,8 @@ struct opts {
 };
 
 struct total {
-    uint64_t run, failed, slowest_ms, events, datagrams, bytes, writes, batches, crashes, retired, digest;
+    uint64_t run, failed, slowest_ms, events, datagrams, bytes, writes, batches, crashes, retired,
+        digest;
 };
 
 /* --- kinds of faults -------------------------------------------------------------------------- */

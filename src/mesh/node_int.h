@@ -22,19 +22,19 @@
 #define ANNOUNCE_PEERS 3u           /* told when asking has brought something */
 #define LAZY_NS (200 * MS)          /* how long others' writes wait to be synced, about */
 /* Keys of records begin so, beside those of replicas. */
-#define RECORD_STRONG 'S' /* then the group's own */
-#define RECORD_ROSTER 'R' /* then the key that it is about */
-#define RECORD_MEMBER 'M' /* then its id */
+#define RECORD_STRONG 'S'  /* then the group's own */
+#define RECORD_ROSTER 'R'  /* then the key that it is about */
+#define RECORD_MEMBER 'M'  /* then its id */
 #define RECORD_RETIRED 'F' /* then the group, and the number (node_retire.c) */
-#define MSG_SUMS 6u       /* beside enum slv_mesh_kind */
+#define MSG_SUMS 6u        /* beside enum slv_mesh_kind */
 #define MSG_ROSTER 7u
 #define MSG_JOIN 8u /* (9: SLV_MSG_PACKED) */
 #define MSG_ATTEST 10u
 #define MSG_EVIDENCE 11u
 #define MSG_RETIRED 12u
 #define MSG_RETIRED_ASK 13u
-#define GUESTS_MAX 32u /* no members, connected at once while there are invitations */
-#define JOINS_MAX 8u   /* guests of whom the group is asked at once */
+#define GUESTS_MAX 32u     /* no members, connected at once while there are invitations */
+#define JOINS_MAX 8u       /* guests of whom the group is asked at once */
 #define NODE_TOLD_MAX 256u /* writers that are over at a time */
 #define NODE_SAID_MAX 64u  /* of those of which this node has said something that are remembered */
 
@@ -76,10 +76,10 @@ struct peer {
                       its statement wants */
     struct node_shown shown;
     struct node_asked asked;
-    uint64_t roster_next; /* when it may be told all statements again; of a guest: may tell some */
+    uint64_t roster_next;  /* when it may be told all statements again; of a guest: may tell some */
     uint64_t retired_next; /* when it may be asked for retirements again */
     bool dirty;            /* it is among the node's */
-    uint64_t differs;     /* since when its sums are others; 0: they were equal, or never told */
+    uint64_t differs;      /* since when its sums are others; 0: they were equal, or never told */
 };
 
 /* A member whose record the store has, and what that says. */
@@ -148,8 +148,9 @@ struct node_said {
 
 struct node_retire {
     uint64_t next, poll_next, declare_next;
-    uint64_t ask; /* of the group, under way; 0: none */
-    bool is_new;  /* replicas have not heard of some retirements */
+    uint64_t ask;    /* of the group, under way; 0: none */
+    bool is_new;     /* replicas have not heard of some retirements */
+    uint64_t ticket; /* with which the store has all that are known */
     struct node_told told[NODE_TOLD_MAX];
     size_t n_told;
     struct node_said saying, said[NODE_SAID_MAX]; /* saying: under way; its writer 0: nothing is */

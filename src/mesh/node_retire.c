@@ -18,7 +18,8 @@
  * said can only come together. (It says what it has, synced or not. Those who write down that it is
  * retired, most voters, write down what they have of it before, or with it.)
  *
- *     RETIRED_ASK (a message): whether what is over is to be told too, retirements known here (dots)
+ *     RETIRED_ASK (a message): whether what is over is to be told, too; retirements that are known
+ *              here (dots)
  *     RETIRED: how many that are not; each: group (8), number, bytes. Then whether what is over is
  *              told, and if so how many; each: writer (8), node (8), whether it was revoked
  *
@@ -31,16 +32,16 @@
 #include <sodium.h>
 #include <string.h>
 
-#define LOOK_EACH_NS (1000 * MS)  /* between two looks at what is over */
-#define AT_ONCE_NS (20 * MS)      /* and after something was done about it */
-#define ASK_MS 4000u              /* for the group to do what is asked */
-#define TOLD_NS (1000 * MS)       /* between two askings of a peer */
-#define POLL_NS (30000 * MS)      /* the same of a node that is not in the group */
-#define SAID_NS (10000 * MS)      /* until the same is said again that is not seen to be known */
-#define SAID_FAR_NS (3600000 * MS) /* the same, where that cannot be seen */
+#define LOOK_EACH_NS (1000 * MS)    /* between two looks at what is over */
+#define AT_ONCE_NS (20 * MS)        /* and after something was done about it */
+#define ASK_MS 4000u                /* for the group to do what is asked */
+#define TOLD_NS (1000 * MS)         /* between two askings of a peer */
+#define POLL_NS (30000 * MS)        /* the same of a node that is not in the group */
+#define SAID_NS (10000 * MS)        /* until the same is said again that is not seen to be known */
+#define SAID_FAR_NS (3600000 * MS)  /* the same, where that cannot be seen */
 #define SAID_MAX ((size_t)32 << 10) /* bytes of what a member says */
-#define OVER_MAX NODE_TOLD_MAX       /* writers that are over at a time */
-#define PART ((size_t)128 << 10)  /* bytes of a message, and one retirement more */
+#define OVER_MAX NODE_TOLD_MAX      /* writers that are over at a time */
+#define PART ((size_t)128 << 10)    /* bytes of a message, and one retirement more */
 
 /* --- keys ------------------------------------------------------------------------------------- */
 
@@ -166,7 +167,8 @@ bool node_retire_may_ask(const struct slv_node *n, uint64_t peer,
     uint64_t writer, member;
     char kind;
     if (!read_key(c->key, &kind, &writer, &member) || c->lease) return false;
-    if (peer == n->conf.id && is_leading(n) && (c->op == SLV_STRONG_CAS || c->op == SLV_STRONG_DELETE))
+    if (peer == n->conf.id && is_leading(n) &&
+        (c->op == SLV_STRONG_CAS || c->op == SLV_STRONG_DELETE))
         return true;
     return c->op == SLV_STRONG_PUT && may_say(n, peer, kind, writer, member, c->value);
 }
@@ -195,6 +197,8 @@ bool node_retire_answered(struct slv_node *n, uint64_t id, const struct slv_stro
     if (r->status == SLV_STRONG_OK) {
         n->retire.next = n->now + AT_ONCE_NS;
         if (n->retire.saying.writer) remember(n);
+    } else {
+        n->retire.declare_next = 0;
     }
     n->retire.saying.writer = 0;
     return true;
@@ -224,8 +228,26 @@ int node_retire_load(struct slv_node *n, struct slv_str key, struct slv_str valu
     return slv_reader_done(&r) ? slv_retired_add(&n->retired, dot, value, NULL) : SLV_E_FORMAT;
 }
 
-/* (Without memory, what a replica let go of and what not differs until the next look.) */
+/* A writer that is in use, or of which there is more here than anybody else had: a store of long
+ * ago was put back, or a node that was shut out has come back. */
+static bool is_behind(const struct slv_node *n) {
+    if (slv_retired_find(&n->retired, slv_node_writer(n))) return true;
+    for (size_t i = 0; i < n->n_space; i++) {
+        const struct slv_replica *r = n->space[i]->replica;
+        if (slv_replica_let_go(r) != n->retired.n && slv_replica_has_more(r)) return true;
+    }
+    return false;
+}
+
+/* When the store has it, or the node would have to hear of it again when it is opened anew.
+ * (Without memory, what a replica let go of and what not differs until the next look.) */
 static void let_go(struct slv_node *n) {
+    if (!n->retired.n || n->durable < n->retire.ticket) return;
+    if (is_behind(n)) {
+        node_fail(n, SLV_NODE_OVERTAKEN);
+        return;
+    }
+    if (!n->retire.is_new) return;
     n->retire.is_new = false;
     for (size_t i = 0; i < n->n_space; i++)
         if (slv_replica_retire(n->space[i]->replica)) n->retire.is_new = true;
@@ -241,18 +263,15 @@ static bool is_writer(const struct slv_node *n, uint64_t id) {
     return id == slv_node_writer(n);
 }
 
-/* A writer that is in use, and was over for others, has lost what came behind: a store of long ago
- * was put back. */
 static int take(struct slv_node *n, struct slv_dot dot, struct slv_str bytes, bool *ret_new) {
     const struct key k = key_pair(RECORD_RETIRED, dot.writer, dot.n);
     bool is_new = false;
-    int rc = is_writer(n, dot.writer) ? SLV_E_FORMAT
-                                      : slv_retired_add(&n->retired, dot, bytes, &is_new);
+    int rc =
+        is_writer(n, dot.writer) ? SLV_E_FORMAT : slv_retired_add(&n->retired, dot, bytes, &is_new);
     if (rc || !is_new) return rc;
-    *ret_new = n->retire.is_new = true;
-    rc = node_put(n, str_of(&k), bytes);
-    if (!rc && slv_retired_find(&n->retired, slv_node_writer(n))) node_fail(n, SLV_NODE_OVERTAKEN);
-    return rc;
+    *ret_new = n->retire.is_new = n->has_writes = true;
+    n->retire.ticket = ++n->tickets;
+    return node_put(n, str_of(&k), bytes);
 }
 
 /* The first number of the group's at which this node knows of no retirement, or (free) the group
@@ -314,7 +333,7 @@ static bool is_over(struct slv_node *n, const struct slv_replica_writer *w) {
 }
 
 static void declare_all(struct slv_node *n) {
-    if (n->now < n->retire.declare_next) return;
+    if (n->now < n->retire.declare_next && !is_inside(n)) return;
     for (size_t i = 0; i < n->n_space; i++) {
         const struct slv_replica *r = n->space[i]->replica;
         for (size_t k = 0; k < slv_replica_writers(r) && !n->retire.ask; k++) {
@@ -747,7 +766,8 @@ uint64_t node_retire_tick(struct slv_node *n) {
     if (n->now < n->retire.next) return n->retire.next;
     n->retire.next = n->now + LOOK_EACH_NS;
     if (n->strong.started) learn(n);
-    if (n->retire.is_new && !n->failed) let_go(n);
+    if (!n->failed) let_go(n);
+    if (n->retire.is_new) n->retire.next = n->now + AT_ONCE_NS;
     if (!n->strong.started || n->failed) return n->retire.next;
     declare_all(n);
     report_all(n);

@@ -34,9 +34,9 @@
  * clock is too far ahead to be followed is not listened to, but for batches; and who has let go
  * what is due behind its cut, as its clock was wrong, tells no ranges until all that is due.
  *
- * Writers that are retired (retired.h) are let go when all of them is here: their numbers, heads and
- * batches. Who lacks some of that is told it by ranges; and none are taken of a peer that has let
- * somebody go of whom this one knows no retirement yet: it is to hear of that first.
+ * Writers that are retired (retired.h) are let go when all of them is here: their numbers, heads
+ * and batches. Who lacks some of that is told it by ranges; and none are taken of a peer that has
+ * let somebody go of whom this one knows no retirement yet: it is to hear of that first.
  *
  * A space may be full: what its entries take is at conf.max. Then this node writes only what makes
  * it no larger, and of others' batches only such are applied; what is not waits with its writers,
@@ -47,8 +47,9 @@
  * Invariants:
  *   1. No number of a writer is given twice: none leaves before the store has it, and a node that
  *      finds its own writer ahead of itself begins another store.
- *   2. Of each writer there is a head that reaches as far as the context, or its retirement, but for
- *      this node's own writes that wait: nobody can make others believe, or remove, what was not written.
+ *   2. Of each writer there is a head that reaches as far as the context, or its retirement, but
+ *      for this node's own writes that wait: nobody can make others believe, or remove, what was
+ *      not written.
  *   3. What is sent tells nothing of own writes that the store does not have yet.
  *
  * Threads: one. Sources: as in space.h; Scuttlebutt (van Renesse and others, 2008).
@@ -89,8 +90,7 @@ struct slv_replica_world {
     void (*fresh)(void *ctx, const struct slv_batch *b, uint64_t peer);
     /* Pulling has brought something, and ended. */
     void (*pulled)(void *ctx);
-    /* This store's writer is further elsewhere than here, or gave a number twice; or this store has
-     * of a retired writer what nobody else had (slv_replica_has_more). */
+    /* This store's writer is further elsewhere than here, or gave a number twice. */
     void (*behind_itself)(void *ctx);
     /* A node has signed two different things with the same numbers. */
     void (*two_faced)(void *ctx, uint64_t node, struct slv_str one, struct slv_str other);
@@ -214,7 +214,7 @@ int slv_replica_seen_of(const struct slv_replica *r, uint64_t writer,
 /* conf.retired has more. As slv_replica_receive. */
 int slv_replica_retire(struct slv_replica *r) SLV_MUST_USE;
 /* Whether it has numbers of a retired writer that nobody else had: what it has seen is damaged by
- * them, and is to be loaded so. */
+ * them, and it is to be opened anew, and loaded as damaged. */
 bool slv_replica_has_more(const struct slv_replica *r);
 /* Retirements that are done with here: their writers are let go, or they do not list this space. */
 size_t slv_replica_let_go(const struct slv_replica *r);

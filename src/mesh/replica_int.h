@@ -56,10 +56,10 @@ struct pull {
     bool has_seen;
     uint64_t life; /* of the other, then */
     struct slv_dots seen;
-    struct slv_dots ghosts;  /* of the other; what is seen, no ghost and not there was removed */
+    struct slv_dots ghosts;    /* of the other; what is seen, no ghost and not there was removed */
     struct slv_dots unchecked; /* writers whose heads were told, and could not be checked */
-    struct slv_dots refused; /* entries that are not taken */
-    struct ask *ask;         /* heap */
+    struct slv_dots refused;   /* entries that are not taken */
+    struct ask *ask;           /* heap */
     size_t n_ask, room_ask, n_asked;
     uint64_t work; /* ranges that may still be told */
     struct slv_buf later;

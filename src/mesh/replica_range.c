@@ -355,8 +355,8 @@ int replica_on_ask(struct slv_replica *r, uint64_t peer, struct slv_reader *m) {
 /* --- what was told ---------------------------------------------------------------------------- */
 
 /* Of a writer, not further than its signed head says, or its retirement. More without a head is
- * nothing to go on: somebody was let go there of whom nothing is known here, and what that one wrote
- * would stay here when the write that removed it is seen. */
+ * nothing to go on: somebody was let go there of whom nothing is known here, and what that one
+ * wrote would stay here when the write that removed it is seen. */
 static int clip(void *ctx, uint64_t writer, struct slv_dot_range d) {
     struct slv_replica *r = ctx;
     const uint64_t proved = replica_proved(r, writer);
@@ -395,8 +395,7 @@ static int read_heads(struct slv_replica *r, struct slv_reader *m) {
         rc = slv_batch_head_read(m, &h);
         if (rc) return rc;
         const bool gone = slv_space_let_go(&r->space, h.writer);
-        const bool good =
-            h.space == r->conf.id && !gone && slv_batch_head_check(&h, r->conf.trust);
+        const bool good = h.space == r->conf.id && !gone && slv_batch_head_check(&h, r->conf.trust);
         const bool ahead = good && h.writer == r->writer && h.dots.last >= r->next;
         if (ahead) {
             r->failed = rc = SLV_E_BUSY;
@@ -533,8 +532,7 @@ static int take_items(struct slv_replica *r, const struct ends *e, bool settle,
     int rc = m->bad ? SLV_E_FORMAT : slv_dots_read(m, &dots);
     if (rc) return rc;
     if (!settle && differ_in_contents(r, e, &theirs, &dots)) rc = push(r, e, true);
-    if (apply && !rc && slv_space_retain(&r->space, &range, &dots, &gone))
-        r->pull.gained = true;
+    if (apply && !rc && slv_space_retain(&r->space, &range, &dots, &gone)) r->pull.gained = true;
     if (apply && !rc) rc = overrule_all(r, e, &dots);
     for (uint64_t n = slv_read_number(m, UINT32_MAX); n > 0 && !rc && !m->bad; n--) {
         const struct slv_place at = slv_place_read(m);

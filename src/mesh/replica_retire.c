@@ -137,12 +137,6 @@ static int name(struct slv_replica *r, const struct slv_retirement *t) {
 
 /* (Batches of the writer that wait are here by then, and go with the next look at those.) */
 static int let_go(struct slv_replica *r, const struct slv_retirement *t) {
-    const struct slv_replica_world *w = r->conf.world;
-    if (has_more(r, t)) {
-        r->failed = SLV_E_BUSY;
-        w->behind_itself(w->ctx);
-        return r->failed;
-    }
     int rc = r->conf.causal ? slv_dots_add_dot(&r->deps, t->dot) : 0;
     if (!rc) rc = name(r, t);
     if (rc) return rc;
@@ -154,8 +148,8 @@ static int let_go(struct slv_replica *r, const struct slv_retirement *t) {
     return 0;
 }
 
-/* (Not the writer that this node has: it is to begin another. One that does not list this space is
- * done with.) */
+/* (Not the writer that this node has, nor one of which it has more: it is to be opened anew. One
+ * that does not list this space is done with.) */
 static int look_at_all(struct slv_replica *r, const struct slv_dots *context,
                        const struct slv_dots *refused) {
     size_t n = 0;
@@ -166,7 +160,8 @@ static int look_at_all(struct slv_replica *r, const struct slv_dots *context,
         bool done = !all || slv_dots_has(&r->space.context, t->dot);
         const bool told =
             context && slv_dots_has(context, t->dot) && !slv_dots_last(refused, t->writer);
-        if (!done && t->writer != r->writer && (told || slv_space_covers(&r->space, all))) {
+        const bool may = !done && t->writer != r->writer && !has_more(r, t);
+        if (may && (told || slv_space_covers(&r->space, all))) {
             rc = let_go(r, t);
             done = !rc;
         }

@@ -410,7 +410,6 @@ static int salvage(struct slv_replica *r, const struct slv_replica_stores *s) {
     return rc;
 }
 
-
 int slv_replica_loaded(struct slv_replica *r, const struct slv_replica_stores *s) {
     r->store = s->store;
     r->writer = slv_mesh_writer(r->conf.node, s->store);

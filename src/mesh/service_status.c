@@ -163,8 +163,7 @@ static const struct slv_metric metrics[METRICS] = {
                    SLV_METRIC_GAUGE,
                    {"space"},
                    {0}},
-    [M_RETIRED] =
-        {"selvage_mesh_retired", "writers that are retired", SLV_METRIC_GAUGE, {0}, {0}},
+    [M_RETIRED] = {"selvage_mesh_retired", "writers that are retired", SLV_METRIC_GAUGE, {0}, {0}},
     [M_OVER] = {"selvage_mesh_over",
                 "writers that are over, and wait for members to be retired",
                 SLV_METRIC_GAUGE,

@@ -14,8 +14,8 @@
 #define PEER_RATE 65536u /* bytes a second, at every other node */
 
 static const char *const fault_names[SLV_SIM_FAULTS] = {
-    "loss", "delay", "double", "split", "one-way", "crash",   "clock",
-    "slow", "full",  "flip",   "lie",   "narrow",  "traitor", "churn", "lost",
+    "loss", "delay", "double", "split",  "one-way", "crash", "clock", "slow",
+    "full", "flip",  "lie",    "narrow", "traitor", "churn", "lost",
 };
 
 const char *slv_sim_fault_name(unsigned i) { return i < SLV_SIM_FAULTS ? fault_names[i] : NULL; }

@@ -8,8 +8,8 @@
  *
  *     safety    of each space, at all times: no writer gives a number twice; a causal one shows no
  *               write before what it was written in view of; nothing is there that a write that was
- *               seen had removed; what was synced is there after a crash, and what was of a lost disk
- *               and is on another one is not lost
+ *               seen had removed; what was synced is there after a crash; what was on a disk that
+ *               is lost, and on another one, is not lost
  *               of the strong space, where no disk lies: one leader a term, equal logs make
  *               equal states, and all answers could be those of one copy (linear.h)
  *     liveness  the core agrees within SLV_SIM_BOUND_MS of the faults' end

@@ -2,7 +2,7 @@
 #include "mesh/sim_int.h"
 #include "base/mem.h"
 
-#define DUE_MS 20u /* for which what is due may still be there */
+#define DUE_MS 20u    /* for which what is due may still be there */
 #define KEPT_LOOKS 6u /* after which a disk has what its node has */
 
 static size_t space_of(const struct sim_node *n, uint64_t id) {
@@ -103,8 +103,7 @@ static bool was_seen(const struct sim_node *n, const struct slv_batch_head *h, u
     const struct slv_space *s = space_at(n, space_of(n, h->space));
     const struct slv_dot dot = {h->writer, number};
     if (!slv_space_let_go(s, h->writer)) return slv_dots_has(&s->context, dot);
-    const struct slv_dots *all =
-        slv_retired_seen(slv_node_retired(n->node), h->writer, h->space);
+    const struct slv_dots *all = slv_retired_seen(slv_node_retired(n->node), h->writer, h->space);
     return all && slv_dots_has(all, dot);
 }
 
@@ -311,7 +310,8 @@ static int each_op(const struct sim_batch *b, struct truth *t, bool entries) {
     struct slv_op op = {0};
     int rc;
     while (!(rc = slv_batch_next(&w, &op))) {
-        if (!entries && was_seen(t->at, &b->batch.head, op.dot.n)) rc = slv_dots_join(&t->removed, &op.removes);
+        if (!entries && was_seen(t->at, &b->batch.head, op.dot.n))
+            rc = slv_dots_join(&t->removed, &op.removes);
         for (uint32_t i = 0; i < op.n && entries; i++) {
             const struct slv_place at = {op.key, op.entry[i].path, slv_op_entry_dot(&op, i)};
             if (!was_seen(t->at, &b->batch.head, at.dot.n) || slv_dots_has(&t->removed, at.dot))
@@ -336,8 +336,7 @@ static void check_space(struct sim *s, const struct sim_node *n, size_t space) {
     struct truth t = {.at = n, .have = have, .ttl = space || !s->ttl_ms ? NULL : s};
     for (int turn = 0; turn < 2; turn++)
         for (size_t i = 0; i < s->n_batch; i++)
-            if (s->batch[i].batch.head.space == id &&
-                each_op(&s->batch[i], &t, turn))
+            if (s->batch[i].batch.head.space == id && each_op(&s->batch[i], &t, turn))
                 s->no_memory = true;
     slv_dots_fini(&t.removed);
     if (t.n != count || t.sum.lo != sum.lo || t.sum.hi != sum.hi)

@@ -99,7 +99,7 @@ PLANTED = {
     "a writer is retired before all have said what they have": (
         "node_retire.c", "if (over.node && !over.waits && !over.differs)", "if (over.node && !over.differs)", WIPED, 1500),
     "a writer is retired while some lack something of it": (
-        "node_retire.c", "if (over.node && !over.waits && !over.differs)", "if (over.node && !over.waits)", WIPED, 3000),
+        "node_retire.c", "if (over.node && !over.waits && !over.differs)", "if (over.node && !over.waits)", "=lost loss one-way crash", 3000),
     "a writer is let go before all of it is there": (
         "replica_retire.c", "(told || slv_space_covers(&r->space, all))", "(told || all)", WIPED, 3000),
     "a batch does not say that it followed a retirement": (
@@ -108,7 +108,7 @@ PLANTED = {
         "replica_range.c", "if (d.last > most && !slv_dots_last(&r->pull.unchecked, writer)) return SLV_E_BUSY;", "",
         LOST, 200),
     "what nobody else had of a writer stays": (
-        "replica_retire.c", "    if (has_more(r, t)) {", "    if (0) {", RETIRED, 0),
+        "replica_retire.c", " && !has_more(r, t);", ";", RETIRED, 0),
     "what was removed by what nobody else had stays gone": (
         "replica_store.c", "int rc = s->damaged ? salvage(r, s) : 0;",
         "int rc = 0;\n    if (s->damaged) replica_drop_retired(r);", RETIRED, 0),

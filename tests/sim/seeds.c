@@ -1,6 +1,8 @@
 /* seeds.c: runs the mesh's simulator with one seed after the other until one does not hold.
  *
- * usage: seeds NODES FAULTS FIRST COUNT [exact]      prints "seed N: WHY" and ends with 1, or "held" */
+ * usage: seeds NODES FAULTS FIRST COUNT [exact]
+ *
+ * prints "seed N: WHY" and ends with 1, or "held" */
 #include "mesh/sim.h"
 
 #include <inttypes.h>

@@ -6,9 +6,7 @@
 #define OVER_MAX 64
 
 /* Writers that are over; what was agreed on; up to where each node was told of that. */
-static struct {
-    uint64_t writer, node;
-} over[OVER_MAX];
+static struct { uint64_t writer, node; } over[OVER_MAX];
 static size_t n_over;
 static struct blob agreed[OVER_MAX];
 static size_t n_agreed, n_told[NODES];
@@ -36,7 +34,8 @@ static void tell(struct node *n) {
     const int rc = slv_replica_retire(n->r);
     assert_true(!rc || rc == SLV_E_IO || (rc == SLV_E_BUSY && n->is_behind));
     /* (As a node does.) */
-    n->is_behind = n->is_behind || slv_retired_find(&n->retired, slv_mesh_writer(n->id, n->store));
+    n->is_behind = n->is_behind || slv_replica_has_more(n->r) ||
+                   slv_retired_find(&n->retired, slv_mesh_writer(n->id, n->store));
     renew(n);
 }
 
@@ -334,13 +333,14 @@ static void another_space_is_left_alone(void **state) {
     end();
 }
 
-/* A batch that removes what nobody else ever had of a writer is applied all the same. */
+/* A batch that removes what nobody else ever had of a writer is applied all the same. And where
+ * that was not removed it goes, and what it had removed is back. */
 static void what_nobody_had_is_not_waited_for(void **state) {
     (void)state;
-    for (uint32_t turn = 0; turn < 2; turn++) {
+    for (uint32_t turn = 0; turn < 4; turn++) {
         lossless = true;
-        begin(SLV_TYPE_LAST, turn, 1 << 20);
-        assign(&node[3], "one");
+        begin(SLV_TYPE_LAST, turn % 2, 1 << 20);
+        assign(&node[3], turn < 2 ? "one" : "old");
         heal();
         retire_3(SPACE, slv_replica_last(node[3].r));
         assign(&node[3], "two");
@@ -348,13 +348,15 @@ static void what_nobody_had_is_not_waited_for(void **state) {
         give_message(&m);
         free(m.bytes.p);
         forget_messages();
-        assign(&node[1], "old");
+        if (turn < 2) assign(&node[1], "old");
         forget_messages();
         lose_disk(&node[3]);
         tell_all();
         heal();
-        for (size_t i = 0; i < NODES; i++)
+        for (size_t i = 0; i < NODES; i++) {
+            assert_true(has_old(&node[i]));
             assert_int_equal(slv_replica_let_go(node[i].r), 1);
+        }
         end();
     }
     lossless = false;
@@ -413,9 +415,9 @@ static void what_is_no_retirement_is_refused(void **state) {
             slv_retired_add(&t, (struct slv_dot){GROUP, 1}, (struct slv_str){good.p, n}, NULL),
             SLV_E_FORMAT);
     slv_buf_addc(&b, 0);
-    assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1},
-                                     (struct slv_str){b.data, b.len}, NULL),
-                     SLV_E_FORMAT);
+    assert_int_equal(
+        slv_retired_add(&t, (struct slv_dot){GROUP, 1}, (struct slv_str){b.data, b.len}, NULL),
+        SLV_E_FORMAT);
     assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 1}, record_of(&b, 10, 0), NULL),
                      SLV_E_FORMAT);
     assert_int_equal(slv_retired_add(&t, (struct slv_dot){GROUP, 0}, record_of(&b, 10, 3), NULL),

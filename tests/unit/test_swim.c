@@ -391,8 +391,8 @@ static void who_just_died_is_looked_for(void **state) {
     }
 }
 
-/* Of members that are up nothing is asked; of one that was removed neither. Who left is back, perhaps
- * with a store from before it left. */
+/* Of members that are up nothing is asked; of one that was removed neither. Who left is back,
+ * perhaps with a store from before it left. */
 static void who_is_met_is_asked(void **state) {
     (void)state;
     struct net net;
