@@ -332,6 +332,7 @@ static bool is_over(struct slv_node *n, const struct slv_replica_writer *w) {
     return is_revoked(n, w->node) && (is_leading(n) || !node_random(n, 16));
 }
 
+/* (Of a head alone there is nothing to let go.) */
 static void declare_all(struct slv_node *n) {
     if (n->now < n->retire.declare_next && !is_inside(n)) return;
     for (size_t i = 0; i < n->n_space; i++) {
@@ -339,6 +340,7 @@ static void declare_all(struct slv_node *n) {
         for (size_t k = 0; k < slv_replica_writers(r) && !n->retire.ask; k++) {
             struct slv_replica_writer w;
             slv_replica_writer(r, k, &w);
+            if (!slv_dots_last(&slv_replica_space(r)->context, w.writer)) continue;
             if (is_over(n, &w) && !is_known(n, w.writer)) declare(n, &w);
         }
     }
