@@ -3,6 +3,7 @@
 #include "mesh/doc.h"
 #include "mesh/invite.h"
 #include "mesh/oplog.h"
+#include "mesh/retired.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -185,7 +186,27 @@ static void invitation(const uint8_t *data, size_t size) {
     slv_buf_fini(&b);
 }
 
+/* One that is read is written as it was, and found again. */
+static void retirement(const uint8_t *data, size_t size) {
+    const struct slv_dot dot = {9, 1};
+    struct slv_retired t = {0};
+    struct slv_buf b;
+    const int rc = slv_retired_add(&t, dot, (struct slv_str){(const char *)data, size}, NULL);
+    require(rc == SLV_E_FORMAT || !rc);
+    slv_buf_init(&b, (size_t)1 << 24);
+    if (!rc) {
+        const struct slv_retirement *r = t.v[0];
+        slv_retirement_write(r, &b);
+        require(b.len == size && !memcmp(b.data, data, size));
+        require(slv_retired_find(&t, r->writer) == r && slv_retired_names(&t, &t.dots, r->writer));
+        require(slv_dots_last(slv_retired_seen(&t, r->writer, r->space[0].id), r->writer) > 0);
+    }
+    slv_buf_fini(&b);
+    slv_retired_fini(&t);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    retirement(data, size);
     dots(data, size);
     ops(data, size);
     statements(data, size);

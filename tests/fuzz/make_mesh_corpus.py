@@ -107,6 +107,7 @@ CASES = {
     + statement(4, 0, 3, flags=0, invitation=bytes([2]) * 32) + statement(3, 4, 2, attest=condition((5, 6), (7,))),
     "invitation": b"selvage-invite-" + base64.urlsafe_b64encode(
         number(1) + with_length(b"floor") + b"a" * 32 + b"s" * 32 + number(1) + b"k" * 32 + with_length(b"[::1]:7420")).rstrip(b"="),
+    "retired": ident(7) + ident(5) + number(2) + ident(3) + dots({7: [(1, 9)]}) + ident(4) + dots({7: [(1, 2), (5, 6)]}),
     "late": op(7, 3, b"k", {7: [(2, 2)]}, [(b"", b"new")]) + op(7, 1, b"k", {}, [(b"", b"old")]),
 }
 
