@@ -81,9 +81,13 @@ def a_lost_store_is_retired():
         m.everywhere("hits", "k", 6)
         m.everywhere("notes", "n", {"by": "n2"})
         assert m[0].status()["retired"] == 0
+        session = os.path.join(m.folder.name, "session")  # what it has seen is seen by who has let the writer go, and back
+        assert m[2].run("mesh", "get", "hits", "k", "--session", session) == "6\n"
         lose_store(m[2])
         m.everywhere("hits", "k", 6)
         retired(m.nodes, 1)
+        for node in m.nodes:
+            assert node.run("mesh", "get", "hits", "k", "--session", session) == "6\n"
         m[1].put("tags", "t", "gone", op="remove")  # of what a writer wrote of whom nobody has a number any more
         m[2].put("hits", "k", 10)
         m[2].put("notes", "n", 7, op="set", pointer="/more")
