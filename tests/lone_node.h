@@ -1,0 +1,192 @@
+/* lone_node.h: a node of the mesh without sockets, whose disk keeps nothing and is quick; others
+ * are keys and statements. Each test is a program of its own and uses what it needs of this. */
+#ifndef SLV_TESTS_LONE_NODE_H
+#define SLV_TESTS_LONE_NODE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "mesh/node_int.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+#define N 3u /* 0 is the node; 1 may vote; 2 may not */
+
+static struct slv_node *node;
+static uint64_t now_ms, random_state, overtaken, ids[N];
+static uint8_t keys[N][SLV_ROSTER_KEY], secrets[N][crypto_sign_SECRETKEYBYTES];
+static uint8_t authority[SLV_ROSTER_KEY], secret[crypto_sign_SECRETKEYBYTES];
+static unsigned puts_of[256], commits; /* records by the first byte of their keys */
+static bool synced;
+
+/* --- a world ---------------------------------------------------------------------------------- */
+
+static uint64_t clock_ns(void *ctx) {
+    (void)ctx;
+    return (now_ms + 1000000) * MS;
+}
+static const struct slv_clock clock_of_test = {clock_ns, clock_ns, NULL};
+
+static uint64_t id_of(void *ctx, const uint8_t key[SLV_ROSTER_KEY]) {
+    uint64_t id;
+    (void)ctx;
+    memcpy(&id, key, sizeof id);
+    return id;
+}
+
+static bool verify(void *ctx, const uint8_t key[SLV_ROSTER_KEY], struct slv_str bytes,
+                   const uint8_t sig[SLV_ROSTER_SIG]) {
+    (void)ctx;
+    return !crypto_sign_verify_detached(sig, (const uint8_t *)bytes.p, bytes.n, key);
+}
+
+static int sign(void *ctx, struct slv_str bytes, uint8_t ret[SLV_BATCH_SIG]) {
+    (void)ctx;
+    return crypto_sign_detached(ret, NULL, (const uint8_t *)bytes.p, bytes.n, secrets[0]);
+}
+
+static bool check(void *ctx, uint64_t by, struct slv_str bytes, const uint8_t sig[SLV_BATCH_SIG]) {
+    for (unsigned i = 0; i < N; i++)
+        if (ids[i] == by) return verify(ctx, keys[i], bytes, sig);
+    return false;
+}
+
+static void send_to(void *ctx, uint64_t peer, struct slv_str datagram) {
+    (void)ctx, (void)peer, (void)datagram;
+}
+
+static void connect_to(void *ctx, uint64_t peer, struct slv_str record) {
+    (void)ctx, (void)peer, (void)record;
+}
+static void disconnect_from(void *ctx, uint64_t peer) { (void)ctx, (void)peer; }
+
+static int put(void *ctx, struct slv_str key, struct slv_str value) {
+    (void)ctx, (void)value;
+    puts_of[(unsigned char)key.p[0]]++;
+    return 0;
+}
+static int del(void *ctx, struct slv_str key) {
+    (void)ctx, (void)key;
+    return 0;
+}
+static int commit(void *ctx) {
+    (void)ctx;
+    synced = true;
+    commits++;
+    return 0;
+}
+
+static uint64_t random_of(void *ctx) {
+    (void)ctx;
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return random_state ^ random_state >> 29;
+}
+
+static bool may(void *ctx, uint64_t id, uint64_t space, struct slv_str key) {
+    (void)ctx, (void)id, (void)space, (void)key;
+    return false;
+}
+static bool may_repair(void *ctx, uint64_t id, uint64_t space) {
+    return may(ctx, id, space, (struct slv_str){"", 0});
+}
+static bool may_join(void *ctx, uint64_t id) {
+    (void)ctx, (void)id;
+    return false;
+}
+
+static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
+    (void)ctx, (void)id, (void)state;
+    overtaken += e == SLV_NODE_OVERTAKEN;
+}
+
+static struct slv_roster_conf roster = {
+    .mesh = {"floor", 5}, .has_authority = true, .verify = verify, .id_of = id_of};
+static const struct slv_mesh_trust trust = {sign, check, NULL};
+
+static void state(unsigned about, enum slv_statement_kind kind, unsigned flags) {
+    static uint64_t number;
+    struct slv_statement s = {.kind = kind, .number = ++number, .flags = flags};
+    uint8_t sig[SLV_ROSTER_SIG];
+    struct slv_buf b, m;
+    memcpy(s.key, keys[about], sizeof s.key);
+    slv_buf_init(&b, 65536);
+    slv_buf_init(&m, 65536);
+    assert_int_equal(slv_statement_write(&s, &b), 0);
+    slv_statement_signed(roster.mesh, (struct slv_str){b.data, b.len}, &m);
+    crypto_sign_detached(sig, NULL, (const uint8_t *)m.data, m.len, secret);
+    slv_buf_add(&b, sig, sizeof sig);
+    assert_int_equal(slv_node_state(node, clock_ns(NULL), (struct slv_str){b.data, b.len}), 0);
+    slv_buf_fini(&b);
+    slv_buf_fini(&m);
+}
+
+static void run_ms(unsigned ms) {
+    for (const uint64_t end = now_ms + ms; now_ms < end; now_ms += 10) {
+        slv_node_tick(node, clock_ns(NULL));
+        if (!synced) continue;
+        synced = false;
+        slv_node_synced(node, clock_ns(NULL));
+    }
+}
+
+static void begin(bool found) {
+    const struct slv_space_conf tags = {.name = {"tags", 4}, .type = SLV_TYPE_SET};
+    const struct slv_node_conf c = {
+        .id = ids[0],
+        .clock = &clock_of_test,
+        .trust = &trust,
+        .world = {.send = send_to,
+                  .connect = connect_to,
+                  .disconnect = disconnect_from,
+                  .put = put,
+                  .del = del,
+                  .commit = commit,
+                  .random = random_of,
+                  .may_write = may,
+                  .may_repair = may_repair,
+                  .may_join = may_join,
+                  .event = on_event},
+        .record = {"somewhere", 9},
+        .roster = &roster,
+    };
+    size_t k;
+    now_ms = overtaken = commits = 0;
+    random_state = 1;
+    memset(puts_of, 0, sizeof puts_of);
+    memcpy(roster.authority, authority, sizeof authority);
+    assert_int_equal(slv_node_open(&c, &node), 0);
+    assert_int_equal(slv_node_space(node, &tags, &k), 0);
+    assert_int_equal(slv_node_start(node, clock_ns(NULL), false, false), 0);
+    state(0, SLV_MEMBER, SLV_MAY_ALL);
+    state(1, SLV_MEMBER, SLV_MAY_ALL);
+    state(2, SLV_MEMBER, SLV_MAY_WRITE_ALL | SLV_MAY_REPAIR);
+    if (found) assert_int_equal(slv_node_found(node, clock_ns(NULL), SLV_FOUND_FIRST), 0);
+    run_ms(3000);
+    if (found) assert_true(slv_strong_leads(slv_node_strong(node)));
+}
+
+static void end(void) { slv_node_close(node); }
+
+static int make_keys(void **unused) {
+    const uint8_t seed[crypto_sign_SEEDBYTES] = {99};
+    (void)unused;
+    if (sodium_init() < 0) return -1;
+    crypto_sign_seed_keypair(authority, secret, seed);
+    for (unsigned i = 0; i < N; i++) {
+        const uint8_t own[crypto_sign_SEEDBYTES] = {(uint8_t)(i + 1)};
+        crypto_sign_seed_keypair(keys[i], secrets[i], own);
+        ids[i] = id_of(NULL, keys[i]);
+    }
+    return 0;
+}
+
+#endif
