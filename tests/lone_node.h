@@ -67,7 +67,11 @@ static void send_to(void *ctx, uint64_t peer, struct slv_str datagram) {
 static void connect_to(void *ctx, uint64_t peer, struct slv_str record) {
     (void)ctx, (void)peer, (void)record;
 }
-static void disconnect_from(void *ctx, uint64_t peer) { (void)ctx, (void)peer; }
+static unsigned disconnects;
+static void disconnect_from(void *ctx, uint64_t peer) {
+    (void)ctx, (void)peer;
+    disconnects++;
+}
 
 static int put(void *ctx, struct slv_str key, struct slv_str value) {
     (void)ctx, (void)value;
@@ -159,7 +163,7 @@ static void begin(bool found) {
         .roster = &roster,
     };
     size_t k;
-    now_ms = overtaken = commits = 0;
+    now_ms = overtaken = commits = disconnects = 0;
     random_state = 1;
     memset(puts_of, 0, sizeof puts_of);
     memcpy(roster.authority, authority, sizeof authority);

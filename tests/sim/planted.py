@@ -23,7 +23,7 @@ CC = os.environ.get("CC", "cc").split()
 FAULT = {name: 1 << i for i, name in enumerate(
     "loss delay double split one-way crash clock slow full flip lie narrow traitor churn lost".split())}
 # Tests of replicas in place of the simulator, in which associations end with a crash, and far clocks are few.
-REPLICAS, EXPIRY, RETIRED = "replica", "replica_ttl", "retire"
+REPLICAS, EXPIRY, RETIRED, LONE = "replica", "replica_ttl", "retire", "node_lone"
 HONEST = "loss delay double split one-way crash clock slow full churn"
 HURT = "loss delay split crash flip full"
 LOST, WIPED = "=lost loss", "=lost crash delay split"  # all of these in each run
@@ -64,7 +64,7 @@ PLANTED = {
     "a log does not say what it no longer has": (
         "oplog.c", "    if (next <= r.last) s->gone = true;\n", "", HONEST, 200),
     "an association that broke is kept": (
-        "node_peer.c", "n->now - p->unheard > (is_dead ? SILENT_DEAD_NS : SILENT_NS)", "0", "=crash one-way split loss", 8000),
+        "node_peer.c", "n->now - p->unheard > (is_dead ? SILENT_DEAD_NS : SILENT_NS)", "0", LONE, 0),
     "what was seen is not stored": (
         "replica.c", "        replica_keep_context(r);\n", "        r->context_changed = false;\n", HONEST, 50),
     "a removed record stays in the store": (
@@ -191,7 +191,7 @@ def mask(kinds):
 
 
 def run(program, kinds, seeds, first=1):
-    if kinds in (REPLICAS, EXPIRY, RETIRED):
+    if kinds in (REPLICAS, EXPIRY, RETIRED, LONE):
         p = subprocess.run([program], capture_output=True, text=True, timeout=900, check=False)
         failed = [line for line in (p.stdout + p.stderr).splitlines() if "FAILED  ]" in line]
         return "seed of its own: " + (failed or ["crashed"])[0] if p.returncode else "held"
@@ -221,7 +221,7 @@ def main():
         sources += [embedded(work), ROOT / "tests/sim/seeds.c"]
         shared = [work / (s.name + ".o") for s in sources]
         objects = {None: shared}
-        for test in (REPLICAS, EXPIRY, RETIRED):
+        for test in (REPLICAS, EXPIRY, RETIRED, LONE):
             own = [ROOT / "tests/unit" / ("test_%s.c" % test), ROOT / "tests/replicas.c"]
             objects[test] = shared[:-1] + [work / (s.name + ".o") for s in own]
             sources += [s for s in own if s not in sources]

@@ -1,5 +1,6 @@
-/* test_node_store.c: when a node writes down what it heard. What a user would lose: a disk that is
- * worn out by what says the same again, and nodes that all wait for one disk at the same moment. */
+/* test_node_lone.c: what a node does that hears of nobody: when it writes down what it heard before,
+ * and when it gives a way up. What a user would lose: a disk that is worn out by what says the same
+ * again, nodes that all wait for one disk at the same moment, two that do not speak again. */
 #include "mesh/swim_int.h" /* before node_int.h, which takes its MS */
 
 #include "lone_node.h"
@@ -86,11 +87,26 @@ static void a_member_that_says_the_same_is_written_down_now_and_then(void **unus
     end();
 }
 
+/* Who has begun anew no longer has the association, and does not say so. */
+static void a_way_without_answers_is_given_up(void **unused) {
+    (void)unused;
+    begin(false);
+    assert_int_equal(slv_node_up(node, clock_ns(NULL), ids[1]), 0);
+    run_ms((unsigned)(SILENT_NS / MS) - 500);
+    assert_int_equal(disconnects, 0);
+    assert_true(slv_node_is_connected(node, ids[1]));
+    run_ms(3000);
+    assert_int_equal(disconnects, 1);
+    assert_false(slv_node_is_connected(node, ids[1]));
+    end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_heard_waits_a_while),
         cmocka_unit_test(own_writes_do_not),
         cmocka_unit_test(a_member_that_says_the_same_is_written_down_now_and_then),
+        cmocka_unit_test(a_way_without_answers_is_given_up),
     };
     return cmocka_run_group_tests(tests, make_keys, NULL);
 }
