@@ -54,7 +54,7 @@ def nine_nodes_agree():
 
 def each_fault_alone_is_survived():
     for i, fault in enumerate(("loss", "delay", "double", "split", "one-way", "crash", "clock", "slow", "full", "flip", "lie",
-                               "narrow", "traitor", "churn")):
+                               "narrow", "traitor", "churn", "lost")):
         all_hold(4, 5, "--faults", fault, "--exact", "--for", 10, first=1000 * i)
 
 
@@ -63,7 +63,8 @@ def a_hundred_nodes_agree():
 
 
 def without_faults_all_agree_at_once():
-    assert all_hold(5, 5, "--faults", "none")["agreed_ms"] < 1500  # (disks that take 400 ms among them)
+    """Where a disk takes 600 ms to sync, a read by barrier takes two of them: it may have to wait for one under way."""
+    assert all_hold(5, 5, "--faults", "none")["agreed_ms"] < 2500
 
 
 def the_same_seed_prints_the_same():
