@@ -146,12 +146,10 @@ int slv_dots_join(struct slv_dots *s, const struct slv_dots *t) {
     return 0;
 }
 
-int slv_dots_pick(const struct slv_dots *s, uint64_t writer, struct slv_dots *ret) {
-    const struct slv_dots_writer *w = find(s, writer);
-    int rc = 0;
-    for (uint32_t i = 0; i < w->n && !rc; i++)
-        rc = slv_dots_add(ret, writer, w->range[i]);
-    return rc;
+struct slv_dots slv_dots_of(const struct slv_dots *s, uint64_t writer) {
+    const uint32_t i = writer_at(s, writer);
+    const bool there = i < s->n && s->writer[i].id == writer;
+    return there ? (struct slv_dots){.writer = &s->writer[i], .n = 1} : (struct slv_dots){0};
 }
 
 /* --- comparing -------------------------------------------------------------------------------- */

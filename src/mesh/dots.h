@@ -74,8 +74,8 @@ int slv_dots_join(struct slv_dots *s, const struct slv_dots *t) SLV_MUST_USE;
 /* s without those of t. Nothing has changed on failure: SLV_E_NOMEM, SLV_E_LIMIT. */
 int slv_dots_subtract(struct slv_dots *s, const struct slv_dots *t) SLV_MUST_USE;
 
-/* Adds those of s that are of a writer. SLV_E_NOMEM, SLV_E_LIMIT. */
-int slv_dots_pick(const struct slv_dots *s, uint64_t writer, struct slv_dots *ret) SLV_MUST_USE;
+/* Those of s that are of a writer, as a set that is to be read only: borrowed until s changes. */
+struct slv_dots slv_dots_of(const struct slv_dots *s, uint64_t writer);
 /* Takes a writer out, whatever of it is in the set. */
 void slv_dots_drop(struct slv_dots *s, uint64_t writer);
 

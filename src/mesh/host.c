@@ -244,8 +244,8 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
         slv_log(SLV_LOG_WARN, "mesh: the group is made anew out of what this node has of it");
         break;
     case SLV_NODE_OVERTAKEN:
-        slv_log(SLV_LOG_WARN, "mesh: others have writes of this node that its store has lost: it "
-                              "goes on under a new number");
+        slv_log(SLV_LOG_WARN, "mesh: others have writes of this node that its store has lost, or "
+                              "it was given up meanwhile: it goes on under a new number");
         h->fresh = true;
         break;
     case SLV_NODE_LEADER:

@@ -51,7 +51,7 @@ enum slv_node_event {
     SLV_NODE_ISOLATED,  /* state 1: local only; 0: no longer */
     SLV_NODE_TWO_FACED, /* `id` signed two things with the same numbers */
     SLV_NODE_FAILED,    /* open it anew */
-    SLV_NODE_OVERTAKEN, /* the same, with a new store: its writer is ahead of it elsewhere */
+    SLV_NODE_OVERTAKEN, /* the same, with a new store: its writer is ahead elsewhere, or over */
     SLV_NODE_LEADER,    /* `id` leads the group of the strong spaces; 0: nobody that is known */
     SLV_NODE_ROSTER,    /* what is said of `id` has changed; state: enum slv_statement_kind */
     SLV_NODE_DAMAGED,   /* `id`, of that group, has lost what it had of it */
@@ -257,8 +257,9 @@ struct slv_node_over {
     uint64_t waits_for; /* this */
     bool differs;       /* some still lack something */
 };
-/* As this node has it of the group's. How many, at most `most`. */
+/* As this node has it of the group's. How many, at most `most`; and how many there are. */
 size_t slv_node_overs(const struct slv_node *n, struct slv_node_over *ret, size_t most);
+size_t slv_node_count_over(const struct slv_node *n);
 
 /* What a member has shown of its machine, where its statement has a condition. */
 struct slv_node_attest {

@@ -140,7 +140,7 @@ static bool look_up_over(const struct slv_node *n, uint64_t writer, struct over 
     return look_up(n, &k, &value) && read_over(value, writer, ret);
 }
 
-static size_t count_over(const struct slv_node *n) {
+size_t slv_node_count_over(const struct slv_node *n) {
     struct key k = {{'o'}, 1};
     uint64_t writer, none;
     size_t count = 0;
@@ -159,7 +159,7 @@ static bool may_say(const struct slv_node *n, uint64_t peer, char kind, uint64_t
                (!is_leading(n) || look_up_over(n, writer, &o));
     if (kind != 'o' || !read_over(value, writer, &o)) return false;
     if (o.is_revoked ? !votes || !is_revoked(n, o.node) : o.node != peer && !votes) return false;
-    return !is_leading(n) || count_over(n) < OVER_MAX;
+    return !is_leading(n) || slv_node_count_over(n) < OVER_MAX;
 }
 
 bool node_retire_may_ask(const struct slv_node *n, uint64_t peer,
@@ -376,17 +376,11 @@ static int write_left(const struct slv_node *n, uint64_t writer, struct slv_buf 
     uint64_t count = 0;
     for (int turn = 0; turn < 2; turn++) {
         for (size_t i = 0; i < n->n_left; i++) {
-            const struct slv_dots *all = &n->left[i].seen;
-            const uint64_t last = slv_dots_last(all, writer);
-            struct slv_dots seen = {0};
-            if (!last) continue;
-            count += !turn;
-            if (!turn) continue;
-            const int rc = slv_dots_pick(all, writer, &seen);
-            if (rc) return rc;
+            const struct slv_dots seen = slv_dots_of(&n->left[i].seen, writer);
+            count += !turn && seen.n;
+            if (!turn || !seen.n) continue;
             slv_write_id(b, n->left[i].id);
             slv_dots_write(&seen, b);
-            slv_dots_fini(&seen);
         }
         if (!turn) slv_write_number(b, count);
     }
@@ -477,6 +471,7 @@ struct said {
 struct agreement {
     struct said v[SLV_RETIRED_SPACES_MAX]; /* ascending */
     uint32_t n;
+    bool is_quick; /* how many are waited for does not matter */
     struct slv_node_over *over;
 };
 
@@ -556,6 +551,7 @@ static void look_at(const struct slv_node *n, uint64_t writer, struct agreement 
             const bool said = look_up(n, &k, &value);
             struct slv_reader r = slv_reader_of(value.p, value.n);
             if (!said && !turn && !a->over->waits++) a->over->waits_for = member;
+            if (a->is_quick && (a->over->waits || a->over->differs)) return;
             if (said && turn) skip_declared(&r, writer);
             if (said && !(turn ? has_no_more(a, &r) : agree(a, &r))) a->over->differs = true;
         }
@@ -613,7 +609,7 @@ static void retire_all(struct slv_node *n) {
     uint64_t writer, none;
     while (!n->retire.ask && next_key(n, 'o', &k, &writer, &none)) {
         struct slv_node_over over;
-        struct agreement a = {.over = &over};
+        struct agreement a = {.is_quick = true, .over = &over};
         look_at(n, writer, &a);
         if (over.node && !over.waits && !over.differs) retire(n, &a);
     }
@@ -785,7 +781,8 @@ uint64_t node_retire_tick(struct slv_node *n) {
 
 /* --- spaces that are not declared ------------------------------------------------------------- */
 
-/* (A context begins the record, and may have more behind it. Without room, as if it had none.) */
+/* (A context begins the record, and may have more behind it. Without room, or where it is none, it
+ * is left alone: it would be met again with each start.) */
 int node_retire_left(struct slv_node *n, uint64_t space, struct slv_str context) {
     struct slv_reader r = slv_reader_of(context.p, context.n);
     void *p = n->left;
@@ -796,7 +793,7 @@ int node_retire_left(struct slv_node *n, uint64_t space, struct slv_str context)
     *to = (struct slv_retired_space){.id = space};
     const int read = slv_dots_read(&r, &to->seen);
     n->n_left += !read;
-    return read;
+    return read == SLV_E_FORMAT ? 0 : read;
 }
 
 void node_retire_close(struct slv_node *n) {

@@ -18,11 +18,14 @@ static bool is_history(const struct slv_replica_conf *c) {
             c->history_ms <= SLV_HISTORY_MAX_MS);
 }
 
+static const struct slv_retired nobody; /* is retired */
+
 int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **ret) {
     if (!is_ttl(conf) || !is_history(conf)) return SLV_E_USAGE;
     struct slv_replica *r = slv_mem_calloc(1, sizeof *r);
     if (!r) return SLV_E_NOMEM;
     r->conf = *conf;
+    if (!conf->retired) r->conf.retired = &nobody;
     r->waiting_end = &r->waiting;
     r->pull_id = conf->chance;
     slv_buf_init(&r->ops, SLV_BATCH_OPS_MAX);
@@ -30,7 +33,7 @@ int slv_replica_open(const struct slv_replica_conf *conf, struct slv_replica **r
     replica_forget_ghosts(&r->unsynced);
     slv_buf_init(&r->pull.later, conf->repair_max);
     int rc = slv_space_init(&r->space);
-    r->space.retired = conf->retired;
+    r->space.retired = r->conf.retired;
     if (conf->ttl_ms) slv_ttl_init(&r->space.ttl, conf->ttl_ms);
     if (!rc) rc = slv_oplog_open(conf->log_max, &r->log);
     if (!rc && conf->history_ms)

@@ -369,7 +369,7 @@ static int clip(void *ctx, uint64_t writer, struct slv_dot_range d) {
 /* What it has seen, as far as that is proved, and retirements that are known here. */
 static int take_seen(struct slv_replica *r, const struct slv_dots *theirs) {
     static const struct slv_dots nothing = {0};
-    const struct slv_dots *known = r->conf.retired ? &r->conf.retired->dots : &nothing;
+    const struct slv_dots *known = &r->conf.retired->dots;
     struct slv_dots named = {0}, rest = {0};
     int rc = slv_dots_join(&rest, theirs);
     if (!rc) rc = slv_dots_subtract(&rest, known);

@@ -2,10 +2,6 @@
  * comparing what was seen with one who has let others go. */
 #include "mesh/replica_int.h"
 
-static size_t count_retired(const struct slv_replica *r) {
-    return r->conf.retired ? r->conf.retired->n : 0;
-}
-
 /* --- writers ---------------------------------------------------------------------------------- */
 
 size_t slv_replica_writers(const struct slv_replica *r) { return r->n_head; }
@@ -23,26 +19,19 @@ static bool waits_for(const struct slv_replica *r, uint64_t writer) {
     return false;
 }
 
-/* What the context has of a writer; borrowed from it. */
-static struct slv_dots seen_of(const struct slv_replica *r, uint64_t writer) {
-    const struct slv_dots *c = &r->space.context;
-    for (uint32_t i = 0; i < c->n; i++)
-        if (c->writer[i].id == writer) return (struct slv_dots){.writer = &c->writer[i], .n = 1};
-    return (struct slv_dots){0};
-}
-
 /* Of a writer that is retired; an empty set where it wrote nothing here. */
 static const struct slv_dots *all_of(const struct slv_replica *r, uint64_t writer) {
     static const struct slv_dots nothing = {0};
-    const struct slv_dots *seen =
-        count_retired(r) ? slv_retired_seen(r->conf.retired, writer, r->conf.id) : NULL;
+    const struct slv_dots *seen = slv_retired_seen(r->conf.retired, writer, r->conf.id);
     return seen ? seen : &nothing;
 }
 
 int slv_replica_seen_of(const struct slv_replica *r, uint64_t writer, struct slv_dots *ret) {
-    const bool gone = slv_space_let_go(&r->space, writer);
+    const struct slv_dots seen = slv_space_let_go(&r->space, writer)
+                                     ? *all_of(r, writer)
+                                     : slv_dots_of(&r->space.context, writer);
     int rc = waits_for(r, writer) ? SLV_E_BUSY : 0;
-    if (!rc) rc = slv_dots_pick(gone ? all_of(r, writer) : &r->space.context, writer, ret);
+    if (!rc) rc = slv_dots_join(ret, &seen);
     if (rc) slv_dots_fini(ret);
     return rc;
 }
@@ -59,7 +48,7 @@ int replica_depend_on(struct slv_replica *r, const struct slv_dots *seen) {
     int rc = 0;
     for (uint32_t i = 0; i < seen->n && !rc; i++) {
         const struct slv_dots_writer *w = &seen->writer[i];
-        const bool is_group = t && slv_dots_last(&t->dots, w->id);
+        const bool is_group = slv_dots_last(&t->dots, w->id) > 0;
         for (uint32_t k = 0; k < w->n && is_group && !rc; k++)
             rc = slv_dots_add(&r->deps, w->id, w->range[k]);
         if (!is_group && w->id != r->writer)
@@ -80,12 +69,12 @@ static void trim_log(struct slv_replica *r, uint64_t writer) {
 /* Numbers of a writer are here that were in nobody's store when it was retired. */
 static bool has_more(const struct slv_replica *r, const struct slv_retirement *t) {
     const struct slv_dots *all = slv_retirement_seen(t, r->conf.id);
-    const struct slv_dots seen = seen_of(r, t->writer);
+    const struct slv_dots seen = slv_dots_of(&r->space.context, t->writer);
     return all && !slv_dots_cover(all, &seen);
 }
 
 bool slv_replica_has_more(const struct slv_replica *r) {
-    for (size_t i = 0; i < count_retired(r); i++)
+    for (size_t i = 0; i < r->conf.retired->n; i++)
         if (has_more(r, r->conf.retired->v[i])) return true;
     return false;
 }
@@ -93,34 +82,33 @@ bool slv_replica_has_more(const struct slv_replica *r) {
 /* Such writes are nowhere else, and never will be: nor may what they removed be gone. So what this
  * node had seen is as good as damaged. */
 void replica_drop_retired(struct slv_replica *r) {
-    for (size_t i = 0; i < count_retired(r); i++) {
+    for (size_t i = 0; i < r->conf.retired->n; i++) {
         const struct slv_retirement *t = r->conf.retired->v[i];
         if (has_more(r, t)) trim_log(r, t->writer);
     }
     for (uint64_t i = 0; i < slv_entries_count(r->space.entries);) {
         const struct slv_dot dot = slv_entries_at(r->space.entries, i)->dot;
-        const struct slv_dots *all =
-            count_retired(r) ? slv_retired_seen(r->conf.retired, dot.writer, r->conf.id) : NULL;
+        const struct slv_dots *all = slv_retired_seen(r->conf.retired, dot.writer, r->conf.id);
         if (all && !slv_dots_has(all, dot)) slv_space_drop(&r->space, dot);
         else i++;
     }
 }
 
-static int add_more(void *ctx, uint64_t writer, struct slv_dot_range d) {
-    return slv_dots_add(ctx, writer, d);
+/* What there is more of one. */
+static int forget_more(struct slv_replica *r, const struct slv_retirement *t) {
+    const struct slv_dots seen = slv_dots_of(&r->space.context, t->writer);
+    struct slv_dots more = {0};
+    int rc = slv_dots_join(&more, &seen);
+    if (!rc) rc = slv_dots_subtract(&more, slv_retirement_seen(t, r->conf.id));
+    if (!rc) rc = slv_dots_subtract(&r->space.context, &more);
+    slv_dots_fini(&more);
+    return rc;
 }
 
 int replica_forget_more(struct slv_replica *r) {
-    struct slv_dots more = {0};
     int rc = 0;
-    for (size_t i = 0; i < count_retired(r) && !rc; i++) {
-        const struct slv_retirement *t = r->conf.retired->v[i];
-        const struct slv_dots *all = slv_retirement_seen(t, r->conf.id);
-        const struct slv_dots seen = seen_of(r, t->writer);
-        if (all) rc = slv_dots_missing(&seen, all, add_more, &more);
-    }
-    if (!rc) rc = slv_dots_subtract(&r->space.context, &more);
-    slv_dots_fini(&more);
+    for (size_t i = 0; i < r->conf.retired->n && !rc; i++)
+        if (has_more(r, r->conf.retired->v[i])) rc = forget_more(r, r->conf.retired->v[i]);
     return rc;
 }
 
@@ -154,7 +142,7 @@ static int look_at_all(struct slv_replica *r, const struct slv_dots *context,
                        const struct slv_dots *refused) {
     size_t n = 0;
     int rc = 0;
-    for (size_t i = 0; i < count_retired(r) && !rc; i++) {
+    for (size_t i = 0; i < r->conf.retired->n && !rc; i++) {
         const struct slv_retirement *t = r->conf.retired->v[i];
         const struct slv_dots *all = slv_retirement_seen(t, r->conf.id);
         bool done = !all || slv_dots_has(&r->space.context, t->dot);
@@ -172,16 +160,16 @@ static int look_at_all(struct slv_replica *r, const struct slv_dots *context,
 }
 
 int replica_let_go(struct slv_replica *r) {
-    return r->n_let_go == count_retired(r) ? 0 : look_at_all(r, NULL, NULL);
+    return r->n_let_go == r->conf.retired->n ? 0 : look_at_all(r, NULL, NULL);
 }
 
 int replica_let_go_named(struct slv_replica *r, const struct slv_dots *context,
                          const struct slv_dots *refused) {
-    return r->n_let_go == count_retired(r) ? 0 : look_at_all(r, context, refused);
+    return r->n_let_go == r->conf.retired->n ? 0 : look_at_all(r, context, refused);
 }
 
 int replica_strip(const struct slv_replica *r, struct slv_dots *seen) {
-    if (!count_retired(r)) return 0;
+    if (!r->conf.retired->n) return 0;
     for (uint32_t i = 0; i < seen->n;) {
         const uint64_t id = seen->writer[i].id;
         if (slv_space_let_go(&r->space, id)) slv_dots_drop(seen, id);
@@ -202,7 +190,7 @@ int slv_replica_retire(struct slv_replica *r) {
 
 int replica_level(const struct slv_replica *r, struct slv_dots *theirs, bool *ret_lacks) {
     int rc = 0;
-    for (size_t i = 0; i < count_retired(r) && !rc; i++) {
+    for (size_t i = 0; i < r->conf.retired->n && !rc; i++) {
         const struct slv_retirement *t = r->conf.retired->v[i];
         const struct slv_dots *all = slv_retirement_seen(t, r->conf.id);
         if (!all) continue;

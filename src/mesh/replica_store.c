@@ -76,8 +76,7 @@ void replica_end_op(struct slv_replica *r, uint64_t writer, struct slv_dot_range
 uint64_t replica_node_of(const void *replica, uint64_t writer) {
     const struct slv_replica *r = replica;
     const struct head *h = replica_head(r, writer);
-    const struct slv_retirement *t =
-        h || !r->conf.retired ? NULL : slv_retired_find(r->conf.retired, writer);
+    const struct slv_retirement *t = h ? NULL : slv_retired_find(r->conf.retired, writer);
     return h ? h->node : t ? t->node : 0;
 }
 

@@ -374,9 +374,8 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         count(s, counters[i].i, NULL, counters[i].v);
     tell_group(s, slv_node_strong(n));
-    struct slv_node_over over[OVER_TOLD];
     slv_metrics_set(s->metrics, M_RETIRED, NULL, NULL, (double)slv_node_retired(n)->n);
-    slv_metrics_set(s->metrics, M_OVER, NULL, NULL, (double)slv_node_overs(n, over, OVER_TOLD));
+    slv_metrics_set(s->metrics, M_OVER, NULL, NULL, (double)slv_node_count_over(n));
     slv_buf_init(&b, BODY_MAX);
     if (!slv_metrics_write(s->metrics, &b)) slv_exchange_reply(x, &r, b.data, b.len);
     else service_refuse(x, 503, "out of memory");

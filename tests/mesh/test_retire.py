@@ -72,11 +72,17 @@ def write_all(node):
     node.put("notes", "n", {"by": node.name})
 
 
+def begin(m):
+    """A group, and what the last node wrote, at all of them."""
+    m.whole()
+    founded(m.nodes)
+    write_all(m.nodes[-1])
+    m.everywhere("hits", "k", 5)
+
+
 def a_lost_store_is_retired():
     with Mesh(3, SPACES) as m:
-        m.whole()
-        founded(m.nodes)
-        write_all(m[2])
+        begin(m)
         m[0].put("hits", "k", 1)
         m.everywhere("hits", "k", 6)
         m.everywhere("notes", "n", {"by": "n2"})
@@ -114,10 +120,7 @@ def a_lost_store_is_retired():
 
 def who_is_away_holds_it_up():
     with Mesh(4, SPACES) as m:
-        m.whole()
-        founded(m.nodes)
-        write_all(m[3])
-        m.everywhere("hits", "k", 5)
+        begin(m)
         m[1].stop()
         lose_store(m[3])
         until(lambda: any(o["waits"] == 1 and o["waits_for"] == m[1].id for o in m[0].status()["over"]), 30,
@@ -164,11 +167,8 @@ def what_a_revoked_node_wrote_stays():
 
 def what_is_not_declared_is_left_alone():
     with Mesh(3, SPACES) as m:
-        m.whole()
-        founded(m.nodes)
-        write_all(m[2])
+        begin(m)
         m.everywhere("tags", "t", ["gone", "kept"])
-        m.everywhere("hits", "k", 5)
 
         def restart(spaces):
             for node in m.nodes:
@@ -188,10 +188,7 @@ def what_is_not_declared_is_left_alone():
 
 def a_store_put_back_goes_on_under_another_writer():
     with Mesh(3, SPACES) as m:
-        m.whole()
-        founded(m.nodes)
-        write_all(m[2])
-        m.everywhere("hits", "k", 5)
+        begin(m)
         m[2].stop()
         kept = os.path.join(m.folder.name, "kept")
         os.mkdir(kept)

@@ -404,6 +404,60 @@ static void a_writer_is_retired_twice(void **state) {
     slv_buf_fini(&b);
 }
 
+static void without_memory_it_is_as_before(void **state) {
+    const struct slv_dot dot = {GROUP, 1};
+    struct slv_retired t = {0};
+    struct slv_buf b;
+    int rc = SLV_E_NOMEM;
+    (void)state;
+    slv_buf_init(&b, 256);
+    const struct slv_str bytes = record_of(&b, 10, 3);
+    for (uint64_t n = 1; rc; n++) {
+        slv_mem_fail_at(n);
+        rc = slv_retired_add(&t, dot, bytes, NULL);
+        slv_mem_fail_at(0);
+        assert_true(!rc || rc == SLV_E_NOMEM);
+        assert_int_equal(t.n, !rc);
+        assert_int_equal(slv_dots_has(&t.dots, dot), !rc);
+        assert_true(n < 100 && (n > 1 || rc));
+    }
+    slv_retired_fini(&t);
+    slv_buf_fini(&b);
+}
+
+/* A node that lacks it while it lets go does so with the next look. */
+static void without_memory_it_is_let_go_later(void **state) {
+    (void)state;
+    for (uint32_t turn = 0; turn < 2; turn++) {
+        begin(SLV_TYPE_LAST, turn, 1 << 20);
+        assign(&node[3], "old");
+        heal();
+        retire_3(SPACE, slv_replica_last(node[3].r));
+        const struct slv_str bytes = {agreed[0].p, agreed[0].n};
+        assert_int_equal(slv_retired_add(&node[0].retired, (struct slv_dot){GROUP, 1}, bytes, NULL),
+                         0);
+        int rc = SLV_E_NOMEM;
+        for (uint64_t n = 1; rc; n++) {
+            slv_mem_fail_at(n);
+            rc = slv_replica_retire(node[0].r);
+            slv_mem_fail_at(0);
+            assert_true(!rc || rc == SLV_E_NOMEM || rc == SLV_E_IO);
+            if (rc == SLV_E_IO) restart(&node[0]); /* a record was lost to its store */
+            assert_true(n < 100 && (n > 1 || rc));
+        }
+        assert_int_equal(slv_replica_let_go(node[0].r), 1);
+        n_told[0] = 1;
+        lose_disk(&node[3]);
+        tell_all();
+        heal();
+        for (size_t i = 0; i < NODES; i++) {
+            assert_true(has_old(&node[i]));
+            assert_int_equal(slv_replica_let_go(node[i].r), 1);
+        }
+        end();
+    }
+}
+
 static void what_is_no_retirement_is_refused(void **state) {
     struct slv_retired t = {0};
     struct slv_buf b;
@@ -436,6 +490,8 @@ int main(void) {
         cmocka_unit_test(another_space_is_left_alone),
         cmocka_unit_test(what_nobody_had_is_not_waited_for),
         cmocka_unit_test(a_writer_is_retired_twice),
+        cmocka_unit_test(without_memory_it_is_as_before),
+        cmocka_unit_test(without_memory_it_is_let_go_later),
         cmocka_unit_test(what_is_no_retirement_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
