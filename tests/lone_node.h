@@ -3,51 +3,19 @@
 #ifndef SLV_TESTS_LONE_NODE_H
 #define SLV_TESTS_LONE_NODE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "base/mem.h"
-#include "mesh/node_int.h"
-
-#include <sodium.h>
-#include <stdlib.h>
-#include <string.h>
+#include "node_parts.h"
 
 #pragma GCC diagnostic ignored "-Wunused-function"
 
 #define N 3u /* 0 is the node; 1 may vote; 2 may not */
 
 static struct slv_node *node;
-static uint64_t now_ms, random_state, overtaken, ids[N];
+static uint64_t overtaken, ids[N];
 static uint8_t keys[N][SLV_ROSTER_KEY], secrets[N][crypto_sign_SECRETKEYBYTES];
-static uint8_t authority[SLV_ROSTER_KEY], secret[crypto_sign_SECRETKEYBYTES];
 static unsigned puts_of[256], commits; /* records by the first byte of their keys */
 static bool synced;
 
 /* --- a world ---------------------------------------------------------------------------------- */
-
-static uint64_t clock_ns(void *ctx) {
-    (void)ctx;
-    return (now_ms + 1000000) * MS;
-}
-static const struct slv_clock clock_of_test = {clock_ns, clock_ns, NULL};
-
-static uint64_t id_of(void *ctx, const uint8_t key[SLV_ROSTER_KEY]) {
-    uint64_t id;
-    (void)ctx;
-    memcpy(&id, key, sizeof id);
-    return id;
-}
-
-static bool verify(void *ctx, const uint8_t key[SLV_ROSTER_KEY], struct slv_str bytes,
-                   const uint8_t sig[SLV_ROSTER_SIG]) {
-    (void)ctx;
-    return !crypto_sign_verify_detached(sig, (const uint8_t *)bytes.p, bytes.n, key);
-}
 
 static int sign(void *ctx, struct slv_str bytes, uint8_t ret[SLV_BATCH_SIG]) {
     (void)ctx;
@@ -89,12 +57,6 @@ static int commit(void *ctx) {
     return 0;
 }
 
-static uint64_t random_of(void *ctx) {
-    (void)ctx;
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return random_state ^ random_state >> 29;
-}
-
 static bool may(void *ctx, uint64_t id, uint64_t space, struct slv_str key) {
     (void)ctx, (void)id, (void)space, (void)key;
     return false;
@@ -112,25 +74,16 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
     overtaken += e == SLV_NODE_OVERTAKEN;
 }
 
-static struct slv_roster_conf roster = {
-    .mesh = {"floor", 5}, .has_authority = true, .verify = verify, .id_of = id_of};
 static const struct slv_mesh_trust trust = {sign, check, NULL};
 
 static void state(unsigned about, enum slv_statement_kind kind, unsigned flags) {
     static uint64_t number;
     struct slv_statement s = {.kind = kind, .number = ++number, .flags = flags};
-    uint8_t sig[SLV_ROSTER_SIG];
-    struct slv_buf b, m;
+    struct slv_buf b;
     memcpy(s.key, keys[about], sizeof s.key);
-    slv_buf_init(&b, 65536);
-    slv_buf_init(&m, 65536);
-    assert_int_equal(slv_statement_write(&s, &b), 0);
-    slv_statement_signed(roster.mesh, (struct slv_str){b.data, b.len}, &m);
-    crypto_sign_detached(sig, NULL, (const uint8_t *)m.data, m.len, secret);
-    slv_buf_add(&b, sig, sizeof sig);
+    sign_statement(&s, &b);
     assert_int_equal(slv_node_state(node, clock_ns(NULL), (struct slv_str){b.data, b.len}), 0);
     slv_buf_fini(&b);
-    slv_buf_fini(&m);
 }
 
 static void run_ms(unsigned ms) {
@@ -166,7 +119,6 @@ static void begin(bool found) {
     now_ms = overtaken = commits = disconnects = 0;
     random_state = 1;
     memset(puts_of, 0, sizeof puts_of);
-    memcpy(roster.authority, authority, sizeof authority);
     assert_int_equal(slv_node_open(&c, &node), 0);
     assert_int_equal(slv_node_space(node, &tags, &k), 0);
     assert_int_equal(slv_node_start(node, clock_ns(NULL), false, false), 0);
@@ -181,16 +133,12 @@ static void begin(bool found) {
 static void end(void) { slv_node_close(node); }
 
 static int make_keys(void **unused) {
-    const uint8_t seed[crypto_sign_SEEDBYTES] = {99};
-    (void)unused;
-    if (sodium_init() < 0) return -1;
-    crypto_sign_seed_keypair(authority, secret, seed);
-    for (unsigned i = 0; i < N; i++) {
-        const uint8_t own[crypto_sign_SEEDBYTES] = {(uint8_t)(i + 1)};
-        crypto_sign_seed_keypair(keys[i], secrets[i], own);
+    const int rc = make_authority(unused);
+    for (unsigned i = 0; i < N && !rc; i++) {
+        make_key((uint8_t)(i + 1), keys[i], secrets[i]);
         ids[i] = id_of(NULL, keys[i]);
     }
-    return 0;
+    return rc;
 }
 
 #endif

@@ -1,19 +1,7 @@
 /* test_node_attest.c: members whose statement has a condition, in nodes without sockets. What a
  * user would lose: a machine that is heard without having shown what it must, by an old answer,
  * another's, or none; one that stays out though it has; a node whose TPM anybody may keep busy. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "base/mem.h"
-#include "mesh/node_int.h"
-
-#include <sodium.h>
-#include <stdlib.h>
-#include <string.h>
+#include "node_parts.h"
 
 #define N 3u
 #define QUEUE 4096u
@@ -36,8 +24,6 @@ struct world {
 };
 
 static struct world w[N];
-static uint64_t now_ms, random_state;
-static uint8_t authority[SLV_ROSTER_KEY], secret[crypto_sign_SECRETKEYBYTES];
 static struct {
     unsigned from, to;
     size_t n;
@@ -46,36 +32,16 @@ static struct {
 static size_t queued;
 static uint64_t number;
 
-static const struct slv_str mesh = {"floor", 5};
 static const uint8_t ak[1][SLV_ROSTER_DIGEST] = {{9}}, good[1][SLV_ROSTER_DIGEST] = {{1}},
                      other[1][SLV_ROSTER_DIGEST] = {{2}};
 
 /* --- the world -------------------------------------------------------------------------------- */
-
-static uint64_t clock_ns(void *ctx) {
-    (void)ctx;
-    return (now_ms + 1000000) * MS;
-}
-static const struct slv_clock clock_of_test = {clock_ns, clock_ns, NULL};
 
 static unsigned by_id(uint64_t id) {
     unsigned i = 0;
     while (i < N && w[i].id != id)
         i++;
     return i;
-}
-
-static uint64_t id_of(void *ctx, const uint8_t key[SLV_ROSTER_KEY]) {
-    uint64_t id;
-    (void)ctx;
-    memcpy(&id, key, sizeof id);
-    return id;
-}
-
-static bool verify(void *ctx, const uint8_t key[SLV_ROSTER_KEY], struct slv_str bytes,
-                   const uint8_t sig[SLV_ROSTER_SIG]) {
-    (void)ctx;
-    return !crypto_sign_verify_detached(sig, (const uint8_t *)bytes.p, bytes.n, key);
 }
 
 static int sign(void *ctx, struct slv_str bytes, uint8_t ret[SLV_BATCH_SIG]) {
@@ -122,12 +88,6 @@ static int del(void *ctx, struct slv_str key) {
 static int commit(void *ctx) {
     ((struct world *)ctx)->synced = true;
     return 0;
-}
-
-static uint64_t random_of(void *ctx) {
-    (void)ctx;
-    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
-    return random_state ^ random_state >> 29;
 }
 
 static bool may_write(void *ctx, uint64_t node, uint64_t space, struct slv_str key) {
@@ -233,9 +193,6 @@ static void run_ms(unsigned ms) {
     }
 }
 
-static struct slv_roster_conf roster = {
-    .mesh = {"floor", 5}, .has_authority = true, .verify = verify, .id_of = id_of};
-
 static void open_node(struct world *x, bool has_tpm) {
     const struct slv_mesh_trust trust = {sign, check, x};
     static struct slv_mesh_trust trusts[N];
@@ -273,10 +230,8 @@ static void begin(void) {
     memset(w, 0, sizeof w);
     now_ms = number = 0;
     random_state = 1;
-    memcpy(roster.authority, authority, sizeof authority);
     for (unsigned i = 0; i < N; i++) {
-        uint8_t seed[crypto_sign_SEEDBYTES] = {(uint8_t)(i + 1)};
-        crypto_sign_seed_keypair(w[i].key, w[i].secret, seed);
+        make_key((uint8_t)(i + 1), w[i].key, w[i].secret);
         w[i].id = id_of(NULL, w[i].key);
         w[i].binary = 1;
         w[i].whose = (uint8_t)i;
@@ -299,23 +254,16 @@ static void end(void) {
 static void state_at(unsigned at, unsigned about, enum slv_statement_kind kind,
                      const uint8_t (*binary)[SLV_ROSTER_DIGEST]) {
     struct slv_statement s = {.kind = kind, .number = ++number, .flags = SLV_MAY_ALL};
-    uint8_t sig[SLV_ROSTER_SIG];
-    struct slv_buf b, m;
+    struct slv_buf b;
     memcpy(s.key, w[about].key, sizeof s.key);
     s.is_conditional = binary != NULL;
     s.condition = (struct slv_condition){.aks = {ak, 1}, .binaries = {binary, 1}};
-    slv_buf_init(&b, 65536);
-    slv_buf_init(&m, 65536);
-    assert_int_equal(slv_statement_write(&s, &b), 0);
-    slv_statement_signed(mesh, (struct slv_str){b.data, b.len}, &m);
-    crypto_sign_detached(sig, NULL, (const uint8_t *)m.data, m.len, secret);
-    slv_buf_add(&b, sig, sizeof sig);
+    sign_statement(&s, &b);
     for (unsigned i = 0; i < N; i++)
         if (at == N || i == at)
             assert_int_equal(
                 slv_node_state(w[i].node, clock_ns(NULL), (struct slv_str){b.data, b.len}), 0);
     slv_buf_fini(&b);
-    slv_buf_fini(&m);
 }
 
 /* All know all; of 1 with a condition. */
@@ -709,6 +657,5 @@ int main(void) {
         cmocka_unit_test(who_tells_of_its_own_end_is_cut_off),
         cmocka_unit_test(without_memory_it_is_out_or_in),
     };
-    crypto_sign_keypair(authority, secret);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_authority, NULL);
 }

@@ -1,6 +1,7 @@
-/* test_node_lone.c: what a node does that hears of nobody: when it writes down what it heard before,
- * and when it gives a way up. What a user would lose: a disk that is worn out by what says the same
- * again, nodes that all wait for one disk at the same moment, two that do not speak again. */
+/* test_node_lone.c: what a node does that hears of nobody: when it writes down what it heard
+ * before, and when it gives a way up. What a user would lose: a disk that is worn out by what says
+ * the same again, nodes that all wait for one disk at the same moment, two that do not speak again.
+ */
 #include "mesh/swim_int.h" /* before node_int.h, which takes its MS */
 
 #include "lone_node.h"
