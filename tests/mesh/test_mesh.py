@@ -433,6 +433,7 @@ def metrics_say_what_happens():
         m.everywhere("hits", "k", 1)
         text = metrics(m[1])
         for line in ('selvage_mesh_members{state="alive"} 2', "selvage_mesh_connected 1", 'selvage_mesh_entries{space="hits"} 1',
+                     'selvage_mesh_writers{space="hits"} 1', "selvage_mesh_retired 0", "selvage_mesh_over 0",
                      "# TYPE selvage_mesh_sent_bytes_total counter", "selvage_mesh_local_only 0"):
             assert line in text, (line, text)
 
