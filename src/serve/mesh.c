@@ -8,7 +8,7 @@
  *     GET              /mesh/spaces/S/watch      server-sent events, one for each change
  *     GET              /mesh/metrics             for Prometheus
  *
- * and nothing else does. With keys an admin's is wanted; without, a peer of this machine. Without a
+ * and nothing else does; a session's token, "Selvage-Token", goes both ways with it. With keys an admin's is wanted; without, a peer of this machine. Without a
  * node (serve.h) there is no such path.
  *
  * A request that is passed on is a relay, which belongs to its exchange and to the loop's thread:
@@ -74,11 +74,12 @@ struct relay {
     struct slv_exchange *x; /* a reference, until it is over */
     const struct row *row;
     enum stage stage;
-    struct bufferevent *bev; /* from HEAD on */
-    struct slv_buf in;       /* of the node, not sent on yet */
-    size_t looked;           /* bytes of it in which no event ends */
-    struct serve_mesh_head head;
-    char who[SLV_APIKEY_ID]; /* the key, or "" */
+    struct bufferevent *bev;     /* from HEAD on */
+    struct slv_buf in;           /* of the node, not sent on yet */
+    size_t looked;               /* bytes of it in which no event ends */
+    struct serve_mesh_head head; /* without its token, which is in fields */
+    struct slv_buf fields;       /* of the reply */
+    char who[SLV_APIKEY_ID];     /* the key, or "" */
 };
 
 struct serve_mesh {
@@ -111,6 +112,7 @@ static void finish(struct relay *r) {
     if (r->bev) bufferevent_free(r->bev);
     drop(r, r->in.len);
     slv_buf_fini(&r->in);
+    slv_buf_fini(&r->fields);
     slv_exchange_put(r->x);
 }
 
@@ -183,9 +185,17 @@ static void told(const struct relay *r) {
             *r->who ? r->who : "without a key");
 }
 
+/* False: out of memory. */
+static bool keep_fields(struct relay *r) {
+    const struct slv_str token = r->head.token;
+    slv_buf_adds(&r->fields, fields);
+    if (token.p) slv_buf_addf(&r->fields, SERVE_MESH_TOKEN ": %.*s\r\n", (int)token.n, token.p);
+    r->head.token = (struct slv_str){NULL, 0};
+    return !r->fields.status;
+}
+
 static void take_head(struct relay *r) {
     const int rc = serve_mesh_head_read(r->in.data, r->in.len, &r->head);
-    const struct slv_reply reply = {.status = 200, .type = r->row->type, .fields = fields};
     if (rc == SLV_E_BUSY) return;
     const bool events = !rc && r->row->watches && r->head.status == 200;
     if (rc || r->head.has_size == events) {
@@ -196,10 +206,15 @@ static void take_head(struct relay *r) {
         refuse(r, 413, "the mesh's node says more than is passed on: ask it by its socket");
         return;
     }
+    if (!keep_fields(r)) {
+        fail(r, "out of memory");
+        return;
+    }
     drop(r, r->head.n);
     r->stage = events ? EVENTS : WHOLE;
     if (!events) return;
     told(r);
+    const struct slv_reply reply = {.status = 200, .type = r->row->type, .fields = r->fields.data};
     slv_exchange_begin(r->x, &reply);
 }
 
@@ -207,7 +222,7 @@ static void take_whole(struct relay *r) {
     const struct slv_reply reply = {.status = r->head.status,
                                     .type =
                                         r->head.status == 200 ? r->row->type : "application/json",
-                                    .fields = fields};
+                                    .fields = r->fields.data};
     if (r->in.len < r->head.size) return;
     told(r);
     slv_exchange_reply(r->x, &reply, r->in.data, (size_t)r->head.size);
@@ -268,11 +283,15 @@ static bool write_request(const struct relay *r, struct evbuffer *out) {
     const struct slv_head *h = slv_exchange_head(r->x);
     const struct slv_str body = slv_exchange_body(r->x);
     const enum slv_method method = h->method == SLV_METHOD_HEAD ? SLV_METHOD_GET : h->method;
+    const struct slv_str token = slv_head_field(h, "selvage-token");
     const size_t skip = sizeof ROOT - 1;
-    const int n = evbuffer_add_printf(
-        out, "%s %s%.*s%s%.*s HTTP/1.0\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n",
+    int n = evbuffer_add_printf(
+        out, "%s %s%.*s%s%.*s HTTP/1.0\r\nHost: localhost\r\nContent-Length: %zu\r\n",
         slv_method_name(method), r->row->root, (int)(h->path.n - skip), h->path.p + skip,
         h->query.n ? "?" : "", (int)h->query.n, h->query.n ? h->query.p : "", body.n);
+    if (n > 0 && token.p)
+        n = evbuffer_add_printf(out, SERVE_MESH_TOKEN ": %.*s\r\n", (int)token.n, token.p);
+    if (n > 0) n = evbuffer_add_printf(out, "\r\n");
     /* (the exchange has it for as long as the relay has the exchange) */
     return n > 0 && (!body.n || !evbuffer_add_reference(out, body.p, body.n, NULL, NULL));
 }
@@ -381,6 +400,7 @@ static bool start(struct serve_mesh *m, struct slv_exchange *x, const struct row
     *r = (struct relay){.m = m, .x = x, .row = row};
     snprintf(r->who, sizeof r->who, "%s", key ? key->id : "");
     slv_buf_init(&r->in, REPLY_MAX + SERVE_MESH_HEAD_MAX + 65536);
+    slv_buf_init(&r->fields, 2 * SERVE_MESH_HEAD_MAX);
     slv_exchange_hold(x);
     slv_exchange_own(x, r, on_gone, on_close);
     while (*at)

@@ -44,6 +44,16 @@ static bool read_size(struct slv_str v, struct serve_mesh_head *h) {
     return true;
 }
 
+static bool read_token(struct slv_str v, struct serve_mesh_head *h) {
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    if (h->token.p || !v.n) return false;
+    for (size_t i = 0; i < v.n; i++)
+        if (!memchr(letters, v.p[i], sizeof letters - 1)) return false;
+    h->token = v;
+    return true;
+}
+
 int serve_mesh_head_read(const char *p, size_t n, struct serve_mesh_head *ret) {
     struct serve_mesh_head h = {.n = slv_head_find(p, n)};
     size_t at = 0;
@@ -55,6 +65,8 @@ int serve_mesh_head_read(const char *p, size_t n, struct serve_mesh_head *ret) {
         if (first && !read_status(line, &h.status)) return SLV_E_FORMAT;
         const struct slv_str size = value_of(line, "content-length");
         if (size.p && !read_size(size, &h)) return SLV_E_FORMAT;
+        const struct slv_str token = value_of(line, SERVE_MESH_TOKEN);
+        if (token.p && !read_token(token, &h)) return SLV_E_FORMAT;
         if (value_of(line, "transfer-encoding").p) return SLV_E_FORMAT;
         at += line.n + 2;
     }

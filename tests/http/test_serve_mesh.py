@@ -154,6 +154,27 @@ def what_a_node_says_comes_through():
         assert s.metrics()['selvage_mesh_requests_total{status="200"}'] >= 12
 
 
+def sessions_go_on_at_another_server():
+    with Mesh(2) as m, serve(m[0]) as a, serve(m[1]) as b:
+        m.whole()
+        path, token = "/mesh/spaces/hits/keys/k?timeout_ms=10000", None
+        for k in range(20):  # written here, and seen there
+            r = a.ask("PUT", path, {"value": 1}, headers={"Selvage-Token": token} if token else {})
+            assert r.status == 200, r.body
+            r = b.ask("GET", path, headers={"Selvage-Token": r.headers["Selvage-Token"]})
+            assert r.status == 200 and r.json()["value"] == k + 1, (k, r.body)
+            token = r.headers["Selvage-Token"]
+        m[0].kill()
+        r = b.ask("PUT", path, {"value": 1}, headers={"Selvage-Token": token})
+        m[1].kill()
+        m[0].start()  # it has not heard of that one
+        late = a.ask("GET", path.replace("10000", "300"), headers={"Selvage-Token": r.headers["Selvage-Token"]})
+        assert late.status == 504 and "has not seen" in error(late), (late.status, late.body)
+        assert a.ask("GET", path, headers={"Selvage-Token": "none"}).status == 400
+        assert a.ask("GET", path, headers={"Selvage-Token": "x" * 16000}).status in (400, 431)
+        m[1].start()
+
+
 def a_watch_sees_what_is_written_elsewhere():
     with Mesh(3) as m, serve(m[0]) as s:
         m.whole()
@@ -408,7 +429,7 @@ def a_node_that_is_silent_is_given_up():
             assert w.events == [{"error": {"message": "the mesh's node does not answer"}}], w.events
 
 
-TESTS = [what_a_node_says_comes_through, a_watch_sees_what_is_written_elsewhere,
+TESTS = [what_a_node_says_comes_through, sessions_go_on_at_another_server, a_watch_sees_what_is_written_elsewhere,
          a_node_that_is_gone_is_told_of_and_comes_back, a_node_that_is_not_there_yet_hinders_nothing,
          without_a_node_there_is_nothing, with_keys_an_admin_only, pages_of_other_sites_are_refused,
          nothing_else_is_passed_on, the_server_itself_may_connect_nowhere, replies_that_are_none_are_one_line,

@@ -26,7 +26,11 @@ static void test_heads(void **state) {
         {"HTTP/1.1 503 Not now, not here\r\nX: y\r\nContent-Length: 999999999999999\r\n\r\n", 503,
          999999999999999},
         {OK "X-Content-Length: 3\r\n\r\n", 200, NO},
+        {OK "Selvage-Token: AQ-_z09\r\nContent-Length: 2\r\n\r\n", 200, 2},
         {"\r\n\r\n", 0, 0},
+        {OK "Selvage-Token: \r\n\r\n", 0, 0},
+        {OK "Selvage-Token: a b\r\n\r\n", 0, 0},
+        {OK "Selvage-Token: a\r\nselvage-token: b\r\n\r\n", 0, 0},
         {"HTTP/1.1 200OK\r\n\r\n", 0, 0},
         {"HTTP/1.1 20 OK\r\n\r\n", 0, 0},
         {"HTTP/1.1 2000\r\n\r\n", 0, 0},
@@ -62,6 +66,9 @@ static void test_heads(void **state) {
             assert_int_equal(h.status, rows[i].status);
             assert_int_equal(h.has_size, rows[i].size != NO);
             if (h.has_size) assert_int_equal(h.size, rows[i].size);
+            const char *token = strstr(rows[i].text, "AQ-_z09\r");
+            assert_int_equal(h.token.n, token ? 7 : 0);
+            if (token) assert_memory_equal(h.token.p, token, 7);
         }
         free(exact);
         free(more);
