@@ -76,6 +76,7 @@ extern const struct slv_cmd slv_cmd_mesh_admit;
 extern const struct slv_cmd slv_cmd_mesh_found;
 extern const struct slv_cmd slv_cmd_mesh_get;
 extern const struct slv_cmd slv_cmd_mesh_invite;
+extern const struct slv_cmd slv_cmd_mesh_lead;
 extern const struct slv_cmd slv_cmd_mesh_lock;
 extern const struct slv_cmd slv_cmd_mesh_put;
 extern const struct slv_cmd slv_cmd_mesh_revert;

@@ -9,6 +9,7 @@
 #include "store/local.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PATH_MAX_BYTES ((size_t)64 << 10)
@@ -370,6 +371,30 @@ static int found(const struct slv_cli *cli, const void *opts, struct slv_err *er
     return rc;
 }
 
+static int lead(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    const struct opts *o = opts;
+    struct slv_cli_reply r;
+    struct slv_buf body;
+    struct slv_json j;
+    char path[64];
+    slv_buf_init(&body, 4096);
+    slv_json_init(&j, &body);
+    slv_json_object(&j, NULL);
+    if (cli->nargs) slv_json_str(&j, "to", cli->args[0]);
+    slv_json_object_end(&j);
+    snprintf(path, sizeof path, "/v1/lead?timeout_ms=%.0f", o->timeout * 1e3);
+    int rc = body.status ? slv_err_set(err, SLV_E_USAGE, "mesh lead: a node is 16 digits")
+                         : slv_cli_mesh_ask(o->socket, "POST", path,
+                                            (struct slv_str){body.data, body.len}, &r, err);
+    slv_buf_fini(&body);
+    if (rc) return rc;
+    const struct slv_str id = text_of(slv_json_root(&r.doc), "leader");
+    if (cli->json) rc = print_doc(&r, err);
+    else slv_out_printf("%.*s\n", (int)id.n, id.p);
+    slv_cli_reply_fini(&r);
+    return rc;
+}
+
 /* --- the commands ----------------------------------------------------------------------------- */
 
 #define SOCKET_ROW                                                                                 \
@@ -412,6 +437,12 @@ static const struct slv_opt found_rows[] = {
     {"from-copy", 0, SLV_OPT_FLAG_AT(struct opts, copy),
      .help = "out of what this node has of a group whose other voters are lost for good, most of "
              "them: what they had decided and this one had not heard of is lost, too"},
+};
+
+static const struct slv_opt lead_rows[] = {
+    SOCKET_ROW,
+    {"timeout", 0, SLV_OPT_REAL_AT(struct opts, timeout), .arg = "SECONDS", .def = "10",
+     .rmin = 0.01, .rmax = 3600, .help = "how long it is asked and waited for"},
 };
 
 static const struct slv_opt put_rows[] = {
@@ -506,4 +537,18 @@ const struct slv_cmd slv_cmd_mesh_found = {
         "--anew begins another one: what the first held is gone.",
     SLV_CMD_OPTS(found_rows, struct opts),
     .fn = found,
+};
+
+const struct slv_cmd slv_cmd_mesh_lead = {
+    .name = "mesh lead",
+    .help = "have this node, or another, lead the group of the strong spaces",
+    .args = "[NODE]",
+    .max_args = 1,
+    .more =
+        "Before a machine is worked on, or where the leader should be near. NODE is one of those "
+        "that vote, as `mesh status` shows them; whoever leads hands over to it, and nothing that "
+        "was written is lost. Its id is printed when it leads. A node that is stopped by SIGTERM "
+        "hands over anyway, and so does one that does not get to run in time.",
+    SLV_CMD_OPTS(lead_rows, struct opts),
+    .fn = lead,
 };

@@ -45,7 +45,7 @@ static const struct slv_cmd *const commands[] = {
     &slv_cmd_mesh_up,      &slv_cmd_mesh_get,
     &slv_cmd_mesh_put,     &slv_cmd_mesh_del,
     &slv_cmd_mesh_watch,   &slv_cmd_mesh_status,
-    &slv_cmd_mesh_found,   &slv_cmd_mesh_lock,
+    &slv_cmd_mesh_found,   &slv_cmd_mesh_lead,    &slv_cmd_mesh_lock,
     &slv_cmd_mesh_revert,  &slv_cmd_mesh_admit,   &slv_cmd_mesh_revoke,
     &slv_cmd_mesh_invite,  &slv_cmd_mesh_roster,
     &slv_cmd_mesh_bridge,  &slv_cmd_mesh_sim,

@@ -53,6 +53,7 @@ enum slv_node_event {
     SLV_NODE_FAILED,    /* open it anew */
     SLV_NODE_OVERTAKEN, /* the same, with a new store: its writer is ahead elsewhere, or over */
     SLV_NODE_LEADER,    /* `id` leads the group of the strong spaces; 0: nobody that is known */
+    SLV_NODE_HANDOVER,  /* this node, which leads the group, begins to make `id` the leader */
     SLV_NODE_ROSTER,    /* what is said of `id` has changed; state: enum slv_statement_kind */
     SLV_NODE_DAMAGED,   /* `id`, of that group, has lost what it had of it */
     SLV_NODE_REFOUNDED, /* open it anew, as it was ordered: nothing is wrong */
@@ -237,6 +238,10 @@ struct slv_strong *slv_node_strong(const struct slv_node *n);
  * node may not write that; SLV_E_BUSY, SLV_E_LIMIT, SLV_E_NOMEM. */
 int slv_node_ask(struct slv_node *n, uint64_t now, const struct slv_strong_command *c, uint32_t ms,
                  uint64_t *ret_ask) SLV_MUST_USE;
+
+/* Asks the group's leader, again and again for ms, to hand over to a voter. SLV_NODE_LEADER tells
+ * when it has. SLV_E_USAGE: there is no group, or the node does not vote in it. */
+int slv_node_lead(struct slv_node *n, uint64_t now, uint64_t id, uint32_t ms) SLV_MUST_USE;
 
 /* --- members ---------------------------------------------------------------------------------- */
 

@@ -165,6 +165,14 @@ struct node_agreed {
 };
 
 /* The group, and what there is to it at this node. */
+/* Who should lead, as was asked for here, until it is so (to, until, next), and when this node, as
+ * the leader, may hand over again. */
+struct node_lead {
+    uint64_t to, until, next; /* to: 0: nobody was */
+    uint64_t asked_next, unwell_next;
+    uint64_t window_at, late; /* since when it is looked at; how late it was called since then */
+};
+
 struct node_strong {
     struct slv_strong *s; /* NULL: none is known */
     uint64_t group, was;  /* was: the group of which it was made; 0: none */
@@ -178,6 +186,7 @@ struct node_strong {
     uint64_t guide;                       /* who said that it leads */
     uint64_t ticket, committing, durable; /* put, on their way, synced */
     uint64_t next, policy_next, who_next, leads_since;
+    uint64_t due; /* when it should be called; 0: not yet */
     uint64_t change; /* of roles, under way; 0: none */
     uint64_t asks;
     struct node_ask **ask; /* heap */
@@ -185,6 +194,7 @@ struct node_strong {
     struct node_client client[SLV_NODE_ASKS_MAX];
     struct node_ready *ready; /* heap */
     size_t n_ready, room_ready;
+    struct node_lead lead;
 };
 
 struct slv_node {
@@ -327,6 +337,18 @@ void node_strong_committed(struct slv_node *n);
 void node_strong_synced(struct slv_node *n);
 uint64_t node_strong_tick(struct slv_node *n);
 void node_strong_close(struct slv_node *n);
+/* Tells a peer of the group, and who leads it. */
+void node_strong_hello(struct slv_node *n, uint64_t peer, uint64_t leader);
+void node_strong_ask_lead(struct slv_node *n, uint64_t leader, uint64_t to);
+
+/* --- node_roles.c ----------------------------------------------------------------------------- */
+
+/* A node says that it can be added. */
+void node_roles_ready(struct slv_node *n, uint64_t peer);
+/* A member asks that a voter leads: this node, if it leads, hands over to it. */
+void node_roles_asked(struct slv_node *n, uint64_t peer, uint64_t to);
+/* Where there is a group. When next. */
+uint64_t node_roles_tick(struct slv_node *n);
 
 /* --- node_peer.c ------------------------------------------------------------------------------ */
 

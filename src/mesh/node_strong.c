@@ -1,6 +1,6 @@
 /* node_strong.c: see node.h. The node's part in the group that agrees on the strong spaces: its
- * records in the node's own transactions, its messages in a lane of the links, who votes, and what
- * was asked until it is decided.
+ * records in the node's own transactions, its messages in a lane of the links, and what was asked
+ * until it is decided. (Who votes, and who leads: node_roles.c.)
  *
  *     frames of the lane: kind, group (8), then
  *       MESSAGE  of the group's own (strong_wire.h)
@@ -8,6 +8,7 @@
  *                made, if it was: who is in that one, and hears no leader of it, goes over
  *       READY    to the leader: this node can be added
  *       WHO      leads? answered with HELLO by those who know
+ *       LEAD     to the leader: it should hand over to a voter (8)
  *
  * A node that is founded begins a group. Others take part when a leader that they hear of says
  * HELLO. They start as if they had lost their records, for perhaps they have: with those of a whole
@@ -19,24 +20,14 @@
 #include "mesh/node_int.h"
 #include "base/mem.h"
 
-#define GROUP_KEY 'G'            /* behind it: the group's number; others are the group's */
-#define POLICY_NS (500 * MS)     /* between two looks at who votes */
-#define HELLO_NS (1000 * MS)     /* between two to the same node */
-#define READY_NS (5000 * MS)     /* how long that is believed */
-#define AGAIN_NS (40 * MS)       /* until something is asked again, at first, */
-#define AGAIN_MOST_NS (640 * MS) /* and at most */
-#define WHO_NS (300 * MS)        /* between two of them */
-#define CALL_MS 2000u            /* until an answer is taken for lost */
-#define STAYS_NS (1500 * MS)     /* a term that is over sooner, and had no leader, is unrest */
-#define CALM_NS (5000 * MS)      /* without a new one, after which there is less unrest */
-#define UNREST_MOST_MS 640u
-#define PACE_MS 50u                /* steps in which round trips are looked at */
-#define DEAD_MS 15000u             /* a voter that is silent for so long is replaced */
-#define GONE_MS 600000u            /* and one that only learns let go */
+#define GROUP_KEY 'G'              /* behind it: the group's number; others are the group's */
+#define AGAIN_NS (40 * MS)         /* until something is asked again, at first, */
+#define AGAIN_MOST_NS (640 * MS)   /* and at most */
+#define WHO_NS (300 * MS)          /* between two of them */
+#define CALL_MS 2000u              /* until an answer is taken for lost */
 #define SUPERSEDED_NS (10000 * MS) /* without a leader, before another group is gone over to */
-#define GROUP_MOST 48u             /* members: the leader speaks to each of them */
 
-enum frame { MESSAGE = 1, HELLO, READY, WHO };
+enum frame { MESSAGE = 1, HELLO, READY, WHO, LEAD };
 
 /* --- what goes out ---------------------------------------------------------------------------- */
 
@@ -52,12 +43,20 @@ static void send_frame(struct slv_node *n, uint64_t peer, enum frame kind, struc
     slv_buf_fini(&b);
 }
 
-static void say_hello(struct slv_node *n, uint64_t peer, uint64_t leader) {
+void node_strong_hello(struct slv_node *n, uint64_t peer, uint64_t leader) {
     struct slv_buf b;
     slv_buf_init(&b, 16);
     slv_write_id(&b, leader);
     if (n->strong.was) slv_write_id(&b, n->strong.was);
     send_frame(n, peer, HELLO, (struct slv_str){b.data, b.len});
+    slv_buf_fini(&b);
+}
+
+void node_strong_ask_lead(struct slv_node *n, uint64_t leader, uint64_t to) {
+    struct slv_buf b;
+    slv_buf_init(&b, 16);
+    slv_write_id(&b, to);
+    send_frame(n, leader, LEAD, (struct slv_str){b.data, b.len});
     slv_buf_fini(&b);
 }
 
@@ -518,131 +517,6 @@ static void ask_who(struct slv_node *n) {
     }
 }
 
-/* --- who votes -------------------------------------------------------------------------------- */
-
-/* When a node said that it can be added, and when it was last told that it may. */
-static struct node_ready *ready_of(struct slv_node *n, uint64_t id, bool make) {
-    for (size_t i = 0; i < n->strong.n_ready; i++)
-        if (n->strong.ready[i].id == id) return &n->strong.ready[i];
-    void *p = n->strong.ready;
-    if (!make || slv_mem_grow(&p, n->strong.n_ready, &n->strong.room_ready, sizeof *n->strong.ready,
-                              PEERS_MAX))
-        return NULL;
-    n->strong.ready = p;
-    n->strong.ready[n->strong.n_ready] = (struct node_ready){.id = id};
-    return &n->strong.ready[n->strong.n_ready++];
-}
-
-/* For how long it has been silent; before this node led it did not look. */
-static uint32_t silent_ms(const struct slv_node *n, const struct slv_swim_member *m) {
-    uint64_t since = m->heard > n->strong.leads_since ? m->heard : n->strong.leads_since;
-    if (m->id == n->conf.id || m->state == SLV_SWIM_ALIVE) return 0;
-    if (since > n->now) since = n->now;
-    const uint64_t ms = (n->now - since) / MS + 1;
-    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
-}
-
-static struct slv_roles_member view_of(struct slv_node *n, const struct slv_swim_member *m) {
-    const struct node_ready *r = ready_of(n, m->id, false);
-    return (struct slv_roles_member){
-        .id = m->id,
-        .role = slv_strong_role(n->strong.s, m->id),
-        .left = m->state == SLV_SWIM_LEFT,
-        .removed = m->state == SLV_SWIM_REMOVED,
-        .ready = r && r->at && n->now - r->at < READY_NS,
-        .mute = !node_may_vote(n, m->id),
-        .hurt = slv_strong_is_hurt(n->strong.s, m->id),
-        .silent_ms = silent_ms(n, m),
-        .rtt_us = m->rtt_us,
-    };
-}
-
-static void greet(struct slv_node *n, const struct slv_roles_member *v) {
-    struct node_ready *r;
-    if (v->role != SLV_STRONG_GONE || v->left || v->removed || v->silent_ms || v->ready) return;
-    r = ready_of(n, v->id, true);
-    if (!r || n->now < r->hello_next) return;
-    r->hello_next = n->now + HELLO_NS;
-    say_hello(n, v->id, n->conf.id);
-}
-
-/* Members of the mesh, and those of the group that are none (or not known yet to be). */
-static size_t look_at_all(struct slv_node *n, struct slv_roles_member *v, size_t most) {
-    uint64_t ids[SLV_STRONG_MEMBERS_MAX];
-    const size_t k = slv_strong_members(n->strong.s, ids);
-    struct slv_swim_member m;
-    size_t count = 0;
-    for (size_t i = 0; i < slv_swim_count(n->swim) && count < most; i++) {
-        slv_swim_at(n->swim, i, &m);
-        v[count] = view_of(n, &m);
-        greet(n, &v[count++]);
-    }
-    for (size_t i = 0; i < k && count < most; i++) {
-        if (!slv_swim_find(n->swim, ids[i], &m)) continue;
-        m = (struct slv_swim_member){.id = ids[i], .state = SLV_SWIM_DEAD};
-        v[count++] = view_of(n, &m);
-    }
-    return count;
-}
-
-/* Where terms follow each other without a leader, answers take longer than elections, whatever it
- * is that they wait for: disks that are slow to sync, here or elsewhere, or processors. So
- * elections take longer, and no longer than they must when a leader has stayed. (That leaders die
- * one after the other is no unrest: each was elected.) */
-static void feel_unrest(struct slv_node *n) {
-    struct node_strong *g = &n->strong;
-    const uint64_t term = slv_strong_term(g->s), age = n->now - g->term_since;
-    if (term != g->term) {
-        if (g->term && !g->led && age < STAYS_NS) g->unrest_ms = 2 * g->unrest_ms + 40;
-        if (g->unrest_ms > UNREST_MOST_MS) g->unrest_ms = UNREST_MOST_MS;
-        g->term = term;
-        g->term_since = n->now;
-        g->led = slv_strong_leader(g->s) != 0;
-    } else if (g->unrest_ms && age > CALM_NS) {
-        g->unrest_ms /= 2;
-        g->term_since = n->now - STAYS_NS;
-    }
-}
-
-/* The longest round trip to one that votes, in steps, so that it is not set anew all the time. */
-static void keep_pace(struct slv_node *n) {
-    uint64_t ids[SLV_STRONG_MEMBERS_MAX];
-    const size_t k = slv_strong_members(n->strong.s, ids);
-    uint32_t most = 0;
-    for (size_t i = 0; i < k; i++) {
-        struct slv_swim_member m;
-        if (slv_strong_role(n->strong.s, ids[i]) != SLV_STRONG_VOTER ||
-            slv_swim_find(n->swim, ids[i], &m) || m.state > SLV_SWIM_SUSPECT)
-            continue;
-        if (m.rtt_us > most) most = m.rtt_us;
-    }
-    feel_unrest(n);
-    most = most / 1000 + n->strong.unrest_ms;
-    slv_strong_pace(n->strong.s, (most + PACE_MS - 1) / PACE_MS * PACE_MS);
-}
-
-static void tick_roles(struct slv_node *n) {
-    const struct slv_roles_conf c = {
-        .voters = n->conf.voters ? n->conf.voters : 5,
-        .most = GROUP_MOST,
-        .dead_ms = n->conf.dead_ms ? n->conf.dead_ms : DEAD_MS,
-        .gone_ms = GONE_MS,
-    };
-    const size_t most = slv_swim_count(n->swim) + SLV_STRONG_MEMBERS_MAX;
-    uint64_t id;
-    enum slv_strong_role role;
-    n->strong.policy_next = n->now + POLICY_NS;
-    keep_pace(n);
-    if (!slv_strong_leads(n->strong.s)) return;
-    struct slv_roles_member *v = slv_mem_calloc(most, sizeof *v);
-    if (!v) return;
-    const size_t k = look_at_all(n, v, most);
-    if (!n->strong.change && slv_roles_next(&c, v, k, n->conf.id, &id, &role) &&
-        slv_strong_member(n->strong.s, n->now, id, role, &n->strong.change))
-        n->strong.change = 0;
-    slv_mem_free(v);
-}
-
 /* --- what comes in ---------------------------------------------------------------------------- */
 
 /* A group that was made of this node's, of which no leader was heard for long. (Who only learns
@@ -698,19 +572,12 @@ static void say_ready(struct slv_node *n) {
 static void tell_leader(struct slv_node *n, uint64_t peer) {
     const uint64_t leader = slv_strong_leader(n->strong.s);
     if (leader && (leader != n->conf.id || slv_strong_leads(n->strong.s)))
-        say_hello(n, peer, leader);
-}
-
-static void on_ready(struct slv_node *n, uint64_t peer) {
-    struct node_ready *r = slv_strong_leads(n->strong.s) ? ready_of(n, peer, true) : NULL;
-    if (!r) return;
-    r->at = n->now;
-    n->strong.policy_next = n->now;
+        node_strong_hello(n, peer, leader);
 }
 
 void node_strong_receive(struct slv_node *n, uint64_t peer, struct slv_str bytes) {
     struct slv_reader m = slv_reader_of(bytes.p, bytes.n);
-    const uint64_t kind = slv_read_number(&m, WHO), group = slv_read_id(&m);
+    const uint64_t kind = slv_read_number(&m, LEAD), group = slv_read_id(&m);
     const bool ours = n->strong.started && group == n->strong.group;
     n->strong.next = n->now;
     if (n->strong.refounds) return;
@@ -733,8 +600,14 @@ void node_strong_receive(struct slv_node *n, uint64_t peer, struct slv_str bytes
         break;
     }
     case READY:
-        if (ours) on_ready(n, peer);
+        if (ours) node_roles_ready(n, peer);
         break;
+    case LEAD: {
+        const uint64_t to = slv_read_id(&m);
+        if (!slv_reader_done(&m) || !to) n->stats.refused++;
+        else if (ours) node_roles_asked(n, peer, to);
+        break;
+    }
     case WHO:
         if (n->strong.started && (ours || !group)) tell_leader(n, peer);
         break;
@@ -757,12 +630,12 @@ uint64_t node_strong_tick(struct slv_node *n) {
         n->strong.next = slv_strong_tick(n->strong.s, n->now);
         watch_spaces(n);
         say_ready(n);
-        if (n->now >= n->strong.policy_next) tick_roles(n);
-        next = least(n->strong.next, n->strong.policy_next);
+        next = least(n->strong.next, node_roles_tick(n));
     }
     next = least(next, tick_asks(n));
     ask_who(n);
     if (n->strong.n_ask) next = least(next, n->now + WHO_NS);
+    n->strong.due = next;
     return next;
 }
 

@@ -131,3 +131,13 @@ bool slv_roles_next(const struct slv_roles_conf *c, const struct slv_roles_membe
     return k.members < c->most &&
            change(best(m, n, can_join, c), SLV_STRONG_LEARNER, ret_id, ret_role);
 }
+
+uint64_t slv_roles_heir(const struct slv_roles_member *m, size_t n, uint64_t self) {
+    const struct slv_roles_member *h = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (m[i].role != SLV_STRONG_VOTER || m[i].id == self || !is_well(&m[i]) || m[i].mute)
+            continue;
+        if (!h || m[i].rtt_us < h->rtt_us) h = &m[i];
+    }
+    return h ? h->id : 0;
+}

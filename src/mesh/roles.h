@@ -40,4 +40,7 @@ struct slv_roles_conf {
 bool slv_roles_next(const struct slv_roles_conf *c, const struct slv_roles_member *m, size_t n,
                     uint64_t self, uint64_t *ret_id, enum slv_strong_role *ret_role);
 
+/* The nearest voter that is well and is not `self`, to lead in its place; 0: there is none. */
+uint64_t slv_roles_heir(const struct slv_roles_member *m, size_t n, uint64_t self);
+
 #endif

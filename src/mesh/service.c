@@ -450,6 +450,7 @@ void slv_service_handle(struct slv_exchange *x, void *service) {
     else if (h->path.n > root && !memcmp(h->path.p, ROOT, root)) in_space(s, x);
     else if (is_path(h->path, "/v1/found") && h->method == SLV_METHOD_POST)
         service_strong_found(s, x);
+    else if (is_path(h->path, "/v1/lead") && h->method == SLV_METHOD_POST) service_lead(s, x);
     else if (is_path(h->path, "/v1/roster") && h->method == SLV_METHOD_POST)
         service_roster_add(s, x);
     else if (h->method != SLV_METHOD_GET) service_refuse(x, 405, "no such thing to do");
@@ -494,10 +495,13 @@ void slv_service_news(struct slv_service *s) {
     }
     if (s->conf.node) tell_watchers(s);
     if (s->conf.node && s->session) service_session_news(s);
+    if (s->conf.node && s->leading) service_lead_news(s);
 }
 
 uint64_t slv_service_next(const struct slv_service *s) {
-    return s->session ? s->session_next : UINT64_MAX;
+    const uint64_t session = s->session ? s->session_next : UINT64_MAX;
+    const uint64_t leading = service_lead_next(s);
+    return session < leading ? session : leading;
 }
 
 void slv_service_set_node(struct slv_service *s, struct slv_node *node) {
@@ -509,6 +513,7 @@ void slv_service_set_node(struct slv_service *s, struct slv_node *node) {
         slv_mem_free(w);
     }
     service_strong_drop(s);
+    service_lead_drop(s);
     service_session_drop(s);
     s->conf.node = node;
 }

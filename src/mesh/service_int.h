@@ -2,6 +2,7 @@
  *
  *     service.c         routes, spaces that converge, who waits and who watches
  *     service_strong.c  spaces that are agreed on
+ *     service_lead.c    who leads the group that agrees
  *     service_revert.c  putting back what was written
  *     service_session.c what sessions have seen: who waits until this node has, and tokens
  *     service_roster.c  who is a member
@@ -48,6 +49,13 @@ struct session {
     struct slv_token token;
 };
 
+/* Who waits until a node leads. */
+struct leading {
+    struct leading *next;
+    struct slv_exchange *x;
+    uint64_t to, deadline; /* the node's time */
+};
+
 /* Keys that have changed since the watcher was told. */
 struct watcher {
     struct watcher *next;
@@ -64,6 +72,7 @@ struct slv_service {
     uint64_t *told; /* heap: counters, as they were last told */
     struct waiting *waiting, **waiting_end;
     struct asking *asking;
+    struct leading *leading;
     struct watcher *watcher;
     struct session *session;
     size_t n_waiting, n_watchers, n_sessions;
@@ -143,6 +152,15 @@ void service_strong_found(struct slv_service *s, struct slv_exchange *x);
 /* Who waits is refused: what they asked for may be done or not. */
 void service_strong_drop(struct slv_service *s);
 void service_strong_status(const struct slv_node *n, struct slv_json *j);
+
+/* --- service_lead.c --------------------------------------------------------------------------- */
+
+void service_lead(struct slv_service *s, struct slv_exchange *x);
+/* Those whose node leads, or whose time is up, are answered. */
+void service_lead_news(struct slv_service *s);
+/* The first of their deadlines; UINT64_MAX: nobody waits. */
+uint64_t service_lead_next(const struct slv_service *s);
+void service_lead_drop(struct slv_service *s);
 
 /* --- service_session.c ------------------------------------------------------------------------ */
 

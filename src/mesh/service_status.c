@@ -20,6 +20,7 @@ enum {
     M_REFUSED,
     M_COMMITS,
     M_ISOLATED,
+    M_HEALTH,
     M_TERM,
     M_LEADS,
     M_LEADER,
@@ -83,6 +84,11 @@ static const struct slv_metric metrics[METRICS] = {
         {"selvage_mesh_commits_total", "transactions of the store", SLV_METRIC_COUNTER, {0}, {0}},
     [M_ISOLATED] =
         {"selvage_mesh_local_only", "1: no other node answers", SLV_METRIC_GAUGE, {0}, {0}},
+    [M_HEALTH] = {"selvage_mesh_health_score",
+                  "0: this node runs when it should; up to 8: it does not",
+                  SLV_METRIC_GAUGE,
+                  {0},
+                  {0}},
     [M_TERM] = {"selvage_mesh_strong_term", "term of the group", SLV_METRIC_GAUGE, {0}, {0}},
     [M_LEADS] = {"selvage_mesh_strong_leads", "1: this node leads it", SLV_METRIC_GAUGE, {0}, {0}},
     [M_LEADER] =
@@ -258,6 +264,7 @@ void service_status(struct slv_service *s, struct slv_exchange *x) {
     slv_json_str(&j, "mesh", s->conf.mesh);
     slv_json_str(&j, "node", id);
     slv_json_bool(&j, "local_only", swim.isolated);
+    slv_json_uint(&j, "health_score", swim.health);
     slv_json_uint(&j, "connected", c.connected);
     slv_json_uint(&j, "remembered", c.kept);
     tell_members(n, &j);
@@ -359,6 +366,7 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
         slv_metrics_set(s->metrics, M_MEMBERS, states[i], NULL, swim.members[i]);
     slv_metrics_set(s->metrics, M_CONNECTED, NULL, NULL, (double)c.connected);
     slv_metrics_set(s->metrics, M_ISOLATED, NULL, NULL, swim.isolated);
+    slv_metrics_set(s->metrics, M_HEALTH, NULL, NULL, swim.health);
     for (size_t i = 0; i < slv_node_spaces(n); i++)
         tell_space(s, i);
     const struct {

@@ -103,11 +103,20 @@ static void ask_key(struct sim_node *n) {
     }
 }
 
+/* That another node leads: leaders change although nothing fails. */
+static void ask_lead(struct sim_node *n) {
+    struct sim *s = n->sim;
+    const uint64_t to = s->node[sim_random(s, s->n)].id;
+    if (!slv_node_lead(n->node, sim_clock(n), to, ASK_MS))
+        sim_trace(s, "node %u asks that node %u leads", n->index, sim_by_id(s, to)->index);
+}
+
 void sim_strong_ask(struct sim_node *n) {
     for (unsigned k = 0; k < 3; k++) {
         if (sim_chance(n->sim, 250000)) ask_lock(n);
         else ask_key(n);
     }
+    if (sim_chance(n->sim, 30000)) ask_lead(n);
 }
 
 static void ask_last(struct sim_node *n, uint64_t key) {

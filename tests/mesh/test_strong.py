@@ -7,6 +7,7 @@ import glob
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -339,8 +340,70 @@ def watchers_and_restarts():
         assert read(m[2], "k")[1]["value"] == k
 
 
+def the_lead_goes_where_it_is_asked():
+    with Group(4) as m:
+        m.founded(3)
+        acked, failed, stop = [], [], threading.Event()
+
+        def writer():
+            while not stop.is_set():
+                key = "w%05d" % len(acked)
+                answer = write(m[0], key, 1)
+                (acked if answer[0] == 200 else failed).append(key)
+        thread = threading.Thread(target=writer)
+        thread.start()
+        voters = [n for n in m.nodes if roles(m[0])[n.id] == "voter"]
+        learner = [n for n in m.nodes if n not in voters][0]
+        try:
+            for k in range(6):
+                to, asked, before = voters[k % 3], m[k % 4], len(acked)
+                out = asked.run("mesh", "lead", *(() if asked is to else (to.id,)))
+                assert out == to.id + "\n", out
+                until(lambda: leader(m) is to, 10, "%s to lead" % to.name)  # noqa: B023
+                until(lambda: len(acked) > before + 20, 20, "writes")  # noqa: B023
+        finally:
+            stop.set()
+            thread.join()
+        assert not failed, failed
+        for n in m.nodes:
+            until(lambda: n.ask("GET", n.path("conf", acked[-1]) + "?read=local")[0] == 200, 10, "the last write")  # noqa: B023
+            lost = [k for k in acked if n.ask("GET", n.path("conf", k) + "?read=local")[0] != 200]
+            assert not lost, lost
+        for to, status, want in ((learner.id, 1, "does not vote"), ("f" * 16, 1, "does not vote"), ("f" * 15, 2, "16 digits"),
+                                 ("g" * 16, 2, "16 digits"), ("x" * 5000, 2, "16 digits")):
+            err = m[0].run("mesh", "lead", to, status=status)
+            assert want in err and err.count("\n") == 1, err
+        was = leader(m)
+        gone = [n for n in voters if n is not was][0]
+        gone.kill()
+        assert write(was, "k", 1)[0] == 200
+        err = was.run("mesh", "lead", gone.id, "--timeout", "1.5", status=1)
+        assert "does not lead" in err, err
+        assert write(was, "k", 2)[0] == 200
+        gone.start()
+
+
+def a_leader_that_does_not_get_to_run_hands_over():
+    with Group(3) as m:
+        m.founded(3)
+        deadline = time.monotonic() + 60 * SLOW
+        while not any("hands the lead over" in n.stderr() for n in m.nodes):
+            assert time.monotonic() < deadline, "nobody handed over"
+            slow = leader(m)
+            if not slow:
+                continue
+            for _ in range(10):  # it runs a tenth of the time, and is heard before an election
+                slow.process.send_signal(signal.SIGSTOP)
+                time.sleep(0.25)
+                slow.process.send_signal(signal.SIGCONT)
+                time.sleep(0.03)
+        until(lambda: leader(m), 10, "a leader")
+        assert write(m[0], "k", 1)[0] == 200
+
+
 if __name__ == "__main__":
     sys.exit(tap.run([one_copy, commands, a_group_without_its_majority_is_made_of_a_copy,
                       a_lone_node_that_lost_its_disk_founds_anew, without_a_group, locks_exclude, a_lock_that_is_lost_ends_its_command,
                       what_was_acknowledged_survives_leaders_that_die, a_minority_neither_writes_nor_reads,
-                      a_node_whose_disk_is_gone_is_let_in_again, watchers_and_restarts]))
+                      a_node_whose_disk_is_gone_is_let_in_again, the_lead_goes_where_it_is_asked,
+                      a_leader_that_does_not_get_to_run_hands_over, watchers_and_restarts]))

@@ -130,6 +130,22 @@ static void one_that_is_hurt_is_seen_to_first(void **state) {
     assert_int_equal(voters(m, 6), 5);
 }
 
+static void the_nearest_that_is_well_leads_next(void **state) {
+    struct slv_roles_member m[5];
+    (void)state;
+    new_ones(m, 5);
+    assert_int_equal(slv_roles_heir(m, 5, 1), 0); /* nobody else votes */
+    settle(&five, m, 5);
+    assert_int_equal(slv_roles_heir(m, 5, 1), 2);
+    assert_int_equal(slv_roles_heir(m, 5, 2), 1);
+    m[1].silent_ms = 1;
+    assert_int_equal(slv_roles_heir(m, 5, 1), 3);
+    m[2].hurt = m[3].mute = true;
+    assert_int_equal(slv_roles_heir(m, 5, 1), 5);
+    m[4].left = true;
+    assert_int_equal(slv_roles_heir(m, 5, 1), 0);
+}
+
 static void it_always_ends(void **state) {
     struct slv_roles_member m[MOST];
     (void)state;
@@ -171,6 +187,7 @@ int main(void) {
         cmocka_unit_test(those_that_leave_stay_voters),
         cmocka_unit_test(fewer_that_can_lose_one),
         cmocka_unit_test(one_that_is_hurt_is_seen_to_first),
+        cmocka_unit_test(the_nearest_that_is_well_leads_next),
         cmocka_unit_test(it_always_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
