@@ -280,7 +280,12 @@ static void print_attested(struct slv_json_val v) {
 static void print_over(struct slv_json_val v) {
     const struct slv_str node = text_of(v, "node"), whom = text_of(v, "waits_for");
     const double waits = number_of(v, "waits");
-    slv_out_printf("over     a writer of %.*s, retired when ", (int)node.n, node.p);
+    bool large = false;
+    slv_json_get_bool(slv_json_get(v, "too_large"), &large);
+    slv_out_printf("over     a writer of %.*s, %s", (int)node.n, node.p,
+                   large ? "kept: it has more spaces or gaps than can be agreed on\n"
+                         : "retired when ");
+    if (large) return;
     if (waits > 1)
         slv_out_printf("%.0f members have said what they have of it: %.*s, and others\n", waits,
                        (int)whom.n, whom.p);

@@ -261,6 +261,7 @@ struct slv_node_over {
     size_t waits;       /* for so many who have said nothing, one of whom is */
     uint64_t waits_for; /* this */
     bool differs;       /* some still lack something */
+    bool is_large;      /* more than a retirement holds: it will not be retired */
 };
 /* As this node has it of the group's. How many, at most `most`; and how many there are. */
 size_t slv_node_overs(const struct slv_node *n, struct slv_node_over *ret, size_t most);

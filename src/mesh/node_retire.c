@@ -481,7 +481,10 @@ static bool agree_on(struct agreement *a, struct said s) {
     while (at < a->n && a->v[at].space < s.space)
         at++;
     if (at < a->n && a->v[at].space == s.space) return !slv_str_compare(a->v[at].dots, s.dots);
-    if (a->n == SLV_RETIRED_SPACES_MAX) return false;
+    if (a->n == SLV_RETIRED_SPACES_MAX) {
+        a->over->is_large = true;
+        return true;
+    }
     memmove(a->v + at + 1, a->v + at, (a->n - at) * sizeof s);
     a->v[at] = s;
     a->n++;
@@ -551,26 +554,30 @@ static void look_at(const struct slv_node *n, uint64_t writer, struct agreement 
             const bool said = look_up(n, &k, &value);
             struct slv_reader r = slv_reader_of(value.p, value.n);
             if (!said && !turn && !a->over->waits++) a->over->waits_for = member;
-            if (a->is_quick && (a->over->waits || a->over->differs)) return;
+            if (a->is_quick && (a->over->waits || a->over->differs || a->over->is_large)) return;
             if (said && turn) skip_declared(&r, writer);
             if (said && !(turn ? has_no_more(a, &r) : agree(a, &r))) a->over->differs = true;
         }
 }
 
-size_t slv_node_overs(const struct slv_node *n, struct slv_node_over *ret, size_t most) {
-    struct key k = {{'o'}, 1};
-    uint64_t writer, none;
-    size_t count = 0;
-    while (count < most && next_key(n, 'o', &k, &writer, &none)) {
-        struct agreement a = {.over = &ret[count]};
-        look_at(n, writer, &a);
-        count += !slv_retired_find(&n->retired, writer);
-    }
-    return count;
-}
-
 /* Not: nobody has anything of it there. */
 static bool is_some(const struct said *s) { return s->dots.p[0] != 0; }
+
+/* The retirement of what was agreed on; in how many spaces somebody has something of it. */
+static uint32_t write_terms(const struct agreement *a, struct slv_buf *b) {
+    uint32_t some = 0;
+    slv_write_id(b, a->over->writer);
+    slv_write_id(b, a->over->node);
+    for (uint32_t i = 0; i < a->n; i++)
+        some += is_some(&a->v[i]);
+    slv_write_number(b, some);
+    for (uint32_t i = 0; i < a->n; i++) {
+        if (!is_some(&a->v[i])) continue;
+        slv_write_id(b, a->v[i].space);
+        slv_buf_add(b, a->v[i].dots.p, a->v[i].dots.n);
+    }
+    return some;
+}
 
 /* It is not asked for what would be understood by nobody. */
 static bool is_sound(struct slv_dot dot, const struct slv_buf *b) {
@@ -581,27 +588,43 @@ static bool is_sound(struct slv_dot dot, const struct slv_buf *b) {
     return !rc;
 }
 
+static bool is_agreed(const struct slv_node_over *o) {
+    return o->node && !o->waits && !o->differs && !o->is_large;
+}
+
 /* (Of whom nobody has anything there is nothing to say.) */
 static void retire(struct slv_node *n, const struct agreement *a) {
     const struct slv_dot dot = next_dot(n, true);
     const struct key r = key_pair('r', dot.writer, dot.n), o = key_over(a->over->writer);
     const struct slv_str nothing = {"", 0};
     struct slv_buf b;
-    uint32_t some = 0;
     slv_buf_init(&b, SLV_RETIRED_BYTES_MAX);
-    slv_write_id(&b, a->over->writer);
-    slv_write_id(&b, a->over->node);
-    for (uint32_t i = 0; i < a->n; i++)
-        some += is_some(&a->v[i]);
-    slv_write_number(&b, some);
-    for (uint32_t i = 0; i < a->n; i++) {
-        if (!is_some(&a->v[i])) continue;
-        slv_write_id(&b, a->v[i].space);
-        slv_buf_add(&b, a->v[i].dots.p, a->v[i].dots.n);
-    }
+    const uint32_t some = write_terms(a, &b);
     if (!some) (void)ask(n, SLV_STRONG_DELETE, &o, nothing);
     else if (is_sound(dot, &b)) (void)ask(n, SLV_STRONG_CAS, &r, (struct slv_str){b.data, b.len});
     slv_buf_fini(&b);
+}
+
+static bool fits(const struct agreement *a) {
+    static const struct slv_dot any = {1, 1};
+    struct slv_buf b;
+    slv_buf_init(&b, SLV_RETIRED_BYTES_MAX);
+    const bool ret = !write_terms(a, &b) || is_sound(any, &b);
+    slv_buf_fini(&b);
+    return ret;
+}
+
+size_t slv_node_overs(const struct slv_node *n, struct slv_node_over *ret, size_t most) {
+    struct key k = {{'o'}, 1};
+    uint64_t writer, none;
+    size_t count = 0;
+    while (count < most && next_key(n, 'o', &k, &writer, &none)) {
+        struct agreement a = {.over = &ret[count]};
+        look_at(n, writer, &a);
+        if (is_agreed(&ret[count]) && !fits(&a)) ret[count].is_large = true;
+        count += !slv_retired_find(&n->retired, writer);
+    }
+    return count;
 }
 
 static void retire_all(struct slv_node *n) {
@@ -611,7 +634,7 @@ static void retire_all(struct slv_node *n) {
         struct slv_node_over over;
         struct agreement a = {.is_quick = true, .over = &over};
         look_at(n, writer, &a);
-        if (over.node && !over.waits && !over.differs) retire(n, &a);
+        if (is_agreed(&over)) retire(n, &a);
     }
 }
 

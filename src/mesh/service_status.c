@@ -244,6 +244,7 @@ static void tell_over(const struct slv_node *n, struct slv_json *j) {
         snprintf(id, sizeof id, "%016" PRIx64, o->waits_for);
         if (o->waits) slv_json_str(j, "waits_for", id);
         slv_json_bool(j, "differs", o->differs);
+        slv_json_bool(j, "too_large", o->is_large);
         slv_json_object_end(j);
     }
     slv_json_array_end(j);

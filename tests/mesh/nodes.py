@@ -25,6 +25,8 @@ import tap  # noqa: E402
 PROGRAM = os.path.abspath(sys.argv[1])
 FULL = "--full" in sys.argv
 SLOW = 10.0 if tap.sanitized(PROGRAM) else 1.0
+# An address of this process alone: a node that is started again has its port again, whatever others were given meanwhile.
+LOCAL = "127.%d.%d.%d" % (1 + os.getpid() // 62500 % 250, 1 + os.getpid() // 250 % 250, 1 + os.getpid() % 250)
 SPACES = ("hits:counter", "tags:set", "config:last", "notes:doc:causal", "log:text", "fund:budget")
 
 
@@ -77,7 +79,7 @@ class Node:
         return self.through.address if self.through else self.listening
 
     def start(self, wait=True):
-        listen = "127.0.0.1:%d" % (self.port or 0)
+        listen = "%s:%d" % (LOCAL, self.port or 0)
         args = [PROGRAM, "mesh", "up", "--json", "--listen", listen]
         for s in self.spaces:
             args += ["--space", s]
@@ -97,7 +99,7 @@ class Node:
         self.id, self.socket, self.listening = said["node"], said["socket"], said["listening"][0]
         self.port = int(self.listening.rsplit(":", 1)[1])
         if self.through:
-            self.through.target = ("127.0.0.1", self.port)
+            self.through.target = (LOCAL, self.port)
         return self
 
     def stderr(self):
@@ -222,8 +224,8 @@ class Relay(threading.Thread):
     def __init__(self):
         super().__init__(daemon=True)
         self.front = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.front.bind(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.front.getsockname()[1]
+        self.front.bind((LOCAL, 0))
+        self.address = "%s:%d" % (LOCAL, self.front.getsockname()[1])
         self.target = None
         self.back, self.senders = {}, {}
         self.delay = self.jitter = 0.0
@@ -257,7 +259,7 @@ class Relay(threading.Thread):
     def sender(self, address):
         if address not in self.senders:
             s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            s.bind(("127.0.0.1", 0))
+            s.bind((LOCAL, 0))
             self.senders[address], self.back[s] = s, address
         return self.senders[address]
 

@@ -17,10 +17,12 @@ SPACES = ("hits:counter", "tags:set", "notes:doc:causal", "fund:budget", "conf:l
 
 
 def has_group(nodes):
-    """All know that three vote, so that one may be lost."""
+    """All know that three of them vote, so that one may be lost."""
+    ids = {n.id for n in nodes}
+
     def well(n):
         g = n.status()["strong"]
-        return g and g["leader"] and sum(m["role"] == "voter" for m in g["members"]) >= 3
+        return g and g["leader"] and sum(m["role"] == "voter" and m["id"] in ids for m in g["members"]) >= 3
     until(lambda: all(well(n) for n in nodes), 40, "three who vote")
 
 
@@ -122,6 +124,7 @@ def who_is_away_holds_it_up():
     with Mesh(4, SPACES) as m:
         begin(m)
         m[1].stop()
+        has_group([m[0], m[2], m[3]])
         lose_store(m[3])
         until(lambda: any(o["waits"] == 1 and o["waits_for"] == m[1].id for o in m[0].status()["over"]), 30,
               "it to wait for who is away")

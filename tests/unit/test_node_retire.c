@@ -30,18 +30,21 @@ static struct slv_str over_value(struct slv_buf *b, uint64_t of, uint32_t store,
 }
 
 /* The node, which leads, has it written. */
-static void say_over(uint64_t writer, struct slv_str value) {
+static void write_key(const char *kind, uint64_t writer, uint64_t member, struct slv_str value) {
     struct slv_strong_command c = {.op = SLV_STRONG_PUT, .value = value};
     struct slv_buf key;
     uint64_t ask;
     slv_buf_init(&key, 64);
-    slv_buf_adds(&key, "o");
+    slv_buf_adds(&key, kind);
     slv_write_id(&key, writer);
+    if (member) slv_write_id(&key, member);
     c.key = (struct slv_str){key.data, key.len};
     assert_int_equal(slv_node_ask(node, clock_ns(NULL), &c, 1000, &ask), 0);
     run_ms(200);
     slv_buf_fini(&key);
 }
+
+static void say_over(uint64_t writer, struct slv_str value) { write_key("o", writer, 0, value); }
 
 static void who_may_say_what(void **unused) {
     const struct slv_str nothing = {"", 0};
@@ -79,6 +82,51 @@ static void who_may_say_what(void **unused) {
     assert_true(may_ask(ids[0], SLV_STRONG_DELETE, "h", writer, ids[1], nothing));
     assert_false(may_ask(ids[0], SLV_STRONG_PUT, "x", writer, 0, nothing));
     assert_false(may_ask(ids[0], SLV_STRONG_PUT, "", 0, 0, nothing));
+    end();
+}
+
+/* --- what does not fit ------------------------------------------------------------------------ */
+
+/* A member has of a writer, in three spaces, every other number up to 2 * count. */
+static void say_gaps(uint64_t writer, unsigned member, uint64_t space, uint64_t count) {
+    struct slv_dots seen = {0};
+    struct slv_buf b;
+    slv_buf_init(&b, 1 << 20);
+    for (uint64_t i = 1; i <= count; i++)
+        assert_int_equal(slv_dots_add_dot(&seen, (struct slv_dot){writer, 2 * i}), 0);
+    slv_write_number(&b, 3);
+    for (uint64_t i = 0; i < 3; i++) {
+        slv_write_id(&b, space + i);
+        slv_dots_write(&seen, &b);
+    }
+    slv_write_number(&b, 0);
+    write_key("h", writer, ids[member], (struct slv_str){b.data, b.len});
+    slv_buf_fini(&b);
+    slv_dots_fini(&seen);
+}
+
+/* That is said, as it would wait for ever. */
+static void what_does_not_fit_is_told(void **unused) {
+    const uint64_t writer = slv_mesh_writer(ids[2], 5);
+    struct slv_node_over over;
+    struct slv_buf b;
+    (void)unused;
+    begin(true);
+    say_over(writer, over_value(&b, ids[2], 5, false));
+    say_gaps(writer, 1, 8010, 4000);
+    run_ms(5000);
+    assert_int_equal(slv_node_overs(node, &over, 1), 1);
+    assert_int_equal(over.waits_for, ids[2]);
+    say_gaps(writer, 2, 8020, 4000);
+    assert_int_equal(slv_node_overs(node, &over, 1), 1);
+    assert_true(over.is_large && !over.waits && !over.differs);
+    run_ms(5000);
+    assert_int_equal(slv_node_retired(node)->n, 0);
+    say_gaps(writer, 2, 8020, 100); /* it does now */
+    run_ms(5000);
+    assert_int_equal(slv_node_overs(node, &over, 1), 0);
+    assert_int_equal(slv_node_retired(node)->n, 1);
+    slv_buf_fini(&b);
     end();
 }
 
@@ -200,6 +248,7 @@ static void damaged_records_are_none(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_may_say_what),
+        cmocka_unit_test(what_does_not_fit_is_told),
         cmocka_unit_test(who_may_vote_is_believed),
         cmocka_unit_test(rubbish_is_counted_and_nothing_else),
         cmocka_unit_test(damaged_records_are_none),
