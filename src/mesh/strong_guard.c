@@ -438,7 +438,8 @@ void strong_guard_tick(struct slv_strong *s) {
     if (strong_is_quiet(s)) return;
     if (r->state == RAFT_FOLLOWER && is_alone(r) &&
         s->now / MS - r->election_timer_start >= r->follower_state.randomized_election_timeout) {
-        if (s->io.set_term(&s->io, r->current_term + 1) || s->io.set_vote(&s->io, r->id)) return;
+        s->io.set_term(&s->io, r->current_term + 1);
+        s->io.set_vote(&s->io, r->id);
         r->current_term++;
         r->voted_for = r->id;
     }

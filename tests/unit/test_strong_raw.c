@@ -54,7 +54,7 @@ static int on_put(void *ctx, struct slv_str key, struct slv_str value) {
     memcpy(disk[i].value, value.p, value.n);
     disk[i].n_key = key.n;
     disk[i].n = value.n;
-    return 0;
+    return broken ? SLV_E_IO : 0;
 }
 
 static int on_del(void *ctx, struct slv_str key) {
@@ -486,6 +486,30 @@ static void a_store_that_fails(void **state) {
     slv_strong_close(node);
 }
 
+/* The core is in the middle of becoming a candidate then. */
+static void a_store_that_fails_as_it_is_to_lead(void **state) {
+    (void)state;
+    open_node();
+    append(2, 2, 1, 1, 1, 1, 0);
+    synced();
+    assert_int_equal(slv_strong_leader(node), 2);
+    broken = true;
+    give(2,
+         (struct strong_msg){.kind = STRONG_TIMEOUT_NOW, .term = 2, .index = 2, .index_term = 2});
+    broken = false;
+    assert_null(sent(3, STRONG_VOTE));
+    assert_true(slv_strong_failed(node));
+    slv_strong_close(node);
+    open_node(); /* and one that does not */
+    append(2, 2, 1, 1, 1, 1, 0);
+    synced();
+    give(2,
+         (struct strong_msg){.kind = STRONG_TIMEOUT_NOW, .term = 2, .index = 2, .index_term = 2});
+    synced();
+    assert_int_equal(sent(3, STRONG_VOTE)->term, 3);
+    slv_strong_close(node);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_vote_waits_for_the_disk),
@@ -501,6 +525,7 @@ int main(void) {
         cmocka_unit_test(nothing_ends_it),
         cmocka_unit_test(fresh_it_votes_for_nobody),
         cmocka_unit_test(a_store_that_fails),
+        cmocka_unit_test(a_store_that_fails_as_it_is_to_lead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
