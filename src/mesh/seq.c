@@ -22,7 +22,8 @@ struct place {
 /* A run as it hangs in the tree. */
 struct run {
     const struct slv_entry *e;
-    uint32_t n; /* elements */
+    struct slv_dot dot; /* its, where many are looked through */
+    uint32_t n;         /* elements */
     bool is_left;
     struct place parent; /* run {0, 0}: the beginning */
     bool *gone;          /* [n] */
@@ -33,10 +34,12 @@ struct slv_seq_tree {
     const struct slv_space *space;
     struct slv_str prefix; /* of its paths, borrowed */
     bool is_text;
-    struct run *run;     /* [n] by dot, heap */
-    size_t n, room, all; /* all: elements of all runs */
-    size_t *child;       /* [n]: runs by parent, element, left before right, dot; heap */
-    bool *marks;         /* [all] heap: which are gone */
+    struct run *run;               /* [n] by dot, heap */
+    size_t n, room, all;           /* all: elements of all runs */
+    size_t *child;                 /* [n]: runs by parent, element, left before right, dot; heap */
+    bool *marks;                   /* [all] heap: which are gone */
+    const struct slv_entry **mark; /* [n_mark] heap, by their runs' dots: what says so */
+    size_t n_mark, room_mark;
 };
 
 /* --- runs as bytes ---------------------------------------------------------------------------- */
@@ -90,19 +93,25 @@ static struct slv_str element_of(const struct slv_entry *e, uint32_t i, bool is_
 /* --- what there is ---------------------------------------------------------------------------- */
 
 /* Entries of one path come in the order of their dots, so runs are found by halving; SIZE_MAX: not
- * here. */
-static size_t find_run(const struct slv_seq_tree *t, struct slv_dot dot) {
+ * here. Most often it is the one at `hint`, or the next. */
+static size_t find_near(const struct slv_seq_tree *t, struct slv_dot dot, size_t hint) {
     size_t lo = 0, hi = t->n;
+    for (size_t i = hint; i < t->n && i < hint + 2; i++)
+        if (!slv_dot_compare(t->run[i].dot, dot)) return i;
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
-        if (slv_dot_compare(t->run[mid].e->dot, dot) < 0) lo = mid + 1;
+        if (slv_dot_compare(t->run[mid].dot, dot) < 0) lo = mid + 1;
         else hi = mid;
     }
-    return lo < t->n && !slv_dot_compare(t->run[lo].e->dot, dot) ? lo : SIZE_MAX;
+    return lo < t->n && !slv_dot_compare(t->run[lo].dot, dot) ? lo : SIZE_MAX;
+}
+
+static size_t find_run(const struct slv_seq_tree *t, struct slv_dot dot) {
+    return find_near(t, dot, SIZE_MAX - 2);
 }
 
 static int add_run(struct slv_seq_tree *t, const struct slv_entry *e) {
-    struct run r = {.e = e};
+    struct run r = {.e = e, .dot = e->dot};
     const struct slv_str elements = read_head(e, &r.is_left, &r.parent);
     r.n = count_elements(elements, t->is_text);
     if (!r.n) return 0; /* damaged: what hangs on it hangs on the beginning */
@@ -116,11 +125,11 @@ static int add_run(struct slv_seq_tree *t, const struct slv_entry *e) {
     return 0;
 }
 
-/* Whose parent is not here hangs on the beginning. */
+/* Whose parent is not here hangs on the beginning. (Who writes on hangs on what came before.) */
 static void find_parents(struct slv_seq_tree *t) {
     for (size_t i = 0; i < t->n; i++) {
         struct run *r = &t->run[i];
-        const size_t up = r->parent.run.n ? find_run(t, r->parent.run) : SIZE_MAX;
+        const size_t up = r->parent.run.n ? find_near(t, r->parent.run, i ? i - 1 : 0) : SIZE_MAX;
         if (up != SIZE_MAX && r->parent.i < t->run[up].n) continue;
         r->parent = (struct place){{0, 0}, 0};
         r->is_left = false;
@@ -133,46 +142,55 @@ static struct slv_str own_path(const struct slv_seq_tree *t, const struct slv_en
 }
 
 /* Of a path "d" and a dot: which run that is. */
-static size_t marked_run(const struct slv_seq_tree *t, const struct slv_entry *e) {
+static size_t marked_run(const struct slv_seq_tree *t, const struct slv_entry *e, size_t hint) {
     const struct slv_str own = own_path(t, e);
     struct slv_reader path = slv_reader_of(own.p, own.n);
-    if (!slv_str_is((struct slv_str){own.p, own.n ? 1 : 0}, "d")) return SIZE_MAX;
     slv_read_raw(&path, 1);
     const uint64_t writer = slv_read_id(&path), n = slv_read_id(&path);
-    return slv_reader_done(&path) ? find_run(t, (struct slv_dot){writer, n}) : SIZE_MAX;
+    if (!slv_reader_done(&path)) return SIZE_MAX;
+    return find_near(t, (struct slv_dot){writer, n}, hint);
 }
 
-static void mark_gone(struct slv_seq_tree *t, const struct slv_entry *e) {
+static void mark_gone(struct run *run, const struct slv_entry *e) {
     struct slv_reader r = slv_reader_of(e->bytes + e->n_path, e->n_data);
-    const size_t i = marked_run(t, e);
     uint64_t at = 0;
-    while (i != SIZE_MAX && slv_reader_left(&r)) {
+    while (slv_reader_left(&r)) {
         at += slv_read_number(&r, SLV_DATA_MAX);
         const uint64_t end = at + slv_read_number(&r, SLV_DATA_MAX);
-        for (; at < end && at < t->run[i].n; at++)
-            t->run[i].gone[at] = true;
+        for (; at < end && at < run->n; at++)
+            run->gone[at] = true;
         at = end;
     }
 }
 
-/* Calls fn with each entry of the sequence. */
-static int each_entry(struct slv_seq_tree *t, struct slv_str key,
-                      int (*fn)(struct slv_seq_tree *t, const struct slv_entry *e)) {
-    struct slv_walk w = slv_walk_of(t->space, key, t->prefix);
-    const struct slv_entry *e;
-    int rc = 0;
-    while (!rc && (e = slv_walk_next(&w)) != NULL)
-        rc = fn(t, e);
+static void mark_all(struct slv_seq_tree *t) {
+    for (size_t k = 0, last = 0; k < t->n_mark; k++) {
+        const size_t i = marked_run(t, t->mark[k], last);
+        if (i == SIZE_MAX) continue;
+        mark_gone(&t->run[i], t->mark[k]);
+        last = i;
+    }
+}
+
+static int add_mark(struct slv_seq_tree *t, const struct slv_entry *e) {
+    void *p = t->mark;
+    const int rc = slv_mem_grow(&p, t->n_mark, &t->room_mark, sizeof *t->mark, SLV_SEQ_MAX);
+    t->mark = p;
+    if (!rc) t->mark[t->n_mark++] = e;
     return rc;
 }
 
-static int take_run(struct slv_seq_tree *t, const struct slv_entry *e) {
-    return slv_str_is(own_path(t, e), "r") ? add_run(t, e) : 0;
-}
-
-static int take_mark(struct slv_seq_tree *t, const struct slv_entry *e) {
-    mark_gone(t, e);
-    return 0;
+/* Runs, and marks, which come before them. */
+static int take_entries(struct slv_seq_tree *t, struct slv_str key) {
+    struct slv_walk w = slv_walk_of(t->space, key, t->prefix);
+    const struct slv_entry *e;
+    int rc = 0;
+    while (!rc && (e = slv_walk_next(&w)) != NULL) {
+        const struct slv_str own = own_path(t, e);
+        if (slv_str_is(own, "r")) rc = add_run(t, e);
+        else if (own.n && *own.p == 'd') rc = add_mark(t, e);
+    }
+    return rc;
 }
 
 /* By where they hang; ctx: the tree. */
@@ -182,11 +200,11 @@ static int by_parent(const void *a, const void *b, void *ctx) {
     int c = slv_dot_compare(x->parent.run, y->parent.run);
     if (!c) c = (x->parent.i > y->parent.i) - (x->parent.i < y->parent.i);
     if (!c) c = (int)y->is_left - (int)x->is_left;
-    return c ? c : slv_dot_compare(x->e->dot, y->e->dot);
+    return c ? c : slv_dot_compare(x->dot, y->dot);
 }
 
 static int build(struct slv_seq_tree *t, struct slv_str key) {
-    const int rc = each_entry(t, key, take_run);
+    const int rc = take_entries(t, key);
     if (rc) return rc;
     t->marks = slv_mem_calloc(t->all + 1, sizeof *t->marks);
     t->child = slv_mem_calloc(t->n + 1, sizeof *t->child);
@@ -197,7 +215,8 @@ static int build(struct slv_seq_tree *t, struct slv_str key) {
     }
     find_parents(t);
     qsort_r(t->child, t->n, sizeof *t->child, by_parent, t);
-    return each_entry(t, key, take_mark);
+    mark_all(t);
+    return 0;
 }
 
 /* --- the walk --------------------------------------------------------------------------------- */
@@ -280,7 +299,7 @@ static int walk_run(struct slv_seq *q, struct stack *s) {
     const struct slv_seq_tree *t = q->tree;
     struct frame *f = &s->v[s->n - 1];
     const struct run *r = f->run;
-    const struct slv_dot dot = r->e->dot;
+    const struct slv_dot dot = r->dot;
     const size_t next = hanging(t, dot, f->i, f->left);
     const struct run *c = hangs_on(t, next, dot) ? &t->run[t->child[next]] : NULL;
     const bool waits = c && c->is_left;
@@ -328,6 +347,7 @@ void slv_seq_close(struct slv_seq *q) {
         slv_mem_free(q->tree->run);
         slv_mem_free(q->tree->child);
         slv_mem_free(q->tree->marks);
+        slv_mem_free(q->tree->mark);
     }
     slv_mem_free(q->tree);
     slv_mem_free(q->piece);
@@ -467,8 +487,8 @@ static int put_marks(const struct slv_seq_tree *t, struct slv_draft *d, const st
     struct slv_buf own, b;
     slv_buf_init(&own, 32);
     slv_buf_addc(&own, 'd');
-    slv_write_id(&own, r->e->dot.writer);
-    slv_write_id(&own, r->e->dot.n);
+    slv_write_id(&own, r->dot.writer);
+    slv_write_id(&own, r->dot.n);
     int rc = own.status;
     if (!rc) rc = remove_marks(t, d, (struct slv_str){own.data, own.len});
     slv_buf_init(&b, SLV_DATA_MAX);
