@@ -36,11 +36,14 @@ class Machine(Node):
     def __init__(self, net, root, number):
         super().__init__(root, str(number), SPACES)
         self.net, self.number = net, number
+        self.listen = None  # where it is found
 
     def start(self, wait=True):
-        args = [PROGRAM, "mesh", "up", "--json", "--listen", self.address()]
+        args = [PROGRAM, "mesh", "up", "--json", "--listen", self.listen or self.address(), *self.args]
         for s in self.spaces:
             args += ["--space", s]
+        for m in self.members:
+            args += ["--member", m.key]
         for p in self.peers:
             args += ["--peer", "%s@%s" % (p.key, p.address())]
         self.log = open(os.path.join(self.home, "log"), "ab")

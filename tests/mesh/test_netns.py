@@ -12,17 +12,17 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [os.path.join(HERE, "..", "..", "bench", "mesh")]
 import demo_net  # noqa: E402
-from demo_story import Machine  # noqa: E402
+from demo_story import PORT, Machine  # noqa: E402
 from nodes import end_all, tap, until  # noqa: E402
 
 
 class Pair:
-    """Machines 1 and 3, on two switches, and what is done to their network before they start."""
+    """Machines 1 and 3, on two switches, and what is done to their network, and to them, before they start."""
 
-    def __init__(self, *before):
+    def __init__(self, *before, prepare=lambda nodes: None):
         self.net = demo_net.Net()
         self.folder = tempfile.TemporaryDirectory(prefix="selvage-netns-")
-        self.before = before
+        self.before, self.prepare = before, prepare
 
     def on(self, i, *command):
         demo_net.run(*self.net.on(i, *command))
@@ -36,6 +36,7 @@ class Pair:
                     self.on(i, *command.split())
             for n, other in zip(self.nodes, reversed(self.nodes)):
                 n.peers = [other]
+            self.prepare(self.nodes)
             for n in self.nodes:
                 n.start()
         except BaseException:
@@ -54,7 +55,7 @@ class Pair:
 
     def share(self, seconds=60):
         """Both write, small things and large ones; both have all."""
-        a, b = self.nodes
+        a, b = self.nodes[:2]
         start = time.monotonic()
         for i in range(20):
             a.put("tags", "s", "a%02d" % i)
@@ -112,6 +113,52 @@ def a_link_of_64_kbit():
     return None
 
 
+def neighbours_find_each_other():
+    """They know each other's keys, and nobody's address."""
+    def prepare(nodes):
+        for n in nodes:
+            n.members, n.peers, n.args = n.peers, [], ["--discover"]
+    with Pair(prepare=prepare) as p:
+        took = p.together()
+        print("# found after %.1f s, shared in %.1f s" % (took, p.share()))
+
+
+def an_address_changes():
+    """A lease that ends: the machine is found at its new address, the only one that it has, and its old one is another's."""
+    def prepare(nodes):
+        nodes[1].listen = "0.0.0.0:%d" % PORT
+    with Pair(prepare=prepare) as p:
+        p.together()
+        p.on(3, "ip", "addr", "del", "10.77.0.3/24", "dev", "eth0")
+        p.on(3, "ip", "addr", "add", "10.77.0.33/24", "dev", "eth0")
+        since = time.monotonic()
+        p.nodes[0].put("parts", "k", 1)
+        until(lambda: p.nodes[1].get("parts", "k") == 1, 40, "what was written since")
+        print("# heard of it %.1f s after its address had changed" % (time.monotonic() - since))
+        p.together()
+        p.share()
+
+
+def one_in_between_passes_it_on():
+    """Two that do not reach each other, and one that both reach."""
+    with Pair("true") as p:
+        a, b = p.nodes
+        c = Machine(p.net, p.folder.name, 2)
+        p.nodes.append(c)
+        for n in (a, b):
+            n.stop()
+            n.peers, n.members = [c], [x for x in (a, b) if x is not n]
+        c.peers, c.args = [a, b], ["--relay", "1M"]
+        for i, k in ((1, 3), (3, 1)):
+            p.on(i, "iptables", "-A", "INPUT", "-s", demo_net.address(k), "-j", "DROP")
+        for n in p.nodes:
+            n.start()
+        took = until(lambda: all(len(n.sees("alive")) == 3 and n.status()["connected"] == 2 for n in p.nodes), 60,
+                     "all to be connected with all")
+        assert b.id in a.sees("alive")
+        print("# connected after %.1f s, shared in %.1f s" % (took, p.share()))
+
+
 if __name__ == "__main__":
     try:
         if demo_net.INSIDE not in sys.argv:
@@ -121,4 +168,4 @@ if __name__ == "__main__":
         print("1..0 # SKIP %s" % e)
         sys.exit(0)
     sys.exit(tap.run([a_path_of_576_bytes, udp_is_closed, one_does_not_hear_the_other, large_datagrams_vanish,
-                      a_link_of_64_kbit]))
+                      a_link_of_64_kbit, neighbours_find_each_other, an_address_changes, one_in_between_passes_it_on]))
