@@ -259,8 +259,8 @@ static bool covers(const struct slv_mark *m, struct slv_str key) {
     return slv_str_compare(m->first, key) <= 0 && slv_str_compare(key, m->last) <= 0;
 }
 
-/* Which marks count for a key: those that nothing later has undone. From the latest on, so that
- * each is decided once. */
+/* Which marks count for a key: those that nothing later has undone, nor will be by what is asked
+ * now. From the latest on, so that each is decided once. */
 static int look_at_marks(struct slv_undone *u, struct slv_str key) {
     if (!u->n_mark || (u->looked.p && !slv_str_compare(u->looked, key))) return 0;
     char *copy = slv_mem_strndup(key.p, key.n);
@@ -269,7 +269,7 @@ static int look_at_marks(struct slv_undone *u, struct slv_str key) {
     u->looked = (struct slv_str){copy, key.n};
     for (size_t i = 0; i < u->n_mark; i++) {
         const struct slv_mark *m = &u->mark[i];
-        u->in_force[i] = covers(m, key);
+        u->in_force[i] = covers(m, key) && !is_among(&u->undo, m->at_ms, m->by);
         for (size_t k = 0; k < i && u->in_force[i]; k++)
             if (u->in_force[k] && is_among(&u->mark[k].undo, m->at_ms, m->by))
                 u->in_force[i] = false;
@@ -430,7 +430,7 @@ int slv_history_undone(const struct slv_history *h, const struct slv_space *s,
                        const struct slv_undo *undo, bool again, slv_node_of *node_of,
                        const void *ctx, struct slv_undone *ret) {
     struct gathering g = {.u = ret, .s = s, .undo = undo, .node_of = node_of, .ctx = ctx};
-    *ret = (struct slv_undone){0};
+    *ret = (struct slv_undone){.undo = *undo};
     if (undo->from_ms < h->reach_ms) return SLV_E_NOENT;
     int rc = again ? 0 : gather_marks(&g);
     if (!rc) number_marks(ret, h);

@@ -78,7 +78,7 @@ struct slv_undo {
 
 /* That those ops were undone of keys first to last, both with it: an entry of the space like
  * others, in a key of its own, so that every node knows, and nobody undoes twice. When it was done,
- * and where: for what it says is void where that was undone in turn. */
+ * and where: for what it says is void where that was undone in turn, or is to be now. */
 struct slv_mark {
     struct slv_undo undo;
     uint64_t at_ms, by;
@@ -106,6 +106,7 @@ struct slv_undone_op {
 
 /* Ops to be undone, and what they did; good while the history is held. */
 struct slv_undone {
+    struct slv_undo undo;
     struct slv_undone_op *op; /* heap, [n_op], ascending by writer and number */
     size_t n_op;
     struct slv_history_item **gone; /* heap, [n_gone]: what they removed, by key */

@@ -130,6 +130,28 @@ def what_others_write_stays():
         m.everywhere("last", "a", "1")
 
 
+def undoing_all_takes_undoings_back_too():
+    with Mesh(2, ("last:last:history=1h", "hits:counter:history=1h")) as m:
+        m.whole()
+        first = now()
+        m[0].put("last", "a", "good")
+        m[0].put("hits", "h", 10)
+        m.everywhere("hits", "h", 10)
+        time.sleep(0.01)
+        then = now()
+        m[1].put("last", "a", "bad")
+        m[1].put("hits", "h", 500)
+        m.everywhere("hits", "h", 510)
+        for space in ("last", "hits"):
+            revert(m[0], space, "--since", then, "--by", m[1].id)
+        m.everywhere("hits", "h", 10)
+        for since, a, h in ((then, "good", 10), (then, "good", 10), (first, None, None), (first, None, None)):
+            for space in ("last", "hits"):  # by anybody: also what was done against the bad
+                revert(m[0], space, "--since", since)
+            m.everywhere("last", "a", a)
+            m.everywhere("hits", "h", h)
+
+
 def many_keys_in_pages():
     n = 20000 if FULL else 3000
     with Mesh(2, ("last:last:history=1h",)) as m:
@@ -201,5 +223,5 @@ def what_cannot_be_is_said():
 
 
 if __name__ == "__main__":
-    sys.exit(tap.run([each_type_is_put_back, what_others_write_stays, many_keys_in_pages, what_does_not_fit_is_left_and_said,
-                      what_cannot_be_is_said]))
+    sys.exit(tap.run([each_type_is_put_back, what_others_write_stays, undoing_all_takes_undoings_back_too, many_keys_in_pages,
+                      what_does_not_fit_is_left_and_said, what_cannot_be_is_said]))

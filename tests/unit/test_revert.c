@@ -417,9 +417,11 @@ static void put_mark(struct slv_space *s, uint64_t writer, uint64_t n, const str
     slv_buf_fini(&b);
 }
 
+static struct slv_undo asked = {10, 100, 0};
+
 static size_t keys_undone(const struct slv_history *h, const struct slv_space *s, bool again,
                           uint64_t *ret_excused) {
-    const struct slv_undo undo = {10, 100, 0};
+    const struct slv_undo undo = asked;
     struct slv_undone u;
     assert_int_equal(slv_history_undone(h, s, &undo, again, node_of, NULL, &u), 0);
     const size_t n = u.n_key;
@@ -445,6 +447,11 @@ static void marks_count_if_they_may(void **state) {
     assert_int_equal(keys_undone(h, &s, false, &excused), 0);
     assert_int_equal(excused, 1);
     assert_int_equal(keys_undone(h, &s, true, &excused), 1);
+    asked.to_ms = 201; /* that is to be undone, too */
+    assert_int_equal(keys_undone(h, &s, false, &excused), 1);
+    asked.node = 1; /* or only what node 1 did */
+    assert_int_equal(keys_undone(h, &s, false, &excused), 0);
+    asked = (struct slv_undo){10, 100, 0};
     m = (struct slv_mark){.undo = {150, 300, 7}, .at_ms = 400, .by = 9, .first = KEY, .last = KEY};
     put_mark(&s, 9, 1, &m); /* what that node did then is undone */
     assert_int_equal(keys_undone(h, &s, false, &excused), 1);
