@@ -267,6 +267,10 @@ struct slv_node_over {
 size_t slv_node_overs(const struct slv_node *n, struct slv_node_over *ret, size_t most);
 size_t slv_node_count_over(const struct slv_node *n);
 
+/* Under which number a node writes, as far as it is known here: 0, where it has written nothing
+ * yet, or where its last store was lost and nobody has said so. */
+uint64_t slv_node_writer_of(const struct slv_node *n, uint64_t node);
+
 /* What a member has shown of its machine, where its statement has a condition. */
 struct slv_node_attest {
     bool is_wanted, is_shown;

@@ -313,6 +313,22 @@ static bool is_known(const struct slv_node *n, uint64_t writer) {
            (is_inside(n) ? look_up_over(n, writer, &o) : is_told(n, writer));
 }
 
+uint64_t slv_node_writer_of(const struct slv_node *n, uint64_t node) {
+    uint64_t found = 0;
+    if (node == n->conf.id) return slv_node_writer(n);
+    for (size_t i = 0; i < n->n_space; i++) {
+        const struct slv_replica *r = n->space[i]->replica;
+        for (size_t k = 0; k < slv_replica_writers(r); k++) {
+            struct slv_replica_writer w;
+            slv_replica_writer(r, k, &w);
+            if (w.node != node || is_known(n, w.writer)) continue;
+            if (found && found != w.writer) return 0; /* one of them is over */
+            found = w.writer;
+        }
+    }
+    return found;
+}
+
 static void declare(struct slv_node *n, const struct slv_replica_writer *w) {
     const struct key k = key_over(w->writer);
     struct slv_buf b;

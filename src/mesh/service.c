@@ -54,6 +54,8 @@ int service_status_of(int rc) {
         return 503;
     case SLV_E_IO:
         return 500;
+    case SLV_E_TRUST:
+        return 403;
     default:
         return 400;
     }
@@ -128,6 +130,8 @@ static void get_key(struct slv_service *s, struct slv_exchange *x, size_t space,
     slv_json_str(&j, "type", slv_mesh_type_name(c->type));
     write_value(s, space, key, &j, &there);
     slv_json_object_end(&j);
+    /* (One of a flag's two values is that nothing is there.) */
+    there = there || c->type == SLV_TYPE_ON_WINS || c->type == SLV_TYPE_OFF_WINS;
     if (there || b.status) {
         service_reply(s, x, &seen, 200, &b);
         return;
@@ -243,7 +247,7 @@ static int apply(struct slv_service *s, struct slv_exchange *x, size_t space, st
         s->conf.wake(s->conf.ctx);
         return slv_err_set(err, SLV_E_BUSY, "too much is being written: try again");
     }
-    if (rc == SLV_E_USAGE) return slv_err_set(err, rc, "this node may not write here");
+    if (rc == SLV_E_USAGE) return slv_err_set(err, SLV_E_TRUST, "this node may not write here");
     if (rc == SLV_E_LIMIT && slv_replica_is_full(slv_node_replica(s->conf.node, space)))
         return slv_err_set(err, rc, "the space is full at this node: NAME:TYPE:max=SIZE");
     if (rc) return slv_err_set(err, rc, "the write failed");
@@ -255,10 +259,16 @@ static int apply(struct slv_service *s, struct slv_exchange *x, size_t space, st
     return rc ? slv_err_set(err, rc, "out of memory") : 0;
 }
 
-static int make(struct slv_draft *d, struct slv_str body, struct slv_err *err) {
+static uint64_t writer_of(const void *service, uint64_t node) {
+    return slv_node_writer_of(((const struct slv_service *)service)->conf.node, node);
+}
+
+static int make(const struct slv_service *s, struct slv_draft *d, struct slv_str body,
+                struct slv_err *err) {
+    const struct slv_value_writers writers = {writer_of, s};
     struct slv_json_doc doc = {0};
     int rc = slv_json_read(body.p, body.n, &doc, err);
-    if (!rc) rc = slv_value_write(d, slv_json_root(&doc), err);
+    if (!rc) rc = slv_value_write(d, slv_json_root(&doc), &writers, err);
     slv_json_doc_fini(&doc);
     return rc;
 }
@@ -277,7 +287,7 @@ static void put_key(struct slv_service *s, struct slv_exchange *x, size_t space,
         service_refuse(x, service_status_of(rc), "the key is too long");
         return;
     }
-    if (!is_delete) rc = make(&d, slv_exchange_body(x), &err);
+    if (!is_delete) rc = make(s, &d, slv_exchange_body(x), &err);
     else if (slv_draft_delete(&d))
         rc = slv_err_set(&err, SLV_E_USAGE,
                          "a budget cannot be deleted: it would forget what was spent");

@@ -103,7 +103,7 @@ static int do_op(struct page *p, struct slv_str key, struct slv_str op, struct s
     if (rc) return rc;
     rc = slv_node_draft(p->s->conf.node, p->space, key, &d);
     if (!rc) {
-        rc = slv_value_write(&d, slv_json_root(&doc), err);
+        rc = slv_value_write(&d, slv_json_root(&doc), NULL, err);
         if (!rc) rc = slv_node_write(p->s->conf.node, p->space, &d, &ticket);
         if (!rc) p->ticket = ticket;
         slv_draft_close(&d);
@@ -310,7 +310,7 @@ void service_revert(struct slv_service *s, struct slv_exchange *x, const struct 
     const bool held = !rc && slv_replica_history(r);
     if (held) slv_replica_hold_history(r, true);
     if (!rc) rc = find(s, a->space, &w, &u, &err);
-    if (rc) service_refuse(x, rc == SLV_E_TRUST ? 403 : service_status_of(rc), err.msg);
+    if (rc) service_refuse(x, service_status_of(rc), err.msg);
     else answer(s, x, a->space, &w, &u);
     slv_undone_fini(&u);
     if (held) slv_replica_hold_history(r, false);

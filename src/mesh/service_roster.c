@@ -147,6 +147,6 @@ void service_roster_add(struct slv_service *s, struct slv_exchange *x) {
     }
     rc = slv_node_state(s->conf.node, s->conf.now(), (struct slv_str){(const char *)bytes, n});
     s->conf.wake(s->conf.ctx);
-    if (rc) service_refuse(x, rc == SLV_E_TRUST ? 403 : service_status_of(rc), why_not(rc));
+    if (rc) service_refuse(x, service_status_of(rc), why_not(rc));
     else slv_exchange_reply(x, &r, body, sizeof body - 1);
 }

@@ -2,6 +2,7 @@
 #include "mesh/value.h"
 #include "base/mem.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #define TOP_READ 16u /* that are shown */
@@ -164,6 +165,8 @@ struct doing {
     int64_t number, at, gone, epoch, keep, times;
     bool has_text, has_number, has_at;
     const struct slv_seq *seq;
+    const struct slv_value_writers *writers; /* NULL: whom is given to is a writer */
+    char why[160];                           /* of what fails, where the code says too little */
 };
 
 /* (Its depth is bounded by its reader.) */
@@ -221,26 +224,51 @@ static int drop_element(struct doing *w) {
     return w->has_text ? slv_draft_drop(w->d, w->text) : SLV_E_FORMAT;
 }
 static int add_number(struct doing *w) {
-    return w->has_number ? slv_draft_count(w->d, w->number) : SLV_E_FORMAT;
+    const bool good = w->has_number && (w->number >= 0 || w->d->type != SLV_TYPE_GROWING);
+    return good ? slv_draft_count(w->d, w->number) : SLV_E_FORMAT;
 }
 static int mint(struct doing *w) {
     return w->has_number && w->number >= 0 ? slv_draft_mint(w->d, (uint64_t)w->number)
                                            : SLV_E_FORMAT;
 }
+/* (Others' rights are no part of it, which is what people wonder about.) */
+static int tell_rights(struct doing *w, int rc) {
+    const struct slv_draft *d = w->d;
+    if (rc == SLV_E_BUSY)
+        snprintf(w->why, sizeof w->why,
+                 "this node may give out %" PRIu64 " of it; the rest is others', who can give",
+                 slv_read_rights(d->space, d->op.key, d->op.dot.writer));
+    return rc;
+}
+
 static int spend(struct doing *w) {
-    return w->has_number && w->number >= 0 ? slv_draft_spend(w->d, (uint64_t)w->number)
-                                           : SLV_E_FORMAT;
+    if (!w->has_number || w->number < 0) return SLV_E_FORMAT;
+    return tell_rights(w, slv_draft_spend(w->d, (uint64_t)w->number));
+}
+
+static bool read_id(struct slv_str hex, uint64_t *ret) {
+    *ret = 0;
+    for (size_t i = 0; i < hex.n; i++) {
+        const char *digits = "0123456789abcdef", *c = strchr(digits, hex.p[i]);
+        if (!c || !*c) return false;
+        *ret = *ret << 4 | (uint64_t)(c - digits);
+    }
+    return hex.n == 16;
 }
 
 static int give(struct doing *w) {
-    uint64_t to = 0;
-    for (size_t i = 0; i < w->to.n; i++) {
-        const char *digits = "0123456789abcdef", *c = strchr(digits, w->to.p[i]);
-        if (!c || !*c) return SLV_E_FORMAT;
-        to = to << 4 | (uint64_t)(c - digits);
+    const struct slv_value_writers *all = w->writers;
+    uint64_t to;
+    if (!w->has_number || w->number <= 0 || !read_id(w->to, &to)) return SLV_E_FORMAT;
+    if (all) to = all->of_node(all->ctx, to);
+    if (!to || to == w->d->op.dot.writer) {
+        snprintf(w->why, sizeof w->why,
+                 to ? "that is this node itself"
+                    : "%.*s is no node that has written anything yet, as far as is known here",
+                 (int)w->to.n, w->to.p);
+        return SLV_E_USAGE;
     }
-    if (!w->has_number || w->number < 0 || w->to.n != 16) return SLV_E_FORMAT;
-    return slv_draft_give(w->d, to, (uint64_t)w->number);
+    return tell_rights(w, slv_draft_give(w->d, to, (uint64_t)w->number));
 }
 
 static int contribute(struct doing *w) {
@@ -257,6 +285,10 @@ static int contribute(struct doing *w) {
     const int rc = good ? slv_draft_contribute(w->d, (uint64_t)w->epoch, (uint64_t)w->keep, v, n)
                         : SLV_E_FORMAT;
     slv_mem_free(v);
+    if (rc == SLV_E_BUSY)
+        snprintf(w->why, sizeof w->why,
+                 w->epoch < w->keep ? "an epoch that is not to be kept"
+                                    : "this node has contributed to that epoch already");
     return rc;
 }
 
@@ -337,38 +369,50 @@ static int doc_edit(struct doing *w) {
 
 #define OPS_MAX 6u
 
+static const char text_form[] = "a text", item_form[] = "JSON", flag_form[] = "true or false",
+                  number_form[] = "a whole number", amount_form[] = "a whole number, 0 or more",
+                  cut_form[] = "a whole number, 0 or more, and a place";
+
 static const struct {
     void (*read)(struct reading *r);
     struct {
         const char *name;
         const char *members; /* that it knows beside op and value */
         int (*fn)(struct doing *w);
-    } op[OPS_MAX]; /* the first is meant where there is none */
+        const char *form; /* of its value */
+    } op[OPS_MAX];        /* the first is meant where there is none */
 } types[SLV_MESH_TYPES] = {
-    [SLV_TYPE_LAST] = {read_last, {{"set", "", set_value}}},
-    [SLV_TYPE_MANY] = {read_strings, {{"set", "", set_value}}},
-    [SLV_TYPE_ON_WINS] = {read_flag, {{"set", "", set_flag}}},
-    [SLV_TYPE_OFF_WINS] = {read_flag, {{"set", "", set_flag}}},
-    [SLV_TYPE_SET] = {read_strings, {{"add", "", add_element}, {"remove", "", drop_element}}},
-    [SLV_TYPE_COUNTER] = {read_count, {{"add", "", add_number}}},
-    [SLV_TYPE_GROWING] = {read_count, {{"add", "", add_number}}},
+    [SLV_TYPE_LAST] = {read_last, {{"set", "", set_value, text_form}}},
+    [SLV_TYPE_MANY] = {read_strings, {{"set", "", set_value, text_form}}},
+    [SLV_TYPE_ON_WINS] = {read_flag, {{"set", "", set_flag, flag_form}}},
+    [SLV_TYPE_OFF_WINS] = {read_flag, {{"set", "", set_flag, flag_form}}},
+    [SLV_TYPE_SET] = {read_strings,
+                      {{"add", "", add_element, text_form},
+                       {"remove", "", drop_element, text_form}}},
+    [SLV_TYPE_COUNTER] = {read_count, {{"add", "", add_number, number_form}}},
+    [SLV_TYPE_GROWING] = {read_count, {{"add", "", add_number, amount_form}}},
     [SLV_TYPE_BUDGET] = {read_budget,
-                         {{"spend", "", spend}, {"mint", "", mint}, {"give", "to", give}}},
-    [SLV_TYPE_VECTOR] = {read_vector, {{"contribute", "epoch keep", contribute}}},
-    [SLV_TYPE_LIST] = {read_list, {{"insert", "at", list_insert}, {"remove", "at", list_remove}}},
+                         {{"spend", "", spend, amount_form},
+                          {"mint", "", mint, amount_form},
+                          {"give", "to", give, "a whole number, 1 or more, and a node"}}},
+    [SLV_TYPE_VECTOR] = {read_vector,
+                         {{"contribute", "epoch keep", contribute, "numbers, [1, 2.5]"}}},
+    [SLV_TYPE_LIST] = {read_list,
+                       {{"insert", "at", list_insert, item_form},
+                        {"remove", "at", list_remove, cut_form}}},
     [SLV_TYPE_TEXT] = {read_text,
-                       {{"set", "", text_set},
-                        {"insert", "at", text_insert},
-                        {"remove", "at", text_remove}}},
+                       {{"set", "", text_set, text_form},
+                        {"insert", "at", text_insert, text_form},
+                        {"remove", "at", text_remove, cut_form}}},
     [SLV_TYPE_DOC] = {read_doc,
-                      {{"set", "pointer", doc_set},
-                       {"insert", "pointer", doc_insert},
-                       {"remove", "pointer", doc_remove},
-                       {"count", "pointer", doc_count},
-                       {"text", "pointer", doc_text},
-                       {"edit", "pointer at gone", doc_edit}}},
-    [SLV_TYPE_UNIQUE] = {read_unique, {{"add", "", see}}},
-    [SLV_TYPE_TOP] = {read_top, {{"add", "n", tally}}},
+                      {{"set", "pointer", doc_set, item_form},
+                       {"insert", "pointer", doc_insert, item_form},
+                       {"remove", "pointer", doc_remove, "nothing"},
+                       {"count", "pointer", doc_count, number_form},
+                       {"text", "pointer", doc_text, text_form},
+                       {"edit", "pointer at gone", doc_edit, text_form}}},
+    [SLV_TYPE_UNIQUE] = {read_unique, {{"add", "", see, text_form}}},
+    [SLV_TYPE_TOP] = {read_top, {{"add", "n", tally, "a text, and how often, 1 or more"}}},
 };
 
 int slv_value_read(const struct slv_space *s, enum slv_mesh_type type, struct slv_str key,
@@ -412,32 +456,35 @@ static int find_op(enum slv_mesh_type type, struct slv_str name, size_t *ret, st
             *ret = i;
             return 0;
         }
-    return slv_err_set(err, SLV_E_USAGE, "a %s has no operation '%.*s'", slv_mesh_type_name(type),
+    return slv_err_set(err, SLV_E_USAGE, "%s: it has no operation '%.*s'", slv_mesh_type_name(type),
                        (int)(name.n < 40 ? name.n : 40), name.p);
 }
 
-static int explain(int rc, const char *op, enum slv_mesh_type type, struct slv_err *err) {
-    const char *name = slv_mesh_type_name(type);
+static int explain(int rc, const struct doing *w, const char *op, const char *form,
+                   struct slv_err *err) {
+    const char *type = slv_mesh_type_name(w->d->type);
+    if (rc && *w->why) return slv_err_set(err, rc, "%s, '%s': %s", type, op, w->why);
     switch (rc) {
     case 0:
         return 0;
     case SLV_E_FORMAT:
-        return slv_err_set(err, rc, "'%s' of a %s: its value is none that it takes", op, name);
+        return slv_err_set(err, rc, "%s, '%s': its value is to be %s", type, op, form);
     case SLV_E_NOENT:
-        return slv_err_set(err, rc, "'%s' of a %s: there is no such place", op, name);
+        return slv_err_set(err, rc, "%s, '%s': there is no such place", type, op);
     case SLV_E_USAGE:
-        return slv_err_set(err, rc, "'%s' of a %s: not there", op, name);
+        return slv_err_set(err, rc, "%s, '%s': not there", type, op);
     case SLV_E_BUSY:
-        return slv_err_set(err, rc, "'%s' of a %s: not so much is left", op, name);
+        return slv_err_set(err, rc, "%s, '%s': not now", type, op);
     case SLV_E_LIMIT:
-        return slv_err_set(err, rc, "'%s' of a %s: too much at once", op, name);
+        return slv_err_set(err, rc, "%s, '%s': too much at once", type, op);
     default:
-        return slv_err_set(err, rc, "'%s' of a %s: out of memory", op, name);
+        return slv_err_set(err, rc, "%s, '%s': out of memory", type, op);
     }
 }
 
-int slv_value_write(struct slv_draft *d, struct slv_json_val op, struct slv_err *err) {
-    struct doing w = {.d = d, .pointer = nowhere, .to = nowhere, .times = 1};
+int slv_value_write(struct slv_draft *d, struct slv_json_val op,
+                    const struct slv_value_writers *writers, struct slv_err *err) {
+    struct doing w = {.d = d, .pointer = nowhere, .to = nowhere, .times = 1, .writers = writers};
     struct slv_str name = nowhere, member;
     struct slv_json_iter it = {0};
     struct slv_json_val v;
@@ -449,7 +496,7 @@ int slv_value_write(struct slv_draft *d, struct slv_json_val op, struct slv_err 
         return slv_err_set(err, SLV_E_FORMAT, "op: not a name");
     if (slv_str_is(name, "delete")) {
         if (slv_json_count(op) > 1) return slv_err_set(err, SLV_E_FORMAT, "delete has no members");
-        return explain(slv_draft_delete(d), "delete", d->type, err);
+        return explain(slv_draft_delete(d), &w, "delete", "nothing", err);
     }
     const int rc = find_op(d->type, name, &i, err);
     if (rc) return rc;
@@ -462,5 +509,6 @@ int slv_value_write(struct slv_draft *d, struct slv_json_val op, struct slv_err 
                                member.p,
                                known ? "not such a value" : "not known to this operation");
     }
-    return explain(types[d->type].op[i].fn(&w), types[d->type].op[i].name, d->type, err);
+    return explain(types[d->type].op[i].fn(&w), &w, types[d->type].op[i].name,
+                   types[d->type].op[i].form, err);
 }

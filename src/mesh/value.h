@@ -42,9 +42,18 @@ int slv_value_read(const struct slv_space *s, enum slv_mesh_type type, struct sl
  * have the same order and their numbers the same digits. j's status. */
 void slv_value_json(struct slv_json *j, const char *name, struct slv_json_val v);
 
-/* Does an operation to a draft of that type. SLV_E_USAGE, SLV_E_FORMAT, SLV_E_NOENT, SLV_E_BUSY
- * (a budget has not so much left), SLV_E_LIMIT, SLV_E_NOMEM, with a message; the draft is good for
- * nothing then. */
-int slv_value_write(struct slv_draft *d, struct slv_json_val op, struct slv_err *err) SLV_MUST_USE;
+/* Under which number a node writes, so that a budget's share can be given to it; 0: none is known.
+ * (Given to the node, and not to its writer, it would be there once more when its store is lost.)
+ */
+struct slv_value_writers {
+    uint64_t (*of_node)(const void *ctx, uint64_t node);
+    const void *ctx;
+};
+
+/* Does an operation to a draft of that type. writers may be NULL: whom is given to is a writer.
+ * SLV_E_USAGE, SLV_E_FORMAT, SLV_E_NOENT, SLV_E_BUSY (a budget has not so much left), SLV_E_LIMIT,
+ * SLV_E_NOMEM, with a message; the draft is good for nothing then. */
+int slv_value_write(struct slv_draft *d, struct slv_json_val op,
+                    const struct slv_value_writers *writers, struct slv_err *err) SLV_MUST_USE;
 
 #endif

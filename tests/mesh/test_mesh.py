@@ -402,6 +402,42 @@ def a_file_says_how():
             p.stdout.close()
 
 
+def a_share_of_a_budget_is_given_to_a_node():
+    with Mesh(2) as m:
+        m.whole()
+        a, b = m.nodes
+        a.put("fund", "b", 100, op="mint")
+
+        def give(to, n=40):
+            return a.ask("PUT", a.path("fund", "b"), {"op": "give", "to": to, "value": n})
+        for to, want in ((b.id, "no node that has written"), ("0" * 16, "no node"), ("f" * 16, "no node"), (a.id, "this node itself"),
+                         ("x", "is to be"), (b.id[:15], "is to be")):
+            status, said = give(to)
+            assert status == 400 and want in said["error"]["message"], (to, status, said)
+        assert a.get("fund", "b") == {"left": 100, "mine": 100}
+        b.put("hits", "k", 1)  # now it has a number that it writes under, wherever
+        m.everywhere("hits", "k", 1)
+        a.run("mesh", "put", "fund", "b", "--op", "give", "--to", b.id, "40")
+        m.everywhere("fund", "b", {"left": 100, "mine": 40}, among=[b])
+        for node, mine in ((a, 60), (b, 40)):
+            status, said = node.ask("PUT", node.path("fund", "b"), {"value": 61})
+            assert status == 409 and "may give out %d" % mine in said["error"]["message"], (status, said)
+        b.put("fund", "b", 40)
+        m.everywhere("fund", "b", {"left": 60, "mine": 60}, among=[a])
+
+
+def a_flag_is_one_or_the_other():
+    with Mesh(1, ("on:on-wins", "off:off-wins")) as m:
+        a = m[0]
+        for space, begins in (("on", False), ("off", True)):
+            assert a.get(space, "k") is begins  # nobody has set it
+            for value in (True, False, True):
+                a.put(space, "k", value)
+                assert a.get(space, "k") is value
+            assert a.run("mesh", "get", space, "k") == "true\n"
+        assert a.status()["local_only"]  # there is nobody else
+
+
 def a_disk_that_fails_is_said_and_outlived():
     with Mesh(2) as m:
         m.whole()
@@ -466,4 +502,5 @@ if __name__ == "__main__":
                       halves_of_a_split_agree_when_it_heals, who_is_far_is_found_again, whatever_befalls_datagrams,
                       a_full_space_takes_no_more_and_catches_up, who_sends_too_much_waits,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
-                      a_file_says_how, a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens, what_is_no_request_is_refused]))
+                      a_file_says_how, a_share_of_a_budget_is_given_to_a_node, a_flag_is_one_or_the_other,
+                      a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens, what_is_no_request_is_refused]))

@@ -137,7 +137,7 @@ def an_invitation_is_used_once():
         until(lambda: a.get("tags", "north-1") == ["x"], 10, "what it may write")
         for space, key in (("tags", "south-1"), ("hits", "k")):
             status, said = other.ask("PUT", other.path(space, key), {"value": "x" if space == "tags" else 1})
-            assert status == 400 and "may not write" in said["error"]["message"], said
+            assert status == 403 and "may not write" in said["error"]["message"], said
         status, said = other.ask("PUT", other.path("conf", "x"), {"value": 1})
         assert status == 403 and "may not write" in said["error"]["message"], said
         assert b.ask("PUT", b.path("conf", "x"), {"value": 1})[0] == 200

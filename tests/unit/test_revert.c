@@ -34,7 +34,7 @@ static int do_op(struct slv_space *s, enum slv_mesh_type type, uint64_t writer, 
     struct slv_err err = {0};
     assert_int_equal(slv_json_read(op.p, op.n, &doc, &err), 0);
     assert_int_equal(slv_draft_open(&d, s, type, KEY, dot, ++now), 0);
-    int rc = slv_value_write(&d, slv_json_root(&doc), &err);
+    int rc = slv_value_write(&d, slv_json_root(&doc), NULL, &err);
     if (!rc) {
         assert_int_equal(slv_space_write(s, &d.op), 0);
         next_number = slv_op_range(&d.op).last + 1;

@@ -223,7 +223,7 @@ static int do_op(struct slv_space *s, enum slv_mesh_type type, const char *json)
     const struct slv_dot dot = {5, slv_dots_last(&s->context, 5) + 1};
     assert_int_equal(slv_json_read(json, strlen(json), &doc, NULL), 0);
     assert_int_equal(slv_draft_open(&d, s, type, KEY, dot, 1), 0);
-    const int rc = slv_value_write(&d, slv_json_root(&doc), &err);
+    const int rc = slv_value_write(&d, slv_json_root(&doc), NULL, &err);
     if (!rc) assert_int_equal(slv_space_apply(s, &d.op, NULL), 0);
     else assert_true(strlen(err.msg) > 0);
     slv_draft_close(&d);
