@@ -18,7 +18,7 @@ struct opts {
     const char *socket, *op, *pointer, *to, *read, *expect, *session;
     int64_t at, gone, epoch, keep, n, version, token, lease;
     double ttl, timeout;
-    bool anew, copy;
+    bool anew, copy, other;
 };
 
 static struct slv_str str(const char *s) { return (struct slv_str){s, strlen(s)}; }
@@ -341,6 +341,10 @@ static void print_group(struct slv_json_val g) {
     if (slv_json_kind(g) != SLV_JSON_OBJECT) return;
     slv_out_printf("group    term %.0f, leader %.*s, this one: %.*s\n", number_of(g, "term"),
                    leader.n ? (int)leader.n : 4, leader.n ? leader.p : "none", (int)role.n, role.p);
+    const struct slv_str rival = text_of(g, "rival");
+    if (rival.n)
+        slv_out_printf("group    another one is led by %.*s: two were founded\n", (int)rival.n,
+                       rival.p);
     while (slv_json_each(slv_json_get(g, "members"), &it, NULL, &v)) {
         const struct slv_str id = text_of(v, "id"), is = text_of(v, "role");
         slv_out_printf("         %.*s  %.*s\n", (int)id.n, id.p, (int)is.n, is.p);
@@ -366,9 +370,10 @@ static int status(const struct slv_cli *cli, const void *opts, struct slv_err *e
 static int found(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct slv_cli_reply r;
-    const char *path = o->copy   ? "/v1/found?copy=true"
-                       : o->anew ? "/v1/found?anew=true"
-                                 : "/v1/found";
+    const char *path = o->copy    ? "/v1/found?copy=true"
+                       : o->anew  ? "/v1/found?anew=true"
+                       : o->other ? "/v1/found?other=true"
+                                  : "/v1/found";
     int rc = slv_cli_mesh_ask(o->socket, "POST", path, (struct slv_str){"", 0}, &r, err);
     if (rc) return rc;
     if (cli->json) rc = print_doc(&r, err);
@@ -442,6 +447,9 @@ static const struct slv_opt found_rows[] = {
     {"from-copy", 0, SLV_OPT_FLAG_AT(struct opts, copy),
      .help = "out of what this node has of a group whose other voters are lost for good, most of "
              "them: what they had decided and this one had not heard of is lost, too"},
+    {"give-up", 0, SLV_OPT_FLAG_AT(struct opts, other),
+     .help = "this node's part in its group, with what it has of it, for another that is heard of: "
+             "two were founded"},
 };
 
 static const struct slv_opt lead_rows[] = {

@@ -252,6 +252,12 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
         if (id) slv_log(SLV_LOG_INFO, "mesh: node %016" PRIx64 " leads", id);
         else slv_log(SLV_LOG_WARN, "mesh: no leader is known");
         break;
+    case SLV_NODE_RIVAL:
+        slv_log(SLV_LOG_WARN,
+                "mesh: node %016" PRIx64 " leads another group of the strong spaces: two were "
+                "founded, and do not agree. Give one up: `mesh found --give-up` at its nodes",
+                id);
+        break;
     case SLV_NODE_HANDOVER:
         slv_log(SLV_LOG_INFO, "mesh: this node hands the lead over to node %016" PRIx64, id);
         break;

@@ -53,6 +53,7 @@ enum slv_node_event {
     SLV_NODE_FAILED,    /* open it anew */
     SLV_NODE_OVERTAKEN, /* the same, with a new store: its writer is ahead elsewhere, or over */
     SLV_NODE_LEADER,    /* `id` leads the group of the strong spaces; 0: nobody that is known */
+    SLV_NODE_RIVAL,     /* `id` leads another group than this node's: two were founded */
     SLV_NODE_HANDOVER,  /* this node, which leads the group, begins to make `id` the leader */
     SLV_NODE_ROSTER,    /* what is said of `id` has changed; state: enum slv_statement_kind */
     SLV_NODE_DAMAGED,   /* `id`, of that group, has lost what it had of it */
@@ -223,10 +224,15 @@ uint64_t slv_node_agreed_id(const struct slv_node *n, size_t i);
 /* How a group is founded: where this node was in none; also where it was in one and has lost all
  * that it had of it, and there is nobody to let it in again; out of what it has of one whose voters
  * are lost for good, most of them (slv_strong_take_over: SLV_NODE_REFOUNDED follows). Others that
- * hear no leader of that one go over to the new group, and drop what they had. */
-enum slv_node_founding { SLV_FOUND_FIRST, SLV_FOUND_ANEW, SLV_FOUND_COPY };
+ * hear no leader of that one go over to the new group, and drop what they had.
+ *
+ * Where two were founded, neither knowing of the other, both go on: which is right is not theirs to
+ * say. A node of one can give it up, with what it has of it, for the other (slv_node_rival). */
+enum slv_node_founding { SLV_FOUND_FIRST, SLV_FOUND_ANEW, SLV_FOUND_COPY, SLV_FOUND_OTHER };
 /* SLV_E_USAGE: it is in a group already, or cannot be founded so. */
 int slv_node_found(struct slv_node *n, uint64_t now, enum slv_node_founding how) SLV_MUST_USE;
+/* Who leads another group, as was heard lately; 0: nobody. */
+uint64_t slv_node_rival(const struct slv_node *n);
 /* The group's number; 0: none is known. */
 uint64_t slv_node_group(const struct slv_node *n);
 /* NULL: none is known. For slv_strong_get and what else only looks. */

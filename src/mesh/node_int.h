@@ -195,6 +195,7 @@ struct node_strong {
     struct node_ready *ready; /* heap */
     size_t n_ready, room_ready;
     struct node_lead lead;
+    uint64_t other, other_leader, other_at; /* another group, who leads it, when it was heard of */
 };
 
 struct slv_node {

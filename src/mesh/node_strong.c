@@ -25,6 +25,7 @@
 #define AGAIN_MOST_NS (640 * MS)   /* and at most */
 #define WHO_NS (300 * MS)          /* between two of them */
 #define CALL_MS 2000u              /* until an answer is taken for lost */
+#define RIVAL_NS (10000 * MS)      /* another group that was not heard of for so long is gone */
 #define SUPERSEDED_NS (10000 * MS) /* without a leader, before another group is gone over to */
 
 enum frame { MESSAGE = 1, HELLO, READY, WHO, LEAD };
@@ -231,10 +232,27 @@ static int found_copy(struct slv_node *n) {
     return rc;
 }
 
+/* What it has of its group goes: it takes part in another as if it had never been in one. */
+static int go_over(struct slv_node *n, uint64_t group, uint64_t was) {
+    int rc = slv_strong_erase(n->strong.s);
+    close_group(n);
+    n->strong.was = was;
+    if (!rc) rc = open_group(n);
+    return rc ? rc : begin_group(n, group, true);
+}
+
+static int give_up(struct slv_node *n) {
+    if (!n->strong.started || !slv_node_rival(n)) return SLV_E_USAGE;
+    const int rc = go_over(n, n->strong.other, 0);
+    if (rc) node_fail(n, SLV_NODE_FAILED); /* half of it may be put */
+    return rc;
+}
+
 int slv_node_found(struct slv_node *n, uint64_t now, enum slv_node_founding how) {
     n->now = now;
     if (!n->started || n->failed || n->strong.refounds) return SLV_E_USAGE;
     if (how == SLV_FOUND_COPY) return found_copy(n);
+    if (how == SLV_FOUND_OTHER) return give_up(n);
     const bool anew = how == SLV_FOUND_ANEW;
     if (n->strong.s && !(anew && slv_strong_is_lost(n->strong.s))) return SLV_E_USAGE;
     n->strong.was = n->strong.s ? n->strong.group : 0;
@@ -527,13 +545,20 @@ static bool is_superseded(const struct slv_node *n, uint64_t peer, uint64_t was)
            node_may_vote(n, peer);
 }
 
-/* What it has of its group goes: it takes part in another as if it had never been in one. */
-static int go_over(struct slv_node *n, uint64_t group, uint64_t was) {
-    int rc = slv_strong_erase(n->strong.s);
-    close_group(n);
-    n->strong.was = was;
-    if (!rc) rc = open_group(n);
-    return rc ? rc : begin_group(n, group, true);
+/* Said once, and again if it was not heard of for long. */
+static void note_rival(struct slv_node *n, uint64_t group, uint64_t leader) {
+    struct node_strong *g = &n->strong;
+    const bool news = g->other != group || !slv_node_rival(n);
+    g->other = group;
+    g->other_leader = leader;
+    g->other_at = n->now;
+    if (news) node_event(n, SLV_NODE_RIVAL, leader, 0);
+}
+
+uint64_t slv_node_rival(const struct slv_node *n) {
+    const struct node_strong *g = &n->strong;
+    const bool lately = g->other && n->now - g->other_at < RIVAL_NS;
+    return lately && g->other != g->group ? g->other_leader : 0;
 }
 
 static void on_hello(struct slv_node *n, uint64_t peer, uint64_t group, uint64_t leader,
@@ -551,6 +576,8 @@ static void on_hello(struct slv_node *n, uint64_t peer, uint64_t group, uint64_t
         n->strong.group = group;
         if (put_group(n)) return;
     }
+    if (n->strong.started && n->strong.group != group && n->strong.group != was)
+        note_rival(n, group, leader);
     if (n->strong.group != group || !n->strong.started) return;
     slv_strong_guide(n->strong.s, n->now, peer); /* who is heard, as the leader may not be */
     if (leader != peer) return;

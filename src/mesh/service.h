@@ -6,7 +6,8 @@
  *     PUT    /v1/spaces/S/keys/K            an operation (value.h); answered when it is synced here
  *     DELETE /v1/spaces/S/keys/K            the value goes
  *     GET    /v1/spaces/S/watch             events: a line "data: {"key","value"}" for each change
- *     POST   /v1/found                      begins the group of the strong spaces here; ?anew=true
+ *     POST   /v1/found                      begins the group of the strong spaces here; or
+ *                                           ?anew=true, ?copy=true, ?other=true
  *     POST   /v1/lead                       {"to": a node that votes}, or {}, this one: the
  *                                           leader hands over, {"leader"}; ?timeout_ms=N
  *     GET    /v1/roster                     who may do what: statements (roster.h), and where this

@@ -381,17 +381,20 @@ void service_strong_put(struct slv_service *s, struct slv_exchange *x, size_t ag
 
 void service_strong_found(struct slv_service *s, struct slv_exchange *x) {
     const struct slv_str query = slv_exchange_head(x)->query;
-    const enum slv_node_founding how = slv_str_is(query, "anew=true")   ? SLV_FOUND_ANEW
-                                       : slv_str_is(query, "copy=true") ? SLV_FOUND_COPY
-                                                                        : SLV_FOUND_FIRST;
+    const enum slv_node_founding how = slv_str_is(query, "anew=true")    ? SLV_FOUND_ANEW
+                                       : slv_str_is(query, "copy=true")  ? SLV_FOUND_COPY
+                                       : slv_str_is(query, "other=true") ? SLV_FOUND_OTHER
+                                                                         : SLV_FOUND_FIRST;
     struct slv_buf b;
     struct slv_json j;
     char id[20];
     if (slv_node_found(s->conf.node, s->conf.now(), how)) {
-        service_refuse(x, 409,
-                       how == SLV_FOUND_COPY
-                           ? "nothing is lost: its group has a leader; or this node has no copy"
-                           : "this node is in a group already");
+        static const char *const why[] = {
+            [SLV_FOUND_FIRST] = "this node is in a group already",
+            [SLV_FOUND_ANEW] = "this node is in a group already, and has lost nothing of it",
+            [SLV_FOUND_COPY] = "nothing is lost: its group has a leader; or this node has no copy",
+            [SLV_FOUND_OTHER] = "no other group is heard of"};
+        service_refuse(x, 409, why[how]);
         return;
     }
     s->conf.wake(s->conf.ctx);
@@ -423,6 +426,7 @@ void service_strong_status(const struct slv_node *n, struct slv_json *j) {
     slv_json_object(j, "strong");
     tell_id(j, "group", slv_node_group(n));
     tell_id(j, "leader", slv_strong_leader(g));
+    if (slv_node_rival(n)) tell_id(j, "rival", slv_node_rival(n));
     slv_json_uint(j, "term", slv_strong_term(g));
     slv_json_str(j, "role", roles[slv_strong_role(g, slv_node_id(n))]);
     slv_json_bool(j, "damaged", slv_strong_is_lost(g));

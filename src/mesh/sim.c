@@ -219,6 +219,9 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
         if (of) sim_trace(s, "node %u takes node %u for the leader", n->index, whom);
         else sim_trace(s, "node %u knows of no leader", n->index);
         break;
+    case SLV_NODE_RIVAL:
+        sim_trace(s, "node %u hears of another group, led by node %u", n->index, whom);
+        break;
     case SLV_NODE_HANDOVER:
         sim_trace(s, "node %u hands over to node %u", n->index, whom);
         break;

@@ -153,6 +153,33 @@ def a_group_without_its_majority_is_made_of_a_copy():
         until(lambda: read(lost[0], "after", "local")[0] == 200, 20, "it to learn")
 
 
+def two_groups_are_told_and_one_is_given_up():
+    with Group(3, relays=True) as m:
+        m.whole(30)
+        m.split((0,), (1, 2))
+        until(lambda: m[0].status()["local_only"], 20, "being alone to be noticed")
+        for n, value in ((m[0], "of the first"), (m[1], "of the second")):
+            n.run("mesh", "found")
+            until(lambda: group(n)["leader"] == n.id, 10, "it to lead")  # noqa: B023
+            assert write(n, "k", value)[0] == 200
+        refuses(m[0], "--give-up", want="no other group")
+        until(lambda: (group(m[2]) or {}).get("leader") == m[1].id, 20, "the third to be in the second")
+        m.split()
+        until(lambda: group(m[0]).get("rival") == group(m[1])["leader"] and group(m[1]).get("rival") == m[0].id, 20, "both to hear of it")
+        assert "two were founded" in m[0].run("mesh", "status") and "Give one up" in m[0].stderr()
+        assert read(m[0], "k")[1]["value"] == "of the first" and read(m[1], "k")[1]["value"] == "of the second"
+        m[0].run("mesh", "found", "--give-up")
+        m.votes(3, 60)
+        until(lambda: not any(group(n).get("rival") for n in m.nodes), 30, "there to be one")
+        for n in m.nodes:
+            assert read(n, "k")[1]["value"] == "of the second"
+        assert write(m[0], "k", "of all")[0] == 200
+        m[0].kill()  # that is kept
+        m[0].start()
+        m.votes(3, 60)
+        assert read(m[0], "k")[1]["value"] == "of all"
+
+
 def a_lone_node_that_lost_its_disk_founds_anew():
     with Group(2) as m:
         m[0].run("mesh", "found")
@@ -403,7 +430,7 @@ def a_leader_that_does_not_get_to_run_hands_over():
 
 if __name__ == "__main__":
     sys.exit(tap.run([one_copy, commands, a_group_without_its_majority_is_made_of_a_copy,
-                      a_lone_node_that_lost_its_disk_founds_anew, without_a_group, locks_exclude, a_lock_that_is_lost_ends_its_command,
+                      two_groups_are_told_and_one_is_given_up, a_lone_node_that_lost_its_disk_founds_anew, without_a_group, locks_exclude, a_lock_that_is_lost_ends_its_command,
                       what_was_acknowledged_survives_leaders_that_die, a_minority_neither_writes_nor_reads,
                       a_node_whose_disk_is_gone_is_let_in_again, the_lead_goes_where_it_is_asked,
                       a_leader_that_does_not_get_to_run_hands_over, watchers_and_restarts]))
