@@ -456,7 +456,7 @@ void slv_service_handle(struct slv_exchange *x, void *service) {
     if (strcmp(slv_exchange_peer(x)->address, "unix") != 0)
         service_refuse(x, 403, "only by a unix socket");
     else if (!s->conf.node || slv_node_failed(s->conf.node))
-        service_refuse(x, 503, "the node's store has failed; it is being opened again");
+        service_refuse(x, 503, "the node opens its store again: ask once more");
     else if (h->path.n > root && !memcmp(h->path.p, ROOT, root)) in_space(s, x);
     else if (is_path(h->path, "/v1/found") && h->method == SLV_METHOD_POST)
         service_strong_found(s, x);

@@ -41,6 +41,13 @@ static void tell_condition(const struct slv_condition *c, struct slv_json *j) {
     slv_json_object_end(j);
 }
 
+/* As it was signed, for who would check it, or carry it elsewhere. */
+static void tell_signed(struct slv_str statement, struct slv_json *j) {
+    char hex[SLV_HEX(SLV_STATEMENT_MAX)];
+    slv_hex_write(statement.p, statement.n, hex);
+    slv_json_str(j, "statement", hex);
+}
+
 static void tell_statement(const struct slv_roster *r, size_t i, struct slv_json *j) {
     static const char *const kinds[] = {"", "member", "revoked", "invitation", "joined"};
     struct slv_statement own;
@@ -58,6 +65,7 @@ static void tell_statement(const struct slv_roster *r, size_t i, struct slv_json
     if (s->until) slv_json_uint(j, "until", s->until);
     if (s->kind == SLV_INVITE) slv_json_bool(j, "used", slv_roster_use(r, s->key) != NULL);
     if (s->kind == SLV_JOINED) tell_key(j, "invitation", s->invitation);
+    tell_signed(slv_roster_at(r, i), j);
     tell_scopes(s, j);
     if (s->is_conditional) tell_condition(&s->condition, j);
     slv_json_object_end(j);
