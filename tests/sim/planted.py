@@ -99,7 +99,7 @@ PLANTED = {
     "a writer is retired before all have said what they have": (
         "node_retire.c", "o->node && !o->waits && !o->differs", "o->node && !o->differs", WIPED, 1500),
     "a writer is retired while some lack something of it": (
-        "node_retire.c", "o->node && !o->waits && !o->differs", "o->node && !o->waits", "=lost loss one-way crash", 20000),
+        "node_retire.c", "o->node && !o->waits && !o->differs", "o->node && !o->waits", "=lost loss one-way crash", 8000),
     "a writer is let go before all of it is there": (
         "replica_retire.c", "(told || slv_space_covers(&r->space, all))", "(told || all)", WIPED, 3000),
     "a batch does not say that it followed a retirement": (
