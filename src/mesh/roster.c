@@ -95,7 +95,8 @@ static bool is_sound(const struct slv_statement *s) {
     const bool joined = s->kind == SLV_JOINED;
     if (joined != !s->number) return false;
     if (s->is_conditional && s->kind != SLV_MEMBER && s->kind != SLV_INVITE) return false;
-    return !joined || (!s->flags && !s->until && !s->n_scope);
+    if (s->until && s->kind != SLV_INVITE) return false; /* nobody would look at it */
+    return !joined || (!s->flags && !s->n_scope);
 }
 
 int slv_statement_read(struct slv_str bytes, struct slv_statement *ret, const uint8_t **ret_sig) {

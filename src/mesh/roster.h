@@ -20,7 +20,7 @@
  *
  *     statement: version (1; 2: with a condition), kind, number, key (32), flags (1 all,
  *                2 repairs, 4 votes), until
- *                (s since 1970; 0: for ever), name, how many scopes, of each space and key prefix,
+ *                (of an INVITE, s since 1970; 0: for ever, and of others), name, how many scopes, of each space and key prefix,
  *                then of JOINED the invitation's key (32), of version 2 the condition; signature
  *                (64) over "selvage mesh statement 1", the mesh's name behind its length, and all
  *                before it

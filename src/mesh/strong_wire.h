@@ -5,13 +5,13 @@
  *       VOTE          term, last index, last term, flags (1: before the vote, 2: by transfer)
  *       VOTE_RESULT   term, flags (1: granted, 2: before the vote)
  *       APPEND        term, previous index and term, commit index, how many, entries
- *       APPEND_RESULT term, rejected index or 0, last index
+ *       APPEND_RESULT term, last index, rejected index or 0
  *       TIMEOUT_NOW   term, last index, last term
- *       PIECE         term, index, its term, index of members, members, size in all, at, bytes
+ *       PIECE         term, index, its term, index of members, at, members, size in all, bytes
  *       PIECE_RESULT  index, its term, what is wanted: all before it is there
  *       CALL          flags (1: handed on), number, command
  *       ANSWER        number, status, index, version, hint, value
- *       DAMAGED       nonce                 READMIT nonce, term, index
+ *       DAMAGED       nonce                 READMIT term, index, nonce
  *     entry:   term, type (1 command, 3 members), length, payload
  *     members: how many, of each id (8) and role (1 spare, 2 learner, 3 voter)
  *     records: "T" term, vote (8)            "L" index (8) -> entry

@@ -30,7 +30,7 @@ def text(b):
 def command(op, key=b"k", value=b"v", client=7, seq=1, more=()):
     head = num(op) + (ident(client) + num(seq) if op < GET else b"")
     keyed = ident(1) + text(key) if op in (PUT, DELETE, CAS, CAS_VALUE, LOCK, UNLOCK, EPOCH, GET) else b""
-    return head + keyed + (text(value) if op in (PUT, CAS, CAS_VALUE) else b"") + num(*more)
+    return head + keyed + (text(value) if op in (PUT, CAS, CAS_VALUE, LOCK) else b"") + num(*more)
 
 
 def members(*roles):
@@ -60,12 +60,12 @@ MESSAGES = {
     "piece": message(PIECE, 2, 9, 2, 1, 0, rest=ALL + num(len(SNAPSHOT)) + text(SNAPSHOT)),
     "wanted": message(PIECE_RESULT, 9, 2, 0), "damaged": message(DAMAGED, rest=ident(5)),
     "readmit": message(READMIT, 2, 9, rest=b"") [:2] + num(2) + num(9) + ident(5),
-    "call": message(CALL, rest=ident(3) + command(GET, more=(1,))),
+    "call": message(CALL, 0, rest=ident(3) + command(GET, more=(1,))),
     "answer": message(ANSWER, rest=ident(3) + num(0, 4, 4) + ident(0) + text(b"v")),
 }
 for op, more in ((PUT, (0,)), (DELETE, ()), (CAS, (3, 0)), (LOCK, (100,)), (UNLOCK, (3,)), (GRANT, (100,)),
                  (KEEPALIVE, (3,)), (REVOKE, (3,)), (EPOCH, ())):
-    MESSAGES[f"call{op}"] = message(CALL, rest=ident(4) + command(op, more=more))
+    MESSAGES[f"call{op}"] = message(CALL, 0, rest=ident(4) + command(op, more=more))
 
 
 def record(key, value):
