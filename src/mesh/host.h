@@ -27,7 +27,7 @@
 #include <stdio.h>
 
 #define SLV_HOST_KEYS_MAX 1024u
-#define SLV_HOST_PEERS_MAX 64u
+#define SLV_HOST_PEERS_MAX 64u /* as SLV_NAMES_MAX */
 #define SLV_HOST_KEY_BYTES 32u
 
 struct slv_attest_self;
@@ -36,7 +36,7 @@ struct slv_key;
 
 struct slv_host_peer {
     uint8_t key[SLV_HOST_KEY_BYTES];
-    const char *address; /* "10.0.0.2:7420" */
+    const char *address; /* "10.0.0.2:7420", or with a name, looked up while it runs (names.h) */
 };
 
 /* Borrowed for as long as the host runs. */
