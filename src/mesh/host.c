@@ -4,10 +4,12 @@
 #include "base/mem.h"
 #include "mesh/invite.h"
 #include "mesh/names.h"
+#include "mesh/outside.h"
 #include "mesh/quoter.h"
 #include "mesh/service.h"
 #include "mesh/transport.h"
 #include "store/records.h"
+#include "trust/fields.h"
 #include "trust/key.h"
 
 #include <arpa/inet.h>
@@ -37,6 +39,7 @@ struct slv_host {
     struct slv_records *records;
     struct slv_quoter *quoter; /* NULL: no evidence is shown */
     struct slv_names *names;   /* of conf.peer, in that order */
+    struct slv_outside outside;
     struct slv_node *node;
     struct slv_mesh_trust trust;
     struct host_key *key; /* heap: of all that are let in, ascending by id */
@@ -621,6 +624,31 @@ static void on_synced(evutil_socket_t fd, short what, void *ctx) {
     tick_in(h, 0);
 }
 
+/* Whether it is in the mesh, and what is said if not. */
+static void look_outside(struct slv_host *h, uint64_t now) {
+    const uint8_t *own = slv_key_pub(h->conf.key)->key;
+    const struct slv_roster *r = slv_node_roster(h->node);
+    const struct slv_statement *s = r ? slv_roster_about(r, own) : NULL;
+    struct slv_swim_counters swim;
+    struct slv_transport_stats t;
+    char key[SLV_HEX(SLV_HOST_KEY_BYTES)];
+    slv_swim_count_all(slv_node_swim(h->node), &swim);
+    slv_transport_stats(h->transport, &t);
+    slv_hex_write(own, SLV_HOST_KEY_BYTES, key);
+    struct slv_outside_look look = {.alive = swim.members[SLV_SWIM_ALIVE] - 1,
+                                    .refused = t.failed[SLV_DTLS_WHY_REFUSED],
+                                    .is_seeking = h->conf.n_peer || h->conf.invitation,
+                                    .has_invitation = h->conf.invitation,
+                                    .is_named = s && s->kind != SLV_REVOKED,
+                                    .is_revoked = s && s->kind == SLV_REVOKED,
+                                    .is_tested = s && s->is_conditional,
+                                    .key = key};
+    /* (Those whom it was told of: others may be guests of its own.) */
+    for (size_t i = 0; i < h->conf.n_peer; i++)
+        look.connected += slv_node_is_connected(h->node, slv_host_id(h->conf.peer[i].key));
+    slv_outside_tick(&h->outside, now, &look);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *ctx) {
     struct slv_host *h = ctx;
     (void)fd, (void)what;
@@ -635,6 +663,8 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx) {
         begin_again(h);
         return;
     }
+    if (now >= h->outside.next) look_outside(h, now);
+    if (h->outside.next < next) next = h->outside.next;
     if (slv_service_next(h->service) < next) next = slv_service_next(h->service);
     if (h->leaving && now > h->left_at) slv_httpd_stop(h->httpd);
     else if (next != UINT64_MAX) tick_in(h, next > now ? next - now : 0);

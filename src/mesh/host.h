@@ -13,6 +13,8 @@
  * Where members must show what they run (node_attest.c), evidence comes from this machine's TPM by
  * way of quoter.h.
  *
+ * A node that nobody lets in says so in its log (outside.h).
+ *
  * A store that fails ends the node, not the program: it is opened again every few seconds, and what
  * was written and not synced is refused until then.
  *
