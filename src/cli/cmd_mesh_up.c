@@ -13,6 +13,7 @@
 #include "trust/attest.h"
 #include "trust/fields.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -123,6 +124,14 @@ static int read_order(struct up *u, const char *text, const char *order, bool *r
     return 0;
 }
 
+/* Names are parts of commands and of paths. */
+static bool is_space_name(const char *p, size_t n) {
+    size_t k = 0;
+    while (k < n && (isalnum((unsigned char)p[k]) || strchr("-_.", p[k])))
+        k++;
+    return k == n;
+}
+
 /* "NAME:TYPE", "NAME:TYPE:causal", "NAME:last:strong", "NAME:TYPE:ttl=12h", ":history=24h" */
 static int read_space(struct up *u, const char *text, struct slv_err *err) {
     struct slv_space_conf *to = &u->space[u->conf.n_space];
@@ -131,6 +140,10 @@ static int read_space(struct up *u, const char *text, struct slv_err *err) {
     bool strong = false;
     if (!n || n > SLV_NODE_SPACE_NAME_MAX)
         return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not " SPACE_FORM, text);
+    if (!is_space_name(text, n))
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh up: --space %s: a name has letters, digits, '-', '_' and '.' only",
+                           text);
     type++;
     const struct slv_str t = {type, strcspn(type, ":")};
     *to = (struct slv_space_conf){.name = {text, n}};
@@ -180,6 +193,14 @@ static int read_peer(struct up *u, const char *text, struct slv_err *err) {
     return read_key(text, (size_t)(at - text), p->key, "peer", err);
 }
 
+/* Others take it as it is, and would take nothing of a record with one that is none. */
+static int check_advertised(const char *text, struct slv_err *err) {
+    if (slv_names_is_place(text, true)) return 0;
+    return slv_err_set(err, SLV_E_USAGE,
+                       "mesh up: --advertise %s: not ADDRESS:PORT, or [ADDRESS]:PORT, in numbers",
+                       text);
+}
+
 static int read_lists(struct up *u, const struct opts *o, struct slv_err *err) {
     int rc = 0;
     for (size_t i = 0; i < o->space.n && !rc; i++)
@@ -192,6 +213,8 @@ static int read_lists(struct up *u, const struct opts *o, struct slv_err *err) {
                          SLV_OPT_LIST_MAX);
     for (size_t i = 0; i < o->peer.n && !rc; i++)
         rc = read_peer(u, o->peer.v[i], err);
+    for (size_t i = 0; i < o->advertise.n && !rc; i++)
+        rc = check_advertised(o->advertise.v[i], err);
     return rc;
 }
 
@@ -202,6 +225,10 @@ static int read_invitation(struct up *u, const struct opts *o, struct slv_err *e
     if (rc) return slv_err_prefix(err, rc, "mesh up: --invitation");
     if (u->conf.n_peer + i->n_peer > SLV_OPT_LIST_MAX)
         return slv_err_set(err, SLV_E_LIMIT, "mesh up: more than %d peers", SLV_OPT_LIST_MAX);
+    if (o->name && strcmp(o->name, i->mesh) != 0)
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh up: --name %s: the invitation is to mesh '%s': leave --name out",
+                           o->name, i->mesh);
     for (size_t k = 0; k < i->n_peer && !rc; k++) {
         struct slv_host_peer *p = &u->peer[u->conf.n_peer++];
         memcpy(p->key, i->peer[k].key, sizeof p->key);
@@ -334,7 +361,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
         return slv_err_set(err, SLV_E_USAGE, "mesh up: no --space: what is shared must be said");
     int rc = make_paths(&u, o, err);
     if (!rc) rc = read_lists(&u, o, err);
-    u.conf.mesh = o->name;
+    u.conf.mesh = o->name ? o->name : "mesh";
     if (!rc) rc = read_authority(&u, o, err);
     if (!rc) rc = read_attest(&u, o, err);
     if (!rc) rc = slv_store_key_open(o->key, false, &u.key, err);
@@ -366,8 +393,8 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
 }
 
 static const struct slv_opt rows[] = {
-    {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "NAME", .def = "mesh",
-     .help = "of the mesh, the same at all its nodes"},
+    {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "NAME",
+     .help = "of the mesh, the same at all its nodes; default: what the invitation says, or mesh"},
     {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = SPACE_FORM,
      .help = "what is shared; may be repeated. ORDER: causal, or strong (of type last; see `mesh "
              "found`). ttl: what is older goes by itself; history: for which `mesh revert` can put "
@@ -378,7 +405,9 @@ static const struct slv_opt rows[] = {
      .help = "ADDRESS:PORT or [ADDRESS]:PORT, of UDP and TCP; default: 0.0.0.0:7420; may be "
              "repeated; port 0: any"},
     {"advertise", 0, SLV_OPT_LIST_AT(struct opts, advertise), .arg = "ADDRESS",
-     .help = "where others are told to look for this node; default: where it listens"},
+     .help =
+         "ADDRESS:PORT, in numbers: where others are told to look for this node; default: where "
+         "it listens"},
     {"peer", 0, SLV_OPT_LIST_AT(struct opts, peer), .arg = "KEY@HOST:PORT",
      .help = "a node to find the others by; a name is looked up again while it is not reached; may "
              "be repeated"},

@@ -198,7 +198,27 @@ def who_is_not_let_in_says_so():
         assert OUT not in a.stderr(), a.stderr()
 
 
+def what_cannot_be_is_refused():
+    with Place() as p:
+        a = p.node().start()
+        line = p.say(a, "invite").strip()
+        for args, want in ((("--advertise", "foo"), "--advertise foo: not ADDRESS:PORT"),
+                           (("--advertise", "10.0.0.1"), "not ADDRESS:PORT"),
+                           (("--advertise", "10.0.0.1:0"), "not ADDRESS:PORT"),
+                           (("--advertise", "name.test:7420"), "in numbers"),
+                           (("--peer", a.key + "@name.test"), "not HOST:PORT"),
+                           (("--peer", a.key + "@name.test:http"), "not HOST:PORT"),
+                           (("--space", "pa rts:counter"), "--space pa rts:counter: a name has letters"),
+                           (("--space", "pa/rts:counter"), "a name has letters"),
+                           (("--space", "t\u00e4gs:set"), "a name has letters"),
+                           (("--invitation", line, "--name", "other"), "--name other: the invitation is to mesh 'mesh'")):
+            said = p.owner.run("mesh", "up", "--space", "Hits-1_a.b:counter", "--listen", "127.0.0.1:0", *args, status=2)
+            assert want in said and said.count("\n") == 1, (args, said)
+        b = p.node("--invitation", line, "--name", "mesh", authority=False).start()
+        b.stop()
+
+
 if __name__ == "__main__":
     sys.exit(tap.run([who_is_admitted_joins, who_is_revoked_is_out, who_is_named_by_an_option_can_be_revoked,
                       an_invitation_is_used_once, what_is_not_signed_by_the_authority_is_refused,
-                      who_is_not_let_in_says_so]))
+                      who_is_not_let_in_says_so, what_cannot_be_is_refused]))
