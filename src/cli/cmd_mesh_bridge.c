@@ -166,6 +166,26 @@ static int read_space(struct bridge *br, enum slv_summary_side i, size_t rule,
                        slv_summary_kind_name(r->kind), r->text, s->name, (int)want.n, want.p);
 }
 
+/* What is no strong space has no locks. */
+static int check_lock(const struct bridge *br, struct slv_json_val spaces, struct slv_err *err) {
+    const struct slv_str want = br->lock.space;
+    struct slv_json_iter it = {0};
+    struct slv_json_val v;
+    struct slv_str name, order;
+    while (slv_json_each(spaces, &it, NULL, &v)) {
+        if (!slv_json_get_str(slv_json_get(v, "name"), &name) || name.n != want.n ||
+            memcmp(name.p, want.p, want.n) != 0)
+            continue;
+        if (slv_json_get_str(slv_json_get(v, "order"), &order) && slv_str_is(order, "strong"))
+            return 0;
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh bridge: --lock %s: '%.*s' is no strong space of %s", br->o->lock,
+                           (int)want.n, want.p, br->side[SLV_SUMMARY_ZONE].name);
+    }
+    return slv_err_set(err, SLV_E_USAGE, "mesh bridge: --lock %s: %s has no space '%.*s'",
+                       br->o->lock, br->side[SLV_SUMMARY_ZONE].name, (int)want.n, want.p);
+}
+
 /* Whether the rules can be, once both sides are known. */
 static int fit(struct bridge *br, struct slv_err *err) {
     const struct bridge_side *a = br->side, *b = br->side + 1;
@@ -214,6 +234,8 @@ static int meet(struct bridge *br, enum slv_summary_side i, struct slv_err *err)
     if (rc) return rc;
     for (size_t k = 0; k < slv_summary_rules(br->sum) && !rc; k++)
         rc = read_space(br, i, k, slv_json_root(&r.doc), err);
+    if (!rc && br->o->lock && i == SLV_SUMMARY_ZONE)
+        rc = check_lock(br, slv_json_root(&r.doc), err);
     slv_cli_reply_fini(&r);
     return rc ? rc : fit(br, err);
 }
@@ -251,15 +273,56 @@ static void set_active(struct bridge *br, bool active, const char *why) {
     end_event(br, &b, &j);
 }
 
+/* Said once, until it has it or waits for something else. */
+static void waits(struct bridge *br, enum bridge_waits what, const char *why) {
+    if (br->waits == what) return;
+    br->waits = what;
+    slv_log(SLV_LOG_INFO, "mesh bridge: waits for the lock %s: %s", br->o->lock, why);
+}
+
+static void waits_for(struct bridge *br, const struct slv_cli_reply *r) {
+    struct slv_str who = {"another", 7};
+    char why[128];
+    slv_json_get_str(slv_json_get(slv_json_root(&r->doc), "value"), &who);
+    snprintf(why, sizeof why, "%.*s has it", (int)(who.n < 100 ? who.n : 100), who.p);
+    for (char *c = why; *c; c++) /* (anybody may have written it) */
+        if ((unsigned char)*c < ' ' || *c == 127) *c = '?';
+    waits(br, BRIDGE_WAITS_HELD, why);
+}
+
+/* This node does not know yet who was quicker. */
+static void who_has_lock(struct bridge *br) {
+    struct slv_cli_reply r;
+    bool there;
+    if (br->waits == BRIDGE_WAITS_HELD ||
+        bridge_read_key(br, SLV_SUMMARY_ZONE, true, "barrier", br->lock.space, br->lock.key, &r,
+                        &there, NULL) ||
+        !there)
+        return;
+    waits_for(br, &r);
+    slv_cli_reply_fini(&r);
+}
+
 /* Taken where this node sees nobody who has it: to ask for it is an entry of the group's log. */
 static void take_lock(struct bridge *br) {
     struct slv_cli_reply r;
     struct slv_err err = {0};
-    const int rc = bridge_get(br, SLV_SUMMARY_ZONE, br->lock_path.data, &r, &err);
+    int rc = bridge_get(br, SLV_SUMMARY_ZONE, br->lock_path.data, &r, &err);
     br->lock_at = bridge_now() + (uint64_t)(br->o->ttl * 1e8);
-    if (!rc) slv_cli_reply_fini(&r);
+    if (!rc) {
+        waits_for(br, &r);
+        slv_cli_reply_fini(&r);
+    }
     if (rc != SLV_E_NOENT) return;
-    if (!slv_mesh_lock_take(&br->lock, &err)) set_active(br, true, "it has the zone's lock");
+    rc = slv_mesh_lock_take(&br->lock, &err);
+    if (!rc) {
+        br->waits = BRIDGE_WAITS_NOT;
+        set_active(br, true, "it has the zone's lock");
+    } else if (rc == SLV_E_BUSY) {
+        who_has_lock(br);
+    } else {
+        waits(br, BRIDGE_WAITS_GROUP, err.msg);
+    }
     br->lock_at = bridge_now() + (uint64_t)(br->o->ttl * 1e8) * (br->active ? 3 : 1);
 }
 

@@ -1,5 +1,4 @@
 /* cmd_mesh_up.c: selvage mesh up: a node of the mesh on this machine. */
-#include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -10,14 +9,14 @@
 #include "cli/trust.h"
 #include "mesh/host.h"
 #include "mesh/invite.h"
+#include "mesh/names.h"
 #include "trust/attest.h"
 #include "trust/fields.h"
 
+#include <ctype.h>
 #include <inttypes.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #define SPACE_FORM "NAME:TYPE[:ORDER][:ttl=TIME][:history=TIME][:max=SIZE]"
 #define SPACE_BYTES ((uint64_t)1 << 30) /* that its entries may take, unless it is said */
@@ -38,7 +37,6 @@ struct opts {
 /* What the host borrows. */
 struct up {
     const struct slv_cli *cli;
-    struct slv_arena arena;
     struct slv_host_peer peer[SLV_OPT_LIST_MAX];
     uint8_t member[SLV_OPT_LIST_MAX][SLV_HOST_KEY_BYTES];
     struct slv_space_conf space[SLV_OPT_LIST_MAX];
@@ -126,6 +124,14 @@ static int read_order(struct up *u, const char *text, const char *order, bool *r
     return 0;
 }
 
+/* Names are parts of commands and of paths. */
+static bool is_space_name(const char *p, size_t n) {
+    size_t k = 0;
+    while (k < n && (isalnum((unsigned char)p[k]) || strchr("-_.", p[k])))
+        k++;
+    return k == n;
+}
+
 /* "NAME:TYPE", "NAME:TYPE:causal", "NAME:last:strong", "NAME:TYPE:ttl=12h", ":history=24h" */
 static int read_space(struct up *u, const char *text, struct slv_err *err) {
     struct slv_space_conf *to = &u->space[u->conf.n_space];
@@ -134,6 +140,10 @@ static int read_space(struct up *u, const char *text, struct slv_err *err) {
     bool strong = false;
     if (!n || n > SLV_NODE_SPACE_NAME_MAX)
         return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not " SPACE_FORM, text);
+    if (!is_space_name(text, n))
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh up: --space %s: a name has letters, digits, '-', '_' and '.' only",
+                           text);
     type++;
     const struct slv_str t = {type, strcspn(type, ":")};
     *to = (struct slv_space_conf){.name = {text, n}};
@@ -171,44 +181,24 @@ static int read_key(const char *text, size_t n, uint8_t ret[SLV_HOST_KEY_BYTES],
     return 0;
 }
 
-/* A name becomes an address once, at the start. */
-static int resolve(struct up *u, const char *text, const char **ret, struct slv_err *err) {
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
-    const char *colon = strrchr(text, ':');
-    char host[256], address[128], port[8];
-    struct addrinfo *found = NULL;
-    const bool six = colon && text[0] == '[' && colon[-1] == ']';
-    const size_t n = colon ? (size_t)(colon - text) - 2u * six : 0;
-    if (!colon || !n || n >= sizeof host)
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: --peer: %s: not HOST:PORT", text);
-    memcpy(host, text + six, n);
-    host[n] = '\0';
-    const int rc = getaddrinfo(host, colon + 1, &hints, &found);
-    if (rc) {
-        slv_log(SLV_LOG_WARN, "mesh: %s: %s: the peer is not sought there", text, gai_strerror(rc));
-        *ret = NULL;
-        return 0;
-    }
-    const bool bad = getnameinfo(found->ai_addr, found->ai_addrlen, host, sizeof host, port,
-                                 sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0;
-    snprintf(address, sizeof address, found->ai_family == AF_INET6 ? "[%.80s]:%s" : "%.80s:%s",
-             host, port);
-    freeaddrinfo(found);
-    *ret = bad ? NULL : slv_arena_strndup(&u->arena, address, strlen(address));
-    return *ret ? 0 : slv_err_set(err, SLV_E_NOMEM, "mesh up: %s: no such address", text);
-}
-
 /* "KEY@HOST:PORT" */
 static int read_peer(struct up *u, const char *text, struct slv_err *err) {
     const char *at = strchr(text, '@');
     struct slv_host_peer *p = &u->peer[u->conf.n_peer];
     if (!at) return slv_err_set(err, SLV_E_USAGE, "mesh up: --peer %s: not KEY@HOST:PORT", text);
-    int rc = read_key(text, (size_t)(at - text), p->key, "peer", err);
-    if (!rc) rc = resolve(u, at + 1, &p->address, err);
-    if (rc) return rc;
-    if (p->address) u->conf.n_peer++;
-    else memcpy(u->member[u->conf.n_member++], p->key, sizeof p->key);
-    return 0;
+    if (!slv_names_is_place(at + 1, false))
+        return slv_err_set(err, SLV_E_USAGE, "mesh up: --peer: %s: not HOST:PORT", at + 1);
+    p->address = at + 1;
+    u->conf.n_peer++;
+    return read_key(text, (size_t)(at - text), p->key, "peer", err);
+}
+
+/* Others take it as it is, and would take nothing of a record with one that is none. */
+static int check_advertised(const char *text, struct slv_err *err) {
+    if (slv_names_is_place(text, true)) return 0;
+    return slv_err_set(err, SLV_E_USAGE,
+                       "mesh up: --advertise %s: not ADDRESS:PORT, or [ADDRESS]:PORT, in numbers",
+                       text);
 }
 
 static int read_lists(struct up *u, const struct opts *o, struct slv_err *err) {
@@ -223,6 +213,8 @@ static int read_lists(struct up *u, const struct opts *o, struct slv_err *err) {
                          SLV_OPT_LIST_MAX);
     for (size_t i = 0; i < o->peer.n && !rc; i++)
         rc = read_peer(u, o->peer.v[i], err);
+    for (size_t i = 0; i < o->advertise.n && !rc; i++)
+        rc = check_advertised(o->advertise.v[i], err);
     return rc;
 }
 
@@ -233,11 +225,17 @@ static int read_invitation(struct up *u, const struct opts *o, struct slv_err *e
     if (rc) return slv_err_prefix(err, rc, "mesh up: --invitation");
     if (u->conf.n_peer + i->n_peer > SLV_OPT_LIST_MAX)
         return slv_err_set(err, SLV_E_LIMIT, "mesh up: more than %d peers", SLV_OPT_LIST_MAX);
+    if (o->name && strcmp(o->name, i->mesh) != 0)
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh up: --name %s: the invitation is to mesh '%s': leave --name out",
+                           o->name, i->mesh);
     for (size_t k = 0; k < i->n_peer && !rc; k++) {
-        struct slv_host_peer *p = &u->peer[u->conf.n_peer];
-        rc = resolve(u, i->peer[k].address, &p->address, err);
+        struct slv_host_peer *p = &u->peer[u->conf.n_peer++];
         memcpy(p->key, i->peer[k].key, sizeof p->key);
-        if (!rc && p->address) u->conf.n_peer++;
+        p->address = i->peer[k].address;
+        if (!slv_names_is_place(p->address, false))
+            rc = slv_err_set(err, SLV_E_FORMAT, "mesh up: --invitation: %s: not HOST:PORT",
+                             p->address);
     }
     u->conf.mesh = i->mesh;
     u->conf.authority = i->authority;
@@ -361,10 +359,9 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     struct up u = {.cli = cli};
     if (!o->space.n)
         return slv_err_set(err, SLV_E_USAGE, "mesh up: no --space: what is shared must be said");
-    slv_arena_init(&u.arena, (size_t)1 << 20);
     int rc = make_paths(&u, o, err);
     if (!rc) rc = read_lists(&u, o, err);
-    u.conf.mesh = o->name;
+    u.conf.mesh = o->name ? o->name : "mesh";
     if (!rc) rc = read_authority(&u, o, err);
     if (!rc) rc = read_attest(&u, o, err);
     if (!rc) rc = slv_store_key_open(o->key, false, &u.key, err);
@@ -392,13 +389,12 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     slv_buf_fini(&u.folder);
     slv_buf_fini(&u.store);
     slv_buf_fini(&u.socket);
-    slv_arena_fini(&u.arena);
     return rc;
 }
 
 static const struct slv_opt rows[] = {
-    {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "NAME", .def = "mesh",
-     .help = "of the mesh, the same at all its nodes"},
+    {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "NAME",
+     .help = "of the mesh, the same at all its nodes; default: what the invitation says, or mesh"},
     {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = SPACE_FORM,
      .help = "what is shared; may be repeated. ORDER: causal, or strong (of type last; see `mesh "
              "found`). ttl: what is older goes by itself; history: for which `mesh revert` can put "
@@ -409,9 +405,12 @@ static const struct slv_opt rows[] = {
      .help = "ADDRESS:PORT or [ADDRESS]:PORT, of UDP and TCP; default: 0.0.0.0:7420; may be "
              "repeated; port 0: any"},
     {"advertise", 0, SLV_OPT_LIST_AT(struct opts, advertise), .arg = "ADDRESS",
-     .help = "where others are told to look for this node; default: where it listens"},
+     .help =
+         "ADDRESS:PORT, in numbers: where others are told to look for this node; default: where "
+         "it listens"},
     {"peer", 0, SLV_OPT_LIST_AT(struct opts, peer), .arg = "KEY@HOST:PORT",
-     .help = "a node to find the others by; may be repeated"},
+     .help = "a node to find the others by; a name is looked up again while it is not reached; may "
+             "be repeated"},
     {"member", 0, SLV_OPT_LIST_AT(struct opts, member), .arg = "KEY",
      .help = "a node that may join, wherever it is; may be repeated"},
     {"discover", 0, SLV_OPT_FLAG_AT(struct opts, discover),

@@ -31,6 +31,9 @@ struct bridge_opts {
     double ttl;
 };
 
+/* What a bridge that stands by has been told that it waits for. */
+enum bridge_waits { BRIDGE_WAITS_NOT, BRIDGE_WAITS_HELD, BRIDGE_WAITS_GROUP };
+
 /* A node, and what it has for each rule. */
 struct bridge_side {
     const char *socket;
@@ -66,10 +69,11 @@ struct bridge {
     struct slv_mesh_lock lock;
     char holder[SLV_SUMMARY_ZONE_MAX + 32];
     bool active;
-    bool settled;     /* both nodes were there once, and the rules can be */
-    bool news;        /* the status is another one than was told */
-    long status;      /* HTTP's, of the last answer; 0: there was none */
-    uint64_t lock_at; /* when it is taken, or kept, again */
+    enum bridge_waits waits; /* for the lock; as it was said last */
+    bool settled;            /* both nodes were there once, and the rules can be */
+    bool news;               /* the status is another one than was told */
+    long status;             /* HTTP's, of the last answer; 0: there was none */
+    uint64_t lock_at;        /* when it is taken, or kept, again */
 };
 
 static inline uint64_t bridge_now(void) { return slv_clock_mono(&slv_clock_system); }

@@ -3,10 +3,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "mesh/invite.h"
+#include "mesh/names.h"
+#include "mesh/outside.h"
 #include "mesh/quoter.h"
 #include "mesh/service.h"
 #include "mesh/transport.h"
 #include "store/records.h"
+#include "trust/fields.h"
 #include "trust/key.h"
 
 #include <arpa/inet.h>
@@ -35,6 +38,8 @@ struct slv_host {
     struct slv_transport *transport;
     struct slv_records *records;
     struct slv_quoter *quoter; /* NULL: no evidence is shown */
+    struct slv_names *names;   /* of conf.peer, in that order */
+    struct slv_outside outside;
     struct slv_node *node;
     struct slv_mesh_trust trust;
     struct host_key *key; /* heap: of all that are let in, ascending by id */
@@ -141,11 +146,12 @@ static void send_to(void *ctx, uint64_t peer, struct slv_str datagram) {
 }
 
 /* Addresses out of a member's record: its key, and each behind its length. */
-static size_t addresses_of(struct slv_str record, struct slv_buf *text, const char **ret) {
+static size_t addresses_of(struct slv_str record, struct slv_buf *text, const char **ret,
+                           size_t most) {
     struct slv_reader r = slv_reader_of(record.p, record.n);
     size_t at[ADDRESSES_MAX], n = 0;
     slv_read_raw(&r, SLV_HOST_KEY_BYTES);
-    while (slv_reader_left(&r) && n < ADDRESSES_MAX) {
+    while (slv_reader_left(&r) && n < most) {
         const struct slv_str a = slv_read_bytes(&r, SLV_TRANSPORT_ADDRESS_TEXT - 1);
         if (r.bad || memchr(a.p, 0, a.n)) break;
         at[n++] = text->len;
@@ -157,18 +163,21 @@ static size_t addresses_of(struct slv_str record, struct slv_buf *text, const ch
     return text->status ? 0 : n;
 }
 
-/* A peer of the configuration is tried where that says, too. */
+/* A peer of the configuration is tried where that says, too, and there first: what is known of it
+ * may be from long ago. */
 static void connect_to(void *ctx, uint64_t peer, struct slv_str record) {
     struct slv_host *h = ctx;
     const uint8_t *k = key_of(h, peer);
-    const char *address[ADDRESSES_MAX + 1];
+    const char *address[ADDRESSES_MAX];
+    size_t n = 0;
     struct slv_err err = {0};
     struct slv_buf text;
     if (!k) return;
     slv_buf_init(&text, 4096);
-    size_t n = addresses_of(record, &text, address);
-    for (size_t i = 0; i < h->conf.n_peer && n <= ADDRESSES_MAX; i++)
-        if (slv_host_id(h->conf.peer[i].key) == peer) address[n++] = h->conf.peer[i].address;
+    for (size_t i = 0; i < h->conf.n_peer; i++)
+        if (slv_host_id(h->conf.peer[i].key) == peer)
+            n += slv_names_get(h->names, i, address + n, ADDRESSES_MAX - n);
+    n += addresses_of(record, &text, address + n, ADDRESSES_MAX - n);
     if (n && slv_transport_connect(h->transport, peer, k, address, n, &err))
         slv_log(SLV_LOG_INFO, "mesh: %s", err.msg);
     slv_buf_fini(&text);
@@ -292,6 +301,43 @@ static void on_measured(void *ctx, enum slv_node_measure what, size_t space, dou
 
 static void on_changed(void *ctx, size_t space, struct slv_str key) {
     slv_service_changed(((struct slv_host *)ctx)->service, space, key);
+}
+
+/* --- where its peers are ---------------------------------------------------------------------- */
+
+static bool is_wanted(void *ctx, size_t i) {
+    const struct slv_host *h = ctx;
+    const uint64_t id = slv_host_id(h->conf.peer[i].key);
+    return h->node && id != h->id && !slv_node_is_connected(h->node, id);
+}
+
+/* The node asks for a way from time to time; where there are new addresses it is tried at once. */
+static void on_name(void *ctx, size_t i, const char *why) {
+    struct slv_host *h = ctx;
+    const struct slv_host_peer *p = &h->conf.peer[i];
+    const uint64_t id = slv_host_id(p->key);
+    struct slv_swim_member m = {.state = SLV_SWIM_DEAD};
+    const char *address = "";
+    if (why) {
+        slv_log(SLV_LOG_WARN, "mesh: peer %016" PRIx64 ": %s: %s: trying again", id, p->address,
+                why);
+        return;
+    }
+    slv_names_get(h->names, i, &address, 1);
+    slv_log(SLV_LOG_INFO, "mesh: peer %016" PRIx64 ": %s is %s", id, p->address, address);
+    if (!h->node || slv_node_is_connected(h->node, id)) return;
+    const bool is_known = !slv_swim_find(slv_node_swim(h->node), id, &m);
+    if (is_known && m.state == SLV_SWIM_REMOVED) return;
+    connect_to(h, id, is_known ? m.record : (struct slv_str){"", 0});
+}
+
+static int open_names(struct slv_host *h, struct slv_err *err) {
+    const struct slv_names_conf c = {
+        .base = slv_httpd_base(h->httpd), .is_wanted = is_wanted, .told = on_name, .ctx = h};
+    int rc = slv_names_open(&c, &h->names, err);
+    for (size_t i = 0; i < h->conf.n_peer && !rc; i++)
+        rc = slv_names_add(h->names, h->conf.peer[i].address, err);
+    return rc;
 }
 
 /* --- evidence --------------------------------------------------------------------------------- */
@@ -584,6 +630,31 @@ static void on_synced(evutil_socket_t fd, short what, void *ctx) {
     tick_in(h, 0);
 }
 
+/* Whether it is in the mesh, and what is said if not. */
+static void look_outside(struct slv_host *h, uint64_t now) {
+    const uint8_t *own = slv_key_pub(h->conf.key)->key;
+    const struct slv_roster *r = slv_node_roster(h->node);
+    const struct slv_statement *s = r ? slv_roster_about(r, own) : NULL;
+    struct slv_swim_counters swim;
+    struct slv_transport_stats t;
+    char key[SLV_HEX(SLV_HOST_KEY_BYTES)];
+    slv_swim_count_all(slv_node_swim(h->node), &swim);
+    slv_transport_stats(h->transport, &t);
+    slv_hex_write(own, SLV_HOST_KEY_BYTES, key);
+    struct slv_outside_look look = {.alive = swim.members[SLV_SWIM_ALIVE] - 1,
+                                    .refused = t.failed[SLV_DTLS_WHY_REFUSED],
+                                    .is_seeking = h->conf.n_peer || h->conf.invitation,
+                                    .has_invitation = h->conf.invitation,
+                                    .is_named = s && s->kind != SLV_REVOKED,
+                                    .is_revoked = s && s->kind == SLV_REVOKED,
+                                    .is_tested = s && s->is_conditional,
+                                    .key = key};
+    /* (Those whom it was told of: others may be guests of its own.) */
+    for (size_t i = 0; i < h->conf.n_peer; i++)
+        look.connected += slv_node_is_connected(h->node, slv_host_id(h->conf.peer[i].key));
+    slv_outside_tick(&h->outside, now, &look);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *ctx) {
     struct slv_host *h = ctx;
     (void)fd, (void)what;
@@ -598,6 +669,8 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx) {
         begin_again(h);
         return;
     }
+    if (now >= h->outside.next) look_outside(h, now);
+    if (h->outside.next < next) next = h->outside.next;
     if (slv_service_next(h->service) < next) next = slv_service_next(h->service);
     if (h->leaving && now > h->left_at) slv_httpd_stop(h->httpd);
     else if (next != UINT64_MAX) tick_in(h, next > now ? next - now : 0);
@@ -652,6 +725,7 @@ static int open_parts(struct slv_host *h, struct slv_err *err) {
     if (!h->tick || !h->again) return slv_err_set(err, SLV_E_NOMEM, "mesh: out of memory");
     rc = open_quoter(h, err);
     if (!rc) rc = open_transport(h, err);
+    if (!rc) rc = open_names(h, err);
     if (!rc) describe(h);
     if (!rc) rc = start_node(h, err);
     slv_buf_init(&at, 4096);
@@ -691,6 +765,7 @@ void slv_host_stop(struct slv_host *h) { slv_httpd_poke(h->httpd); }
 void slv_host_close(struct slv_host *h) {
     if (!h) return;
     if (h->service) stop_node(h);
+    slv_names_close(h->names);
     slv_transport_close(h->transport);
     slv_service_close(h->service);
     if (h->tick) event_free(h->tick);

@@ -13,6 +13,8 @@
  * Where members must show what they run (node_attest.c), evidence comes from this machine's TPM by
  * way of quoter.h.
  *
+ * A node that nobody lets in says so in its log (outside.h).
+ *
  * A store that fails ends the node, not the program: it is opened again every few seconds, and what
  * was written and not synced is refused until then.
  *
@@ -27,7 +29,7 @@
 #include <stdio.h>
 
 #define SLV_HOST_KEYS_MAX 1024u
-#define SLV_HOST_PEERS_MAX 64u
+#define SLV_HOST_PEERS_MAX 64u /* as SLV_NAMES_MAX */
 #define SLV_HOST_KEY_BYTES 32u
 
 struct slv_attest_self;
@@ -36,7 +38,7 @@ struct slv_key;
 
 struct slv_host_peer {
     uint8_t key[SLV_HOST_KEY_BYTES];
-    const char *address; /* "10.0.0.2:7420" */
+    const char *address; /* "10.0.0.2:7420", or with a name, looked up while it runs (names.h) */
 };
 
 /* Borrowed for as long as the host runs. */

@@ -273,6 +273,24 @@ def values_that_nobody_meant():
             until(lambda: t.get("state", "north/n") == "14", 20, "a step to pass")
 
 
+def who_waits_for_the_lock_says_so():
+    with zone("north") as north, upper(1) as top:
+        north.whole()
+        rules = ("--sum", "parts:every=50ms", "--lock", "conf/bridge", "--ttl", "2")
+        waits = "waits for the lock conf/bridge: "
+        with Bridge(north[0], top[0], "north", *rules) as a:
+            until(lambda: waits in a.stderr(), 20, "it to say that there is no group")
+            assert "nobody leads the group" in a.stderr(), a.stderr()
+            north[0].run("mesh", "found")
+            until(lambda: "active: it has the zone's lock" in a.stderr(), 30, "the first to have it")
+            with Bridge(north[1], top[0], "north", *rules) as b:
+                until(lambda: waits + "bridge north has it" in b.stderr(), 20, "the other to say who has it")
+                a.end()
+                until(lambda: "active: it has the zone's lock" in b.stderr(), 30, "the other to have it")
+                assert b.stderr().count("has it\n") == 1, b.stderr()
+            assert a.stderr().count(waits) == 1, a.stderr()
+
+
 def what_cannot_be_is_refused():
     with zone("north", 1) as north, upper(1) as top:
         n, t = north[0].socket, top[0].socket
@@ -286,6 +304,8 @@ def what_cannot_be_is_refused():
                            ((*ways, "--copy", "state", "--sum", "parts:to=state"), "the same keys"),
                            ((*ways,), "1 to 64 rules"),
                            ((*ways, "--sum", "parts", "--lock", "conf"), "not SPACE/KEY"),
+                           ((*ways, "--sum", "parts", "--lock", "state/x"), "'state' is no strong space"),
+                           ((*ways, "--sum", "parts", "--lock", "board/x"), "the zone's node has no space 'board'"),
                            (("--from", n, "--to", n, "--as", "north", "--copy", "state"), "a zone has a name of its own"),
                            (("--from", n, "--to", t, "--as", "a/b", "--sum", "parts"), "a zone's name"),
                            (("--from", n, "--as", "north", "--sum", "parts"), "--to must be said")):
@@ -300,4 +320,4 @@ def what_cannot_be_is_refused():
 if __name__ == "__main__":
     sys.exit(tap.run([sums_arrive_and_a_wrong_value_stays_in_its_zone, copies_go_up_and_settings_down,
                       another_one_takes_over, the_lock_is_lost_with_its_group, nodes_go_away_and_come_back,
-                      values_that_nobody_meant, what_cannot_be_is_refused]))
+                      values_that_nobody_meant, who_waits_for_the_lock_says_so, what_cannot_be_is_refused]))

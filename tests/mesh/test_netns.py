@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [os.path.join(HERE, "..", "..", "bench", "mesh")]
 import demo_net  # noqa: E402
 from demo_story import PORT, Machine  # noqa: E402
-from nodes import end_all, tap, until  # noqa: E402
+from nodes import SLOW, end_all, tap, until  # noqa: E402
 
 
 class Pair:
@@ -159,6 +159,83 @@ def one_in_between_passes_it_on():
         print("# connected after %.1f s, shared in %.1f s" % (took, p.share()))
 
 
+class Named:
+    """A machine as a peer that others know by a name only."""
+
+    def __init__(self, machine, name):
+        self.key, self.name = machine.key, name
+
+    def address(self):
+        return "%s:%d" % (self.name, PORT)
+
+
+class Hosts:
+    """This test's own /etc/hosts, in its mount namespace: what is written is there at once."""
+
+    def __init__(self, folder):
+        self.path = os.path.join(folder, "hosts")
+        self.write()
+        demo_net.run("mount", "--bind", self.path, "/etc/hosts")
+
+    def write(self, *lines):
+        with open(self.path, "w", encoding="utf-8") as f:  # (in its place: it is mounted)
+            f.write("".join(x + "\n" for x in ("127.0.0.1 localhost", *lines)))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        demo_net.run("umount", "/etc/hosts")
+
+
+def a_name_is_found_later():
+    """A machine that starts before its DNS; then the name is another machine's address."""
+    def prepare(nodes):
+        a, b = nodes
+        a.peers, b.peers, b.members = [Named(b, "three.test")], [], [a]
+        b.listen = "0.0.0.0:%d" % PORT
+    with tempfile.TemporaryDirectory() as folder, Hosts(folder) as hosts, Pair(prepare=prepare) as p:
+        a, b = p.nodes
+        said = "mesh: peer %s: three.test:%d: " % (b.id, PORT)
+        until(lambda: said in a.stderr() and "trying again" in a.stderr(), 30, "the warning")
+        time.sleep(6)  # (a second try)
+        assert a.stderr().count(said) == 1 and len(a.sees("alive")) == 1, a.stderr()
+        hosts.write("10.77.0.3 three.test")
+        print("# joined %.1f s after the name was there" % p.together(60))
+        b.kill()
+        for x in os.listdir(os.path.join(b.home, "mesh")):  # it knows nobody's address
+            os.remove(os.path.join(b.home, "mesh", x))
+        p.on(3, "ip", "addr", "del", "10.77.0.3/24", "dev", "eth0")
+        p.on(3, "ip", "addr", "add", "10.77.0.33/24", "dev", "eth0")
+        hosts.write("10.77.0.33 three.test")
+        b.start()
+        print("# joined %.1f s after it was another address" % p.together(90))
+        assert a.stderr().count("trying again") == 1, a.stderr()
+        p.share()
+
+
+def names_do_not_hold_up_the_end():
+    """A resolver that never answers costs a node nothing: neither its loop nor its end."""
+    with Pair() as p:
+        a, b = p.nodes
+        p.together()
+        a.stop()
+        resolver = os.path.join(p.folder.name, "resolv.conf")
+        with open(resolver, "w", encoding="utf-8") as f:
+            f.write("nameserver 10.77.0.99\noptions timeout:20\n")
+        demo_net.run("mount", "--bind", resolver, os.path.realpath("/etc/resolv.conf"))
+        try:
+            a.peers = [b, Named(b, "nowhere.test")]
+            a.start()
+            print("# joined in %.1f s" % p.together(20))
+            since = time.monotonic()
+            a.stop()
+            print("# ended in %.1f s" % (time.monotonic() - since))
+            assert time.monotonic() - since < 10 * SLOW
+        finally:
+            demo_net.run("umount", os.path.realpath("/etc/resolv.conf"))
+
+
 if __name__ == "__main__":
     try:
         if demo_net.INSIDE not in sys.argv:
@@ -168,4 +245,5 @@ if __name__ == "__main__":
         print("1..0 # SKIP %s" % e)
         sys.exit(0)
     sys.exit(tap.run([a_path_of_576_bytes, udp_is_closed, one_does_not_hear_the_other, large_datagrams_vanish,
-                      a_link_of_64_kbit, neighbours_find_each_other, an_address_changes, one_in_between_passes_it_on]))
+                      a_link_of_64_kbit, neighbours_find_each_other, an_address_changes, one_in_between_passes_it_on,
+                      a_name_is_found_later, names_do_not_hold_up_the_end]))

@@ -162,6 +162,63 @@ def what_is_not_signed_by_the_authority_is_refused():
             assert "invitation" in n.stderr(), n.stderr()
 
 
+OUT = "this node is not in the mesh: "
+
+
+def who_is_not_let_in_says_so():
+    """Used, expired, revoked; no group to agree; no invitation at all; nobody there. And nobody says so who is in."""
+    with Place() as p:
+        a = p.node().start()
+        line = p.say(a, "invite").strip()
+        b = p.node("--invitation", line, authority=False).start()
+        until(lambda: OUT + "members answer" in b.stderr() and "`mesh found`" in b.stderr(), 30, "no group to be said")
+        a.run("mesh", "found")
+        until(lambda: joined(a, b), 30, "it to join")
+        until(lambda: "this node is let in" in b.stderr(), 10, "that to be said")
+        used = p.node("--invitation", line, authority=False).start()
+        over = p.node("--invitation", p.say(a, "invite", "--for", "1").strip(), authority=False)
+        none = p.node(peers=[a])
+        time.sleep(1.5)
+        for n in (over, none):
+            n.start()
+        until(lambda: OUT + "it was refused" in used.stderr() and "invitation was used" in used.stderr(), 40, "a used one")
+        until(lambda: OUT + "it was refused" in over.stderr(), 40, "one that is over")
+        until(lambda: OUT + "it was refused" in none.stderr() and none.key + " is not let in" in none.stderr(), 40, "a stranger")
+        p.say(a, "invite")  # while one is open, strangers are guests
+        guest = p.node("--invitation", line, authority=False).start()
+        until(lambda: OUT + "members answer" in guest.stderr(), 40, "a guest")
+        p.say(a, "admit", none.key)
+        until(lambda: joined(a, b, none) and "this node is let in" in none.stderr(), 60, "it to be let in")
+        a.stop(), b.stop()
+        alone = p.node(peers=[a]).start()
+        until(lambda: "no member lets it in, or none can be reached" in alone.stderr(), 40, "nobody")
+        time.sleep(12)  # (who was in says nothing of it)
+        for n in (b, used, over, none, guest, alone):
+            assert n.stderr().count(OUT) == 1, n.stderr()
+        assert OUT not in a.stderr(), a.stderr()
+
+
+def what_cannot_be_is_refused():
+    with Place() as p:
+        a = p.node().start()
+        line = p.say(a, "invite").strip()
+        for args, want in ((("--advertise", "foo"), "--advertise foo: not ADDRESS:PORT"),
+                           (("--advertise", "10.0.0.1"), "not ADDRESS:PORT"),
+                           (("--advertise", "10.0.0.1:0"), "not ADDRESS:PORT"),
+                           (("--advertise", "name.test:7420"), "in numbers"),
+                           (("--peer", a.key + "@name.test"), "not HOST:PORT"),
+                           (("--peer", a.key + "@name.test:http"), "not HOST:PORT"),
+                           (("--space", "pa rts:counter"), "--space pa rts:counter: a name has letters"),
+                           (("--space", "pa/rts:counter"), "a name has letters"),
+                           (("--space", "t\u00e4gs:set"), "a name has letters"),
+                           (("--invitation", line, "--name", "other"), "--name other: the invitation is to mesh 'mesh'")):
+            said = p.owner.run("mesh", "up", "--space", "Hits-1_a.b:counter", "--listen", "127.0.0.1:0", *args, status=2)
+            assert want in said and said.count("\n") == 1, (args, said)
+        b = p.node("--invitation", line, "--name", "mesh", authority=False).start()
+        b.stop()
+
+
 if __name__ == "__main__":
     sys.exit(tap.run([who_is_admitted_joins, who_is_revoked_is_out, who_is_named_by_an_option_can_be_revoked,
-                      an_invitation_is_used_once, what_is_not_signed_by_the_authority_is_refused]))
+                      an_invitation_is_used_once, what_is_not_signed_by_the_authority_is_refused,
+                      who_is_not_let_in_says_so, what_cannot_be_is_refused]))
