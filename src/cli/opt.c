@@ -123,8 +123,8 @@ static void show_range(const struct slv_opt *o, char out[80]) {
     if (o->kind == SLV_OPT_REAL) {
         if (o->rmin == o->rmax) return;
         open_end = isinf(o->rmax);
-        snprintf(lo, sizeof lo, "%g", o->rmin);
-        snprintf(hi, sizeof hi, "%g", o->rmax);
+        snprintf(lo, sizeof lo, "%.15g", o->rmin); /* 2000000, not 2e+06 */
+        snprintf(hi, sizeof hi, "%.15g", o->rmax);
     } else {
         if (o->imin == o->imax) return;
         open_end = o->imax == INT64_MAX;
@@ -346,6 +346,13 @@ static int set_defaults(struct slv_opt_set *set, struct slv_err *err) {
     return 0;
 }
 
+/* "-1", "-.5": a number is an argument, where no option has the digit for its letter. */
+static bool is_negative(struct parser *p, const char *word) {
+    struct slv_opt_set *set;
+    const char *digit = word + 1 + (word[1] == '.');
+    return isdigit((unsigned char)*digit) && !find(p, NULL, 0, word[1], &set);
+}
+
 int slv_opt_parse(struct slv_opt_set *sets, size_t nsets, const char **argv, size_t argc,
                   size_t *ret_args, struct slv_err *err) {
     struct parser p = {sets, nsets, argv, argc, 0};
@@ -358,7 +365,7 @@ int slv_opt_parse(struct slv_opt_set *sets, size_t nsets, const char **argv, siz
     while (p.at < argc) {
         const char *word = argv[p.at++];
         int rc = 0;
-        if (!options || word[0] != '-' || !word[1]) argv[nargs++] = word;
+        if (!options || word[0] != '-' || !word[1] || is_negative(&p, word)) argv[nargs++] = word;
         else if (word[1] != '-') rc = parse_letters(&p, word + 1, err);
         else if (word[2]) rc = parse_long(&p, word + 2, err);
         else options = false;

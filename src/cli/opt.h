@@ -14,7 +14,8 @@
  *
  * The SLV_OPT_*_AT macros set kind and offset and refuse, at compile time, a member of another
  * type. Syntax, as GNU getopt_long with permutation: --name value, --name=value, -n value, -nvalue,
- * flags combined as -ab; options and arguments in any order; "--" ends options; "-" is an argument.
+ * flags combined as -ab; options and arguments in any order; "--" ends options; "-" is an argument,
+ * and so is a negative number (-1, -.5), unless an option has that digit for its letter.
  * Names are never abbreviated, so that a script keeps its meaning when options are added.
  * Threads: any; nothing here is global. */
 #ifndef SLV_CLI_OPT_H

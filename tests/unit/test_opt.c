@@ -103,6 +103,41 @@ static void every_way_of_writing_an_option_is_read(void **state) {
     assert_true(o.kv == 2 && o.threads.n == 3 && o.threads.v[2] == 16);
 }
 
+static const struct slv_opt digit_rows[] = {
+    {"one", '1', SLV_OPT_FLAG_AT(struct opts, raw), .help = "one"},
+    {"temp", 0, SLV_OPT_REAL_AT(struct opts, temp), .arg = "T", .rmin = 0.001, .rmax = 315360000,
+     .help = "seconds"},
+};
+
+static void negative_numbers_are_arguments(void **state) {
+    (void)state;
+    assert_int_equal(parse("a -1 -.5 -0x7 -r -2.5e3 -n 3 -- -9 -r"), 0);
+    static const char *const want[] = {"a", "-1", "-.5", "-0x7", "-2.5e3", "-9", "-r"};
+    assert_int_equal(nargs, sizeof want / sizeof *want);
+    for (size_t i = 0; i < nargs; i++)
+        assert_string_equal(words[i], want[i]);
+    assert_true(o.raw && o.n == 3);
+    refused("-.", "unknown option '-.': see --help");
+    refused("-.x", "unknown option '-.': see --help");
+    refused("--1", "unknown option '--1': see --help");
+    /* An option's letter may be a digit. */
+    const char *given[] = {"-1", "-2"};
+    set = (struct slv_opt_set){digit_rows, 2, &o, 0};
+    memset(&o, 0, sizeof o);
+    assert_int_equal(slv_opt_parse(&set, 1, given, 2, &nargs, &err), 0);
+    assert_true(o.raw && nargs == 1);
+    assert_string_equal(given[0], "-2");
+}
+
+static void ranges_are_written_as_people_do(void **state) {
+    (void)state;
+    struct slv_buf b;
+    slv_buf_init(&b, 10000);
+    slv_opt_help(digit_rows, 2, &b);
+    assert_non_null(strstr(b.data, "seconds (0.001 to 315360000)"));
+    slv_buf_fini(&b);
+}
+
 static void numbers_outside_the_range_are_refused(void **state) {
     (void)state;
     refused("-n 0", "-n: 0 is out of range: 1 to 4096");
@@ -231,6 +266,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_hold_where_nothing_is_said),
         cmocka_unit_test(every_way_of_writing_an_option_is_read),
+        cmocka_unit_test(negative_numbers_are_arguments),
+        cmocka_unit_test(ranges_are_written_as_people_do),
         cmocka_unit_test(numbers_outside_the_range_are_refused),
         cmocka_unit_test(unknown_options_name_the_nearest),
         cmocka_unit_test(lists_have_an_end),
