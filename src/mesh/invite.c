@@ -61,15 +61,20 @@ static void read_text(struct slv_reader *r, char *ret, size_t most) {
     ret[s.n] = '\0';
 }
 
+static int cut(struct slv_err *err) {
+    return slv_err_set(err, SLV_E_FORMAT, "an invitation that is cut short, or damaged");
+}
+
 int slv_invite_read(struct slv_str line, struct slv_invite *ret, struct slv_err *err) {
     uint8_t raw[BYTES_MAX];
     size_t n = 0;
     struct slv_invite i = {0};
     const size_t k = sizeof mark - 1;
-    if (line.n < k || memcmp(line.p, mark, k) != 0 ||
-        sodium_base642bin(raw, sizeof raw, line.p + k, line.n - k, NULL, &n, NULL,
-                          sodium_base64_VARIANT_URLSAFE_NO_PADDING))
+    if (!line.n || memcmp(line.p, mark, line.n < k ? line.n : k) != 0)
         return slv_err_set(err, SLV_E_FORMAT, "not an invitation: it begins with %s", mark);
+    if (line.n < k || sodium_base642bin(raw, sizeof raw, line.p + k, line.n - k, NULL, &n, NULL,
+                                        sodium_base64_VARIANT_URLSAFE_NO_PADDING))
+        return cut(err);
     struct slv_reader r = slv_reader_of(raw, n);
     if (slv_read_number(&r, VERSION) != VERSION) r.bad = true;
     read_text(&r, i.mesh, sizeof i.mesh - 1);
@@ -83,7 +88,7 @@ int slv_invite_read(struct slv_str line, struct slv_invite *ret, struct slv_err 
     const bool good = slv_reader_done(&r) && i.mesh[0];
     sodium_memzero(raw, sizeof raw);
     if (good) *ret = i;
-    return good ? 0 : slv_err_set(err, SLV_E_FORMAT, "an invitation that is cut short, or damaged");
+    return good ? 0 : cut(err);
 }
 
 int slv_invite_use(const struct slv_invite *i, const uint8_t key[SLV_ROSTER_KEY],

@@ -55,7 +55,8 @@ static bool read_every(struct slv_str v, uint64_t *ret) {
     return false;
 }
 
-static bool read_bound(struct slv_str name, struct slv_str v, struct slv_summary_rule *r) {
+/* NULL, or what is wrong with it. */
+static const char *read_bound(struct slv_str name, struct slv_str v, struct slv_summary_rule *r) {
     const struct {
         const char *name;
         double *to;
@@ -63,30 +64,34 @@ static bool read_bound(struct slv_str name, struct slv_str v, struct slv_summary
     } numbers[] = {{"min", &r->min, -INFINITY}, {"max", &r->max, -INFINITY}, {"step", &r->step, 0}};
     double n;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (slv_str_is(name, numbers[i].name))
-            return read_number(v, numbers[i].to) && *numbers[i].to >= numbers[i].least;
-    if (slv_str_is(name, "every")) return read_every(v, &r->every_ns);
+        if (slv_str_is(name, numbers[i].name)) {
+            if (!read_number(v, numbers[i].to)) return "that is no number";
+            return *numbers[i].to >= numbers[i].least ? NULL : "it must be 0 or more";
+        }
+    if (slv_str_is(name, "every"))
+        return read_every(v, &r->every_ns) ? NULL : "a time of 10ms to 1h is wanted (s, m, h)";
     if (slv_str_is(name, "to")) {
         r->to = v;
-        return v.n && v.n <= SLV_NODE_SPACE_NAME_MAX;
+        return v.n && v.n <= SLV_NODE_SPACE_NAME_MAX ? NULL : "a space's name is wanted";
     }
-    if (!slv_str_is(name, "keys") || !read_number(v, &n)) return false;
-    if (!(n >= 1 && n <= (double)SLV_SUMMARY_KEYS_MAX) || n != floor(n)) return false;
+    if (!slv_str_is(name, "keys")) return "bounds are min=, max=, step=, every=, keys=, to=";
+    if (!read_number(v, &n) || !(n >= 1 && n <= (double)SLV_SUMMARY_KEYS_MAX) || n != floor(n))
+        return "a whole number of keys is wanted, and not so many";
     r->keys = (size_t)n;
-    return true;
+    return NULL;
 }
 
-/* "NAME=VALUE,NAME=VALUE" */
-static bool read_bounds(const char *p, struct slv_summary_rule *r, struct slv_str *ret_bad) {
-    while (*p) {
-        const size_t n = strcspn(p, ","), k = strcspn(p, "=");
+/* "NAME=VALUE,NAME=VALUE": NULL, or what is wrong with *ret_bad. */
+static const char *read_bounds(const char *p, struct slv_summary_rule *r, struct slv_str *ret_bad) {
+    const char *why = NULL;
+    while (*p && !why) {
+        const size_t n = strcspn(p, ","), k = strcspn(p, "="), name = k < n ? k : n;
         *ret_bad = (struct slv_str){p, n};
-        if (k >= n ||
-            !read_bound((struct slv_str){p, k}, (struct slv_str){p + k + 1, n - k - 1}, r))
-            return false;
+        why = read_bound((struct slv_str){p, name},
+                         (struct slv_str){p + name + (k < n), n - name - (k < n)}, r);
         p += n + (p[n] == ',');
     }
-    return true;
+    return why;
 }
 
 int slv_summary_read(enum slv_summary_kind kind, const char *text, struct slv_summary_rule *ret,
@@ -109,10 +114,10 @@ int slv_summary_read(enum slv_summary_kind kind, const char *text, struct slv_su
     if (space < n) r.prefix = (struct slv_str){text + space + 1, n - space - 1};
     if (!space || space > SLV_NODE_SPACE_NAME_MAX || r.prefix.n > SLV_KEY_MAX)
         return slv_err_set(err, SLV_E_USAGE, "--%s %s: not SPACE[/PREFIX][:BOUNDS]", name, text);
-    if (colon && !read_bounds(colon + 1, &r, &bad))
-        return slv_err_set(err, SLV_E_USAGE,
-                           "--%s %s: '%.*s': bounds are min=, max=, step=, every=, keys=, to=",
-                           name, text, (int)bad.n, bad.p);
+    const char *why = colon ? read_bounds(colon + 1, &r, &bad) : NULL;
+    if (why)
+        return slv_err_set(err, SLV_E_USAGE, "--%s %s: '%.*s': %s", name, text, (int)bad.n, bad.p,
+                           why);
     if (r.min > r.max)
         return slv_err_set(err, SLV_E_USAGE, "--%s %s: min is above max", name, text);
     *ret = r;

@@ -298,7 +298,7 @@ def what_cannot_be_is_refused():
         for args, want in (((*ways, "--sum", "parts:to=hits"), "must be doc or last"),
                            ((*ways, "--sum", "nothing"), "has no space 'nothing'"),
                            ((*ways, "--sum", "parts:to=nothing"), "has no space 'nothing'"),
-                           ((*ways, "--sum", "parts:max=x"), "bounds are"),
+                           ((*ways, "--sum", "parts:max=x"), "no number"),
                            ((*ways, "--sum", "parts:min=2,max=1"), "min is above max"),
                            ((*ways, "--copy", "state", "--down", "state/x"), "would go up again"),
                            ((*ways, "--copy", "state", "--sum", "parts:to=state"), "the same keys"),
