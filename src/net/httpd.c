@@ -248,6 +248,15 @@ static int bad_address(const char *address, struct slv_err *err) {
                        address);
 }
 
+/* (The path comes last: it may be longer than a message.) */
+static int bad_path(const char *address, struct slv_err *err) {
+    const char *path = address + strlen(UNIX_PREFIX);
+    if (!*path) return bad_address(address, err);
+    return slv_err_set(err, SLV_E_USAGE,
+                       "the path of a unix socket has %zu bytes at most, not %zu: '%s'",
+                       sizeof((struct sockaddr_un *)0)->sun_path - 1, strlen(path), path);
+}
+
 /* Digits only: what the system's own reading takes modulo 65536 would be another port. */
 static bool is_port(const char *text) {
     const size_t n = strlen(text);
@@ -292,7 +301,7 @@ static bool is_unix_path(const char *path) {
 int slv_httpd_check(const char *address, bool *ret_local, struct slv_err *err) {
     struct addrinfo *list = NULL;
     if (is_unix_address(address)) {
-        if (!is_unix_path(address + strlen(UNIX_PREFIX))) return bad_address(address, err);
+        if (!is_unix_path(address + strlen(UNIX_PREFIX))) return bad_path(address, err);
         *ret_local = true;
         return 0;
     }
@@ -341,7 +350,7 @@ static bool is_stale(const struct sockaddr_un *un) {
 static int listen_unix(struct slv_httpd *h, const char *address, struct slv_err *err) {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     const char *path = address + strlen(UNIX_PREFIX);
-    if (!is_unix_path(path)) return bad_address(address, err);
+    if (!is_unix_path(path)) return bad_path(address, err);
     memcpy(un.sun_path, path, strlen(path) + 1);
     if (is_stale(&un)) unlink(path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
