@@ -1,10 +1,21 @@
 /* mesh.c: see mesh.h. */
 #include "cli/mesh.h"
 #include "base/file.h"
+#include "base/utf8.h"
+#include "cli/out.h"
 #include "mesh/token.h"
+#include "net/head.h"
 #include "store/local.h"
 #include "store/store.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PATH_MAX_BYTES ((size_t)64 << 10)
 #define DURATION_MAX_MS ((uint64_t)3650 * 86400 * 1000)
 
 uint64_t slv_cli_duration(struct slv_str t) {
@@ -26,6 +37,24 @@ uint64_t slv_cli_duration(struct slv_str t) {
     return n <= DURATION_MAX_MS / unit ? n * unit : 0;
 }
 
+const char *slv_cli_duration_text(uint64_t ms, char ret[SLV_CLI_DURATION_MAX]) {
+    static const struct {
+        char unit;
+        uint64_t seconds;
+    } units[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+    const uint64_t s = ms / 1000;
+    size_t i = 0;
+    while (s % units[i].seconds || s < units[i].seconds * (units[i].seconds > 1))
+        i++;
+    snprintf(ret, SLV_CLI_DURATION_MAX, "%" PRIu64 "%c", s / units[i].seconds, units[i].unit);
+    return ret;
+}
+
+int slv_cli_mesh_utf8(const char *what, const char *text, struct slv_err *err) {
+    if (!text || slv_utf8_valid(text, strlen(text), NULL)) return 0;
+    return slv_err_set(err, SLV_E_USAGE, "mesh: %s is not UTF-8", what);
+}
+
 int slv_cli_mesh_path(const char *folder, const char *name, struct slv_buf *ret,
                       struct slv_err *err) {
     struct slv_store *st = NULL;
@@ -40,9 +69,38 @@ int slv_cli_mesh_path(const char *folder, const char *name, struct slv_buf *ret,
     return rc ? rc : ret->status ? slv_err_set(err, ret->status, "mesh: out of memory") : 0;
 }
 
+/* (The path comes last: it may be longer than a message.) */
+int slv_cli_mesh_socket(const char *given, struct slv_buf *ret, struct slv_err *err) {
+    const size_t most = sizeof((struct sockaddr_un *)0)->sun_path - 1;
+    int rc = 0;
+    if (given) slv_buf_adds(ret, given);
+    else rc = slv_cli_mesh_path(NULL, "mesh.sock", ret, err);
+    if (rc || (!ret->status && ret->len && ret->len <= most)) return rc;
+    return slv_err_set(err, SLV_E_USAGE, "mesh: a socket's path has 1 to %zu bytes, not %zu: '%s'",
+                       most, given ? strlen(given) : ret->len, given ? given : ret->data);
+}
+
+int slv_cli_mesh_no_node(const char *socket, int error, struct slv_err *err) {
+    if (error == ENOENT || error == ECONNREFUSED)
+        return slv_err_set(err, SLV_E_NET,
+                           "mesh: no node is up at %s: start one with `selvage mesh up`", socket);
+    return slv_err_set(err, SLV_E_NET, "mesh: %s: %s", socket,
+                       error == EACCES ? "permission denied" : strerror(error));
+}
+
 void slv_cli_reply_fini(struct slv_cli_reply *r) {
     slv_json_doc_fini(&r->doc);
     slv_buf_fini(&r->text);
+}
+
+int slv_cli_reply_print(const struct slv_cli_reply *r, struct slv_err *err) {
+    struct slv_buf b;
+    slv_buf_init(&b, (size_t)256 << 20);
+    slv_buf_add(&b, r->text.data,
+                r->text.len - (r->text.len && r->text.data[r->text.len - 1] == '\n'));
+    const int rc = slv_out_line(&b, err);
+    slv_buf_fini(&b);
+    return rc;
 }
 
 static int code_of(long status) {
@@ -66,12 +124,28 @@ static int code_of(long status) {
     }
 }
 
+/* The space's name of "/v1/spaces/NAME/...". */
+static bool space_of(const char *path, char ret[SLV_HEAD_TARGET_MAX + 1]) {
+    static const char root[] = "/v1/spaces/";
+    if (!path || strncmp(path, root, sizeof root - 1) != 0) return false;
+    path += sizeof root - 1;
+    const struct slv_str name = {path, strcspn(path, "/?")};
+    return slv_head_decode(name, ret, SLV_HEAD_TARGET_MAX + 1);
+}
+
 int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err) {
+    return slv_cli_mesh_refused(NULL, body, status, err);
+}
+
+int slv_cli_mesh_refused(const char *path, struct slv_str body, long status, struct slv_err *err) {
+    char space[SLV_HEAD_TARGET_MAX + 1];
     struct slv_str why = {"it does not say why", 19};
     struct slv_json_doc doc = {0};
     if (!slv_json_read(body.p, body.n, &doc, NULL))
         slv_json_get_str(slv_json_get(slv_json_get(slv_json_root(&doc), "error"), "message"), &why);
-    const int rc = slv_err_set(err, code_of(status), "mesh: %.*s", (int)why.n, why.p);
+    const bool names = slv_str_is(why, "no such space") && space_of(path, space);
+    const int rc = names ? slv_err_set(err, code_of(status), "mesh: no such space: '%s'", space)
+                         : slv_err_set(err, code_of(status), "mesh: %.*s", (int)why.n, why.p);
     slv_json_doc_fini(&doc);
     return rc;
 }
@@ -124,6 +198,25 @@ static int keep_session(const char *path, struct slv_str text, struct slv_err *e
     return rc;
 }
 
+/* Before anything is asked: a write that is done and then called a failure would be done again. */
+static int check_session(const char *path, struct slv_err *err) {
+    struct slv_buf b;
+    slv_buf_init(&b, 8192);
+    slv_buf_addf(&b, "%s.%ld.tmp", path, (long)getpid()); /* as slv_file_write() does */
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+    errno = *path && !b.status ? 0 : EINVAL;
+    const int fd = errno ? -1 : open(b.data, flags, 0600);
+    const int why = errno;
+    if (fd >= 0) {
+        close(fd);
+        unlink(b.data);
+    }
+    slv_buf_fini(&b);
+    if (fd >= 0) return 0;
+    return slv_err_set(err, SLV_E_IO, "mesh: nothing was done: --session %s cannot be written: %s",
+                       path, strerror(why));
+}
+
 /* The field that says what was seen; empty: nothing. */
 static int make_field(const char *path, struct slv_buf *ret, struct slv_err *err) {
     struct slv_token t = {0};
@@ -150,14 +243,20 @@ static int end_session(const char *path, long status, const struct slv_buf *got,
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
+static int no_answer(const struct slv_local_request *q, struct slv_err *err) {
+    if (*q->error) return slv_cli_mesh_no_node(q->socket, *q->error, err);
+    return slv_err_set(err, SLV_E_NET, "mesh: the node at %s has not answered%s", q->socket,
+                       strcmp(q->method, "GET") != 0 ? ": it may have been done, or not" : "");
+}
+
 static int ask(const struct slv_local_request *q, const struct slv_cli_question *of,
                struct slv_cli_reply *r, struct slv_err *err) {
     long status = 0;
     int rc = slv_local_ask_within(q, of->ms, &status, &r->text, err);
     if (of->status) *of->status = rc ? 0 : status;
-    if (rc == SLV_E_NET) slv_err_prefix(err, rc, "mesh: no node is up");
+    if (rc == SLV_E_NET) rc = no_answer(q, err);
     if (!rc && of->session && shows(status)) rc = end_session(of->session, status, q->got, err);
-    if (!rc && status != 200) rc = slv_cli_mesh_error(str_of(&r->text), status, err);
+    if (!rc && status != 200) rc = slv_cli_mesh_refused(of->path, str_of(&r->text), status, err);
     return rc ? rc : slv_json_read(r->text.data, r->text.len, &r->doc, err);
 }
 
@@ -169,18 +268,19 @@ int slv_cli_mesh_ask_so(const struct slv_cli_question *q, struct slv_cli_reply *
     slv_buf_init(&field, SLV_TOKEN_MAX + 64);
     slv_buf_init(&got, SLV_TOKEN_MAX);
     slv_buf_init(&r.text, (size_t)256 << 20);
-    int rc = 0;
+    int error = 0;
     if (q->status) *q->status = 0;
-    if (q->socket) slv_buf_adds(&at, q->socket);
-    else rc = slv_cli_mesh_path(NULL, "mesh.sock", &at, err);
+    int rc = slv_cli_mesh_socket(q->socket, &at, err);
     if (!rc && q->session) rc = make_field(q->session, &field, err);
+    if (!rc && q->session) rc = check_session(q->session, err);
     const struct slv_local_request local = {.socket = at.data,
                                             .method = q->method,
                                             .path = q->path,
                                             .body = q->body,
                                             .field = field.len ? field.data : NULL,
                                             .wanted = q->session ? SLV_TOKEN_FIELD : NULL,
-                                            .got = &got};
+                                            .got = &got,
+                                            .error = &error};
     if (!rc) rc = ask(&local, q, &r, err);
     slv_buf_fini(&at);
     slv_buf_fini(&field);
@@ -195,4 +295,25 @@ int slv_cli_mesh_ask(const char *socket, const char *method, const char *path, s
     const struct slv_cli_question q = {
         .socket = socket, .method = method, .path = path, .body = body};
     return slv_cli_mesh_ask_so(&q, ret, err);
+}
+
+int slv_cli_mesh_ask_key(const struct slv_cli_key *k, const char *method, struct slv_str body,
+                         struct slv_cli_reply *ret, struct slv_err *err) {
+    struct slv_buf path;
+    const struct slv_str space = {k->space, strlen(k->space)}, key = {k->key, strlen(k->key)};
+    int rc = slv_cli_mesh_utf8("KEY", k->key, err);
+    if (rc) return rc;
+    slv_buf_init(&path, PATH_MAX_BYTES);
+    slv_cli_mesh_target(&path, space, "keys", key);
+    slv_buf_addf(&path, "?timeout_ms=%.0f", k->timeout * 1e3);
+    if (k->read) slv_buf_addf(&path, "&read=%s", k->read);
+    const struct slv_cli_question q = {.socket = k->socket,
+                                       .method = method,
+                                       .path = path.data,
+                                       .body = body,
+                                       .session = k->session};
+    rc = path.status ? slv_err_set(err, path.status, "mesh: the key is too long")
+                     : slv_cli_mesh_ask_so(&q, ret, err);
+    slv_buf_fini(&path);
+    return rc;
 }

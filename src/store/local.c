@@ -110,6 +110,7 @@ static int ask(const struct slv_local_request *r, struct asking *a, long *ret_st
                struct slv_err *err) {
     char why[CURL_ERROR_SIZE] = "";
     struct slv_buf url;
+    long error = 0;
     pthread_once(&curl_once, curl_setup);
     CURL *c = curl_easy_init();
     struct curl_slist *fields = make_fields(r);
@@ -122,6 +123,7 @@ static int ask(const struct slv_local_request *r, struct asking *a, long *ret_st
         curl_easy_setopt(c, CURLOPT_URL, url.data);
         const CURLcode cc = curl_easy_perform(c);
         curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, ret_status);
+        if (cc == CURLE_COULDNT_CONNECT) curl_easy_getinfo(c, CURLINFO_OS_ERRNO, &error);
         if (!cc) take_field(c, r);
         if (a->rc) rc = a->rc;
         else if (cc == CURLE_ABORTED_BY_CALLBACK) rc = SLV_E_CANCELLED;
@@ -129,6 +131,7 @@ static int ask(const struct slv_local_request *r, struct asking *a, long *ret_st
             rc = slv_err_set(err, SLV_E_NET, "%s: %s", r->socket,
                              *why ? why : curl_easy_strerror(cc));
     }
+    if (r->error) *r->error = (int)error;
     if (rc == SLV_E_NOMEM || rc == SLV_E_LIMIT) slv_err_set(err, rc, "%s: too much", r->socket);
     slv_buf_fini(&url);
     curl_slist_free_all(fields);

@@ -15,6 +15,7 @@ struct slv_local_request {
     const char *field;   /* one more of its head, "Name: value"; NULL: none */
     const char *wanted;  /* the name of a field of the reply's head; NULL: none */
     struct slv_buf *got; /* to which that is appended, if there is one */
+    int *error;          /* out: errno of a connection that could not be made, or 0; NULL: none */
 };
 
 /* Percent-encodes all but unreserved characters (RFC 3986) of a path's part. Its status says
