@@ -1,55 +1,23 @@
-/* cmd_mesh.c: selvage mesh get, put, del, watch, status: asking the node of this machine. */
+/* cmd_mesh.c: selvage mesh get, del, watch, status, found, lead: asking the node of this machine.
+ * (put: cmd_mesh_put.c.) */
 #define _GNU_SOURCE /* memmem */
 #include "base/json.h"
 #include "cli/cmd.h"
 #include "cli/mesh.h"
 #include "cli/out.h"
 #include "cli/sig.h"
-#include "mesh/types.h"
 #include "store/local.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define PATH_MAX_BYTES ((size_t)64 << 10)
-
 struct opts {
-    const char *socket, *op, *pointer, *to, *read, *expect, *session;
-    int64_t at, gone, epoch, keep, n, version, token, lease;
-    double ttl, timeout;
+    const char *socket, *session;
+    int read;
+    double timeout;
     bool anew, copy, other;
 };
-
-static struct slv_str str(const char *s) { return (struct slv_str){s, strlen(s)}; }
-
-/* "/v1/spaces/SPACE/keys/KEY"; without a key: ".../WHAT". */
-static void make_path(struct slv_buf *b, const char *space, const char *what, const char *key) {
-    slv_buf_init(b, PATH_MAX_BYTES);
-    slv_buf_adds(b, "/v1/spaces/");
-    slv_local_encode(b, str(space));
-    slv_buf_addf(b, "/%s", what);
-    if (!key) return;
-    slv_buf_addc(b, '/');
-    slv_local_encode(b, str(key));
-}
-
-static int ask_key(const struct opts *o, const char *method, const char *space, const char *key,
-                   struct slv_str body, struct slv_cli_reply *ret, struct slv_err *err) {
-    struct slv_buf path;
-    make_path(&path, space, "keys", key);
-    slv_buf_addf(&path, "?timeout_ms=%.0f", o->timeout * 1e3);
-    if (o->read) slv_buf_addf(&path, "&read=%s", o->read);
-    const struct slv_cli_question q = {.socket = o->socket,
-                                       .method = method,
-                                       .path = path.data,
-                                       .body = body,
-                                       .session = o->session};
-    const int rc = path.status ? slv_err_set(err, path.status, "mesh: the key is too long")
-                               : slv_cli_mesh_ask_so(&q, ret, err);
-    slv_buf_fini(&path);
-    return rc;
-}
 
 /* --- values ----------------------------------------------------------------------------------- */
 
@@ -73,23 +41,24 @@ static char *value_text(const struct slv_cli_reply *r, struct slv_buf *b) {
     return b->data;
 }
 
-static int print_doc(const struct slv_cli_reply *r, struct slv_err *err) {
-    struct slv_buf b;
-    slv_buf_init(&b, (size_t)256 << 20);
-    slv_buf_add(&b, r->text.data,
-                r->text.len - (r->text.len && r->text.data[r->text.len - 1] == '\n'));
-    const int rc = slv_out_line(&b, err);
-    slv_buf_fini(&b);
-    return rc;
+static struct slv_cli_key key_of(const struct slv_cli *cli, const struct opts *o) {
+    static const char *const reads[] = {NULL, "leased", "local"}; /* (the first is meant anyway) */
+    return (struct slv_cli_key){.socket = o->socket,
+                                .session = o->session,
+                                .space = cli->args[0],
+                                .key = cli->args[1],
+                                .read = reads[o->read],
+                                .timeout = o->timeout};
 }
 
 static int get(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     struct slv_cli_reply r;
     struct slv_buf text;
-    int rc = ask_key(opts, "GET", cli->args[0], cli->args[1], (struct slv_str){"", 0}, &r, err);
+    const struct slv_cli_key k = key_of(cli, opts);
+    int rc = slv_cli_mesh_ask_key(&k, "GET", (struct slv_str){"", 0}, &r, err);
     if (rc) return rc;
     if (cli->json) {
-        rc = print_doc(&r, err);
+        rc = slv_cli_reply_print(&r, err);
     } else {
         print_value(value_text(&r, &text), slv_json_get(slv_json_root(&r.doc), "value"));
         slv_buf_fini(&text);
@@ -98,97 +67,12 @@ static int get(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     return rc;
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
-
-/* Whether values of a space are strings, however they look. */
-static int takes_strings(const struct opts *o, const char *space, bool *ret, struct slv_err *err) {
-    struct slv_cli_reply r;
-    struct slv_json_iter it = {0};
-    struct slv_json_val v;
-    int rc = slv_cli_mesh_ask(o->socket, "GET", "/v1/spaces", (struct slv_str){"", 0}, &r, err);
-    if (rc) return rc;
-    rc = SLV_E_NOENT;
-    *ret = false;
-    while (rc && slv_json_each(slv_json_root(&r.doc), &it, NULL, &v)) {
-        struct slv_str name, type, order;
-        if (!slv_json_get_str(slv_json_get(v, "name"), &name) || !slv_str_is(name, space)) continue;
-        if (!slv_json_get_str(slv_json_get(v, "type"), &type)) continue;
-        rc = 0;
-        if (slv_json_get_str(slv_json_get(v, "order"), &order) && slv_str_is(order, "strong"))
-            continue; /* any JSON */
-        *ret = slv_str_is(type, "last") || slv_str_is(type, "many") || slv_str_is(type, "set") ||
-               slv_str_is(type, "text") || slv_str_is(type, "unique") || slv_str_is(type, "top");
-    }
-    slv_cli_reply_fini(&r);
-    return rc ? slv_err_set(err, rc, "mesh: no such space: '%s'", space) : 0;
-}
-
-/* JSON where it is and may be, else a string. */
-static void add_value(struct slv_json *j, const char *name, const char *value, bool is_string) {
-    struct slv_json_doc doc = {0};
-    if (!is_string && !slv_json_read(value, strlen(value), &doc, NULL))
-        slv_json_raw(j, name, value, strlen(value));
-    else slv_json_str(j, name, value);
-    slv_json_doc_fini(&doc);
-}
-
-static void make_op(const struct opts *o, const char *value, bool is_string, struct slv_buf *b) {
-    const struct {
-        const char *name;
-        int64_t v;
-    } numbers[] = {{"at", o->at},     {"gone", o->gone},      {"epoch", o->epoch},
-                   {"keep", o->keep}, {"token", o->token},    {"lease", o->lease},
-                   {"n", o->n},       {"version", o->version}};
-    struct slv_json j;
-    slv_buf_init(b, (size_t)64 << 20);
-    slv_json_init(&j, b);
-    slv_json_object(&j, NULL);
-    if (o->op) slv_json_str(&j, "op", o->op);
-    if (value) add_value(&j, "value", value, is_string);
-    if (o->expect) add_value(&j, "expect", o->expect, is_string);
-    if (o->pointer) slv_json_str(&j, "pointer", o->pointer);
-    if (o->to) slv_json_str(&j, "to", o->to);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (numbers[i].v >= 0) slv_json_int(&j, numbers[i].name, numbers[i].v);
-    if (o->ttl > 0) slv_json_int(&j, "ttl_ms", (int64_t)(o->ttl * 1e3));
-    slv_json_object_end(&j);
-}
-
-/* What a lock, a lease, an epoch is: later commands want it. */
-static void print_gained(struct slv_json_val v) {
-    static const char *const names[] = {"token", "lease", "epoch"};
-    int64_t n;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (slv_json_get_i64(slv_json_get(v, names[i]), &n)) slv_out_printf("%" PRId64 "\n", n);
-}
-
-static int put(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
-    const struct opts *o = opts;
-    const char *value = slv_cli_arg(cli, 2);
-    struct slv_cli_reply r;
-    struct slv_buf body;
-    bool is_string = false;
-    int rc = takes_strings(o, cli->args[0], &is_string, err);
-    if (rc) return rc;
-    /* (of a text so many characters are removed; of a set an element) */
-    if (o->op && !strcmp(o->op, "remove") && o->at >= 0) is_string = false;
-    make_op(o, value, is_string, &body);
-    rc = body.status ? slv_err_set(err, body.status, "mesh: the value is too long")
-                     : ask_key(o, "PUT", cli->args[0], cli->args[1],
-                               (struct slv_str){body.data, body.len}, &r, err);
-    slv_buf_fini(&body);
-    if (rc) return rc;
-    if (cli->json) rc = print_doc(&r, err);
-    else print_gained(slv_json_root(&r.doc));
-    slv_cli_reply_fini(&r);
-    return rc;
-}
-
 static int del(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     struct slv_cli_reply r;
-    int rc = ask_key(opts, "DELETE", cli->args[0], cli->args[1], (struct slv_str){"", 0}, &r, err);
+    const struct slv_cli_key k = key_of(cli, opts);
+    int rc = slv_cli_mesh_ask_key(&k, "DELETE", (struct slv_str){"", 0}, &r, err);
     if (rc) return rc;
-    if (cli->json) rc = print_doc(&r, err);
+    if (cli->json) rc = slv_cli_reply_print(&r, err);
     slv_cli_reply_fini(&r);
     return rc;
 }
@@ -231,22 +115,28 @@ static int on_line(void *ctx, struct slv_str line) {
 static int watch(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct watching w = {.json = cli->json, .err = err};
+    const char *space = cli->args[0];
     struct slv_buf path, at;
     long status = 0;
-    make_path(&path, cli->args[0], "watch", NULL);
+    int error = 0;
+    slv_buf_init(&path, (size_t)64 << 10);
+    slv_cli_mesh_target(&path, (struct slv_str){space, strlen(space)}, "watch",
+                        (struct slv_str){NULL, 0});
     slv_buf_init(&at, 4096);
     slv_buf_init(&w.said, 65536);
-    int rc = 0;
-    if (o->socket) slv_buf_adds(&at, o->socket);
-    else rc = slv_cli_mesh_path(NULL, "mesh.sock", &at, err);
+    int rc = path.status ? slv_err_set(err, path.status, "mesh: the space's name is too long")
+                         : slv_cli_mesh_socket(o->socket, &at, err);
     const struct slv_local_request q = {
-        .socket = at.data, .method = "GET", .path = path.data, .body = {"", 0}};
+        .socket = at.data, .method = "GET", .path = path.data, .body = {"", 0}, .error = &error};
     slv_sig_watch();
     if (!rc) rc = slv_local_lines(&q, &status, on_line, &w, slv_sig_seen, err);
     slv_sig_unwatch();
     if (rc == SLV_E_CANCELLED) rc = 0;
+    if (rc == SLV_E_NET && error) rc = slv_cli_mesh_no_node(at.data, error, err);
+    else if (rc == SLV_E_NET) rc = slv_err_set(err, rc, "mesh: the node at %s has ended", at.data);
     if (!rc && status && status != 200)
-        rc = slv_cli_mesh_error((struct slv_str){w.said.data, w.said.len}, status, err);
+        rc =
+            slv_cli_mesh_refused(path.data, (struct slv_str){w.said.data, w.said.len}, status, err);
     slv_buf_fini(&w.said);
     slv_buf_fini(&path);
     slv_buf_fini(&at);
@@ -293,6 +183,22 @@ static void print_over(struct slv_json_val v) {
     else slv_out_puts("all members have all of it\n");
 }
 
+/* Times as `mesh up --space` takes them. */
+static void print_space(struct slv_json_val v) {
+    const struct slv_str name = text_of(v, "name"), type = text_of(v, "type"),
+                         order = text_of(v, "order");
+    const double ttl = number_of(v, "ttl_ms"), kept = number_of(v, "history_ms"),
+                 n = number_of(v, "entries");
+    char time[SLV_CLI_DURATION_MAX];
+    bool full = false;
+    slv_json_get_bool(slv_json_get(v, "full"), &full);
+    slv_out_printf("space    %.*s: %.*s, %.*s, ", (int)name.n, name.p, (int)type.n, type.p,
+                   (int)order.n, order.p);
+    if (ttl > 0) slv_out_printf("each for %s, ", slv_cli_duration_text((uint64_t)ttl, time));
+    if (kept > 0) slv_out_printf("history of %s, ", slv_cli_duration_text((uint64_t)kept, time));
+    slv_out_printf("%.0f %s%s\n", n, n == 1 ? "entry" : "entries", full ? ", full" : "");
+}
+
 static void print_status(struct slv_json_val s) {
     struct slv_json_iter it = {0};
     struct slv_json_val v;
@@ -316,21 +222,11 @@ static void print_status(struct slv_json_val s) {
     while (slv_json_each(slv_json_get(s, "over"), &it, NULL, &v))
         print_over(v);
     if (number_of(s, "retired") > 0)
-        slv_out_printf("retired  %.0f writers\n", number_of(s, "retired"));
+        slv_out_printf("retired  %.0f writer%s\n", number_of(s, "retired"),
+                       number_of(s, "retired") > 1 ? "s" : "");
     it = (struct slv_json_iter){0};
-    while (slv_json_each(slv_json_get(s, "spaces"), &it, NULL, &v)) {
-        const struct slv_str name = text_of(v, "name"), type = text_of(v, "type"),
-                             order = text_of(v, "order");
-        const double ttl = number_of(v, "ttl_ms") / 1000;
-        slv_out_printf("space    %.*s: %.*s, %.*s, ", (int)name.n, name.p, (int)type.n, type.p,
-                       (int)order.n, order.p);
-        const double kept = number_of(v, "history_ms") / 1000;
-        bool full = false;
-        slv_json_get_bool(slv_json_get(v, "full"), &full);
-        if (ttl > 0) slv_out_printf("each for %.0f s, ", ttl);
-        if (kept > 0) slv_out_printf("history of %.0f s, ", kept);
-        slv_out_printf("%.0f entries%s\n", number_of(v, "entries"), full ? ", full" : "");
-    }
+    while (slv_json_each(slv_json_get(s, "spaces"), &it, NULL, &v))
+        print_space(v);
 }
 
 /* Who leads the group of the strong spaces, and who is in it. */
@@ -356,7 +252,7 @@ static int status(const struct slv_cli *cli, const void *opts, struct slv_err *e
     struct slv_cli_reply r;
     int rc = slv_cli_mesh_ask(o->socket, "GET", "/v1/status", (struct slv_str){"", 0}, &r, err);
     if (rc) return rc;
-    if (cli->json) rc = print_doc(&r, err);
+    if (cli->json) rc = slv_cli_reply_print(&r, err);
     else {
         print_status(slv_json_root(&r.doc));
         print_group(slv_json_get(slv_json_root(&r.doc), "strong"));
@@ -376,7 +272,7 @@ static int found(const struct slv_cli *cli, const void *opts, struct slv_err *er
                                   : "/v1/found";
     int rc = slv_cli_mesh_ask(o->socket, "POST", path, (struct slv_str){"", 0}, &r, err);
     if (rc) return rc;
-    if (cli->json) rc = print_doc(&r, err);
+    if (cli->json) rc = slv_cli_reply_print(&r, err);
     slv_cli_reply_fini(&r);
     return rc;
 }
@@ -399,7 +295,7 @@ static int lead(const struct slv_cli *cli, const void *opts, struct slv_err *err
     slv_buf_fini(&body);
     if (rc) return rc;
     const struct slv_str id = text_of(slv_json_root(&r.doc), "leader");
-    if (cli->json) rc = print_doc(&r, err);
+    if (cli->json) rc = slv_cli_reply_print(&r, err);
     else slv_out_printf("%.*s\n", (int)id.n, id.p);
     slv_cli_reply_fini(&r);
     return rc;
@@ -407,26 +303,9 @@ static int lead(const struct slv_cli *cli, const void *opts, struct slv_err *err
 
 /* --- the commands ----------------------------------------------------------------------------- */
 
-#define SOCKET_ROW                                                                                 \
-    {                                                                                              \
-        "socket", 0, SLV_OPT_STR_AT(struct opts, socket),                                          \
-            .arg = "PATH", .help = "the node's; default: where `mesh up` puts it"                  \
-    }
-
-#define TIMEOUT_ROW                                                                                \
-    {                                                                                              \
-        "timeout", 0, SLV_OPT_REAL_AT(struct opts, timeout),                                       \
-            .arg = "SECONDS", .def = "10", .rmin = 0.01, .rmax = 3600,                             \
-            .help = "how long a strong space may take until nobody knows, and a session wait"      \
-    }
-
-#define SESSION_ROW                                                                                \
-    {                                                                                              \
-        "session", 0, SLV_OPT_STR_AT(struct opts, session),                                        \
-            .arg = "FILE",                                                                         \
-            .help =                                                                                \
-                "what was seen before, here or at other nodes, is seen again: FILE keeps count"    \
-    }
+#define SOCKET_ROW SLV_CLI_MESH_SOCKET_ROW(struct opts)
+#define TIMEOUT_ROW SLV_CLI_MESH_TIMEOUT_ROW(struct opts)
+#define SESSION_ROW SLV_CLI_MESH_SESSION_ROW(struct opts)
 
 static const struct slv_opt socket_rows[] = {SOCKET_ROW};
 static const struct slv_opt del_rows[] = {SOCKET_ROW, TIMEOUT_ROW, SESSION_ROW};
@@ -435,9 +314,11 @@ static const struct slv_opt get_rows[] = {
     SOCKET_ROW,
     TIMEOUT_ROW,
     SESSION_ROW,
-    {"read", 0, SLV_OPT_STR_AT(struct opts, read), .arg = "HOW",
-     .help = "of a strong space: barrier (the default), leased (from a leader that has a lease), "
-             "local (what this node has)"},
+    {"read", 0, SLV_OPT_CHOICE_AT(struct opts, read), .choices = "barrier|leased|local",
+     .def = "barrier",
+     .help =
+         "of a strong space: barrier, leased (from a leader that has a lease), local (what this "
+         "node has)"},
 };
 
 static const struct slv_opt found_rows[] = {
@@ -458,38 +339,6 @@ static const struct slv_opt lead_rows[] = {
      .rmin = 0.01, .rmax = 3600, .help = "how long it is asked and waited for"},
 };
 
-static const struct slv_opt put_rows[] = {
-    SOCKET_ROW,
-    TIMEOUT_ROW,
-    SESSION_ROW,
-    {"version", 0, SLV_OPT_INT_AT(struct opts, version), .arg = "N", .def = "-1", .imin = -1,
-     .imax = INT64_MAX >> 1, .help = "with --op cas: which one is replaced; 0: there is none"},
-    {"expect", 0, SLV_OPT_STR_AT(struct opts, expect), .arg = "VALUE",
-     .help = "with --op swap: which one is replaced"},
-    {"ttl", 0, SLV_OPT_REAL_AT(struct opts, ttl), .arg = "SECONDS", .def = "0", .rmin = 0,
-     .rmax = 2e6, .help = "of a lock or a lease, unless it is kept alive"},
-    {"token", 0, SLV_OPT_INT_AT(struct opts, token), .arg = "N", .def = "-1", .imin = -1,
-     .imax = INT64_MAX >> 1, .help = "of a lock"},
-    {"lease", 0, SLV_OPT_INT_AT(struct opts, lease), .arg = "N", .def = "-1", .imin = -1,
-     .imax = INT64_MAX >> 1, .help = "with which the key goes"},
-    {"op", 0, SLV_OPT_STR_AT(struct opts, op), .arg = "NAME",
-     .help = "what is done; default: the first that the type has (see docs/mesh.md)"},
-    {"pointer", 0, SLV_OPT_STR_AT(struct opts, pointer), .arg = "POINTER",
-     .help = "where in a document: /shelves/0/name"},
-    {"at", 0, SLV_OPT_INT_AT(struct opts, at), .arg = "N", .def = "-1", .imin = -1,
-     .imax = INT64_MAX, .help = "before which element or character"},
-    {"gone", 0, SLV_OPT_INT_AT(struct opts, gone), .arg = "N", .def = "-1", .imin = -1,
-     .imax = INT64_MAX, .help = "characters that an edit takes away"},
-    {"to", 0, SLV_OPT_STR_AT(struct opts, to), .arg = "WRITER",
-     .help = "to whom a part of a budget is given"},
-    {"epoch", 0, SLV_OPT_INT_AT(struct opts, epoch), .arg = "N", .def = "-1", .imin = -1,
-     .imax = INT64_MAX, .help = "of a contribution to a vector"},
-    {"keep", 0, SLV_OPT_INT_AT(struct opts, keep), .arg = "N", .def = "-1", .imin = -1,
-     .imax = INT64_MAX, .help = "epochs before this one go"},
-    {"n", 0, SLV_OPT_INT_AT(struct opts, n), .arg = "N", .def = "-1", .imin = -1, .imax = INT64_MAX,
-     .help = "how often a text is counted in a top; default: once"},
-};
-
 const struct slv_cmd slv_cmd_mesh_get = {
     .name = "mesh get",
     .help = "read a key of the mesh",
@@ -498,17 +347,6 @@ const struct slv_cmd slv_cmd_mesh_get = {
     .max_args = 2,
     SLV_CMD_OPTS(get_rows, struct opts),
     .fn = get,
-};
-
-const struct slv_cmd slv_cmd_mesh_put = {
-    .name = "mesh put",
-    .help = "write a key of the mesh",
-    .args = "SPACE KEY [VALUE]",
-    .more = "Ends when the write is on this machine's disk; it is on its way to the others then.",
-    .min_args = 2,
-    .max_args = 3,
-    SLV_CMD_OPTS(put_rows, struct opts),
-    .fn = put,
 };
 
 const struct slv_cmd slv_cmd_mesh_del = {

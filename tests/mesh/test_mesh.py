@@ -65,7 +65,7 @@ def commands_read_and_write():
         assert "no such space" in b.run("mesh", "put", "nothing", "k", "1", status=1)
         assert "'add' of a counter" in b.run("mesh", "put", "hits", "k", "one", status=2)
         said = a.run("mesh", "status")
-        assert a.id in said and b.id in said and "hits: counter, eventual, 1 entries" in said, said
+        assert a.id in said and b.id in said and "hits: counter, eventual, 1 entry" in said, said
         a.stop()
         assert "no node is up" in a.run("mesh", "get", "hits", "k", status=1)
 
@@ -84,7 +84,7 @@ def sketches_of_both_are_read_as_one():
         both = [{"value": "7", "count": 7, "error": 0}, {"value": "pump 3: hot", "count": 5, "error": 0}]
         m.everywhere("alarms", "june", both)
         assert json.loads(a.run("mesh", "get", "alarms", "june")) == both
-        assert "'add' of a top" in a.run("mesh", "put", "alarms", "june", "7", "--n", "0", status=2)
+        assert "at least 1" in a.run("mesh", "put", "alarms", "june", "7", "--n", "0", status=2)
         assert "n: not known" in a.run("mesh", "put", "visitors", "today", "7", "--n", "2", status=2)
         a.run("mesh", "del", "alarms", "june")
         m.everywhere("alarms", "june", None)
@@ -98,7 +98,7 @@ def what_is_old_goes_by_itself():
         m.whole()
         a, b = m.nodes
         assert [s.get("ttl_ms") for s in a.ask("GET", "/v1/spaces")[1]] == [1000, 1000, 7 * 86400 * 1000]
-        assert "seen: set, eventual, each for 1 s, 0 entries" in a.run("mesh", "status")
+        assert "seen: set, eventual, each for 1s, 0 entries" in a.run("mesh", "status")
         a.put("kept", "k", "x")
         m.everywhere("kept", "k", ["x"])
 

@@ -104,7 +104,7 @@ def a_lost_store_is_retired():
         m.everywhere("notes", "n", {"by": "n2", "more": 7})
         for node in m.nodes:
             until(lambda: writers(node, "hits") == 2, 5)  # noqa: B023
-            assert "retired  1 writers" in node.run("mesh", "status")
+            assert "retired  1 writer\n" in node.run("mesh", "status")
         for node in m.nodes:  # that is remembered
             node.kill()
             node.start()

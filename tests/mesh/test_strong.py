@@ -107,9 +107,9 @@ def commands():
         assert b.ask("GET", b.path("conf", "held"))[0] == 404
         text = a.run("mesh", "status")
         assert "leader " + a.id in text and "voter" in text and "conf: last, strong" in text, text
-        for args, want in ((("get", "conf", "none"), "no such key"), (("put", "conf", "k", "1", "--op", "cas"), "lacks a member"),
+        for args, want in ((("get", "conf", "none"), "no such key"), (("put", "conf", "k", "1", "--op", "cas"), "wants --version"),
                            (("put", "conf", "k", "1", "--op", "count"), "no op"),
-                           (("get", "conf", "limit", "--read", "never"), "a query is of")):
+                           (("get", "conf", "limit", "--read", "never"), "none of barrier")):
             assert want in a.run("mesh", *args, status=1 if args[0] == "get" and args[2] == "none" else 2), args
 
 
