@@ -7,6 +7,7 @@
  * seen, since a command that is stopped (by a debugger, a laptop's lid) does not hear of it. */
 #include "base/clock.h"
 #include "cli/cmd.h"
+#include "cli/mesh.h"
 #include "cli/mesh_lock.h"
 #include "cli/out.h"
 #include "cli/sig.h"
@@ -138,8 +139,11 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
                             .holder = o->holder,
                             .ttl = o->ttl},
                      .wait = o->wait};
+    int rc = slv_cli_mesh_utf8("KEY", key, err);
+    if (!rc) rc = slv_cli_mesh_utf8("--holder", o->holder, err);
+    if (rc) return rc;
     slv_sig_watch();
-    int rc = acquire(&l, err);
+    rc = acquire(&l, err);
     if (!rc && cli->nargs > 2) {
         rc = run_held(&l, cli->args + 2, cli->nargs - 2, err);
     } else if (!rc) {

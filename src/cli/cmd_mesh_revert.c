@@ -164,7 +164,9 @@ static int revert(const struct slv_cli *cli, const void *opts, struct slv_err *e
         return slv_err_set(err, SLV_E_USAGE, "mesh revert: --since: from when on, must be said");
     if (o->key && o->prefix)
         return slv_err_set(err, SLV_E_USAGE, "mesh revert: --key or --prefix, not both");
-    int rc = read_since(o->since, &b.since_ms, err);
+    int rc = slv_cli_mesh_utf8("--key", o->key, err);
+    if (!rc) rc = slv_cli_mesh_utf8("--prefix", o->prefix, err);
+    if (!rc) rc = read_since(o->since, &b.since_ms, err);
     slv_sig_watch();
     if (!rc) rc = page(&b, err);
     while (!rc && b.after && !slv_sig_seen())
@@ -172,15 +174,16 @@ static int revert(const struct slv_cli *cli, const void *opts, struct slv_err *e
     slv_sig_unwatch();
     if (!rc && b.after) rc = slv_err_set(err, SLV_E_CANCELLED, "mesh revert: stopped");
     slv_mem_free(b.after);
-    if (!cli->json)
+    if (!cli->json && (!rc || b.keys)) /* (refused before anything was done: there is no more) */
         slv_out_printf("%" PRIu64 " key%s %s\n", b.keys, b.keys == 1 ? "" : "s",
                        o->dry_run ? "would be put back" : "put back");
     if (b.excused)
         slv_log(SLV_LOG_WARN,
-                "mesh revert: %" PRId64 " writes are said to have been put back before: --again",
-                b.excused);
+                "mesh revert: %" PRId64 " write%s said to have been put back before: --again",
+                b.excused, b.excused == 1 ? " is" : "s are");
     if (!rc && b.left)
-        rc = slv_err_set(err, SLV_E_BUSY, "mesh revert: %" PRIu64 " left as they are", b.left);
+        rc = slv_err_set(err, SLV_E_BUSY, "mesh revert: %" PRIu64 " left as %s", b.left,
+                         b.left == 1 ? "it is" : "they are");
     return rc;
 }
 

@@ -201,7 +201,8 @@ static int admit(const struct slv_cli *cli, const void *opts, struct slv_err *er
     if (s.name.n > SLV_ROSTER_NAME_MAX)
         return slv_err_set(err, SLV_E_USAGE, "mesh admit: --name: longer than %u bytes",
                            SLV_ROSTER_NAME_MAX);
-    int rc = read_scopes(o, &s, err);
+    int rc = slv_cli_mesh_utf8("--name", o->name, err);
+    if (!rc) rc = read_scopes(o, &s, err);
     if (!rc) rc = read_condition(o, &w, &s, err);
     if (!rc) rc = look(o, &v, err);
     if (rc) return rc;
