@@ -486,6 +486,15 @@ static void announce(struct slv_node *n) {
         node_tell_sums(n, NULL);
 }
 
+/* What this node said while its clock was far ahead, and is still on its way in a link, would be
+ * believed by others when that time is near: links keep a message for as long as it takes. So it
+ * goes with them. */
+static void watch_cut(struct slv_node *n, struct space *s) {
+    const uint64_t cut = slv_replica_cut(s->replica);
+    if (cut < s->cut) node_disconnect_all(n);
+    s->cut = cut;
+}
+
 uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
     uint64_t next = UINT64_MAX;
     n->now = now;
@@ -494,6 +503,7 @@ uint64_t slv_node_tick(struct slv_node *n, uint64_t now) {
     for (size_t i = 0; i < n->n_space; i++) {
         struct slv_replica *r = n->space[i]->replica;
         const uint64_t due = slv_replica_expire(r);
+        watch_cut(n, n->space[i]);
         if (due != UINT64_MAX) next = least(next, now + due);
         if (slv_replica_next(r) <= now) slv_replica_tick(r, now);
         node_end_round(n->space[i]);

@@ -99,6 +99,7 @@ struct space {
     struct slv_replica_world world;
     struct slv_buf out; /* own batches that wait to be synced */
     uint64_t round;     /* bytes of the round of repair that is under way */
+    uint64_t cut;       /* as it was last; a smaller one: this node's clock was set back */
 };
 
 /* A guest of whom the group is asked whether its invitation is used for the first time. */
@@ -368,6 +369,7 @@ size_t node_spread(struct slv_node *n, struct slv_str message, uint64_t not_to);
 /* To all that are connected, however many, as it is. */
 void node_spread_all(struct slv_node *n, struct slv_str message);
 void node_disconnect(struct slv_node *n, struct peer *p);
+void node_disconnect_all(struct slv_node *n);
 /* A peer becomes a guest, if it is none. */
 void node_shut(struct slv_node *n, struct peer *p);
 /* A member is alive: one that could not be reached for long is tried at once. */

@@ -478,6 +478,12 @@ void node_disconnect(struct slv_node *n, struct peer *p) {
     p->wanted = p->unheard = 0;
 }
 
+void node_disconnect_all(struct slv_node *n) {
+    for (size_t i = 0; i < n->n_peer; i++)
+        node_disconnect(n, n->peer[i]);
+    n->look_next = n->now;
+}
+
 /* Whether there is nothing more to keep of a peer. */
 static bool is_done(struct slv_node *n, struct peer *p) {
     struct slv_swim_member m = {.state = SLV_SWIM_DEAD};
