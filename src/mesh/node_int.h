@@ -187,7 +187,7 @@ struct node_strong {
     uint64_t guide;                       /* who said that it leads */
     uint64_t ticket, committing, durable; /* put, on their way, synced */
     uint64_t next, policy_next, who_next, leads_since;
-    uint64_t due; /* when it should be called; 0: not yet */
+    uint64_t due;    /* when it should be called; 0: not yet */
     uint64_t change; /* of roles, under way; 0: none */
     uint64_t asks;
     struct node_ask **ask; /* heap */

@@ -19,11 +19,10 @@
  * would hold other things.
  *
  *     statement: version (1; 2: with a condition), kind, number, key (32), flags (1 all,
- *                2 repairs, 4 votes), until
- *                (of an INVITE, s since 1970; 0: for ever, and of others), name, how many scopes, of each space and key prefix,
- *                then of JOINED the invitation's key (32), of version 2 the condition; signature
- *                (64) over "selvage mesh statement 1", the mesh's name behind its length, and all
- *                before it
+ *                2 repairs, 4 votes), until (of an INVITE, s since 1970; 0: for ever, and of
+ *                others), name, how many scopes, of each space and key prefix, then of JOINED the
+ *                invitation's key (32), of version 2 the condition; signature (64) over "selvage
+ *                mesh statement 1", the mesh's name behind its length, and all before it
  *     condition: 1 if any attestation key will do, else 0; then of keys (none if any will do, else
  *                at least one), binaries and policies: how many, their digests (32), ascending,
  *                each once

@@ -371,8 +371,8 @@ static int io_recover(struct raft_io *io, const struct raft_configuration *c) {
     return RAFT_INVALID;
 }
 
-/* (That these fail is not said to the core: in the middle of becoming a candidate it would take what
- * it has as one for a follower's, and free a number. Nothing goes out after strong_fail.) */
+/* (That these fail is not said to the core: in the middle of becoming a candidate it would take
+ * what it has as one for a follower's, and free a number. Nothing goes out after strong_fail.) */
 static int io_set_term(struct raft_io *io, raft_term term) {
     struct slv_strong *s = io->impl;
     s->term = term;

@@ -8,8 +8,9 @@
  *     GET              /mesh/spaces/S/watch      server-sent events, one for each change
  *     GET              /mesh/metrics             for Prometheus
  *
- * and nothing else does; a session's token, "Selvage-Token", goes both ways with it. With keys an admin's is wanted; without, a peer of this machine. Without a
- * node (serve.h) there is no such path.
+ * and nothing else does; a session's token, "Selvage-Token", goes both ways with it. With keys an
+ * admin's is wanted; without, a peer of this machine. Without a node (serve.h) there is no such
+ * path.
  *
  * A request that is passed on is a relay, which belongs to its exchange and to the loop's thread:
  *
