@@ -14,6 +14,7 @@ static uint64_t overtaken, ids[N];
 static uint8_t keys[N][SLV_ROSTER_KEY], secrets[N][crypto_sign_SECRETKEYBYTES];
 static unsigned puts_of[256], commits; /* records by the first byte of their keys */
 static bool synced;
+static uint64_t tags_ttl_ms; /* of its space; 0: what is there stays */
 
 /* --- a world ---------------------------------------------------------------------------------- */
 
@@ -96,7 +97,8 @@ static void run_ms(unsigned ms) {
 }
 
 static void begin(bool found) {
-    const struct slv_space_conf tags = {.name = {"tags", 4}, .type = SLV_TYPE_SET};
+    const struct slv_space_conf tags = {
+        .name = {"tags", 4}, .type = SLV_TYPE_SET, .ttl_ms = tags_ttl_ms};
     const struct slv_node_conf c = {
         .id = ids[0],
         .clock = &clock_of_test,
@@ -116,7 +118,7 @@ static void begin(bool found) {
         .roster = &roster,
     };
     size_t k;
-    now_ms = overtaken = commits = disconnects = 0;
+    now_ms = ahead_ms = overtaken = commits = disconnects = 0;
     random_state = 1;
     memset(puts_of, 0, sizeof puts_of);
     assert_int_equal(slv_node_open(&c, &node), 0);

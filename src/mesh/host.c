@@ -342,6 +342,7 @@ static int open_names(struct slv_host *h, struct slv_err *err) {
 
 /* --- evidence --------------------------------------------------------------------------------- */
 
+_Static_assert(SLV_HOST_PEERS_MAX <= SLV_NAMES_MAX, "each peer is a name");
 _Static_assert(SLV_NODE_NONCE == SLV_ATTEST_NONCE && SLV_NODE_EVIDENCE_MAX >= SLV_EVIDENCE_MAX,
                "a node's messages carry evidence");
 

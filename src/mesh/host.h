@@ -29,7 +29,7 @@
 #include <stdio.h>
 
 #define SLV_HOST_KEYS_MAX 1024u
-#define SLV_HOST_PEERS_MAX 64u /* as SLV_NAMES_MAX */
+#define SLV_HOST_PEERS_MAX 64u
 #define SLV_HOST_KEY_BYTES 32u
 
 struct slv_attest_self;

@@ -297,6 +297,8 @@ int slv_node_leave(struct slv_node *n, uint64_t now) SLV_MUST_USE;
 uint64_t slv_node_writer(const struct slv_node *n);
 struct slv_swim *slv_node_swim(const struct slv_node *n);
 bool slv_node_failed(const struct slv_node *n);
+/* There are other members, and none answers: lost, or not met yet. */
+bool slv_node_is_alone(const struct slv_node *n);
 
 struct slv_node_stats {
     uint64_t datagrams_sent, bytes_sent, datagrams_received, bytes_received;

@@ -270,6 +270,9 @@ int node_later(struct slv_node *n, struct slv_str value);
 /* --- node_member.c ---------------------------------------------------------------------------- */
 
 int node_member_load(struct slv_node *n, struct slv_str key, struct slv_str value);
+/* The next of all members, from *i = 0 on, whether they are there or not: whom a statement names,
+ * or the host lets in. */
+bool node_next_member(const struct slv_node *n, size_t *i, uint64_t *ret);
 int node_member_open(struct slv_node *n);
 /* Recalls those that were loaded: when it is known who may be a member. */
 int node_member_start(struct slv_node *n);

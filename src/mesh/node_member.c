@@ -239,3 +239,34 @@ void node_member_close(struct slv_node *n) {
     slv_mem_free(n->kept);
     slv_swim_close(n->swim);
 }
+
+/* --- who there should be ---------------------------------------------------------------------- */
+
+bool node_next_member(const struct slv_node *n, size_t *i, uint64_t *ret) {
+    const struct slv_node_world *w = &n->conf.world;
+    const size_t named = n->roster ? slv_roster_count(n->roster) : 0;
+    while (*i < named) {
+        struct slv_statement s;
+        const uint8_t *sig;
+        if (slv_statement_read(slv_roster_at(n->roster, (*i)++), &s, &sig)) continue;
+        *ret = slv_node_id_of(n, s.key);
+        if (s.kind != SLV_INVITE && node_about(n, *ret) && node_may_join(n, *ret)) return true;
+    }
+    while (w->member && w->member(w->ctx, *i - named, ret)) {
+        ++*i;
+        if (!node_about(n, *ret)) return true;
+    }
+    return false;
+}
+
+bool slv_node_is_alone(const struct slv_node *n) {
+    struct slv_swim_counters c;
+    uint64_t member;
+    if (!n->swim) return false;
+    slv_swim_count_all(n->swim, &c);
+    if (c.isolated) return true;
+    if (c.members[SLV_SWIM_ALIVE] + c.members[SLV_SWIM_SUSPECT] > 1) return false;
+    for (size_t i = 0; node_next_member(n, &i, &member);)
+        if (member != n->conf.id) return true;
+    return false;
+}

@@ -459,25 +459,6 @@ static void report_all(struct slv_node *n) {
 
 /* --- agreeing --------------------------------------------------------------------------------- */
 
-/* The next of all members, whether they are there or not: whom a statement names, or the host lets
- * in. */
-static bool next_member(const struct slv_node *n, size_t *i, uint64_t *ret) {
-    const struct slv_node_world *w = &n->conf.world;
-    const size_t named = n->roster ? slv_roster_count(n->roster) : 0;
-    while (*i < named) {
-        struct slv_statement s;
-        const uint8_t *sig;
-        if (slv_statement_read(slv_roster_at(n->roster, (*i)++), &s, &sig)) continue;
-        *ret = slv_node_id_of(n, s.key);
-        if (s.kind != SLV_INVITE && node_about(n, *ret) && node_may_join(n, *ret)) return true;
-    }
-    while (w->member && w->member(w->ctx, *i - named, ret)) {
-        ++*i;
-        if (!node_about(n, *ret)) return true;
-    }
-    return false;
-}
-
 /* What they have said of a writer: of a space, as bytes. */
 struct said {
     uint64_t space;
@@ -564,7 +545,7 @@ static void look_at(const struct slv_node *n, uint64_t writer, struct agreement 
     if (!look_up_over(n, writer, &o)) return;
     a->over->node = o.node;
     for (int turn = 0; turn < 2; turn++)
-        for (size_t i = 0; next_member(n, &i, &member);) {
+        for (size_t i = 0; node_next_member(n, &i, &member);) {
             const struct key k = key_pair('h', writer, member);
             struct slv_str value;
             const bool said = look_up(n, &k, &value);

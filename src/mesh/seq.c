@@ -107,7 +107,7 @@ static size_t find_near(const struct slv_seq_tree *t, struct slv_dot dot, size_t
 }
 
 static size_t find_run(const struct slv_seq_tree *t, struct slv_dot dot) {
-    return find_near(t, dot, SIZE_MAX - 2);
+    return find_near(t, dot, t->n);
 }
 
 static int add_run(struct slv_seq_tree *t, const struct slv_entry *e) {

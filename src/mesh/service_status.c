@@ -250,11 +250,6 @@ static void tell_over(const struct slv_node *n, struct slv_json *j) {
     slv_json_array_end(j);
 }
 
-/* Also where it has met nobody yet: none was lost then. */
-static bool is_alone(const struct slv_swim_counters *c) {
-    return c->isolated || c->members[SLV_SWIM_ALIVE] + c->members[SLV_SWIM_SUSPECT] <= 1;
-}
-
 void service_status(struct slv_service *s, struct slv_exchange *x) {
     const struct slv_node *n = s->conf.node;
     struct slv_node_stats c;
@@ -269,7 +264,7 @@ void service_status(struct slv_service *s, struct slv_exchange *x) {
     slv_json_object(&j, NULL);
     slv_json_str(&j, "mesh", s->conf.mesh);
     slv_json_str(&j, "node", id);
-    slv_json_bool(&j, "local_only", is_alone(&swim));
+    slv_json_bool(&j, "local_only", slv_node_is_alone(n));
     slv_json_uint(&j, "health_score", swim.health);
     slv_json_uint(&j, "connected", c.connected);
     slv_json_uint(&j, "remembered", c.kept);
@@ -371,7 +366,7 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
     for (size_t i = 0; i < sizeof states / sizeof *states; i++)
         slv_metrics_set(s->metrics, M_MEMBERS, states[i], NULL, swim.members[i]);
     slv_metrics_set(s->metrics, M_CONNECTED, NULL, NULL, (double)c.connected);
-    slv_metrics_set(s->metrics, M_ISOLATED, NULL, NULL, is_alone(&swim));
+    slv_metrics_set(s->metrics, M_ISOLATED, NULL, NULL, slv_node_is_alone(n));
     slv_metrics_set(s->metrics, M_HEALTH, NULL, NULL, swim.health);
     for (size_t i = 0; i < slv_node_spaces(n); i++)
         tell_space(s, i);

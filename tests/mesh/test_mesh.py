@@ -426,6 +426,21 @@ def a_share_of_a_budget_is_given_to_a_node():
         m.everywhere("fund", "b", {"left": 60, "mine": 60}, among=[a])
 
 
+def who_has_met_nobody_is_on_its_own():
+    with Mesh(1) as m:
+        a = m[0]
+        assert not a.status()["local_only"]  # there is nobody else
+        other = Node(m.folder.name, "other")
+        a.stop()
+        a.members = [other]
+        a.start()
+        assert a.status()["local_only"] and "selvage_mesh_local_only 1" in metrics(a)
+        m.nodes.append(other)
+        other.peers = [a]
+        other.start()
+        until(lambda: not any(n.status()["local_only"] for n in m.nodes), 20, "company")
+
+
 def a_flag_is_one_or_the_other():
     with Mesh(1, ("on:on-wins", "off:off-wins")) as m:
         a = m[0]
@@ -435,7 +450,6 @@ def a_flag_is_one_or_the_other():
                 a.put(space, "k", value)
                 assert a.get(space, "k") is value
             assert a.run("mesh", "get", space, "k") == "true\n"
-        assert a.status()["local_only"]  # there is nobody else
 
 
 def a_disk_that_fails_is_said_and_outlived():
@@ -470,7 +484,8 @@ def metrics_say_what_happens():
         text = metrics(m[1])
         for line in ('selvage_mesh_members{state="alive"} 2', "selvage_mesh_connected 1", 'selvage_mesh_entries{space="hits"} 1',
                      'selvage_mesh_writers{space="hits"} 1', "selvage_mesh_retired 0", "selvage_mesh_over 0",
-                     "# TYPE selvage_mesh_sent_bytes_total counter", "selvage_mesh_local_only 0"):
+                     "# TYPE selvage_mesh_sent_bytes_total counter", "selvage_mesh_local_only 0",
+                     "# TYPE selvage_mesh_health_score gauge"):
             assert line in text, (line, text)
 
 
@@ -503,4 +518,5 @@ if __name__ == "__main__":
                       a_full_space_takes_no_more_and_catches_up, who_sends_too_much_waits,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
                       a_file_says_how, a_share_of_a_budget_is_given_to_a_node, a_flag_is_one_or_the_other,
-                      a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens, what_is_no_request_is_refused]))
+                      who_has_met_nobody_is_on_its_own, a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens,
+                      what_is_no_request_is_refused]))

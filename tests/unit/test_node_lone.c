@@ -1,5 +1,5 @@
 /* test_node_lone.c: what a node does that hears of nobody: when it writes down what it heard
- * before, and when it gives a way up. What a user would lose: a disk that is worn out by what says
+ * before, and when it gives ways up. What a user would lose: a disk that is worn out by what says
  * the same again, nodes that all wait for one disk at the same moment, two that do not speak again.
  */
 #include "mesh/swim_int.h" /* before node_int.h, which takes its MS */
@@ -102,12 +102,38 @@ static void a_way_without_answers_is_given_up(void **unused) {
     end();
 }
 
+/* What it said by a clock far ahead may lie in them until that time is near, and be believed. */
+static void ways_go_when_a_clock_is_set_back(void **unused) {
+    (void)unused;
+    tags_ttl_ms = 60000;
+    begin(false);
+    tags_ttl_ms = 0;
+    assert_int_equal(slv_node_up(node, clock_ns(NULL), ids[1]), 0);
+    run_ms(100);
+    ahead_ms = 4000; /* as far as clocks may be apart: nothing was wrong */
+    run_ms(100);
+    ahead_ms = 0;
+    run_ms(100);
+    assert_int_equal(disconnects, 0);
+    ahead_ms = 20000;
+    run_ms(100);
+    assert_int_equal(disconnects, 0);
+    ahead_ms = 0;
+    run_ms(100);
+    assert_int_equal(disconnects, 1);
+    assert_false(slv_node_is_connected(node, ids[1]));
+    run_ms(2000);
+    assert_int_equal(disconnects, 1); /* once */
+    end();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_heard_waits_a_while),
         cmocka_unit_test(own_writes_do_not),
         cmocka_unit_test(a_member_that_says_the_same_is_written_down_now_and_then),
         cmocka_unit_test(a_way_without_answers_is_given_up),
+        cmocka_unit_test(ways_go_when_a_clock_is_set_back),
     };
     return cmocka_run_group_tests(tests, make_keys, NULL);
 }
