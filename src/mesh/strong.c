@@ -297,6 +297,7 @@ void slv_strong_synced(struct slv_strong *s, uint64_t now, uint64_t ticket) {
     if (!s->started || s->failed) return;
     if (now > s->now) s->now = now;
     strong_io_synced(s, ticket);
+    strong_guard_synced(s);
     strong_pump(s);
 }
 

@@ -12,7 +12,8 @@
  *      an index that it does not keep right over restarts, snapshots and several changes at once.
  *   4. A node is no candidate while entries are on their way to its disk: members in them would not
  *      take effect, and later they would count in the wrong term. What replaces entries, or all of
- *      the log, waits for them too: the core counts references by index and term.
+ *      the log, waits for them too: the core counts references by index and term. And one that
+ *      is told to lead, which is said once, does when they are there.
  *   5. The only voter makes itself leader without a new term. Here it is given one.
  *   6. A follower refuses votes while it remembers a leader, silent or not, until its own time is
  *      up: it is made to forget one that was silent for the least time to an election.
@@ -381,12 +382,30 @@ static bool receive_result(struct slv_strong *s, uint64_t from, const struct str
     return true;
 }
 
-static bool receive_timeout(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
+static void stand(struct slv_strong *s) {
     struct raft_message msg = {.type = RAFT_IO_TIMEOUT_NOW};
-    if (strong_is_quiet(s)) return false;
-    msg.timeout_now = (struct raft_timeout_now){m->term, m->index, m->index_term};
-    strong_deliver(s, from, &msg);
+    const uint64_t by = s->chosen.by;
+    msg.timeout_now =
+        (struct raft_timeout_now){s->chosen.term, s->chosen.index, s->chosen.index_term};
+    s->chosen.by = 0;
+    if (s->now < s->chosen.until) strong_deliver(s, by, &msg);
+}
+
+/* (The leader says it once, and takes nothing while it waits. Where much is written, some is nearly
+ * always on its way to this disk. What has come after, the core sees by index and term.) */
+static bool receive_timeout(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
+    if (s->fresh_until) return false;
+    s->chosen.by = from;
+    s->chosen.until = s->now + s->conf.election_ms * MS;
+    s->chosen.term = m->term;
+    s->chosen.index = m->index;
+    s->chosen.index_term = m->index_term;
+    strong_guard_synced(s);
     return true;
+}
+
+void strong_guard_synced(struct slv_strong *s) {
+    if (s->chosen.by && !strong_is_quiet(s)) stand(s);
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */

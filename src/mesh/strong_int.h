@@ -168,6 +168,9 @@ struct slv_strong {
     /* what was verified of the leader's log in this term: strong_guard.c */
     uint64_t matched, matched_term;
     uint64_t yield_until; /* until when it lets another stand */
+    struct {
+        uint64_t by, until, term, index, index_term;
+    } chosen; /* to lead, which waits for the disk; by 0: it is not */
     /* snapshots */
     struct blob *snap;        /* the last that was put */
     struct blob *snap_next;   /* taken or received, on its way to the disk */
@@ -261,6 +264,7 @@ int strong_payload_from_raft(const struct raft_entry *e, struct slv_buf *ret);
 /* Gives a message to the core, or does not. */
 void strong_guard_receive(struct slv_strong *s, uint64_t from, const struct strong_msg *m);
 void strong_guard_tick(struct slv_strong *s);
+void strong_guard_synced(struct slv_strong *s);        /* does what waited for the disk */
 uint64_t strong_guard_due(const struct slv_strong *s); /* when it may stand, at the earliest */
 /* After raft_start, and whenever a snapshot was installed. */
 void strong_guard_started(struct slv_strong *s);

@@ -486,6 +486,26 @@ static void a_store_that_fails(void **state) {
     slv_strong_close(node);
 }
 
+/* Told to lead while entries are on their way to its disk, it does when they are there; not when
+ * the leader has long given that up. */
+static void it_stands_when_its_disk_is_clean(void **state) {
+    const struct strong_msg now_lead = {
+        .kind = STRONG_TIMEOUT_NOW, .term = 2, .index = 2, .index_term = 2};
+    (void)state;
+    for (unsigned late = 0; late < 2; late++) {
+        open_node();
+        append(2, 2, 1, 1, 1, 1, 0);
+        give(2, now_lead);
+        assert_null(sent(3, STRONG_VOTE));
+        if (late) now += 5000 * MS;
+        synced();
+        synced(); /* of its vote for itself */
+        if (late) assert_null(sent(3, STRONG_VOTE));
+        else assert_int_equal(sent(3, STRONG_VOTE)->flags, 2);
+        slv_strong_close(node);
+    }
+}
+
 /* The core is in the middle of becoming a candidate then. */
 static void a_store_that_fails_as_it_is_to_lead(void **state) {
     (void)state;
@@ -525,6 +545,7 @@ int main(void) {
         cmocka_unit_test(nothing_ends_it),
         cmocka_unit_test(fresh_it_votes_for_nobody),
         cmocka_unit_test(a_store_that_fails),
+        cmocka_unit_test(it_stands_when_its_disk_is_clean),
         cmocka_unit_test(a_store_that_fails_as_it_is_to_lead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
