@@ -40,6 +40,7 @@ struct slv_host {
     struct slv_quoter *quoter; /* NULL: no evidence is shown */
     struct slv_names *names;   /* of conf.peer, in that order */
     struct slv_outside outside;
+    struct slv_service_host seen;
     struct slv_node *node;
     struct slv_mesh_trust trust;
     struct host_key *key; /* heap: of all that are let in, ascending by id */
@@ -431,6 +432,16 @@ static void on_found(void *ctx, uint64_t peer, const char *address) {
     wake(h);
 }
 
+static void on_twin(void *ctx, uint64_t peer) {
+    struct slv_host *h = ctx;
+    h->seen.twins++;
+    h->seen.twin = peer;
+    slv_log(SLV_LOG_WARN,
+            "mesh: two machines have the key of node %016" PRIx64 ", and take each other's place: "
+            "one needs a key and a store of its own (`key new`)",
+            peer);
+}
+
 static uint64_t mesh_id(const struct slv_host *h) {
     uint8_t out[16];
     crypto_generichash(out, sizeof out, (const uint8_t *)h->conf.mesh, strlen(h->conf.mesh), NULL,
@@ -451,6 +462,7 @@ static int open_transport(struct slv_host *h, struct slv_err *err) {
         .up = on_up,
         .down = on_down,
         .receive = on_receive,
+        .twin = on_twin,
         .found = on_found,
         .relay_use = true,
         .relay_rate = h->conf.relay_rate,
@@ -711,8 +723,13 @@ static int open_roster(struct slv_host *h, struct slv_err *err) {
 }
 
 static int open_parts(struct slv_host *h, struct slv_err *err) {
-    const struct slv_service_conf sc = {
-        .mesh = h->conf.mesh, .wake = wake, .now = now_ns, .record = &h->record, .ctx = h};
+    const struct slv_service_conf sc = {.mesh = h->conf.mesh,
+                                        .host = &h->seen,
+                                        .wake = wake,
+                                        .now = now_ns,
+                                        .record = &h->record,
+                                        .ctx = h};
+    h->seen.outside = h->outside.why;
     struct slv_buf at;
     int rc = open_keys(h, err);
     if (!rc) rc = open_roster(h, err);

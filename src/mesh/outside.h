@@ -22,6 +22,7 @@ struct slv_outside {
     uint64_t refused; /* handshakes, up to the last line */
     bool met;         /* there was an association since then */
     bool was_in, said;
+    char why[256]; /* what the last line said of it; empty: it is in, or there was none yet */
 };
 
 /* As it is now. */

@@ -51,8 +51,16 @@ struct slv_service;
 #define SLV_SERVICE_WAITING_MAX 65536u /* writes that are not synced yet */
 #define SLV_SERVICE_SESSIONS_MAX 4096u /* requests that wait for what their session has seen */
 
+/* What the node's host has seen. */
+struct slv_service_host {
+    const char *outside; /* why it is not in the mesh; empty: nothing is known of that */
+    uint64_t twins;      /* peers whose key two processes had (transport.h), each hour */
+    uint64_t twin;       /* the last of them */
+};
+
 struct slv_service_conf {
     const char *mesh; /* its name */
+    const struct slv_service_host *host; /* borrowed, and looked at when it is asked for */
     struct slv_node *node;
     /* Something was given to the node: it wants to be ticked. */
     void (*wake)(void *ctx);

@@ -42,6 +42,8 @@ enum {
     M_WRITERS,
     M_RETIRED,
     M_OVER,
+    M_OUTSIDE,
+    M_TWINS,
     METRICS
 };
 
@@ -175,6 +177,13 @@ static const struct slv_metric metrics[METRICS] = {
                 SLV_METRIC_GAUGE,
                 {0},
                 {0}},
+    [M_OUTSIDE] =
+        {"selvage_mesh_outside", "1: no member lets this node in", SLV_METRIC_GAUGE, {0}, {0}},
+    [M_TWINS] = {"selvage_mesh_twins_total",
+                 "peers of which two machines had the key, each hour",
+                 SLV_METRIC_COUNTER,
+                 {0},
+                 {0}},
 };
 
 /* --- the node --------------------------------------------------------------------------------- */
@@ -265,6 +274,11 @@ void service_status(struct slv_service *s, struct slv_exchange *x) {
     slv_json_str(&j, "mesh", s->conf.mesh);
     slv_json_str(&j, "node", id);
     slv_json_bool(&j, "local_only", slv_node_is_alone(n));
+    if (s->conf.host->outside[0]) slv_json_str(&j, "outside", s->conf.host->outside);
+    if (s->conf.host->twins) {
+        snprintf(id, sizeof id, "%016" PRIx64, s->conf.host->twin);
+        slv_json_str(&j, "twin", id);
+    }
     slv_json_uint(&j, "health_score", swim.health);
     slv_json_uint(&j, "connected", c.connected);
     slv_json_uint(&j, "remembered", c.kept);
@@ -368,6 +382,8 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
     slv_metrics_set(s->metrics, M_CONNECTED, NULL, NULL, (double)c.connected);
     slv_metrics_set(s->metrics, M_ISOLATED, NULL, NULL, slv_node_is_alone(n));
     slv_metrics_set(s->metrics, M_HEALTH, NULL, NULL, swim.health);
+    slv_metrics_set(s->metrics, M_OUTSIDE, NULL, NULL, s->conf.host->outside[0] != 0);
+    count(s, M_TWINS, NULL, s->conf.host->twins);
     for (size_t i = 0; i < slv_node_spaces(n); i++)
         tell_space(s, i);
     const struct {

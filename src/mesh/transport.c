@@ -59,6 +59,14 @@ static uint64_t look_at(struct slv_transport *t, struct peer *p, uint64_t now) {
     return UINT64_MAX;
 }
 
+/* The session was made with a certificate that is not this node's any more. */
+static uint64_t forget_session(struct slv_transport *t, struct peer *p, uint64_t now) {
+    (void)t, (void)now;
+    slv_dtls_session_close(p->session);
+    p->session = NULL;
+    return UINT64_MAX;
+}
+
 /* A certificate that cannot be renewed now, as its key does not sign, is good for as long again. */
 static void renew(struct slv_transport *t, uint64_t now) {
     struct slv_err err;
@@ -66,6 +74,7 @@ static void renew(struct slv_transport *t, uint64_t now) {
     if (!rc && t->inner) rc = slv_dtls_renew(t->inner, now, &err);
     if (!rc && t->stream) rc = slv_stream_renew(t->stream, &err);
     t->renew_at = rc ? now + 60 * SECOND : slv_dtls_renew_at(t->dtls);
+    each_peer(t, now, forget_session);
 }
 
 static void each_second(struct slv_transport *t, uint64_t now) {

@@ -48,6 +48,9 @@
  * source (an IPv4 address, an IPv6 /64), and so is how fast a source may begin them. Each turn of
  * the loop takes a bounded number of datagrams and streams.
  *
+ * A key is one process's. Of two that have the same each takes the other's place, again and again,
+ * and nothing fails. What tells them apart are the certificates that they show (slv_dtls_which).
+ *
  * Path MTU. Datagrams are not fragmented: those that are too long for the path are lost, which
  * links (link.h) find out. Handshakes use datagrams that every path carries. A datagram of
  * SLV_TRANSPORT_DATAGRAM bytes fits each way on each path of 576 bytes: to be a link's mtu_min.
@@ -90,7 +93,7 @@ struct slv_transport_discover {
 };
 
 /* Zero where a default is named. Strings and arrays are borrowed for the call of open only.
- * Functions get ctx; all but allow, id_of, sign and time may call send, connect, disconnect. */
+ * Functions get ctx; all but allow, id_of, sign, time and twin may call send, connect, disconnect. */
 struct slv_transport_conf {
     struct event_base *base; /* the caller's; outlives the transport */
     void *ctx;
@@ -112,6 +115,8 @@ struct slv_transport_conf {
     int (*up)(void *ctx, uint64_t peer);
     void (*down)(void *ctx, uint64_t peer);
     void (*receive)(void *ctx, uint64_t peer, struct slv_str datagram); /* borrowed */
+    /* Two processes have this peer's key, and take each other's place: once an hour. May be NULL. */
+    void (*twin)(void *ctx, uint64_t peer);
     /* Somebody announces itself at an address, which slv_transport_connect takes. May be NULL. */
     void (*found)(void *ctx, uint64_t peer, const char *address);
 
@@ -170,6 +175,7 @@ struct slv_transport_stats {
     uint64_t strange; /* datagrams on sockets that belong to nothing */
     uint64_t limited; /* handshakes and streams that were too many of a source, or of all */
     uint64_t ups, downs, moved;        /* moved: ways begun since this node's address changed */
+    uint64_t twins;                    /* peers of which two processes were seen, each hour */
     uint64_t opened[SLV_WAYS];         /* ways */
     uint64_t failed[SLV_DTLS_REASONS]; /* handshakes, of all kinds; TIMEOUT: streams that were not
                                           accepted too */

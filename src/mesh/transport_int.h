@@ -50,6 +50,9 @@
 #define SECONDLY SECOND /* what is looked after now and then */
 #define GATES 1024u     /* a power of two */
 #define HEARD_MAX 64u   /* announcing nodes that are remembered */
+#define SEEN_MAX 4u     /* certificates of a peer's that are remembered */
+#define TWIN_RETURNS 3u /* of them, within TWIN_NS, show that there are two processes */
+#define TWIN_NS (3600 * SECOND)
 
 /* --- transport_address.c ---------------------------------------------------------------------- */
 
@@ -164,6 +167,7 @@ struct way {
     unsigned asked; /* times that USE was sent */
     uint64_t begun, opened, heard, chosen, use_at;
     uint8_t key[SLV_DTLS_KEY];
+    uint64_t which; /* of the peer's certificates; 0: not proved */
     struct address to;
     unsigned socket;
     struct gate *gate; /* of a stranger's, while it is half open */
@@ -187,6 +191,14 @@ struct try {
     uint64_t relay_after;                     /* the number of the relay that was tried last */
 };
 
+/* The certificates of a peer's that ways of a kind were opened with, the last one first. A process
+ * has one for each kind at a time, and none that it had before: one that comes back after another
+ * one is another process's. (A handshake that began before a certificate was renewed may end
+ * behind one that began after: so a single return is none.) */
+struct seen {
+    uint64_t which[SEEN_MAX];
+};
+
 struct peer {
     uint64_t id;
     uint8_t key[SLV_DTLS_KEY];
@@ -201,6 +213,9 @@ struct peer {
     struct address address[SLV_TRANSPORT_ADDRESSES_MAX];
     size_t n_addresses;
     struct slv_dtls_session *session;
+    struct seen seen[SLV_WAYS];
+    unsigned returns; /* of a certificate, since */
+    uint64_t returns_since;
 };
 
 struct port {
@@ -274,7 +289,7 @@ struct way *transport_way_new(struct slv_transport *t, enum slv_way kind, struct
 void transport_way_map(struct way *w);
 struct way *transport_way_find(const struct slv_transport *t, const struct slv_dtls_address *a);
 /* The key is proved: of whom it is, and what that means for the one in use. */
-void transport_way_opened(struct way *w, const uint8_t key[SLV_DTLS_KEY]);
+void transport_way_opened(struct way *w, const uint8_t key[SLV_DTLS_KEY], uint64_t which);
 void transport_way_end(struct way *w);
 void transport_way_failed(struct way *w, enum slv_dtls_reason reason);
 /* Begins the handshake of a new way whose `packed` is set. The way; NULL: it has ended. */

@@ -150,9 +150,32 @@ static void choose(struct slv_transport *t, struct peer *p, uint64_t now) {
     }
 }
 
+/* Whether it was there before another one. */
+static bool comes_back(struct seen *s, uint64_t which) {
+    size_t i = 0;
+    while (i < SEEN_MAX - 1 && s->which[i] != which)
+        i++;
+    const bool is_known = s->which[i] == which;
+    memmove(s->which + 1, s->which, i * sizeof *s->which);
+    s->which[0] = which;
+    return is_known && i;
+}
+
+static void look_for_twin(struct slv_transport *t, struct peer *p, const struct way *w) {
+    if (!w->which || !comes_back(&p->seen[w->kind], w->which)) return;
+    if (!p->returns || w->opened - p->returns_since > TWIN_NS) {
+        p->returns = 0;
+        p->returns_since = w->opened;
+    }
+    if (++p->returns != TWIN_RETURNS) return;
+    t->stats.twins++;
+    if (t->conf.twin) t->conf.twin(t->conf.ctx, p->id);
+}
+
 void transport_peer_opened(struct peer *p, struct way *w) {
     struct slv_transport *t = w->t;
     p->touched = w->opened;
+    look_for_twin(t, p, w);
     transport_soon(t, w->opened + spare_ns(t));
     if (p->leads) choose(t, p, w->opened);
 }

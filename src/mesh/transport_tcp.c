@@ -38,9 +38,9 @@ bool transport_tcp_send(struct way *w, const struct frame *f) {
 
 static void open_up(struct way *w) {
     uint8_t key[SLV_DTLS_KEY];
-    const enum slv_dtls_reason reason =
-        slv_stream_peer(w->t->stream, bufferevent_openssl_get_ssl(w->bev), key);
-    if (reason == SLV_DTLS_WHY_NONE) transport_way_opened(w, key);
+    const struct ssl_st *ssl = bufferevent_openssl_get_ssl(w->bev);
+    const enum slv_dtls_reason reason = slv_stream_peer(w->t->stream, ssl, key);
+    if (reason == SLV_DTLS_WHY_NONE) transport_way_opened(w, key, slv_stream_which(ssl));
     else transport_way_failed(w, reason);
 }
 

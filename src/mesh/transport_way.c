@@ -173,7 +173,7 @@ static void keep_session(struct way *w) {
     w->peer->session = s;
 }
 
-void transport_way_opened(struct way *w, const uint8_t key[SLV_DTLS_KEY]) {
+void transport_way_opened(struct way *w, const uint8_t key[SLV_DTLS_KEY], uint64_t which) {
     static const uint32_t less[SLV_WAYS] = {[SLV_WAY_RELAYED] = RELAY_OVERHEAD};
     struct slv_transport *t = w->t;
     if (w->state != WAY_HALF) return;
@@ -181,6 +181,7 @@ void transport_way_opened(struct way *w, const uint8_t key[SLV_DTLS_KEY]) {
     w->state = WAY_OPEN;
     w->opened = transport_now(t);
     memcpy(w->key, key, sizeof w->key);
+    w->which = which;
     t->stats.open[w->kind]++;
     if (!find_peer(w)) {
         transport_way_failed(w, SLV_DTLS_WHY_STRANGER);
@@ -203,7 +204,8 @@ void transport_way_changed(void *ctx, struct slv_dtls_assoc *a) {
     struct way *w = slv_dtls_user(a);
     (void)ctx;
     if (!w || w->state == WAY_OVER) return; /* whoever is making it will look */
-    if (slv_dtls_state(a) == SLV_DTLS_OPEN) transport_way_opened(w, slv_dtls_peer(a));
+    if (slv_dtls_state(a) == SLV_DTLS_OPEN)
+        transport_way_opened(w, slv_dtls_peer(a), slv_dtls_which(a));
     else if (slv_dtls_state(a) == SLV_DTLS_CLOSED) transport_way_end(w);
     else if (w->state == WAY_HALF) transport_way_failed(w, slv_dtls_reason(a));
     else transport_way_end(w);

@@ -69,8 +69,10 @@ static int no_cookie(SSL *ssl, unsigned char *cookie, unsigned *ret_n) {
 
 int slv_dtls_renew(struct slv_dtls *d, uint64_t now, struct slv_err *err) {
     const int rc = slv_dtls_ident_make(&d->conf, d->ctx, err);
-    if (!rc) d->made = now;
-    return rc;
+    if (rc) return rc;
+    d->made = now;
+    slv_dtls_kept_drop(d);
+    return 0;
 }
 
 uint64_t slv_dtls_renew_at(const struct slv_dtls *d) {

@@ -177,8 +177,10 @@ int slv_dtls_open(const struct slv_dtls_conf *conf, uint64_t now, struct slv_dtl
 /* All associations must be closed first. */
 void slv_dtls_close(struct slv_dtls *d);
 
-/* Makes a new P-256 key and certificate for handshakes that begin from now on. On failure the old
- * one stays. As slv_dtls_open. */
+/* Makes a new P-256 key and certificate for handshakes that begin from now on, and forgets the
+ * sessions that peers may resume; those that the caller has (slv_dtls_session) should go with them,
+ * so that no peer meets the old certificate again (slv_dtls_which). On failure the old one stays.
+ * As slv_dtls_open. */
 int slv_dtls_renew(struct slv_dtls *d, uint64_t now, struct slv_err *err) SLV_MUST_USE;
 /* When that is due: after half of lifetime_s, by the caller's clock. */
 uint64_t slv_dtls_renew_at(const struct slv_dtls *d);
@@ -238,6 +240,9 @@ int slv_dtls_explain(const struct slv_dtls_assoc *a, struct slv_err *err);
 
 /* The peer's key, SLV_DTLS_KEY bytes; NULL: not proved yet. */
 const uint8_t *slv_dtls_peer(const struct slv_dtls_assoc *a);
+/* Which certificate the peer has shown, of those for its key: a number that another process, or the
+ * same one after slv_dtls_renew, draws anew. 0: not proved yet. */
+uint64_t slv_dtls_which(const struct slv_dtls_assoc *a);
 const struct slv_dtls_address *slv_dtls_address(const struct slv_dtls_assoc *a);
 bool slv_dtls_is_client(const struct slv_dtls_assoc *a); /* this node connected */
 bool slv_dtls_is_resumed(const struct slv_dtls_assoc *a);

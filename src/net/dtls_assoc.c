@@ -386,6 +386,10 @@ const uint8_t *slv_dtls_peer(const struct slv_dtls_assoc *a) {
     return a->has_peer ? a->peer : NULL;
 }
 
+uint64_t slv_dtls_which(const struct slv_dtls_assoc *a) {
+    return a->has_peer ? slv_dtls_ident_which(SSL_get0_peer_certificate(a->ssl)) : 0;
+}
+
 const struct slv_dtls_address *slv_dtls_address(const struct slv_dtls_assoc *a) {
     return &a->address;
 }

@@ -60,6 +60,14 @@ enum slv_dtls_reason slv_dtls_ident_verify(const struct slv_dtls_conf *conf, X50
     return reason;
 }
 
+uint64_t slv_dtls_ident_which(const X509 *cert) {
+    const ASN1_INTEGER *serial = cert ? X509_get0_serialNumber(cert) : NULL;
+    uint64_t which = 0;
+    if (serial && ASN1_STRING_length(serial) == SLV_DTLS_SERIAL)
+        memcpy(&which, ASN1_STRING_get0_data(serial), sizeof which);
+    return which;
+}
+
 /* --- certificates ----------------------------------------------------------------------------- */
 
 static int sign_certificate(const struct slv_dtls_conf *conf, EVP_PKEY *key,

@@ -26,4 +26,8 @@ enum slv_dtls_reason slv_dtls_ident_check(const struct slv_dtls_conf *conf, X509
 enum slv_dtls_reason slv_dtls_ident_verify(const struct slv_dtls_conf *conf, X509_STORE_CTX *x,
                                            uint8_t ret_key[SLV_DTLS_KEY]);
 
+/* Which of the certificates of its key this is: the first bytes of its serial number, which is
+ * drawn at random. 0: NULL, or of another form. */
+uint64_t slv_dtls_ident_which(const X509 *cert);
+
 #endif

@@ -75,6 +75,7 @@ void slv_dtls_cookie_turn(struct slv_dtls *d, uint64_t now);
 
 int slv_dtls_kept_open(struct slv_dtls *d) SLV_MUST_USE;
 void slv_dtls_kept_close(struct slv_dtls *d);
+void slv_dtls_kept_drop(struct slv_dtls *d);
 /* Sets OpenSSL's functions. */
 void slv_dtls_kept_use(struct slv_dtls *d);
 

@@ -26,9 +26,13 @@ static void drop(struct slv_dtls *d, struct slv_dtls_kept *k) {
     d->counts.sessions--;
 }
 
-void slv_dtls_kept_close(struct slv_dtls *d) {
+void slv_dtls_kept_drop(struct slv_dtls *d) {
     for (uint32_t i = 0; d->kept && i < d->kept_n; i++)
         drop(d, &d->kept[i]);
+}
+
+void slv_dtls_kept_close(struct slv_dtls *d) {
+    slv_dtls_kept_drop(d);
     slv_mem_free(d->kept);
 }
 

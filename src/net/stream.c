@@ -91,6 +91,10 @@ enum slv_dtls_reason slv_stream_peer(const struct slv_stream *s, const struct ss
     return slv_dtls_ident_check(&s->conf, SSL_get0_peer_certificate(ssl), false, ret_key);
 }
 
+uint64_t slv_stream_which(const struct ssl_st *ssl) {
+    return slv_dtls_ident_which(SSL_get0_peer_certificate(ssl));
+}
+
 enum slv_dtls_reason slv_stream_reason(const struct ssl_st *ssl, unsigned long e) {
     const uintptr_t kept = (uintptr_t)SSL_get_app_data(ssl);
     const int why = ERR_GET_REASON(e);

@@ -33,6 +33,9 @@ struct ssl_st *slv_stream_ssl(struct slv_stream *s, bool client) SLV_MUST_USE;
 enum slv_dtls_reason slv_stream_peer(const struct slv_stream *s, const struct ssl_st *ssl,
                                      uint8_t ret_key[SLV_DTLS_KEY]);
 
+/* As slv_dtls_which. */
+uint64_t slv_stream_which(const struct ssl_st *ssl);
+
 /* Why a handshake failed, of OpenSSL's error e, 0: the peer has left. */
 enum slv_dtls_reason slv_stream_reason(const struct ssl_st *ssl, unsigned long e);
 

@@ -4,13 +4,14 @@ does not say so.
 
 usage: test_metrics.py SELVAGE      prints TAP
 """
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
 
-from nodes import Mesh, Unix, tap, until
+from nodes import Mesh, Node, Unix, tap, until
 
 SPACES = ("config:last", "both:many", "lamp:on-wins", "tags:set", "hits:counter", "notes:doc", "conf:last:strong")
 
@@ -164,6 +165,27 @@ def who_is_connected():
         until(lambda: {x["id"] for x in m[0].status()["members"] if x["connected"]} == {m[1].id}, 30, "the dead one to be gone")
 
 
+def a_key_on_two_machines():
+    """As after a disk was copied: each takes the other's place at the third, and of all that nothing fails."""
+    with Mesh(2, SPACES) as m:
+        m.whole()
+        a, b = m.nodes
+        b.stop(), b.start()  # a process of one machine after another of it is none
+        m.whole()
+        copy = Node(m.folder.name, "copy", SPACES)
+        keys = [os.path.join(n.home, "keys") for n in (b, copy)]
+        shutil.rmtree(keys[1])
+        shutil.copytree(*keys)
+        assert "twin" not in a.status() and metrics(a)["selvage_mesh_twins_total"] == 0
+        copy.members, copy.peers = [a], [a]
+        m.nodes.append(copy.start())
+        until(lambda: a.status().get("twin") == b.id, 120, "the third to see two")
+        assert "\ntwin     %s: two machines have its key" % b.id in a.run("mesh", "status"), a.run("mesh", "status")
+        assert a.stderr().count("two machines have the key of node " + b.id) == 1, a.stderr()
+        got = metrics(a)
+        assert got["selvage_mesh_twins_total"] == 1 and got["selvage_mesh_outside"] == 0, got
+
+
 def prometheus_takes_it():
     with Mesh(2, SPACES) as m:
         m.whole()
@@ -183,4 +205,5 @@ def prometheus_takes_it():
 
 if __name__ == "__main__":
     sys.exit(tap.run([how_late_a_write_is, what_is_repaired_goes_packed, what_was_lost_to_another_choice,
-                      how_long_and_how_much_until_all_agree, how_long_the_group_takes, who_is_connected, prometheus_takes_it]))
+                      how_long_and_how_much_until_all_agree, how_long_the_group_takes, who_is_connected, a_key_on_two_machines,
+                      prometheus_takes_it]))

@@ -467,19 +467,31 @@ static void a_session_that_is_not_kept_any_more_costs_a_round_trip(void **state)
     }
 }
 
+static uint64_t which(int h, int link) { return slv_dtls_which(host[h].assoc[link]); }
+
+/* Nor does anybody meet the old one again, with a session of before. */
 static void a_new_certificate_changes_nothing_for_who_is_there(void **state) {
     (void)state;
     struct slv_dtls_session *s = first_session(NULL);
+    const uint64_t old[2] = {which(0, 1), which(1, 1)};
+    links_connect(0, 1, 4, s);
+    links_run();
+    for (int h = 0; h < 2; h++) {
+        assert_true(slv_dtls_is_resumed(host[h].assoc[4]) && old[h]);
+        assert_int_equal(which(h, 4), old[h]);
+    }
     assert_int_equal(slv_dtls_renew_at(host[1].d) - now, (uint64_t)7 * 86400 / 2 * SECOND);
     now += 4 * 86400 * SECOND / 1000;
     assert_int_equal(slv_dtls_renew(host[1].d, now, NULL), 0);
     assert_int_equal(slv_dtls_renew(host[0].d, now, NULL), 0);
     links_must_work(0, 1, 1);
-    for (int resumed = 0; resumed < 2; resumed++) {
-        links_connect(0, 1, 2 + resumed, resumed ? s : NULL);
+    for (int offered = 0; offered < 2; offered++) {
+        links_connect(0, 1, 2 + offered, offered ? s : NULL);
         links_run();
-        links_must_work(0, 1, 2 + resumed);
-        assert_int_equal(slv_dtls_is_resumed(host[0].assoc[2 + resumed]), resumed);
+        links_must_work(0, 1, 2 + offered);
+        assert_false(slv_dtls_is_resumed(host[0].assoc[2 + offered]));
+        for (int h = 0; h < 2; h++)
+            assert_true(which(h, 2 + offered) != old[h]);
     }
     slv_dtls_session_close(s);
     links_end();
