@@ -212,6 +212,60 @@ static void a_second_association_is_resumed(void **state) {
     assert_int_equal(node[0].downs[1], 0); /* whoever disconnects knows it */
 }
 
+static unsigned told_of; /* twins: the peer's number, added up */
+
+static void on_twin(void *ctx, uint64_t peer) {
+    (void)ctx;
+    told_of += (unsigned)peer;
+}
+
+static uint64_t opened(int i) {
+    const struct slv_transport_stats s = nodes_stats(i);
+    return s.opened[SLV_WAY_UDP] + s.opened[SLV_WAY_TCP];
+}
+
+/* Who comes back again and again is one; two, of whom each takes the other's place, are two. */
+static void two_with_one_key_are_noticed(void **state) {
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        const int one = how & 1, other = 1 - one, copy = 2; /* the leader, the follower */
+        memcpy(node[copy].key, node[one].key, sizeof node[copy].key);
+        memcpy(node[copy].secret, node[one].secret, sizeof node[copy].secret);
+        struct slv_transport_conf c = nodes_conf(other);
+        c.twin = on_twin;
+        told_of = 0;
+        nodes_open(one, NULL);
+        nodes_open(copy, NULL);
+        nodes_open(other, &c);
+        if (how & 2) nodes_deafen(other, 0); /* over TCP */
+        for (int i = 0; i < 6; i++) {
+            nodes_connect(one, other);
+            nodes_until(nodes_both_open(one, other));
+            slv_transport_disconnect(node[one].t, (uint64_t)other + 1);
+            node[one].open[other] = false;
+            nodes_until(!node[other].open[one]);
+        }
+        for (int i = 0; i < 6; i++) { /* another process each time, the one before is no more */
+            nodes_close(copy);
+            nodes_open(copy, NULL);
+            nodes_connect(copy, other);
+            nodes_until(node[copy].open[other] && node[other].open[one]);
+        }
+        assert_int_equal(nodes_stats(other).twins, 0);
+        const uint64_t before = opened(other);
+        nodes_begin_wait();
+        while (opened(other) < before + 6) { /* whoever is not up connects, as nodes do */
+            nodes_connect(node[one].open[other] ? copy : one, other);
+            if (!nodes_step()) fail_msg("no way opens");
+        }
+        assert_int_equal(nodes_stats(other).twins, 1);
+        assert_int_equal(told_of, one + 1);
+        for (int i = 0; i < 3; i++)
+            nodes_close(i);
+        node[one].open[other] = node[copy].open[other] = node[other].open[one] = false;
+    }
+}
+
 /* --- who is let in ---------------------------------------------------------------------------- */
 
 static void a_stranger_is_refused(void **state) {
@@ -834,6 +888,7 @@ int main(void) {
         T(a_node_that_begins_again_is_up_again),
         T(a_node_with_another_address_is_up_again),
         T(a_second_association_is_resumed),
+        T(two_with_one_key_are_noticed),
         T(a_stranger_is_refused),
         T(another_member_in_the_place_of_one_is_refused),
         T(who_is_revoked_is_cut_off),
