@@ -509,6 +509,7 @@ static void run(struct sim *s) {
     s->result->agreed_ms = (s->now - s->faults_end) / MS;
     if (!agreed) {
         sim_check_tell(s);
+        sim_strong_tell(s);
         sim_fail(s, "the core does not agree after %u s", SLV_SIM_BOUND_MS / 1000);
     }
     sim_check_always(s);

@@ -264,6 +264,7 @@ bool sim_strong_leads(const struct sim_node *n);
 /* They were answered; or the core is not enough for it. */
 bool sim_strong_agreed(struct sim *s);
 /* All that was answered could have been so with one copy. */
+void sim_strong_tell(struct sim *s);
 void sim_strong_truth(struct sim *s);
 void sim_strong_close(struct sim *s);
 

@@ -279,6 +279,19 @@ bool sim_strong_agreed(struct sim *s) {
     return all || !is_sound(s) || !can_agree(s);
 }
 
+void sim_strong_tell(struct sim *s) {
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct sim_node *n = &s->node[i];
+        const struct slv_strong *x = strong_of(n);
+        if (!x) continue;
+        char leader[24] = "none";
+        for (unsigned k = 0; k < s->n; k++)
+            if (s->node[k].id == slv_strong_leader(x)) snprintf(leader, sizeof leader, "node %u", k);
+        sim_trace(s, "node %u, group: leader %s, term %" PRIu64 ", %u asked, %x to be asked%s", i,
+                  leader, slv_strong_term(x), n->asked, n->lasts, n->is_core ? ", in the core" : "");
+    }
+}
+
 void sim_strong_truth(struct sim *s) {
     struct slv_linear_result r;
     struct slv_linear_op *op;

@@ -276,7 +276,8 @@ static void receive(struct slv_strong *s, uint64_t from, const struct strong_msg
         [STRONG_PIECE_RESULT] = strong_snap_acked,   [STRONG_CALL] = strong_call_asked,
         [STRONG_ANSWER] = strong_call_answered,      [STRONG_DAMAGED] = strong_member_damaged,
     };
-    if (s->damaged) strong_member_readmit(s, from, m);
+    /* (Who is damaged may still ask, as a client does.) */
+    if (s->damaged && m->kind != STRONG_ANSWER) strong_member_readmit(s, from, m);
     else if (fn[m->kind]) fn[m->kind](s, from, m);
 }
 

@@ -430,6 +430,11 @@ static void damaged_it_does_not_vote(void **state) {
     strongs_run(strongs_now + 1000 * SMS);
     assert_true(slv_strong_damaged(strongs_node[hurt].s));
     assert_true(strongs_node[l].events[SLV_STRONG_DAMAGED]);
+    for (uint64_t guide = 1; guide <= 3; guide++) { /* it asks as others do, by one that it hears */
+        if (guide == hurt) continue;
+        slv_strong_guide(strongs_node[hurt].s, strongs_clock(hurt), guide);
+        expect(hurt, "a", "1");
+    }
     strongs_crash(hurt); /* it remembers that */
     strongs_start(hurt, false, false);
     assert_true(slv_strong_damaged(strongs_node[hurt].s));
