@@ -22,7 +22,7 @@
 
 #define AGAIN_S 2       /* between two tries to open a store that failed */
 #define RECORD_MAX 320u /* bytes that a node says of itself */
-#define LEAVE_NS 1500000000ull
+#define LEAVE_NS 1500000000ull /* at most */
 #define ADDRESSES_MAX 8u
 
 struct host_key {
@@ -685,7 +685,7 @@ static void on_tick(evutil_socket_t fd, short what, void *ctx) {
     if (now >= h->outside.next) look_outside(h, now);
     if (h->outside.next < next) next = h->outside.next;
     if (slv_service_next(h->service) < next) next = slv_service_next(h->service);
-    if (h->leaving && now > h->left_at) slv_httpd_stop(h->httpd);
+    if (h->leaving && (now > h->left_at || slv_node_has_left(h->node))) slv_httpd_stop(h->httpd);
     else if (next != UINT64_MAX) tick_in(h, next > now ? next - now : 0);
     slv_service_news(h->service); /* what it begins is ticked at once */
 }

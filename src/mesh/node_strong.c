@@ -673,3 +673,16 @@ int slv_node_leave(struct slv_node *n, uint64_t now) {
     if (leads && !slv_strong_transfer(n->strong.s, now, 0)) n->strong.next = now;
     return slv_swim_leave(n->swim, now);
 }
+
+static bool is_owed(const struct peer *p) {
+    return p->link &&
+           (slv_link_queued(p->link, SLV_LANE_URGENT) || slv_link_queued(p->link, SLV_LANE_STRONG));
+}
+
+bool slv_node_has_left(const struct slv_node *n) {
+    if (!slv_swim_has_left(n->swim)) return false;
+    if (n->strong.started && slv_strong_is_moving(n->strong.s)) return false;
+    for (size_t i = 0; i < n->n_peer; i++)
+        if (is_owed(n->peer[i])) return false;
+    return true;
+}

@@ -231,6 +231,8 @@ int slv_strong_member(struct slv_strong *s, uint64_t now, uint64_t id, enum slv_
 /* On the leader: hands it to a voter (0: any). Whether it was taken is told by events.
  * SLV_E_USAGE, SLV_E_BUSY. */
 int slv_strong_transfer(struct slv_strong *s, uint64_t now, uint64_t id) SLV_MUST_USE;
+/* And is about to: it was not refused, and has not ended. */
+bool slv_strong_is_moving(const struct slv_strong *s);
 /* On a damaged node: says so to a member, as it does to each that it hears from. For those that it
  * does not hear from: where its entry is removed already. SLV_E_USAGE: it is not damaged. */
 int slv_strong_appeal(struct slv_strong *s, uint64_t now, uint64_t peer) SLV_MUST_USE;

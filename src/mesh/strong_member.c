@@ -174,6 +174,8 @@ int slv_strong_transfer(struct slv_strong *s, uint64_t now, uint64_t id) {
     return 0;
 }
 
+bool slv_strong_is_moving(const struct slv_strong *s) { return s->is_moving; }
+
 /* --- damage ----------------------------------------------------------------------------------- */
 
 static void say_damaged(struct slv_strong *s, uint64_t to) {

@@ -290,6 +290,10 @@ int slv_swim_leave(struct slv_swim *s, uint64_t now) {
     return swim_announce(s, now, m->incarnation + 1, record, true);
 }
 
+bool slv_swim_has_left(const struct slv_swim *s) {
+    return s->self->state == SLV_SWIM_LEFT && !s->self->is_queued;
+}
+
 int slv_swim_remove(struct slv_swim *s, uint64_t now, uint64_t id) {
     struct member *m = swim_find(s, id);
     if (id == s->conf.id) return SLV_E_USAGE;

@@ -212,9 +212,10 @@ int slv_swim_recall(struct slv_swim *s, uint64_t now, const struct slv_swim_reco
 /* A new record of ours, in a new incarnation. As slv_swim_open; nothing has changed then. */
 int slv_swim_change(struct slv_swim *s, uint64_t now, struct slv_str record) SLV_MUST_USE;
 
-/* Says goodbye. Ticks spread it until slv_swim_tick returns UINT64_MAX (about a second); nothing is
- * probed or answered any more. What conf.sign gives, SLV_E_NOMEM. */
+/* Says goodbye. Ticks spread it until slv_swim_has_left (some half second; at once where nobody
+ * is up); nothing is probed or answered any more. What conf.sign gives, SLV_E_NOMEM. */
 int slv_swim_leave(struct slv_swim *s, uint64_t now) SLV_MUST_USE;
+bool slv_swim_has_left(const struct slv_swim *s);
 
 /* A member that must be no more, known or not, until it is allowed again, and is known again by its
  * record. SLV_E_USAGE: it is us; SLV_E_NOMEM; SLV_E_LIMIT: no room. */

@@ -115,7 +115,8 @@ uint64_t swim_gossip(struct slv_swim *s, uint64_t now) {
     if (swim_live(s) <= (s->self->state == SLV_SWIM_ALIVE))
         while (s->n_queue)
             swim_dequeue(s, s->queue[0]);
-    s->next_gossip = now + s->conf.period_ms * MS / 4;
+    const bool leaves = s->self->state == SLV_SWIM_LEFT; /* there is not much time left */
+    s->next_gossip = now + s->conf.period_ms * MS / (leaves ? 16 : 4);
     return s->n_queue ? s->next_gossip : UINT64_MAX;
 }
 
