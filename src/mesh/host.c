@@ -20,8 +20,8 @@
 #include <sodium.h>
 #include <string.h>
 
-#define AGAIN_S 2       /* between two tries to open a store that failed */
-#define RECORD_MAX 320u /* bytes that a node says of itself */
+#define AGAIN_S 2              /* between two tries to open a store that failed */
+#define RECORD_MAX 320u        /* bytes that a node says of itself */
 #define LEAVE_NS 1500000000ull /* at most */
 #define ADDRESSES_MAX 8u
 

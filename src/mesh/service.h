@@ -59,7 +59,7 @@ struct slv_service_host {
 };
 
 struct slv_service_conf {
-    const char *mesh; /* its name */
+    const char *mesh;                    /* its name */
     const struct slv_service_host *host; /* borrowed, and looked at when it is asked for */
     struct slv_node *node;
     /* Something was given to the node: it wants to be ticked. */

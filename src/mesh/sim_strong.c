@@ -286,9 +286,11 @@ void sim_strong_tell(struct sim *s) {
         if (!x) continue;
         char leader[24] = "none";
         for (unsigned k = 0; k < s->n; k++)
-            if (s->node[k].id == slv_strong_leader(x)) snprintf(leader, sizeof leader, "node %u", k);
+            if (s->node[k].id == slv_strong_leader(x))
+                snprintf(leader, sizeof leader, "node %u", k);
         sim_trace(s, "node %u, group: leader %s, term %" PRIu64 ", %u asked, %x to be asked%s", i,
-                  leader, slv_strong_term(x), n->asked, n->lasts, n->is_core ? ", in the core" : "");
+                  leader, slv_strong_term(x), n->asked, n->lasts,
+                  n->is_core ? ", in the core" : "");
     }
 }
 
