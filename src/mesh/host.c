@@ -232,6 +232,14 @@ static void log_attested(const struct slv_host *h, uint64_t id, bool is_shown) {
     else slv_log(SLV_LOG_WARN, "mesh: node %016" PRIx64 " is not heard: %s", id, a.why);
 }
 
+static void log_other(const struct slv_host *h, uint64_t id) {
+    const struct slv_node_other *o = slv_node_other(h->node);
+    slv_log(SLV_LOG_WARN,
+            "mesh: node %016" PRIx64 " has a space '%.*s' that is declared otherwise (%s, %s): "
+            "neither sees what is written in the other's",
+            id, (int)o->name.n, o->name.p, o->type, o->causal ? "causal" : "eventual");
+}
+
 static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
     static const char *const states[] = {"alive", "suspect", "dead", "gone", "removed"};
     struct slv_host *h = ctx;
@@ -267,6 +275,9 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
                 "mesh: node %016" PRIx64 " leads another group of the strong spaces: two were "
                 "founded, and do not agree. Give one up: `mesh found --give-up` at its nodes",
                 id);
+        break;
+    case SLV_NODE_OTHERWISE:
+        log_other(h, id);
         break;
     case SLV_NODE_HANDOVER:
         slv_log(SLV_LOG_INFO, "mesh: this node hands the lead over to node %016" PRIx64, id);

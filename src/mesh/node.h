@@ -58,8 +58,16 @@ enum slv_node_event {
     SLV_NODE_ROSTER,    /* what is said of `id` has changed; state: enum slv_statement_kind */
     SLV_NODE_DAMAGED,   /* `id`, of that group, has lost what it had of it */
     SLV_NODE_REFOUNDED, /* open it anew, as it was ordered: nothing is wrong */
+    SLV_NODE_OTHERWISE, /* `id` declares a space otherwise: slv_node_other */
     SLV_NODE_ATTESTED,  /* `id` has shown what its statement wants (1), or not (0): slv_node_attest,
                            which may be called, says why not */
+};
+
+/* A space as a peer has it, of whose name this node has another one. */
+struct slv_node_other {
+    struct slv_str name; /* this node's */
+    const char *type;
+    bool causal;
 };
 
 /* What is measured where it happens. */
@@ -295,6 +303,9 @@ int slv_node_leave(struct slv_node *n, uint64_t now) SLV_MUST_USE;
 /* Then: it is told to as many as there are to tell, the lead is handed over, and the writes and the
  * group's messages that were sent have come. (Not so for long where a peer is not reached.) */
 bool slv_node_has_left(const struct slv_node *n);
+
+/* Of the last SLV_NODE_OTHERWISE. Each such space is told of once. */
+const struct slv_node_other *slv_node_other(const struct slv_node *n);
 
 /* This node's writer, the same in all spaces. */
 uint64_t slv_node_writer(const struct slv_node *n);

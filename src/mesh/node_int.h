@@ -19,6 +19,7 @@
 #define SILENT_NS (3000 * MS)       /* after which an association is taken for broken */
 #define SILENT_DEAD_NS (500 * MS)   /* and that of one that is taken for dead */
 #define LOOK_NS (100 * MS)          /* between two looks at all peers */
+#define OTHERS_MAX 64u              /* ids of others' spaces that are remembered */
 #define ANNOUNCE_PEERS 3u           /* told when asking has brought something */
 #define LAZY_NS (200 * MS)          /* how long others' writes wait to be synced, about */
 /* Keys of records begin so, beside those of replicas. */
@@ -199,6 +200,14 @@ struct node_strong {
     uint64_t other, other_leader, other_at; /* another group, who leads it, when it was heard of */
 };
 
+/* Ids of spaces that others have, looked at (node_other.c). */
+struct node_other {
+    uint64_t seen[OTHERS_MAX]; /* a ring */
+    size_t at;
+    uint64_t next; /* look */
+    struct slv_node_other last;
+};
+
 struct slv_node {
     struct slv_node_conf conf;
     char *record; /* heap: conf's */
@@ -232,6 +241,7 @@ struct slv_node {
     bool is_quoting; /* the world is, for this peer and nonce */
     uint64_t quote_peer;
     uint8_t quote_nonce[SLV_NODE_NONCE];
+    struct node_other other;
     struct slv_buf later; /* statements that are loaded before what they need */
     struct peer **peer;   /* heap, ascending by id */
     size_t n_peer, room_peer;
@@ -246,6 +256,11 @@ struct slv_node {
     bool failed;
     bool started;
 };
+
+/* --- node_other.c ----------------------------------------------------------------------------- */
+
+/* A space that is not known here, as a member has said. */
+void node_other_heard(struct slv_node *n, uint64_t peer, uint64_t id);
 
 /* --- node.c ----------------------------------------------------------------------------------- */
 

@@ -273,6 +273,7 @@ static void on_sums(struct slv_node *n, struct peer *p, struct slv_reader *m) {
         const uint64_t cut = slv_read_number(m, UINT64_MAX);
         const struct space *s = node_space(n, id);
         uint8_t ours[SLV_SUM_BYTES];
+        if (!m->bad && !s) node_other_heard(n, p->id, id);
         if (m->bad || !s) continue;
         slv_replica_follow(s->replica, peer, cut);
         slv_replica_sum(s->replica, ours);

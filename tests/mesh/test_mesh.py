@@ -468,6 +468,32 @@ def a_disk_that_fails_is_said_and_outlived():
         until(lambda: a.get("hits", "k") in (2, 3) and m[1].get("hits", "k") == a.get("hits", "k"), 20, "the other to agree")
 
 
+def spaces_that_are_declared_otherwise_are_told_of():
+    with Mesh(2) as m:
+        m.whole()
+        other = Node(m.folder.name, "other", ("hits:set", "tags:set:causal", "config:last:ttl=90", "notes:last:strong", "log:text"))
+        other.members, other.peers = m.nodes, m.nodes[:1]
+        for node in m.nodes:
+            node.stop()
+            node.members.append(other)
+            node.start()
+        m.nodes.append(other.start())
+        m.whole()
+
+        def told(node, of, space, how):
+            return "node %s has a space '%s' that is declared otherwise (%s)" % (of.id, space, how) in node.stderr()
+        for space, there, here in (("hits", "set, eventual", "counter, eventual"), ("tags", "set, causal", "set, eventual")):
+            until(lambda: any(told(n, other, space, there) for n in m.nodes[:2]), 60, "%s to be told" % space)
+            until(lambda: any(told(other, n, space, here) for n in m.nodes[:2]), 60, "%s to be told at the other" % space)
+        until(lambda: any(told(other, n, "config", "last, eventual") for n in m.nodes[:2]), 60, "one with a time to live")
+        until(lambda: any(told(other, n, "notes", "doc, causal") for n in m.nodes[:2]), 60, "a strong one")
+        m[0].put("log", "k", "same")
+        m.everywhere("log", "k", "same")
+        assert "'log'" not in "".join(n.stderr() for n in m.nodes)
+        for node in m.nodes:
+            assert node.stderr().count("'hits'") <= 1, node.stderr()
+
+
 def metrics(node):
     c = Unix(node.socket, 30)
     c.request("GET", "/metrics")
@@ -518,5 +544,5 @@ if __name__ == "__main__":
                       a_full_space_takes_no_more_and_catches_up, who_sends_too_much_waits,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
                       a_file_says_how, a_share_of_a_budget_is_given_to_a_node, a_flag_is_one_or_the_other,
-                      who_has_met_nobody_is_on_its_own, a_disk_that_fails_is_said_and_outlived, metrics_say_what_happens,
-                      what_is_no_request_is_refused]))
+                      who_has_met_nobody_is_on_its_own, a_disk_that_fails_is_said_and_outlived,
+                      spaces_that_are_declared_otherwise_are_told_of, metrics_say_what_happens, what_is_no_request_is_refused]))
