@@ -21,6 +21,7 @@ struct strongs_node strongs_node[STRONGS + 1];
 uint64_t strongs_now;
 bool strongs_cut[STRONGS + 1][STRONGS + 1];
 uint32_t strongs_loss;
+uint32_t strongs_sync_us;
 uint64_t strongs_sent;
 void (*strongs_answer)(uint64_t node, uint64_t call, const struct slv_strong_result *r);
 void (*strongs_step)(void);
@@ -135,7 +136,7 @@ static int on_commit(void *ctx, uint64_t ticket) {
     struct strong_commit *c = open_commit(n);
     const uint64_t before_it = n->n_commit > 1 ? n->commit[n->n_commit - 2].at : 0;
     c->ticket = ticket;
-    c->at = strongs_now + 1000 * (conf.sync_us / 4 + strongs_rnd(conf.sync_us + 1));
+    c->at = strongs_now + 1000 * (strongs_sync_us / 4 + strongs_rnd(strongs_sync_us + 1));
     if (c->at <= before_it) c->at = before_it + 1;
     return 0;
 }
@@ -277,6 +278,7 @@ void strongs_open(const struct strongs_conf *c) {
     order = 0;
     strongs_now = 1000 * SMS;
     strongs_loss = c->loss;
+    strongs_sync_us = c->sync_us;
     strongs_sent = 0;
     memset(strongs_cut, 0, sizeof strongs_cut);
     memset(strongs_node, 0, sizeof strongs_node);

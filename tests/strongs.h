@@ -51,6 +51,7 @@ extern struct strongs_node strongs_node[STRONGS + 1]; /* by id */
 extern uint64_t strongs_now;
 extern bool strongs_cut[STRONGS + 1][STRONGS + 1]; /* from, to */
 extern uint32_t strongs_loss;
+extern uint32_t strongs_sync_us; /* as of conf, until it is set */
 extern uint64_t strongs_sent;
 /* The answer to a call. */
 extern void (*strongs_answer)(uint64_t node, uint64_t call, const struct slv_strong_result *r);

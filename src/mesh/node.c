@@ -435,6 +435,7 @@ static void commit(struct slv_node *n) {
     }
     n->stats.commits++;
     n->is_committing = true;
+    n->commit_at = n->now;
     n->has_writes = n->has_records = false;
     n->committing = ticket;
     node_strong_committed(n);
@@ -451,10 +452,17 @@ static void publish(struct slv_node *n, const struct space *s) {
     n->stats.pushed += node_spread(n, (struct slv_str){s->out.data, s->out.len}, n->conf.id);
 }
 
+/* The longest of late: a disk that stalls now and then is as slow as that. */
+static void note_sync(struct slv_node *n, uint64_t took) {
+    n->sync_ns -= n->sync_ns / SYNC_SHARE;
+    if (took > n->sync_ns) n->sync_ns = took;
+}
+
 void slv_node_synced(struct slv_node *n, uint64_t now) {
     n->now = now;
     if (!n->is_committing || n->failed) return;
     n->is_committing = false;
+    note_sync(n, now - n->commit_at);
     n->durable = n->committing;
     for (size_t i = 0; i < n->n_space; i++) {
         struct space *s = n->space[i];

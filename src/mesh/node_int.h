@@ -19,6 +19,7 @@
 #define SILENT_NS (3000 * MS)       /* after which an association is taken for broken */
 #define SILENT_DEAD_NS (500 * MS)   /* and that of one that is taken for dead */
 #define LOOK_NS (100 * MS)          /* between two looks at all peers */
+#define SYNC_SHARE 32u              /* by 1/32 a transaction what was a long one counts for less */
 #define OTHERS_MAX 64u              /* ids of others' spaces that are remembered */
 #define ANNOUNCE_PEERS 3u           /* told when asking has brought something */
 #define LAZY_NS (200 * MS)          /* how long others' writes wait to be synced, about */
@@ -252,6 +253,7 @@ struct slv_node {
     uint64_t now;
     uint64_t tickets, committing, durable; /* of writes: given, on their way, synced */
     bool has_writes, has_records, is_committing;
+    uint64_t commit_at, sync_ns; /* of the transaction under way; how long they take */
     bool announce;
     bool failed;
     bool started;

@@ -15,6 +15,7 @@
 #define STAYS_NS (1500 * MS) /* a term that is over sooner, and had no leader, is unrest */
 #define CALM_NS (5000 * MS)  /* without a new one, after which there is less unrest */
 #define UNREST_MOST_MS 640u
+#define SYNC_MOST_MS 1000u
 #define PACE_MS 50u                 /* steps in which round trips are looked at */
 #define DEAD_MS 15000u              /* a voter that is silent for so long is replaced */
 #define GONE_MS 600000u             /* and one that only learns let go */
@@ -111,7 +112,8 @@ static void feel_unrest(struct slv_node *n) {
     }
 }
 
-/* The longest round trip to one that votes, in steps, so that it is not set anew all the time. */
+/* The longest round trip to one that votes, and what this node's disk takes, as an election waits
+ * for some four syncs; in steps, so that it is not set anew all the time. */
 static void keep_pace(struct slv_node *n) {
     uint64_t ids[SLV_STRONG_MEMBERS_MAX];
     const size_t k = slv_strong_members(n->strong.s, ids);
@@ -124,7 +126,8 @@ static void keep_pace(struct slv_node *n) {
         if (m.rtt_us > most) most = m.rtt_us;
     }
     feel_unrest(n);
-    most = most / 1000 + n->strong.unrest_ms;
+    const uint64_t sync_ms = n->sync_ns / MS < SYNC_MOST_MS ? n->sync_ns / MS : SYNC_MOST_MS;
+    most = most / 1000 + n->strong.unrest_ms + (uint32_t)(sync_ms * 2 / 3);
     slv_strong_pace(n->strong.s, (most + PACE_MS - 1) / PACE_MS * PACE_MS);
 }
 

@@ -30,7 +30,10 @@
  *      asking first whether it would be voted for; heard by some and hearing nobody, it would raise
  *      the term for ever. It is made to ask again. And who refuses says in which term it is itself,
  *      where the core repeats the one that it was asked: else two, of which one has the longer log
- *      and the other the later term, would refuse each other for ever. */
+ *      and the other the later term, would refuse each other for ever.
+ *  12. A leader that sends entries sends no heartbeats, and a follower answers when they are on its
+ *      disk: where that takes longer than an election a leader that writes would take all for dead.
+ *      It hears in between how far the follower is. */
 #include "mesh/strong_int.h"
 
 #include <stdio.h>
@@ -316,11 +319,25 @@ static bool receive_append(struct slv_strong *s, uint64_t from, const struct str
     if (make_entries(&m, a)) return false;
     const uint64_t last_term = m.n ? a->entries[m.n - 1].term : 0;
     const bool joins = !m.index || strong_term_at(s, m.index) == m.index_term;
+    s->owes = m.n > 0;
     strong_deliver(s, from, &out);
     if (m.n && joins && r->current_term == m.term && r->state == RAFT_FOLLOWER &&
         strong_term_at(s, m.index + m.n) == last_term)
         set_match(s, m.term, m.index + m.n);
     return true;
+}
+
+/* See 12 above. */
+static void say_stored(struct slv_strong *s) {
+    const struct raft *r = &s->raft;
+    if (!s->owes || r->state != RAFT_FOLLOWER || !r->follower_state.current_leader.id) return;
+    if (s->now - s->result_at < s->conf.heartbeat_ms * MS) return;
+    const struct strong_msg m = {.kind = STRONG_APPEND_RESULT,
+                                 .term = r->current_term,
+                                 .commit = strong_guard_match(s, r->last_stored)};
+    strong_send(s, r->follower_state.current_leader.id, &m, s->vote_ticket);
+    s->owes = false;
+    s->result_at = s->now;
 }
 
 /* --- how far the others are ------------------------------------------------------------------- */
@@ -454,6 +471,7 @@ uint64_t strong_guard_due(const struct slv_strong *s) {
 
 void strong_guard_tick(struct slv_strong *s) {
     struct raft *r = &s->raft;
+    say_stored(s);
     if (strong_is_quiet(s)) return;
     if (r->state == RAFT_FOLLOWER && is_alone(r) &&
         s->now / MS - r->election_timer_start >= r->follower_state.randomized_election_timeout) {

@@ -151,6 +151,8 @@ struct slv_strong {
     bool dirty; /* something was put since the last commit */
     uint64_t tickets, durable;
     uint64_t vote_ticket; /* that makes term and vote durable */
+    bool owes;            /* the leader has sent entries, and heard nothing since */
+    uint64_t result_at;   /* when it last heard */
     uint64_t disk_first;  /* index of the first entry on disk */
     uint32_t *size;       /* heap: of entries from disk_first on */
     size_t n_size, room_size, log_bytes;

@@ -297,6 +297,8 @@ static int send_message(struct slv_strong *s, const struct raft_message *r) {
         return strong_snap_send(s, r->server_id) ? RAFT_NOMEM : 0;
     case RAFT_IO_APPEND_ENTRIES_RESULT:
         m.kind = STRONG_APPEND_RESULT;
+        s->owes = false;
+        s->result_at = s->now;
         m.term = r->append_entries_result.term;
         m.at = r->append_entries_result.rejected;
         m.commit = r->append_entries_result.last_log_index;
@@ -326,7 +328,7 @@ static int send_message(struct slv_strong *s, const struct raft_message *r) {
     default:
         return RAFT_INVALID;
     }
-    strong_send(s, r->server_id, &m, strong_gate(s));
+    strong_send(s, r->server_id, &m, s->vote_ticket);
     return 0;
 }
 

@@ -63,8 +63,9 @@ def a_hundred_nodes_agree():
 
 
 def without_faults_all_agree_at_once():
-    """Where a disk takes 600 ms to sync, a read by barrier takes two of them: it may have to wait for one under way."""
-    assert all_hold(5, 5, "--faults", "none")["agreed_ms"] < 2500
+    """Where a disk takes 600 ms to sync, handing over (which is asked for until the end) takes three of them, and a read by
+    barrier two: each may have to wait for one under way."""
+    assert all_hold(5, 5, "--faults", "none")["agreed_ms"] < 5000
 
 
 def the_same_seed_prints_the_same():

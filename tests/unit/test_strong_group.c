@@ -145,6 +145,31 @@ static void a_lost_way_ends_calls(void **state) {
     strongs_close();
 }
 
+/* A heartbeat's answer says what is on the disk, and does not wait for what comes after. */
+static void slow_disks_end_no_term(void **state) {
+    (void)state;
+    open_lan(9, 3);
+    const uint64_t l = strongs_elect(5000 * SMS);
+    const uint64_t term = slv_strong_term(strongs_node[l].s);
+    must(l, put("a", "0", 1));
+    strongs_sync_us = 1500 * 1000;
+    for (uint64_t seq = 2; seq < 200; seq++) { /* each transaction has something in it */
+        const struct slv_strong_command c = put("a", "1", seq);
+        uint64_t call;
+        assert_int_equal(slv_strong_call(strongs_node[l].s, strongs_clock(l), &c, &call), 0);
+        strongs_run(strongs_now + 50 * SMS);
+        assert_int_equal(slv_strong_term(strongs_node[l].s), term);
+        assert_int_equal(strongs_leader(), l);
+    }
+    expect(l, "a", "1");
+    /* Who answers that it is there must be. */
+    for (uint64_t i = 1; i <= 3; i++)
+        if (i != l) strongs_cut[l][i] = true;
+    strongs_run(strongs_now + 1500 * SMS);
+    assert_true(strongs_leader() != l);
+    strongs_close();
+}
+
 static void hands_over(void **state) {
     (void)state;
     open_lan(3, 3);
@@ -501,6 +526,7 @@ int main(void) {
         cmocka_unit_test(a_leader_within_a_second),
         cmocka_unit_test(cut_off),
         cmocka_unit_test(a_lost_way_ends_calls),
+        cmocka_unit_test(slow_disks_end_no_term),
         cmocka_unit_test(hands_over),
         cmocka_unit_test(done_once),
         cmocka_unit_test(swaps),
