@@ -144,7 +144,7 @@ PLANTED = {
         "strong.c", "int rc = s->damaged || damaged ? SLV_E_FORMAT : strong_load_check(s);",
         "int rc = s->damaged ? SLV_E_FORMAT : strong_load_check(s);", HURT, 3000),
     "who may have lost that it votes does not": (
-        "strong_guard.c", "    if (own) own->role = RAFT_VOTER;\n", "", HONEST, 400),
+        "strong_guard.c", "    if (own) own->role = RAFT_VOTER;\n", "", HONEST, 2000),
     "a read is answered by a barrier from before it": (
         "strong_call.c", "    c->round = s->round + 1;\n    c->key", "    c->round = s->round;\n    c->key", HONEST, 6000),
     "a new leader does not wait for another's lease": (
