@@ -300,8 +300,9 @@ void slv_node_quoted(struct slv_node *n, uint64_t now, uint64_t peer,
 
 /* Says goodbye, as slv_swim_leave; who leads the group hands that over. */
 int slv_node_leave(struct slv_node *n, uint64_t now) SLV_MUST_USE;
-/* Then: it is told to as many as there are to tell, the lead is handed over, and the writes and the
- * group's messages that were sent have come. (Not so for long where a peer is not reached.) */
+/* Then: it is told to as many as there are to tell, the lead is handed over, what was written is
+ * synced, and the writes and the group's messages that were sent have come. (Not so for long where
+ * a peer is not reached.) */
 bool slv_node_has_left(const struct slv_node *n);
 
 /* Of the last SLV_NODE_OTHERWISE. Each such space is told of once. */

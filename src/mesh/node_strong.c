@@ -680,7 +680,7 @@ static bool is_owed(const struct peer *p) {
 }
 
 bool slv_node_has_left(const struct slv_node *n) {
-    if (!slv_swim_has_left(n->swim)) return false;
+    if (!slv_swim_has_left(n->swim) || n->is_committing || n->has_writes) return false;
     if (n->strong.started && slv_strong_is_moving(n->strong.s)) return false;
     for (size_t i = 0; i < n->n_peer; i++)
         if (is_owed(n->peer[i])) return false;
