@@ -179,8 +179,9 @@ static int revert(const struct slv_cli *cli, const void *opts, struct slv_err *e
                        o->dry_run ? "would be put back" : "put back");
     if (b.excused)
         slv_log(SLV_LOG_WARN,
-                "mesh revert: %" PRId64 " write%s said to have been put back before: --again",
-                b.excused, b.excused == 1 ? " is" : "s are");
+                "mesh revert: of the writes to this space, whatever their key, %" PRId64
+                " %s said to have been put back before: --again",
+                b.excused, b.excused == 1 ? "is" : "are");
     if (!rc && b.left)
         rc = slv_err_set(err, SLV_E_BUSY, "mesh revert: %" PRIu64 " left as %s", b.left,
                          b.left == 1 ? "it is" : "they are");
