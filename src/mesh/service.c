@@ -193,22 +193,17 @@ static void list_keys(struct slv_service *s, struct slv_exchange *x, size_t spac
     struct slv_json j;
     struct slv_str key = {q->after, strlen(q->after)};
     const struct slv_entry *at;
-    struct slv_place behind;
     const struct service_seen seen = {.space = space};
     service_begin(&b, &j);
     slv_json_object(&j, NULL);
     slv_json_array(&j, "keys");
-    behind = (struct slv_place){.key = key, .dot = {UINT64_MAX, UINT64_MAX}};
-    for (size_t k = 0; k < q->limit && k < KEYS_MOST; k++) {
-        uint64_t rank = key.n || k ? slv_entries_rank_behind(e, behind.key) : 0;
-        at = slv_entries_at(e, rank);
-        if (!at) break;
-        behind.key = slv_entry_key(at);
-        if (slv_mark_is_key(behind.key)) {
-            k--; /* (there is one) */
-            continue;
-        }
-        slv_json_strn(&j, NULL, behind.key.p, behind.key.n);
+    uint64_t rank = key.n ? slv_entries_rank_behind(e, key) : 0;
+    for (size_t n = 0; n < q->limit && n < KEYS_MOST && (at = slv_entries_at(e, rank));) {
+        const struct slv_str k = slv_entry_key(at);
+        rank = slv_entries_rank_behind(e, k);
+        if (slv_mark_is_key(k)) continue; /* (there is one) */
+        slv_json_strn(&j, NULL, k.p, k.n);
+        n++;
     }
     slv_json_array_end(&j);
     slv_json_object_end(&j);

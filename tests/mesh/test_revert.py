@@ -90,6 +90,11 @@ def each_type_is_put_back():
         same_everywhere(m, "k", want)
         until(lambda: all(n.get(t, "new") in (None, [], False, 0, "") for t in TYPES if t != "off-wins" for n in m.nodes),
               20, "what was new to be gone")
+        for t in TYPES:  # the marks of it are keys that nobody sees, before all others
+            for node in m.nodes:
+                assert node.ask("GET", "/v1/spaces/%s/keys" % t)[1]["keys"] in (["k"], ["k", "new"]), t
+                assert node.ask("GET", "/v1/spaces/%s/keys?limit=1" % t)[1]["keys"] == ["k"], t
+                assert node.ask("GET", "/v1/spaces/%s/keys?after=k" % t)[1]["keys"] in ([], ["new"]), t
         for t in TYPES:  # once is enough, wherever it is asked for again
             for node in m.nodes:
                 assert "0 keys put back" in revert(node, t, "--since", then, "--by", m[2].id), t
