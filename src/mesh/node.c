@@ -425,7 +425,7 @@ static int flush(struct slv_node *n) {
 static void commit(struct slv_node *n) {
     const struct slv_node_world *w = &n->conf.world;
     if (n->is_committing || n->failed || !(n->has_writes || n->has_records)) return;
-    if (!n->has_writes && n->now < n->commit_next) return;
+    if (!n->has_writes && !n->leaves && n->now < n->commit_next) return;
     const uint64_t ticket = n->tickets;
     const int rc = flush(n);
     if (rc == SLV_E_NOMEM) return; /* it is tried again with the next tick */

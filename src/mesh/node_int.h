@@ -257,6 +257,7 @@ struct slv_node {
     bool announce;
     bool failed;
     bool started;
+    bool leaves; /* there is no time to be lazy */
 };
 
 /* --- node_other.c ----------------------------------------------------------------------------- */

@@ -668,6 +668,8 @@ uint64_t node_strong_tick(struct slv_node *n) {
 
 int slv_node_leave(struct slv_node *n, uint64_t now) {
     n->now = now;
+    n->leaves = true;
+    n->keep_next = now;
     const bool leads = n->strong.started && slv_strong_leads(n->strong.s);
     /* (Where nobody can take it, it goes all the same.) */
     if (leads && !slv_strong_transfer(n->strong.s, now, 0)) n->strong.next = now;
@@ -680,7 +682,8 @@ static bool is_owed(const struct peer *p) {
 }
 
 bool slv_node_has_left(const struct slv_node *n) {
-    if (!slv_swim_has_left(n->swim) || n->is_committing || n->has_writes) return false;
+    if (!slv_swim_has_left(n->swim)) return false;
+    if (n->is_committing || n->has_writes || n->has_records) return false;
     if (n->strong.started && slv_strong_is_moving(n->strong.s)) return false;
     for (size_t i = 0; i < n->n_peer; i++)
         if (is_owed(n->peer[i])) return false;

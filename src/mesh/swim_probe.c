@@ -344,6 +344,14 @@ static void was_tried(struct slv_swim *s, uint64_t now, uint64_t *at, uint32_t *
     *gap_ms = *gap_ms < most / 2 ? *gap_ms * 2 : most;
 }
 
+/* Not met yet, or gone: who was to be found comes back, and may know nobody. (One that is dead is
+ * tried as such.) While it is here, it is one that would be tried at once. */
+static bool is_lost(const struct slv_swim *s, struct seed *q) {
+    const struct member *m = swim_find(s, q->id);
+    if (m && is_up(m)) q->far_gap_ms = 1000;
+    return !m || m->state == SLV_SWIM_LEFT;
+}
+
 /* The one that waits longest, of those that are due. */
 static bool try_one(struct slv_swim *s, uint64_t now) {
     struct member *dead = NULL;
@@ -356,7 +364,7 @@ static bool try_one(struct slv_swim *s, uint64_t now) {
     for (size_t i = 0; i < s->n_seeds; i++) {
         struct seed *q = &s->seed[i];
         const bool waits = q->far_at <= now && (!seed || q->far_at < seed->far_at);
-        if (waits && !swim_find(s, q->id)) seed = q;
+        if (waits && is_lost(s, q)) seed = q;
     }
     if (!dead && !seed) return false;
     if (dead && (!seed || dead->far_at <= seed->far_at)) {
