@@ -204,12 +204,17 @@ static void print_status(struct slv_json_val s) {
     struct slv_json_val v;
     bool on = false;
     const struct slv_str mesh = text_of(s, "mesh"), node = text_of(s, "node"),
-                         outside = text_of(s, "outside"), twin = text_of(s, "twin");
+                         outside = text_of(s, "outside"), twin = text_of(s, "twin"),
+                         own = text_of(s, "own_twin_at"), other = text_of(s, "other_mesh");
     slv_json_get_bool(slv_json_get(s, "local_only"), &on);
     slv_out_printf("mesh     %.*s\nnode     %.*s%s\n", (int)mesh.n, mesh.p, (int)node.n, node.p,
                    on ? ", on its own: writes stay here until others are back" : "");
     if (outside.n) slv_out_printf("outside  %.*s\n", (int)outside.n, outside.p);
     if (twin.n) slv_out_printf("twin     %.*s: two machines have its key\n", (int)twin.n, twin.p);
+    if (own.n)
+        slv_out_printf("twin     another machine has this node's key, says %.*s\n", (int)own.n,
+                       own.p);
+    if (other.n) slv_out_printf("apart    %.*s is of another mesh\n", (int)other.n, other.p);
     while (slv_json_each(slv_json_get(s, "members"), &it, NULL, &v)) {
         const struct slv_str id = text_of(v, "id"), state = text_of(v, "state");
         bool self = false;

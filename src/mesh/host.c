@@ -24,6 +24,15 @@
 #define RECORD_MAX 320u        /* bytes that a node says of itself */
 #define LEAVE_NS 1500000000ull /* at most */
 #define ADDRESSES_MAX 8u
+#define UNLISTED_MAX 16u
+#define UNLISTED_NS (10 * (uint64_t)1000000000)
+#define ODD_AGAIN_NS (3600 * (uint64_t)1000000000)
+
+/* A node that has no key here. */
+struct unlisted {
+    uint64_t node, since;
+    bool said;
+};
 
 struct host_key {
     uint64_t id;
@@ -41,6 +50,8 @@ struct slv_host {
     struct slv_names *names;   /* of conf.peer, in that order */
     struct slv_outside outside;
     struct slv_service_host seen;
+    uint64_t odd_said[SLV_TRANSPORT_ODDS];
+    struct unlisted unlisted[UNLISTED_MAX];
     struct slv_node *node;
     struct slv_mesh_trust trust;
     struct host_key *key; /* heap: of all that are let in, ascending by id */
@@ -118,9 +129,29 @@ static const uint8_t *key_of(const struct slv_host *h, uint64_t id) {
     return k ? k->key : s ? s->key : NULL;
 }
 
+static uint64_t now_ns(void) { return slv_clock_mono(&slv_clock_system); }
+
+/* Others pass on what a node says or writes that nobody has named here: all would look well, and it
+ * would not be taken. (A statement that names it may be on its way.) */
+static void note_unlisted(struct slv_host *h, uint64_t node) {
+    const uint64_t now = now_ns();
+    size_t i = 0, old = 0;
+    for (; i < UNLISTED_MAX && h->unlisted[i].node != node; i++)
+        if (h->unlisted[i].since < h->unlisted[old].since) old = i;
+    struct unlisted *u = &h->unlisted[i < UNLISTED_MAX ? i : old];
+    if (i == UNLISTED_MAX) *u = (struct unlisted){node, now, false};
+    if (u->said || now - u->since < UNLISTED_NS) return;
+    u->said = true;
+    slv_log(SLV_LOG_WARN,
+            "mesh: others have heard of node %016" PRIx64
+            ", whose key is in no list here: what it writes is not taken (`--member`%s)",
+            node, h->conf.authority ? ", `mesh admit`" : "");
+}
+
 static bool check(void *ctx, uint64_t node, struct slv_str bytes,
                   const uint8_t sig[SLV_BATCH_SIG]) {
     const uint8_t *key = key_of(ctx, node);
+    if (!key) note_unlisted(ctx, node);
     return key && slv_pub_verify(key, bytes.p, bytes.n, sig);
 }
 
@@ -131,8 +162,6 @@ static bool verify(void *ctx, const uint8_t key[SLV_ROSTER_KEY], struct slv_str 
 }
 
 /* --- the node's world ------------------------------------------------------------------------- */
-
-static uint64_t now_ns(void) { return slv_clock_mono(&slv_clock_system); }
 
 static void tick_in(struct slv_host *h, uint64_t ns) {
     const struct timeval tv = {(time_t)(ns / 1000000000u), (suseconds_t)(ns % 1000000000u / 1000)};
@@ -443,14 +472,39 @@ static void on_found(void *ctx, uint64_t peer, const char *address) {
     wake(h);
 }
 
-static void on_twin(void *ctx, uint64_t peer) {
+static void log_odd(uint64_t peer, enum slv_transport_odd what) {
+    switch (what) {
+    case SLV_TRANSPORT_TWIN:
+        slv_log(SLV_LOG_WARN,
+                "mesh: two machines have the key of node %016" PRIx64
+                ", and take each other's place: one needs a key and a store of its own (`key new`)",
+                peer);
+        break;
+    case SLV_TRANSPORT_OWN_TWIN:
+        slv_log(SLV_LOG_WARN,
+                "mesh: another machine has this node's key, node %016" PRIx64
+                " says, and takes its place: one needs a key and a store of its own (`key new`)",
+                peer);
+        break;
+    case SLV_TRANSPORT_OTHER:
+        slv_log(SLV_LOG_WARN,
+                "mesh: node %016" PRIx64 " is of another mesh (`--name`): it is not heard", peer);
+        break;
+    case SLV_TRANSPORT_ODDS:
+        break;
+    }
+}
+
+/* What goes on is said once an hour. */
+static void on_odd(void *ctx, uint64_t peer, enum slv_transport_odd what) {
     struct slv_host *h = ctx;
-    h->seen.twins++;
-    h->seen.twin = peer;
-    slv_log(SLV_LOG_WARN,
-            "mesh: two machines have the key of node %016" PRIx64 ", and take each other's place: "
-            "one needs a key and a store of its own (`key new`)",
-            peer);
+    struct slv_service_odd *o = &h->seen.odd[what];
+    const uint64_t now = now_ns();
+    const bool is_news = o->peer != peer || now - h->odd_said[what] > ODD_AGAIN_NS;
+    *o = (struct slv_service_odd){peer, now, o->n + 1};
+    if (!is_news) return;
+    h->odd_said[what] = now;
+    log_odd(peer, what);
 }
 
 static uint64_t mesh_id(const struct slv_host *h) {
@@ -473,11 +527,12 @@ static int open_transport(struct slv_host *h, struct slv_err *err) {
         .up = on_up,
         .down = on_down,
         .receive = on_receive,
-        .twin = on_twin,
+        .odd = on_odd,
+        .mesh = mesh_id(h),
         .found = on_found,
         .relay_use = true,
         .relay_rate = h->conf.relay_rate,
-        .discover = {.on = h->conf.discover, .mesh = mesh_id(h)},
+        .discover = {.on = h->conf.discover},
     };
     memcpy(c.key, slv_key_pub(h->conf.key)->key, sizeof c.key);
     return slv_transport_open(&c, &h->transport, err);

@@ -43,6 +43,7 @@
 
 #include "base/err.h"
 #include "mesh/node.h"
+#include "mesh/transport.h"
 #include "net/httpd.h"
 
 struct slv_service;
@@ -51,11 +52,14 @@ struct slv_service;
 #define SLV_SERVICE_WAITING_MAX 65536u /* writes that are not synced yet */
 #define SLV_SERVICE_SESSIONS_MAX 4096u /* requests that wait for what their session has seen */
 
+struct slv_service_odd {
+    uint64_t peer, at, n; /* of whom and when it showed last, the node's time; how often */
+};
+
 /* What the node's host has seen. */
 struct slv_service_host {
     const char *outside; /* why it is not in the mesh; empty: nothing is known of that */
-    uint64_t twins;      /* peers whose key two processes had (transport.h), each hour */
-    uint64_t twin;       /* the last of them */
+    struct slv_service_odd odd[SLV_TRANSPORT_ODDS];
 };
 
 struct slv_service_conf {

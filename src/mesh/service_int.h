@@ -80,6 +80,7 @@ struct slv_service {
     /* What there was to be seen when sessions were last looked at: dots of spaces; of the group. */
     uint64_t looked[SLV_NODE_SPACES_MAX], looked_group;
     uint64_t told_space[SLV_NODE_SPACES_MAX][SERVICE_SPACE_COUNTS]; /* as `told`, of each space */
+    uint64_t told_odd[SLV_TRANSPORT_ODDS];
 };
 
 /* What a query says. `text` has room for a target. */

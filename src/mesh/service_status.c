@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define ODD_NS (60 * (uint64_t)1000000000)
 #define OVER_TOLD 64u /* writers that are over, of those that there are */
 
 enum {
@@ -43,7 +44,7 @@ enum {
     M_RETIRED,
     M_OVER,
     M_OUTSIDE,
-    M_TWINS,
+    M_ODD,
     METRICS
 };
 
@@ -179,12 +180,14 @@ static const struct slv_metric metrics[METRICS] = {
                 {0}},
     [M_OUTSIDE] =
         {"selvage_mesh_outside", "1: no member lets this node in", SLV_METRIC_GAUGE, {0}, {0}},
-    [M_TWINS] = {"selvage_mesh_twins_total",
-                 "peers of which two machines had the key, each hour",
-                 SLV_METRIC_COUNTER,
-                 {0},
-                 {0}},
+    [M_ODD] = {"selvage_mesh_odd_total",
+               "times that a peer was of another mesh, or a key was another machine's too",
+               SLV_METRIC_COUNTER,
+               {"what"},
+               {0}},
 };
+
+static const char *const odds[SLV_TRANSPORT_ODDS] = {"twin", "own twin", "other mesh"};
 
 /* --- the node --------------------------------------------------------------------------------- */
 
@@ -259,6 +262,18 @@ static void tell_over(const struct slv_node *n, struct slv_json *j) {
     slv_json_array_end(j);
 }
 
+/* What is odd, and was not long ago. */
+static void tell_odd(const struct slv_service *s, struct slv_json *j) {
+    static const char *const names[SLV_TRANSPORT_ODDS] = {"twin", "own_twin_at", "other_mesh"};
+    for (size_t i = 0; i < SLV_TRANSPORT_ODDS; i++) {
+        const struct slv_service_odd *o = &s->conf.host->odd[i];
+        char id[20];
+        if (!o->n || s->conf.now() - o->at > ODD_NS) continue;
+        snprintf(id, sizeof id, "%016" PRIx64, o->peer);
+        slv_json_str(j, names[i], id);
+    }
+}
+
 void service_status(struct slv_service *s, struct slv_exchange *x) {
     const struct slv_node *n = s->conf.node;
     struct slv_node_stats c;
@@ -275,10 +290,7 @@ void service_status(struct slv_service *s, struct slv_exchange *x) {
     slv_json_str(&j, "node", id);
     slv_json_bool(&j, "local_only", slv_node_is_alone(n));
     if (s->conf.host->outside[0]) slv_json_str(&j, "outside", s->conf.host->outside);
-    if (s->conf.host->twins) {
-        snprintf(id, sizeof id, "%016" PRIx64, s->conf.host->twin);
-        slv_json_str(&j, "twin", id);
-    }
+    tell_odd(s, &j);
     slv_json_uint(&j, "health_score", swim.health);
     slv_json_uint(&j, "connected", c.connected);
     slv_json_uint(&j, "remembered", c.kept);
@@ -383,7 +395,9 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
     slv_metrics_set(s->metrics, M_ISOLATED, NULL, NULL, slv_node_is_alone(n));
     slv_metrics_set(s->metrics, M_HEALTH, NULL, NULL, swim.health);
     slv_metrics_set(s->metrics, M_OUTSIDE, NULL, NULL, s->conf.host->outside[0] != 0);
-    count(s, M_TWINS, NULL, s->conf.host->twins);
+    for (size_t i = 0; i < SLV_TRANSPORT_ODDS; i++)
+        slv_metrics_add(s->metrics, M_ODD, odds[i], NULL,
+                        (double)grown(&s->told_odd[i], s->conf.host->odd[i].n));
     for (size_t i = 0; i < slv_node_spaces(n); i++)
         tell_space(s, i);
     const struct {

@@ -32,12 +32,13 @@
  * bytes, the high one first, on a stream. Numbers are eight bytes, the high one first.
  *
  *     0 DATA      a datagram of the node's
- *     1 USE       flags 1: bit 0: it relays
- *     2 USED      flags 1
+ *     1 USE       flags 1: bit 0: it relays; number 8, of the mesh
+ *     2 USED      flags 1, number 8, of the mesh
  *     3 VIA       number 8, a datagram of DTLS: to a relay, for that peer
  *     4 OF        number 8, a datagram of DTLS: from a relay, of that peer
  *     5 NOWHERE   number 8: the relay has no way of its own to that peer
  *     6 WELCOME   nothing; the first on a stream, from the one that accepted
+ *     7 TWIN      nothing: another process has the key of who is told this
  *
  * Relaying. Who has no direct way carries the datagrams of an association of DTLS in those of a
  * relay's, which reads nothing and changes nothing unnoticed. Only what came on a direct way is
@@ -49,7 +50,10 @@
  * the loop takes a bounded number of datagrams and streams.
  *
  * A key is one process's. Of two that have the same each takes the other's place, again and again,
- * and nothing fails. What tells them apart are the certificates that they show (slv_dtls_which).
+ * and nothing fails. What tells them apart are the certificates that they show (slv_dtls_which);
+ * who notices tells both (TWIN).
+ *
+ * A node is of one mesh. Who is let in and says that it is of another is told of, and let go.
  *
  * Path MTU. Datagrams are not fragmented: those that are too long for the path are lost, which
  * links (link.h) find out. Handshakes use datagrams that every path carries. A datagram of
@@ -80,11 +84,17 @@
 struct event_base;
 struct slv_transport;
 
+enum slv_transport_odd {
+    SLV_TRANSPORT_TWIN,     /* two processes have this peer's key */
+    SLV_TRANSPORT_OWN_TWIN, /* another one has this node's, as the peer says */
+    SLV_TRANSPORT_OTHER,    /* this peer is of another mesh */
+    SLV_TRANSPORT_ODDS
+};
+
 /* Announcements in the local network, by multicast: {mesh, number, port}. They are not
  * authenticated: an address found is one to be tried. */
 struct slv_transport_discover {
     bool on;
-    uint64_t mesh;         /* others' announcements are not listened to */
     const char *group4;    /* NULL: "239.255.83.76" */
     const char *group6;    /* NULL: "ff02::534c" */
     uint16_t port;         /* 0: 8376 */
@@ -93,7 +103,7 @@ struct slv_transport_discover {
 };
 
 /* Zero where a default is named. Strings and arrays are borrowed for the call of open only.
- * Functions get ctx; all but allow, id_of, sign, time and twin may call send, connect, disconnect. */
+ * Functions get ctx; all but allow, id_of, sign, time and odd may call send, connect, disconnect. */
 struct slv_transport_conf {
     struct event_base *base; /* the caller's; outlives the transport */
     void *ctx;
@@ -105,6 +115,7 @@ struct slv_transport_conf {
     size_t n_listen; /* 1 to SLV_TRANSPORT_LISTEN_MAX */
     bool no_tcp;
 
+    uint64_t mesh; /* its number: peers of another, and their announcements, are not listened to */
     uint8_t key[SLV_DTLS_KEY]; /* the node's own; the next three as in struct slv_dtls_conf */
     int (*sign)(void *ctx, const void *p, size_t n, uint8_t ret[SLV_DTLS_SIGNATURE]);
     void (*time)(void *ctx, uint64_t *ret_earliest, uint64_t *ret_latest); /* may be NULL */
@@ -115,8 +126,8 @@ struct slv_transport_conf {
     int (*up)(void *ctx, uint64_t peer);
     void (*down)(void *ctx, uint64_t peer);
     void (*receive)(void *ctx, uint64_t peer, struct slv_str datagram); /* borrowed */
-    /* Two processes have this peer's key, and take each other's place: once an hour. May be NULL. */
-    void (*twin)(void *ctx, uint64_t peer);
+    /* What is not as it should be: called each time that it shows. May be NULL. */
+    void (*odd)(void *ctx, uint64_t peer, enum slv_transport_odd what);
     /* Somebody announces itself at an address, which slv_transport_connect takes. May be NULL. */
     void (*found)(void *ctx, uint64_t peer, const char *address);
 
@@ -175,7 +186,7 @@ struct slv_transport_stats {
     uint64_t strange; /* datagrams on sockets that belong to nothing */
     uint64_t limited; /* handshakes and streams that were too many of a source, or of all */
     uint64_t ups, downs, moved;        /* moved: ways begun since this node's address changed */
-    uint64_t twins;                    /* peers of which two processes were seen, each hour */
+    uint64_t odd[SLV_TRANSPORT_ODDS];  /* times that such a thing showed */
     uint64_t opened[SLV_WAYS];         /* ways */
     uint64_t failed[SLV_DTLS_REASONS]; /* handshakes, of all kinds; TIMEOUT: streams that were not
                                           accepted too */

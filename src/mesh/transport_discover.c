@@ -67,7 +67,7 @@ static uint16_t port_of(const struct slv_transport *t, int six) {
 
 static void announce_on(struct slv_transport *t, int six, unsigned interface) {
     struct discovery *d = &t->discovery;
-    const struct announce a = {d->conf.mesh, t->own, port_of(t, six)};
+    const struct announce a = {t->conf.mesh, t->own, port_of(t, six)};
     const struct ip_mreqn by = {.imr_ifindex = (int)interface};
     uint8_t bytes[ANNOUNCE_BYTES];
     struct address to = d->group[six];
@@ -148,7 +148,7 @@ static void hear(struct slv_transport *t, struct address *from, struct slv_str d
         t->stats.heard_dropped++;
         return;
     }
-    if (a.mesh != d->conf.mesh || a.node == t->own) return;
+    if (a.mesh != t->conf.mesh || a.node == t->own) return;
     t->stats.heard++;
     transport_address_set_port(from, a.port);
     if (note(d, a.node, from, now) && !d->soon && now - d->announced_at > ANSWER_NS) {

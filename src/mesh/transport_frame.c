@@ -11,10 +11,14 @@ static const char magic[4] = {'S', 'L', 'V', 'A'};
 static const struct {
     bool flags, id, bytes;
 } form[FRAME_KINDS] = {
-    [FRAME_DATA] = {.bytes = true},           [FRAME_USE] = {.flags = true},
-    [FRAME_USED] = {.flags = true},           [FRAME_VIA] = {.id = true, .bytes = true},
-    [FRAME_OF] = {.id = true, .bytes = true}, [FRAME_NOWHERE] = {.id = true},
+    [FRAME_DATA] = {.bytes = true},
+    [FRAME_USE] = {.flags = true, .id = true},
+    [FRAME_USED] = {.flags = true, .id = true},
+    [FRAME_VIA] = {.id = true, .bytes = true},
+    [FRAME_OF] = {.id = true, .bytes = true},
+    [FRAME_NOWHERE] = {.id = true},
     [FRAME_WELCOME] = {.flags = false},
+    [FRAME_TWIN] = {.flags = false},
 };
 
 bool transport_frame_read(struct slv_str message, struct frame *ret) {

@@ -39,20 +39,20 @@
 #define TURN_BATCH 16u       /* in one call */
 #define TURN_STREAMS 8u      /* accepted in a turn */
 #define HANDSHAKE_MTU 548u   /* 576 less IP and UDP */
-#define FRAME_HEAD_MAX 9u    /* of a message */
+#define FRAME_HEAD_MAX 10u   /* of a message */
 #define FRAME_MAX 2048u      /* bytes of a message */
 #define STREAM_HEAD 2u       /* before it on a stream */
 #define STREAM_IN_MAX 16384u /* bytes of a stream that wait to be looked at */
 #define STREAM_OUT_MAX 262144u
-#define RELAY_OVERHEAD (37u + FRAME_HEAD_MAX)
+#define RELAY_OVERHEAD (37u + 9u) /* VIA */
 #define RELAYS_TRIED 3u
 #define YOUNG_NS SECOND /* what was proposed is not given up sooner for one as good */
 #define SECONDLY SECOND /* what is looked after now and then */
 #define GATES 1024u     /* a power of two */
 #define HEARD_MAX 64u   /* announcing nodes that are remembered */
 #define SEEN_MAX 4u     /* certificates of a peer's that are remembered */
-#define TWIN_RETURNS 3u /* of them, within TWIN_NS, show that there are two processes */
-#define TWIN_NS (3600 * SECOND)
+#define TWIN_RETURNS 3u /* of them, TWIN_NS apart at most, show that there are two processes */
+#define TWIN_NS (900 * SECOND)
 
 /* --- transport_address.c ---------------------------------------------------------------------- */
 
@@ -97,6 +97,7 @@ enum frame_kind {
     FRAME_OF,
     FRAME_NOWHERE,
     FRAME_WELCOME,
+    FRAME_TWIN,
     FRAME_KINDS
 };
 #define FRAME_RELAYS 1u /* flag */
@@ -104,7 +105,7 @@ enum frame_kind {
 struct frame {
     enum frame_kind kind;
     uint8_t flags;
-    uint64_t id;
+    uint64_t id;          /* of a node; of USE and USED: the mesh */
     struct slv_str bytes; /* borrowed */
 };
 
@@ -214,8 +215,8 @@ struct peer {
     size_t n_addresses;
     struct slv_dtls_session *session;
     struct seen seen[SLV_WAYS];
-    unsigned returns; /* of a certificate, since */
-    uint64_t returns_since;
+    unsigned returns;  /* of a certificate, none longer than TWIN_NS after the one before */
+    uint64_t returned; /* the last of them */
 };
 
 struct port {

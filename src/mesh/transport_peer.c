@@ -107,10 +107,15 @@ static void bring_up(struct slv_transport *t, struct peer *p) {
     transport_peer_drop(p);
 }
 
+static struct frame say(const struct slv_transport *t, enum frame_kind kind) {
+    return (struct frame){
+        .kind = kind, .flags = t->conf.relay_rate ? FRAME_RELAYS : 0, .id = t->conf.mesh};
+}
+
 /* Not more often than a handshake's flights: what comes before the end of a handshake is kept by
  * the other side, a few of them (dtls_record.h), and its end must still find room. */
 static void ask_for(struct slv_transport *t, struct peer *p, struct way *w) {
-    const struct frame f = {.kind = FRAME_USE, .flags = t->conf.relay_rate ? FRAME_RELAYS : 0};
+    const struct frame f = say(t, FRAME_USE);
     w->use_at = transport_now(t) + ((uint64_t)t->conf.retransmit_ms * MS << w->asked);
     w->asked++;
     transport_soon(t, w->use_at);
@@ -161,15 +166,19 @@ static bool comes_back(struct seen *s, uint64_t which) {
     return is_known && i;
 }
 
-static void look_for_twin(struct slv_transport *t, struct peer *p, const struct way *w) {
+static void show(struct slv_transport *t, const struct peer *p, enum slv_transport_odd what) {
+    t->stats.odd[what]++;
+    if (t->conf.odd) t->conf.odd(t->conf.ctx, p->id, what);
+}
+
+static void look_for_twin(struct slv_transport *t, struct peer *p, struct way *w) {
+    const struct frame twin = {.kind = FRAME_TWIN};
     if (!w->which || !comes_back(&p->seen[w->kind], w->which)) return;
-    if (!p->returns || w->opened - p->returns_since > TWIN_NS) {
-        p->returns = 0;
-        p->returns_since = w->opened;
-    }
-    if (++p->returns != TWIN_RETURNS) return;
-    t->stats.twins++;
-    if (t->conf.twin) t->conf.twin(t->conf.ctx, p->id);
+    if (!p->returns || w->opened - p->returned > TWIN_NS) p->returns = 0;
+    p->returned = w->opened;
+    if (++p->returns < TWIN_RETURNS) return;
+    show(t, p, SLV_TRANSPORT_TWIN);
+    if (!transport_way_send(w, &twin)) t->stats.lost++;
 }
 
 void transport_peer_opened(struct peer *p, struct way *w) {
@@ -226,10 +235,27 @@ static void heard_by_leader(struct slv_transport *t, struct peer *p, struct way 
     if (f->kind == FRAME_DATA && w == p->used) deliver(t, p, f->bytes);
 }
 
+/* Who leads is told, and closes the way. */
+static bool is_of_other(struct slv_transport *t, struct peer *p, struct way *w,
+                        const struct frame *f) {
+    const struct frame used = say(t, FRAME_USED);
+    if ((f->kind != FRAME_USE && f->kind != FRAME_USED) || f->id == t->conf.mesh) return false;
+    show(t, p, SLV_TRANSPORT_OTHER);
+    p->try.on = false;
+    if (f->kind == FRAME_USED) transport_way_end(w);
+    else if (!transport_way_send(w, &used)) t->stats.lost++;
+    return true;
+}
+
 void transport_peer_heard(struct peer *p, struct way *w, const struct frame *f) {
     struct slv_transport *t = w->t;
-    const struct frame used = {.kind = FRAME_USED, .flags = t->conf.relay_rate ? FRAME_RELAYS : 0};
+    const struct frame used = say(t, FRAME_USED);
     w->heard = transport_now(t);
+    if (f->kind == FRAME_TWIN) {
+        show(t, p, SLV_TRANSPORT_OWN_TWIN);
+        return;
+    }
+    if (is_of_other(t, p, w, f)) return;
     if (p->leads) {
         heard_by_leader(t, p, w, f);
         return;

@@ -300,6 +300,7 @@ void transport_way_receive(struct way *w, struct slv_str message) {
     case FRAME_DATA:
     case FRAME_USE:
     case FRAME_USED:
+    case FRAME_TWIN:
         transport_peer_heard(w->peer, w, &f);
         break;
     case FRAME_VIA:

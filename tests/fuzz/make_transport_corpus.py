@@ -7,7 +7,7 @@ import sys
 
 FOLDER, STAMP = map(pathlib.Path, sys.argv[1:3])
 MESSAGE, STREAM, ANNOUNCEMENT, ADDRESS = range(4)
-DATA, USE, USED, VIA, OF, NOWHERE, WELCOME = range(7)
+DATA, USE, USED, VIA, OF, NOWHERE, WELCOME, TWIN = range(8)
 
 
 def framed(*messages):
@@ -21,17 +21,20 @@ def announcement(mesh, node, port):
 MESSAGES = {
     "data": bytes([DATA]) + b"a datagram",
     "data-empty": bytes([DATA]),
-    "use": bytes([USE, 1]),
-    "use-long": bytes([USE, 1, 0]),
-    "used": bytes([USED, 0]),
-    "used-flags": bytes([USED, 2]),
+    "use": bytes([USE, 1]) + struct.pack(">Q", 3),
+    "use-long": bytes([USE, 1]) + struct.pack(">Q", 3) + b"!",
+    "use-short": bytes([USE, 1]),
+    "used": bytes([USED, 0]) + struct.pack(">Q", 2**63),
+    "used-flags": bytes([USED, 2]) + struct.pack(">Q", 3),
     "via": bytes([VIA]) + struct.pack(">Q", 77) + b"\x16\xfe\xfd",
     "of": bytes([OF]) + struct.pack(">Q", 2**64 - 1) + b"\x17\xfe\xfd",
     "of-short": bytes([OF]) + b"1234567",
     "nowhere": bytes([NOWHERE]) + struct.pack(">Q", 5),
     "nowhere-long": bytes([NOWHERE]) + struct.pack(">Q", 5) + b"!",
     "welcome": bytes([WELCOME]),
-    "unknown": bytes([7, 0]),
+    "twin": bytes([TWIN]),
+    "twin-long": bytes([TWIN, 0]),
+    "unknown": bytes([8, 0]),
 }
 CASES = {"message-" + k: bytes([MESSAGE]) + v for k, v in MESSAGES.items()}
 CASES |= {

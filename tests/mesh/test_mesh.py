@@ -6,6 +6,7 @@ usage: test_mesh.py SELVAGE [--full]      prints TAP
 import http.client
 import json
 import os
+import pathlib
 import resource
 import secrets
 import subprocess
@@ -219,6 +220,23 @@ def who_comes_back_is_found_by_who_took_it_for_dead():
             m.everywhere("hits", "k", 1)
     print("# all there again after %s s" % ", ".join("%.2f" % t for t in took))
     assert min(took) <= 1.2 * SLOW, took
+
+
+def who_was_stopped_is_back_at_once():
+    """Whoever of the two it is that was told of the other, and however short they ran; also when it has lost its store."""
+    for k in range(2):
+        with Mesh(2) as m:
+            m.whole()
+            m[k].stop()
+            m[k].start()
+            m.whole()
+    with Mesh(2) as m:
+        m.whole()
+        m[0].stop()
+        for path in pathlib.Path(m[0].home).rglob("*.db*"):
+            path.unlink()
+        m[0].start()
+        m.whole()
 
 
 def halves_of_a_split_agree_when_it_heals():
@@ -468,6 +486,41 @@ def a_disk_that_fails_is_said_and_outlived():
         until(lambda: a.get("hits", "k") in (2, 3) and m[1].get("hits", "k") == a.get("hits", "k"), 20, "the other to agree")
 
 
+def who_is_in_some_lists_only_is_told_of():
+    """One lets in two who do not know each other: all look alive, and do not have the same."""
+    with Mesh(3) as m:
+        for node in m.nodes:
+            node.stop()
+        m[1].members, m[2].members = [m[0]], [m[0]]
+        for node in m.nodes:
+            node.start()
+        for node in m.nodes:
+            node.put("hits", "k", 1)
+        m.everywhere("hits", "k", 3, among=m.nodes[:1])
+        for node, other in ((m[1], m[2]), (m[2], m[1])):
+            said = "node %s, whose key is in no list here" % other.id
+            until(lambda: said in node.stderr(), 60, "%s to tell of %s" % (node.name, other.name))
+            assert node.stderr().count(said) == 1 and node.get("hits", "k") == 2
+        assert "in no list" not in m[0].stderr()
+
+
+def who_has_another_name_is_not_heard():
+    with Mesh(2) as m:
+        m.whole()
+        other = Node(m.folder.name, "other", args=["--name", "north"])
+        other.members, other.peers = m.nodes, m.nodes[:1]
+        m[0].stop()
+        m[0].members.append(other)
+        m[0].start()
+        m.nodes.append(other.start())
+        until(lambda: "node %s is of another mesh" % other.id in m[0].stderr(), 30, "it to be told")
+        until(lambda: "node %s is of another mesh" % m[0].id in other.stderr(), 30, "the other to be told")
+        m[0].put("hits", "k", 1)
+        m.everywhere("hits", "k", 1, among=m.nodes[:2])
+        assert other.get("hits", "k") is None and other.sees("alive") == {other.id}
+        assert "apart    %s is of another mesh" % m[0].id in other.run("mesh", "status", "--socket", other.socket)
+
+
 def spaces_that_are_declared_otherwise_are_told_of():
     with Mesh(2) as m:
         m.whole()
@@ -540,9 +593,10 @@ if __name__ == "__main__":
                       what_is_old_goes_by_itself, a_watcher_is_told_of_changes,
                       what_was_said_to_be_written_survives_kill_9, a_node_that_was_away_catches_up,
                       who_was_known_is_found_without_who_told_of_it, who_comes_back_is_found_by_who_took_it_for_dead,
-                      halves_of_a_split_agree_when_it_heals, who_is_far_is_found_again, whatever_befalls_datagrams,
+                      who_was_stopped_is_back_at_once, halves_of_a_split_agree_when_it_heals, who_is_far_is_found_again, whatever_befalls_datagrams,
                       a_full_space_takes_no_more_and_catches_up, who_sends_too_much_waits,
                       who_is_heard_by_nobody_goes_on_alone, strangers_are_not_let_in, what_cannot_be_is_said_in_a_line,
                       a_file_says_how, a_share_of_a_budget_is_given_to_a_node, a_flag_is_one_or_the_other,
                       who_has_met_nobody_is_on_its_own, a_disk_that_fails_is_said_and_outlived,
+                      who_is_in_some_lists_only_is_told_of, who_has_another_name_is_not_heard,
                       spaces_that_are_declared_otherwise_are_told_of, metrics_say_what_happens, what_is_no_request_is_refused]))

@@ -212,11 +212,11 @@ static void a_second_association_is_resumed(void **state) {
     assert_int_equal(node[0].downs[1], 0); /* whoever disconnects knows it */
 }
 
-static unsigned told_of; /* twins: the peer's number, added up */
+static unsigned told[SLV_TRANSPORT_ODDS]; /* the last peer's number; 0: none */
 
-static void on_twin(void *ctx, uint64_t peer) {
+static void on_odd(void *ctx, uint64_t peer, enum slv_transport_odd what) {
     (void)ctx;
-    told_of += (unsigned)peer;
+    told[what] = (unsigned)peer;
 }
 
 static uint64_t opened(int i) {
@@ -232,9 +232,11 @@ static void two_with_one_key_are_noticed(void **state) {
         memcpy(node[copy].key, node[one].key, sizeof node[copy].key);
         memcpy(node[copy].secret, node[one].secret, sizeof node[copy].secret);
         struct slv_transport_conf c = nodes_conf(other);
-        c.twin = on_twin;
-        told_of = 0;
+        c.odd = on_odd;
+        memset(told, 0, sizeof told);
         nodes_open(one, NULL);
+        struct slv_transport_conf twin = nodes_conf(copy);
+        twin.odd = on_odd;
         nodes_open(copy, NULL);
         nodes_open(other, &c);
         if (how & 2) nodes_deafen(other, 0); /* over TCP */
@@ -247,22 +249,47 @@ static void two_with_one_key_are_noticed(void **state) {
         }
         for (int i = 0; i < 6; i++) { /* another process each time, the one before is no more */
             nodes_close(copy);
-            nodes_open(copy, NULL);
+            nodes_open(copy, &twin);
             nodes_connect(copy, other);
             nodes_until(node[copy].open[other] && node[other].open[one]);
         }
-        assert_int_equal(nodes_stats(other).twins, 0);
+        assert_int_equal(nodes_stats(other).odd[SLV_TRANSPORT_TWIN], 0);
         const uint64_t before = opened(other);
         nodes_begin_wait();
-        while (opened(other) < before + 6) { /* whoever is not up connects, as nodes do */
+        while (opened(other) < before + 6 ||
+               !told[SLV_TRANSPORT_OWN_TWIN]) { /* whoever is not up connects, as nodes do */
             nodes_connect(node[one].open[other] ? copy : one, other);
             if (!nodes_step()) fail_msg("no way opens");
         }
-        assert_int_equal(nodes_stats(other).twins, 1);
-        assert_int_equal(told_of, one + 1);
+        assert_int_equal(told[SLV_TRANSPORT_TWIN], one + 1);
+        assert_int_equal(told[SLV_TRANSPORT_OWN_TWIN], other + 1);
+        assert_int_equal(told[SLV_TRANSPORT_OTHER], 0);
         for (int i = 0; i < 3; i++)
             nodes_close(i);
         node[one].open[other] = node[copy].open[other] = node[other].open[one] = false;
+    }
+}
+
+/* Though each lets the other in. */
+static void who_is_of_another_mesh_is_not_heard(void **state) {
+    (void)state;
+    for (int how = 0; how < 4; how++) {
+        const int from = how & 1, to = 1 - from;
+        memset(told, 0, sizeof told);
+        for (int i = 0; i < 2; i++) {
+            struct slv_transport_conf c = nodes_conf(i);
+            c.mesh = 7 + (unsigned)i;
+            c.odd = on_odd;
+            nodes_open(i, &c);
+            if (how & 2) nodes_deafen(i, 0); /* over TCP */
+        }
+        nodes_connect(from, to);
+        nodes_until(nodes_stats(0).odd[SLV_TRANSPORT_OTHER] &&
+                    nodes_stats(1).odd[SLV_TRANSPORT_OTHER]);
+        nodes_until(ways(0) == 0 && ways(1) == 0);
+        assert_int_equal(node[0].ups[1] + node[1].ups[0], 0);
+        nodes_close(0);
+        nodes_close(1);
     }
 }
 
@@ -820,9 +847,10 @@ static void nodes_find_each_other_by_multicast(void **state) {
     (void)state;
     for (int i = 0; i < 4; i++) {
         struct slv_transport_conf c = nodes_conf(i);
+        c.mesh = i < 3 ? 7 : 8;
         c.listen = anywhere;
         c.discover = (struct slv_transport_discover){
-            .on = true, .mesh = i < 3 ? 7 : 8, .interface = "lo", .port = 18376, .every_ms = 300};
+            .on = true, .interface = "lo", .port = 18376, .every_ms = 300};
         nodes_open(i, &c);
     }
     nodes_run_ms(50);
@@ -889,6 +917,7 @@ int main(void) {
         T(a_node_with_another_address_is_up_again),
         T(a_second_association_is_resumed),
         T(two_with_one_key_are_noticed),
+        T(who_is_of_another_mesh_is_not_heard),
         T(a_stranger_is_refused),
         T(another_member_in_the_place_of_one_is_refused),
         T(who_is_revoked_is_cut_off),
