@@ -192,16 +192,21 @@ static int whose(const struct slv_cli *cli, const struct view *v, uint8_t ret[SL
     return read_key(given ? given : hex, ret, err);
 }
 
+static int read_name(const struct opts *o, const char *command, struct slv_statement *s,
+                     struct slv_err *err) {
+    if (o->name) s->name = (struct slv_str){o->name, strlen(o->name)};
+    if (s->name.n > SLV_ROSTER_NAME_MAX)
+        return slv_err_set(err, SLV_E_USAGE, "%s: --name: longer than %u bytes", command,
+                           SLV_ROSTER_NAME_MAX);
+    return slv_cli_mesh_utf8("--name", o->name, err);
+}
+
 static int admit(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct slv_statement s = {.kind = SLV_MEMBER};
     struct wanted w;
     struct view v;
-    if (o->name) s.name = (struct slv_str){o->name, strlen(o->name)};
-    if (s.name.n > SLV_ROSTER_NAME_MAX)
-        return slv_err_set(err, SLV_E_USAGE, "mesh admit: --name: longer than %u bytes",
-                           SLV_ROSTER_NAME_MAX);
-    int rc = slv_cli_mesh_utf8("--name", o->name, err);
+    int rc = read_name(o, "mesh admit", &s, err);
     if (!rc) rc = read_scopes(o, &s, err);
     if (!rc) rc = read_condition(o, &w, &s, err);
     if (!rc) rc = look(o, &v, err);
@@ -226,6 +231,17 @@ static int take_rights(struct slv_json_val m, struct slv_statement *s) {
     return 0;
 }
 
+/* A key, or that of an invitation's line. */
+static int read_whom(const char *text, uint8_t ret[SLV_ROSTER_KEY], struct slv_err *err) {
+    struct slv_invite i;
+    if (strncmp(text, SLV_INVITE_MARK, sizeof SLV_INVITE_MARK - 1) != 0)
+        return read_key(text, ret, err);
+    const int rc = slv_invite_read((struct slv_str){text, strlen(text)}, &i, err);
+    if (!rc) slv_invite_key(&i, ret);
+    sodium_memzero(&i, sizeof i);
+    return rc ? slv_err_prefix(err, rc, "mesh revoke") : 0;
+}
+
 static int revoke(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct slv_statement s = {.kind = SLV_REVOKED};
@@ -233,11 +249,13 @@ static int revoke(const struct slv_cli *cli, const void *opts, struct slv_err *e
     struct slv_json_val m;
     struct view v;
     bool known = false;
-    int rc = read_key(cli->args[0], s.key, err);
+    char hex[2 * SLV_ROSTER_KEY + 1];
+    int rc = read_whom(cli->args[0], s.key, err);
     if (!rc) rc = look(o, &v, err);
     if (rc) return rc;
+    slv_hex_write(s.key, sizeof s.key, hex);
     while (!rc && slv_json_each(slv_json_get(v.root, "members"), &it, NULL, &m)) {
-        if (!slv_str_is(text_of(m, "key"), cli->args[0])) continue;
+        if (!slv_str_is(text_of(m, "key"), hex)) continue;
         known = true;
         rc = take_rights(m, &s);
     }
@@ -304,6 +322,10 @@ static int print_invite(const struct slv_cli *cli, const struct slv_invite *i,
                         struct slv_err *err) {
     struct slv_buf line, out;
     struct slv_json j;
+    uint8_t key[SLV_ROSTER_KEY];
+    char hex[2 * SLV_ROSTER_KEY + 1];
+    slv_invite_key(i, key);
+    slv_hex_write(key, sizeof key, hex);
     slv_buf_init(&line, 32768);
     slv_buf_init(&out, 65536);
     int rc = slv_invite_write(i, &line);
@@ -311,6 +333,7 @@ static int print_invite(const struct slv_cli *cli, const struct slv_invite *i,
         slv_json_init(&j, &out);
         slv_json_object(&j, NULL);
         slv_json_str(&j, "invitation", line.data);
+        slv_json_str(&j, "key", hex);
         slv_json_object_end(&j);
         rc = slv_out_line(&out, err);
     } else if (!rc) {
@@ -347,7 +370,8 @@ static int invite(const struct slv_cli *cli, const void *opts, struct slv_err *e
     struct wanted w;
     struct view v;
     s.until += (uint64_t)o->for_s;
-    int rc = read_scopes(o, &s, err);
+    int rc = read_name(o, "mesh invite", &s, err);
+    if (!rc) rc = read_scopes(o, &s, err);
     if (!rc) rc = read_condition(o, &w, &s, err);
     if (!rc) rc = look(o, &v, err);
     if (rc) return rc;
@@ -387,10 +411,14 @@ static void print_member(struct slv_json_val m) {
     struct slv_json_iter it = {0};
     struct slv_json_val w;
     bool on = false;
+    int64_t until;
     const struct slv_str key = text_of(m, "key"), kind = text_of(m, "kind"),
                          name = text_of(m, "name");
     slv_out_printf("%.*s  %.*s", (int)key.n, key.p, (int)kind.n, kind.p);
     if (slv_json_get_bool(slv_json_get(m, "used"), &on) && on) slv_out_puts(", used");
+    else if (slv_str_is(kind, "invitation") && slv_json_get_i64(slv_json_get(m, "until"), &until) &&
+             until <= time(NULL))
+        slv_out_puts(", over");
     if (name.n) slv_out_puts("  ");
     slv_out_name(name.p, name.n);
     if (slv_json_get_bool(slv_json_get(m, "votes"), &on) && !on) slv_out_puts("  no vote");
@@ -470,6 +498,7 @@ static const struct slv_opt invite_rows[] = {
     ATTEST_ROWS,
     {"for", 0, SLV_OPT_REAL_AT(struct opts, for_s), .arg = "SECONDS", .def = "86400", .rmin = 1,
      .rmax = 3650 * DAY_S, .help = "until when it may be used"},
+    {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "TEXT", .help = "for people"},
     {"peer", 0, SLV_OPT_LIST_AT(struct opts, peer), .arg = "KEY@HOST:PORT",
      .help = "whom to join by; default: the node of this machine"},
     SLV_CLI_KEY_ROW(struct opts),
@@ -491,8 +520,8 @@ const struct slv_cmd slv_cmd_mesh_admit = {
 
 const struct slv_cmd slv_cmd_mesh_revoke = {
     .name = "mesh revoke",
-    .help = "end a key's membership",
-    .args = "KEY",
+    .help = "end a key's membership, or an invitation",
+    .args = "KEY|INVITATION",
     .more = "Nodes cut it off as soon as they hear of it, also where there is no majority of "
             "anything. What it had written stays.",
     .min_args = 1,

@@ -308,6 +308,10 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
     case SLV_NODE_OTHERWISE:
         log_other(h, id);
         break;
+    case SLV_NODE_UNSHARED:
+        slv_log(SLV_LOG_WARN, "mesh: no other node that was met has a space '%s'",
+                slv_node_space_conf(h->node, (size_t)state)->name.p);
+        break;
     case SLV_NODE_HANDOVER:
         slv_log(SLV_LOG_INFO, "mesh: this node hands the lead over to node %016" PRIx64, id);
         break;

@@ -8,18 +8,22 @@
 #define VERSION 1u
 #define BYTES_MAX ((size_t)8192)
 
-static const char mark[] = "selvage-invite-";
+static const char mark[] = SLV_INVITE_MARK;
 
 static void keys_of(const struct slv_invite *i, uint8_t key[SLV_ROSTER_KEY],
                     uint8_t secret[crypto_sign_SECRETKEYBYTES]) {
     crypto_sign_seed_keypair(key, secret, i->seed);
 }
 
-void slv_invite_draw(struct slv_invite *i, uint8_t ret_key[SLV_ROSTER_KEY]) {
+void slv_invite_key(const struct slv_invite *i, uint8_t ret_key[SLV_ROSTER_KEY]) {
     uint8_t secret[crypto_sign_SECRETKEYBYTES];
-    randombytes_buf(i->seed, sizeof i->seed);
     keys_of(i, ret_key, secret);
     sodium_memzero(secret, sizeof secret);
+}
+
+void slv_invite_draw(struct slv_invite *i, uint8_t ret_key[SLV_ROSTER_KEY]) {
+    randombytes_buf(i->seed, sizeof i->seed);
+    slv_invite_key(i, ret_key);
 }
 
 int slv_invite_write(const struct slv_invite *i, struct slv_buf *b) {

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "mesh/roster.h"
 
+#define SLV_INVITE_MARK "selvage-invite-"
 #define SLV_INVITE_SEED 32u
 #define SLV_INVITE_PEERS_MAX 16u
 #define SLV_INVITE_ADDRESS_MAX 128u
@@ -31,6 +32,8 @@ struct slv_invite {
 
 /* Draws the secret; *ret_key is the invitation's key, for the authority's statement. */
 void slv_invite_draw(struct slv_invite *i, uint8_t ret_key[SLV_ROSTER_KEY]);
+/* Of an invitation that was read. */
+void slv_invite_key(const struct slv_invite *i, uint8_t ret_key[SLV_ROSTER_KEY]);
 /* Appends the line. b's status. */
 int slv_invite_write(const struct slv_invite *i, struct slv_buf *b) SLV_MUST_USE;
 /* SLV_E_FORMAT with one line. */

@@ -59,6 +59,7 @@ enum slv_node_event {
     SLV_NODE_DAMAGED,   /* `id`, of that group, has lost what it had of it */
     SLV_NODE_REFOUNDED, /* open it anew, as it was ordered: nothing is wrong */
     SLV_NODE_OTHERWISE, /* `id` declares a space otherwise: slv_node_other */
+    SLV_NODE_UNSHARED,  /* space `state` is one that no other node has shown to have, so far */
     SLV_NODE_ATTESTED,  /* `id` has shown what its statement wants (1), or not (0): slv_node_attest,
                            which may be called, says why not */
 };

@@ -102,6 +102,7 @@ struct space {
     struct slv_buf out; /* own batches that wait to be synced */
     uint64_t round;     /* bytes of the round of repair that is under way */
     uint64_t cut;       /* as it was last; a smaller one: this node's clock was set back */
+    bool is_shared;     /* a peer has it, or that none has was told */
 };
 
 /* A guest of whom the group is asked whether its invitation is used for the first time. */
@@ -205,7 +206,8 @@ struct node_strong {
 struct node_other {
     uint64_t seen[OTHERS_MAX]; /* a ring */
     size_t at;
-    uint64_t next; /* look */
+    uint64_t next;  /* look */
+    uint64_t since; /* others' sums are heard; 0: they are not yet */
     struct slv_node_other last;
 };
 
@@ -264,6 +266,8 @@ struct slv_node {
 
 /* A space that is not known here, as a member has said. */
 void node_other_heard(struct slv_node *n, uint64_t peer, uint64_t id);
+/* After each member's sums. */
+void node_other_tick(struct slv_node *n);
 
 /* --- node.c ----------------------------------------------------------------------------------- */
 

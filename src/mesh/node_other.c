@@ -1,5 +1,5 @@
-/* node_other.c: spaces that a peer declares otherwise than this node: both would work, and neither
- * would see what is written in the other's.
+/* node_other.c: spaces that a peer declares otherwise than this node, or that no peer has: all
+ * would work, and nobody would see what is written in the other's.
  *
  * A space's id is a hash of how it is declared (node_space_id), and sums name ids. One that is not
  * known here is compared with those that a space of the same name would have here, of each type and
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define OTHER_NS (1000 * MS)
+#define ALONE_NS (20000 * MS) /* with peers, none of which has it */
 
 static bool is_this(struct slv_str name, const char *type, char order, uint64_t ttl, uint64_t id) {
     return node_space_id(name, type, order, 0) == id ||
@@ -31,8 +32,12 @@ static bool is_named(struct slv_str name, uint64_t ttl, uint64_t id, struct slv_
 }
 
 static bool find(const struct slv_node *n, uint64_t id, struct slv_node_other *ret) {
-    for (size_t i = 0; i < n->n_space; i++)
-        if (is_named(n->space[i]->conf.name, n->space[i]->conf.ttl_ms, id, ret)) return true;
+    for (size_t i = 0; i < n->n_space; i++) {
+        struct space *s = n->space[i];
+        if (!is_named(s->conf.name, s->conf.ttl_ms, id, ret)) continue;
+        s->is_shared = true; /* or so somebody means; enough is said */
+        return true;
+    }
     for (size_t i = 0; i < n->n_agreed; i++) {
         const char *name = n->agreed[i].name;
         if (is_named((struct slv_str){name, strlen(name)}, 0, id, ret)) return true;
@@ -48,6 +53,17 @@ void node_other_heard(struct slv_node *n, uint64_t peer, uint64_t id) {
     o->next = n->now + OTHER_NS;
     o->seen[o->at++ % OTHERS_MAX] = id;
     if (find(n, id, &o->last)) node_event(n, SLV_NODE_OTHERWISE, peer, 0);
+}
+
+void node_other_tick(struct slv_node *n) {
+    struct node_other *o = &n->other;
+    if (!o->since) o->since = n->now;
+    if (n->now - o->since < ALONE_NS) return;
+    for (size_t i = 0; i < n->n_space; i++) {
+        struct space *s = n->space[i];
+        if (!s->is_shared) node_event(n, SLV_NODE_UNSHARED, 0, (int)i);
+        s->is_shared = true;
+    }
 }
 
 const struct slv_node_other *slv_node_other(const struct slv_node *n) { return &n->other.last; }

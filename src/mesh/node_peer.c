@@ -271,10 +271,11 @@ static void on_sums(struct slv_node *n, struct peer *p, struct slv_reader *m) {
         const uint64_t id = slv_read_id(m);
         const struct slv_str theirs = slv_read_raw(m, SLV_SUM_BYTES);
         const uint64_t cut = slv_read_number(m, UINT64_MAX);
-        const struct space *s = node_space(n, id);
+        struct space *s = node_space(n, id);
         uint8_t ours[SLV_SUM_BYTES];
         if (!m->bad && !s) node_other_heard(n, p->id, id);
         if (m->bad || !s) continue;
+        s->is_shared = true;
         slv_replica_follow(s->replica, peer, cut);
         slv_replica_sum(s->replica, ours);
         if (!memcmp(ours, theirs.p, sizeof ours)) continue;
@@ -282,8 +283,12 @@ static void on_sums(struct slv_node *n, struct peer *p, struct slv_reader *m) {
         differs = true;
         slv_replica_differs(s->replica, peer, n->now);
     }
-    if (slv_reader_done(m)) measure_convergence(n, p, differs);
-    else n->stats.refused++;
+    if (!slv_reader_done(m)) {
+        n->stats.refused++;
+        return;
+    }
+    measure_convergence(n, p, differs);
+    node_other_tick(n);
 }
 
 /* A peer that sends more than its rate gets no credit for more until it is within it again, and

@@ -128,7 +128,7 @@ static const char *why_not(int rc) {
     case SLV_E_FORMAT:
         return "that is no statement";
     case SLV_E_TRUST:
-        return "it is not signed by this mesh's authority";
+        return "it is not signed by this mesh's authority (`--key FILE` names its key)";
     case SLV_E_NOENT:
         return "its invitation is not known";
     case SLV_E_BUSY:

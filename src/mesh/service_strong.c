@@ -131,7 +131,7 @@ static void answer_conflict(struct slv_service *s, const struct asking *a,
     slv_json_object(&j, NULL);
     slv_json_object(&j, "error");
     slv_json_str(&j, "message",
-                 a->op == SLV_STRONG_LOCK ? "the lock is held"
+                 a->op == SLV_STRONG_LOCK ? "the lock is held, or the key has a value that is none"
                                           : "it is not what it should be: nothing was done");
     slv_json_uint(&j, "version", r->version);
     slv_json_object_end(&j);

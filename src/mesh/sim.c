@@ -228,7 +228,8 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
     case SLV_NODE_ROSTER:
         sim_trace(s, "node %u hears of node %u: statement of kind %d", n->index, whom, state);
         break;
-    case SLV_NODE_ATTESTED:  /* (no statement here has a condition, */
+    case SLV_NODE_ATTESTED: /* (no statement here has a condition, */
+    case SLV_NODE_UNSHARED:
     case SLV_NODE_OTHERWISE: /* and all declare the same) */
         break;
     case SLV_NODE_DAMAGED:

@@ -524,7 +524,8 @@ def who_has_another_name_is_not_heard():
 def spaces_that_are_declared_otherwise_are_told_of():
     with Mesh(2) as m:
         m.whole()
-        other = Node(m.folder.name, "other", ("hits:set", "tags:set:causal", "config:last:ttl=90", "notes:last:strong", "log:text"))
+        other = Node(m.folder.name, "other", ("hits:set", "tags:set:causal", "config:last:ttl=90", "notes:last:strong", "log:text",
+                                                    "prats:counter"))
         other.members, other.peers = m.nodes, m.nodes[:1]
         for node in m.nodes:
             node.stop()
@@ -542,6 +543,8 @@ def spaces_that_are_declared_otherwise_are_told_of():
         until(lambda: any(told(other, n, "notes", "doc, causal") for n in m.nodes[:2]), 60, "a strong one")
         m[0].put("log", "k", "same")
         m.everywhere("log", "k", "same")
+        until(lambda: "no other node that was met has a space 'prats'" in other.stderr(), 60, "it to be alone with it")
+        assert other.stderr().count("no other node") == 1 and "no other node" not in m[0].stderr() + m[1].stderr()
         assert "'log'" not in "".join(n.stderr() for n in m.nodes)
         for node in m.nodes:
             assert node.stderr().count("'hits'") <= 1, node.stderr()

@@ -144,6 +144,25 @@ def an_invitation_is_used_once():
         assert other.ask("GET", other.path("conf", "x"))[1]["value"] == 1
 
 
+def an_invitation_is_revoked_by_its_line():
+    with Place() as p:
+        a = p.node().start()
+        a.run("mesh", "found")
+        said = json.loads(p.say(a, "invite", "--json", "--name", "crane 7"))
+        line, key = said["invitation"], said["key"]
+        over = json.loads(p.say(a, "invite", "--json", "--for", "1"))["key"]
+        rows = a.run("mesh", "roster").splitlines()
+        assert "%s  invitation  crane 7" % key in rows, rows
+        until(lambda: "%s  invitation, over" % over in a.run("mesh", "roster").splitlines(), 10, "that to be over")
+        p.say(a, "revoke", line)
+        assert any(r.startswith(key + "  revoked") for r in a.run("mesh", "roster").splitlines())
+        assert line not in a.run("mesh", "roster")
+        b = p.node("--invitation", line, authority=False).start()
+        until(lambda: OUT in b.stderr(), 40, "it not to be let in")
+        said = p.say(a, "revoke", line[:-20], status=3)
+        assert said.startswith("selvage: mesh revoke: ") and said.count("\n") == 1, said
+
+
 def what_is_not_signed_by_the_authority_is_refused():
     with Place() as p:
         a = p.node().start()
@@ -226,5 +245,6 @@ def what_cannot_be_is_refused():
 
 if __name__ == "__main__":
     sys.exit(tap.run([who_is_admitted_joins, who_is_revoked_is_out, who_is_named_by_an_option_can_be_revoked,
-                      an_invitation_is_used_once, what_is_not_signed_by_the_authority_is_refused,
+                      an_invitation_is_used_once,
+                      an_invitation_is_revoked_by_its_line, what_is_not_signed_by_the_authority_is_refused,
                       who_is_not_let_in_says_so, what_cannot_be_is_refused]))
