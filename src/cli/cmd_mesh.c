@@ -238,13 +238,15 @@ static void print_status(struct slv_json_val s) {
 }
 
 /* Who leads the group of the strong spaces, and who is in it. */
-static void print_group(struct slv_json_val g) {
+static void print_group(struct slv_json_val g, struct slv_str node) {
     struct slv_json_iter it = {0};
     struct slv_json_val v;
     const struct slv_str leader = text_of(g, "leader"), role = text_of(g, "role");
     if (slv_json_kind(g) != SLV_JSON_OBJECT) return;
-    slv_out_printf("group    term %.0f, leader %.*s, this one: %.*s\n", number_of(g, "term"),
-                   leader.n ? (int)leader.n : 4, leader.n ? leader.p : "none", (int)role.n, role.p);
+    const bool leads = leader.n == node.n && leader.n && !memcmp(leader.p, node.p, node.n);
+    slv_out_printf("group    term %.0f, leader %.*s, this one: %.*s%s\n", number_of(g, "term"),
+                   leader.n ? (int)leader.n : 4, leader.n ? leader.p : "none", (int)role.n, role.p,
+                   leads ? ", leads" : "");
     const struct slv_str rival = text_of(g, "rival");
     if (rival.n)
         slv_out_printf("group    another one is led by %.*s: two were founded\n", (int)rival.n,
@@ -263,7 +265,8 @@ static int status(const struct slv_cli *cli, const void *opts, struct slv_err *e
     if (cli->json) rc = slv_cli_reply_print(&r, err);
     else {
         print_status(slv_json_root(&r.doc));
-        print_group(slv_json_get(slv_json_root(&r.doc), "strong"));
+        print_group(slv_json_get(slv_json_root(&r.doc), "strong"),
+                    text_of(slv_json_root(&r.doc), "node"));
     }
     slv_cli_reply_fini(&r);
     return rc;

@@ -139,7 +139,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
                             .holder = o->holder,
                             .ttl = o->ttl},
                      .wait = o->wait};
-    int rc = slv_cli_mesh_utf8("KEY", key, err);
+    int rc = slv_cli_mesh_key("KEY", key, err);
     if (!rc) rc = slv_cli_mesh_utf8("--holder", o->holder, err);
     if (rc) return rc;
     slv_sig_watch();

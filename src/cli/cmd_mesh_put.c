@@ -1,5 +1,6 @@
 /* cmd_mesh_put.c: selvage mesh put: a write, made of a value and what the options say. What can be
  * seen to be wrong here is refused before the node is asked to write. */
+#include "base/file.h"
 #include "base/json.h"
 #include "cli/cmd.h"
 #include "cli/mesh.h"
@@ -9,8 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#define VALUE_MOST ((size_t)16 << 20) /* a node takes less */
+
 struct opts {
-    const char *socket, *op, *pointer, *to, *expect, *session;
+    const char *socket, *op, *pointer, *to, *expect, *session, *file;
     int64_t at, gone, epoch, keep, n, version, token, lease;
     double ttl, timeout;
 };
@@ -30,6 +33,8 @@ static const struct slv_opt rows[] = {
      .help = "of a lock"},
     {"lease", 0, SLV_OPT_INT_AT(struct opts, lease), .arg = "N", .imin = 1, .imax = INT64_MAX,
      .help = "with which the key goes"},
+    {"file", 0, SLV_OPT_STR_AT(struct opts, file), .arg = "FILE",
+     .help = "VALUE is what this file has, as it is; -: standard input"},
     {"op", 0, SLV_OPT_STR_AT(struct opts, op), .arg = "NAME",
      .help = "what is done; default: the first that the type has (see docs/mesh.md)"},
     {"pointer", 0, SLV_OPT_STR_AT(struct opts, pointer), .arg = "POINTER",
@@ -135,7 +140,10 @@ static int check_options(const struct slv_cli *cli, const struct opts *o, const 
             return slv_err_set(err, SLV_E_USAGE, "mesh put: --op %s wants --%s", o->op,
                                needs[i].option);
     }
-    return 0;
+    if (o->pointer && *o->pointer && *o->pointer != '/')
+        return slv_err_set(err, SLV_E_USAGE, "mesh put: --pointer %s: it begins with '/'",
+                           o->pointer);
+    return o->op && !strcmp(o->op, "give") ? slv_cli_mesh_node("--to", o->to, err) : 0;
 }
 
 static int check_value(const char *value, const struct opts *o, const struct kind *k,
@@ -169,15 +177,14 @@ static void add_value(struct slv_json *j, const char *name, const char *value, b
     slv_json_doc_fini(&doc);
 }
 
-static void make_op(const struct slv_cli *cli, const struct opts *o, bool is_string,
-                    struct slv_buf *b) {
+static void make_op(const struct slv_cli *cli, const struct opts *o, const char *value,
+                    bool is_string, struct slv_buf *b) {
     const struct {
         const char *name;
         int64_t v;
     } numbers[] = {{"at", o->at},     {"gone", o->gone},      {"epoch", o->epoch},
                    {"keep", o->keep}, {"token", o->token},    {"lease", o->lease},
                    {"n", o->n},       {"version", o->version}};
-    const char *value = slv_cli_arg(cli, 2);
     struct slv_json j;
     slv_buf_init(b, (size_t)64 << 20);
     slv_json_init(&j, b);
@@ -201,9 +208,24 @@ static void print_gained(struct slv_json_val v) {
         if (slv_json_get_i64(slv_json_get(v, names[i]), &n)) slv_out_printf("%" PRId64 "\n", n);
 }
 
-static int put(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
-    const struct opts *o = opts;
-    const char *value = slv_cli_arg(cli, 2);
+/* NULL: there is none. It is `text`'s, or an argument. */
+static int find_value(const struct slv_cli *cli, const struct opts *o, struct slv_buf *text,
+                      const char **ret, struct slv_err *err) {
+    *ret = slv_cli_arg(cli, 2);
+    if (!o->file) return 0;
+    if (*ret)
+        return slv_err_set(err, SLV_E_USAGE, "mesh put: VALUE and --file: one of them is wanted");
+    int rc = slv_file_read(o->file, text, err);
+    if (rc) return slv_err_prefix(err, rc, "mesh put");
+    if (text->len && memchr(text->data, 0, text->len))
+        return slv_err_set(err, SLV_E_USAGE, "mesh put: --file %s: it is no text", o->file);
+    slv_buf_addc(text, '\0');
+    *ret = text->data;
+    return text->status ? slv_err_set(err, text->status, "mesh put: the value is too long") : 0;
+}
+
+static int write_key(const struct slv_cli *cli, const struct opts *o, const char *value,
+                     struct slv_err *err) {
     const struct slv_cli_key key = {.socket = o->socket,
                                     .session = o->session,
                                     .space = cli->args[0],
@@ -217,7 +239,7 @@ static int put(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     if (!rc) rc = check_options(cli, o, &k, err);
     if (!rc) rc = check_value(value, o, &k, err);
     if (rc) return rc;
-    make_op(cli, o, takes_strings(cli, o, &k), &body);
+    make_op(cli, o, value, takes_strings(cli, o, &k), &body);
     rc = body.status
              ? slv_err_set(err, body.status, "mesh: the value is too long")
              : slv_cli_mesh_ask_key(&key, "PUT", (struct slv_str){body.data, body.len}, &r, err);
@@ -226,6 +248,17 @@ static int put(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     if (cli->json) rc = slv_cli_reply_print(&r, err);
     else print_gained(slv_json_root(&r.doc));
     slv_cli_reply_fini(&r);
+    return rc;
+}
+
+static int put(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
+    const struct opts *o = opts;
+    const char *value;
+    struct slv_buf text;
+    slv_buf_init(&text, VALUE_MOST);
+    int rc = find_value(cli, o, &text, &value, err);
+    if (!rc) rc = write_key(cli, o, value, err);
+    slv_buf_fini(&text);
     return rc;
 }
 

@@ -164,7 +164,8 @@ static int revert(const struct slv_cli *cli, const void *opts, struct slv_err *e
         return slv_err_set(err, SLV_E_USAGE, "mesh revert: --since: from when on, must be said");
     if (o->key && o->prefix)
         return slv_err_set(err, SLV_E_USAGE, "mesh revert: --key or --prefix, not both");
-    int rc = slv_cli_mesh_utf8("--key", o->key, err);
+    int rc = slv_cli_mesh_key("--key", o->key, err);
+    if (!rc) rc = slv_cli_mesh_node("--by", o->by, err);
     if (!rc) rc = slv_cli_mesh_utf8("--prefix", o->prefix, err);
     if (!rc) rc = read_since(o->since, &b.since_ms, err);
     slv_sig_watch();
@@ -180,7 +181,7 @@ static int revert(const struct slv_cli *cli, const void *opts, struct slv_err *e
     if (b.excused)
         slv_log(SLV_LOG_WARN,
                 "mesh revert: of the writes to this space, whatever their key, %" PRId64
-                " %s said to have been put back before: --again",
+                " %s said to have been put back before (--again takes them back once more)",
                 b.excused, b.excused == 1 ? "is" : "are");
     if (!rc && b.left)
         rc = slv_err_set(err, SLV_E_BUSY, "mesh revert: %" PRIu64 " left as %s", b.left,

@@ -7,6 +7,7 @@
 #include "net/head.h"
 #include "store/local.h"
 #include "store/store.h"
+#include "trust/fields.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -53,6 +54,19 @@ const char *slv_cli_duration_text(uint64_t ms, char ret[SLV_CLI_DURATION_MAX]) {
 int slv_cli_mesh_utf8(const char *what, const char *text, struct slv_err *err) {
     if (!text || slv_utf8_valid(text, strlen(text), NULL)) return 0;
     return slv_err_set(err, SLV_E_USAGE, "mesh: %s is not UTF-8", what);
+}
+
+int slv_cli_mesh_key(const char *what, const char *text, struct slv_err *err) {
+    if (text && !*text) return slv_err_set(err, SLV_E_USAGE, "mesh: %s is empty", what);
+    return slv_cli_mesh_utf8(what, text, err);
+}
+
+int slv_cli_mesh_node(const char *what, const char *text, struct slv_err *err) {
+    uint8_t id[8];
+    if (!text || (strlen(text) == 2 * sizeof id && slv_hex_read(text, id, sizeof id))) return 0;
+    return slv_err_set(err, SLV_E_USAGE,
+                       "mesh: %s %s: a node is 16 hexadecimal digits, as `mesh status` has them",
+                       what, text);
 }
 
 int slv_cli_mesh_path(const char *folder, const char *name, struct slv_buf *ret,
@@ -301,7 +315,7 @@ int slv_cli_mesh_ask_key(const struct slv_cli_key *k, const char *method, struct
                          struct slv_cli_reply *ret, struct slv_err *err) {
     struct slv_buf path;
     const struct slv_str space = {k->space, strlen(k->space)}, key = {k->key, strlen(k->key)};
-    int rc = slv_cli_mesh_utf8("KEY", k->key, err);
+    int rc = slv_cli_mesh_key("KEY", k->key, err);
     if (rc) return rc;
     slv_buf_init(&path, PATH_MAX_BYTES);
     slv_cli_mesh_target(&path, space, "keys", key);

@@ -18,6 +18,11 @@ const char *slv_cli_duration_text(uint64_t ms, char ret[SLV_CLI_DURATION_MAX]);
 /* SLV_E_USAGE "mesh: WHAT is not UTF-8": JSON cannot hold it. A text that is NULL is well. */
 int slv_cli_mesh_utf8(const char *what, const char *text, struct slv_err *err);
 
+/* The same of a key, which is not empty. */
+int slv_cli_mesh_key(const char *what, const char *text, struct slv_err *err);
+/* SLV_E_USAGE: it is no node's number, 16 hexadecimal digits. */
+int slv_cli_mesh_node(const char *what, const char *text, struct slv_err *err);
+
 /* "FOLDER/NAME": in the store's folder of this user's, under "mesh", unless one is given. */
 int slv_cli_mesh_path(const char *folder, const char *name, struct slv_buf *ret,
                       struct slv_err *err) SLV_MUST_USE;

@@ -4,8 +4,8 @@
  * A space's id is a hash of how it is declared (node_space_id), and sums name ids. One that is not
  * known here is compared with those that a space of the same name would have here, of each type and
  * order, without a time to live or with the same. (With another time to live it is not found out.)
- * Strong spaces are not in sums: there it is the other who finds out. Each id is looked at once, one
- * a second at most, as a look costs up to some thousand hashes. */
+ * Strong spaces are not in sums: there it is the other who finds out. Each id is looked at once,
+ * one a second at most, as a look costs up to some thousand hashes. */
 #include "mesh/node_int.h"
 
 #include <string.h>

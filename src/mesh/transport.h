@@ -103,7 +103,8 @@ struct slv_transport_discover {
 };
 
 /* Zero where a default is named. Strings and arrays are borrowed for the call of open only.
- * Functions get ctx; all but allow, id_of, sign, time and odd may call send, connect, disconnect. */
+ * Functions get ctx; all but allow, id_of, sign, time and odd may call send, connect and
+ * disconnect. */
 struct slv_transport_conf {
     struct event_base *base; /* the caller's; outlives the transport */
     void *ctx;

@@ -370,7 +370,8 @@ static int doc_edit(struct doing *w) {
 #define OPS_MAX 6u
 
 static const char text_form[] = "a text", item_form[] = "JSON", flag_form[] = "true or false",
-                  number_form[] = "a whole number", amount_form[] = "a whole number, 0 or more",
+                  number_form[] = "a whole number of 64 bits",
+                  amount_form[] = "a whole number of 63 bits, 0 or more",
                   cut_form[] = "a whole number, 0 or more, and a place";
 
 static const struct {

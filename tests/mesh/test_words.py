@@ -46,6 +46,44 @@ def a_write_whose_session_cannot_be_kept_is_not_made():
         assert os.listdir(folder) == ["session"]
 
 
+def what_is_meant_is_said():
+    with Mesh(1, SPACES) as m:
+        a = m[0]
+        a.put("notes", "d", {"x": 1})
+        for args, word in ((("put", "config", "", "x"), "KEY is empty"), (("get", "config", ""), "KEY is empty"),
+                           (("revert", "old", "--since", "1h", "--key", ""), "--key is empty"),
+                           (("revert", "old", "--since", "1h", "--by", "zz"), "a node is 16 hexadecimal digits"),
+                           (("put", "fund", "k", "1", "--op", "give", "--to", a.key), "a node is 16 hexadecimal digits"),
+                           (("put", "notes", "d", "1", "--pointer", "x"), "it begins with '/'"),
+                           (("put", "parts", "k", "99999999999999999999"), "of 64 bits"),
+                           (("put", "config", "k", "v", "--file", "x"), "VALUE and --file")):
+            assert word in refuse(a, 2, *args), args
+        a.run("mesh", "found")
+        until(lambda: m[0].status()["strong"]["leader"] == a.id, 20, "a leader")
+        assert "this one: voter, leads" in a.run("mesh", "status")
+        a.run("mesh", "put", "conf", "limit", "42")
+        assert "has a value" in refuse(a, 1, "lock", "conf", "limit")
+
+
+def a_value_can_come_from_a_file():
+    with Mesh(1, SPACES) as m:
+        a = m[0]
+        path = os.path.join(m.folder.name, "value")
+        long = "é\n" * 90000  # longer than an argument may be
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(long)
+        a.run("mesh", "put", "config", "k", "--file", path)
+        assert a.get("config", "k") == long
+        a.run("mesh", "put", "notes", "k", "--file", "-", stdin='{"x": [1, 2]}\n')
+        assert a.get("notes", "k") == {"x": [1, 2]}
+        assert "no such file" in refuse(a, 1, "put", "config", "k", "--file", path + "x").lower()
+        for bad, word in ((b"a\0b", "no text"), (b"\xff", "UTF-8")):
+            with open(path, "wb") as f:
+                f.write(bad)
+            assert word in refuse(a, 2, "put", "config", "k", "--file", path), word
+        assert a.get("config", "k") == long
+
+
 def what_must_be_json_is():
     with Mesh(1, SPACES) as m:
         a = m[0]
@@ -218,6 +256,7 @@ def a_revert_that_is_refused_says_only_why():
 
 
 if __name__ == "__main__":
-    sys.exit(tap.run([a_write_whose_session_cannot_be_kept_is_not_made, what_must_be_json_is, what_is_not_utf8_is_refused,
+    sys.exit(tap.run([a_write_whose_session_cannot_be_kept_is_not_made, what_is_meant_is_said,
+                      a_value_can_come_from_a_file, what_must_be_json_is, what_is_not_utf8_is_refused,
                       who_does_not_answer_is_named, a_watch_says_that_its_node_has_ended, what_is_missing_is_named,
                       numbers_are_as_people_write_them, a_revert_that_is_refused_says_only_why]))
