@@ -494,9 +494,21 @@ static void log_odd(uint64_t peer, enum slv_transport_odd what) {
         slv_log(SLV_LOG_WARN,
                 "mesh: node %016" PRIx64 " is of another mesh (`--name`): it is not heard", peer);
         break;
+    case SLV_TRANSPORT_ELSE:
+        slv_log(SLV_LOG_WARN,
+                "mesh: at an address of peer %016" PRIx64
+                " somebody with another key answers: look at --peer",
+                peer);
+        break;
     case SLV_TRANSPORT_ODDS:
         break;
     }
+}
+
+static bool is_told_of(const struct slv_host *h, uint64_t id) {
+    for (size_t i = 0; i < h->conf.n_peer; i++)
+        if (slv_host_id(h->conf.peer[i].key) == id) return true;
+    return false;
 }
 
 /* What goes on is said once an hour. */
@@ -504,6 +516,8 @@ static void on_odd(void *ctx, uint64_t peer, enum slv_transport_odd what) {
     struct slv_host *h = ctx;
     struct slv_service_odd *o = &h->seen.odd[what];
     const uint64_t now = now_ns();
+    /* (Addresses that members had go to others: of those only that it was told of is said.) */
+    if (what == SLV_TRANSPORT_ELSE && !is_told_of(h, peer)) return;
     const bool is_news = o->peer != peer || now - h->odd_said[what] > ODD_AGAIN_NS;
     *o = (struct slv_service_odd){peer, now, o->n + 1};
     if (!is_news) return;

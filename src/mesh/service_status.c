@@ -181,13 +181,15 @@ static const struct slv_metric metrics[METRICS] = {
     [M_OUTSIDE] =
         {"selvage_mesh_outside", "1: no member lets this node in", SLV_METRIC_GAUGE, {0}, {0}},
     [M_ODD] = {"selvage_mesh_odd_total",
-               "times that a peer was of another mesh, or a key was another machine's too",
+               "times that a peer was of another mesh, or had another key, or one that another "
+               "machine has",
                SLV_METRIC_COUNTER,
                {"what"},
                {0}},
 };
 
-static const char *const odds[SLV_TRANSPORT_ODDS] = {"twin", "own twin", "other mesh"};
+static const char *const odds[SLV_TRANSPORT_ODDS] = {"twin", "own twin", "other mesh",
+                                                     "somebody else"};
 
 /* --- the node --------------------------------------------------------------------------------- */
 
@@ -264,7 +266,8 @@ static void tell_over(const struct slv_node *n, struct slv_json *j) {
 
 /* What is odd, and was not long ago. */
 static void tell_odd(const struct slv_service *s, struct slv_json *j) {
-    static const char *const names[SLV_TRANSPORT_ODDS] = {"twin", "own_twin_at", "other_mesh"};
+    static const char *const names[SLV_TRANSPORT_ODDS] = {"twin", "own_twin_at", "other_mesh",
+                                                          "else_at"};
     for (size_t i = 0; i < SLV_TRANSPORT_ODDS; i++) {
         const struct slv_service_odd *o = &s->conf.host->odd[i];
         char id[20];

@@ -88,6 +88,7 @@ enum slv_transport_odd {
     SLV_TRANSPORT_TWIN,     /* two processes have this peer's key */
     SLV_TRANSPORT_OWN_TWIN, /* another one has this node's, as the peer says */
     SLV_TRANSPORT_OTHER,    /* this peer is of another mesh */
+    SLV_TRANSPORT_ELSE,     /* at an address of this peer somebody else answers */
     SLV_TRANSPORT_ODDS
 };
 

@@ -326,6 +326,7 @@ struct peer *transport_peer_find(const struct slv_transport *t, uint64_t id);
 int transport_peer_get(struct slv_transport *t, uint64_t id, struct peer **ret) SLV_MUST_USE;
 void transport_peer_free(struct peer *p);
 /* A way of it has opened. */
+void transport_peer_odd(const struct peer *p, const struct way *w, enum slv_transport_odd what);
 void transport_peer_opened(struct peer *p, struct way *w);
 void transport_peer_ended(struct peer *p, struct way *w);
 /* Something was heard on a way: f: USE, USED or DATA. */

@@ -166,7 +166,8 @@ static bool comes_back(struct seen *s, uint64_t which) {
     return is_known && i;
 }
 
-static void show(struct slv_transport *t, const struct peer *p, enum slv_transport_odd what) {
+void transport_peer_odd(const struct peer *p, const struct way *w, enum slv_transport_odd what) {
+    struct slv_transport *t = w->t;
     t->stats.odd[what]++;
     if (t->conf.odd) t->conf.odd(t->conf.ctx, p->id, what);
 }
@@ -177,7 +178,7 @@ static void look_for_twin(struct slv_transport *t, struct peer *p, struct way *w
     if (!p->returns || w->opened - p->returned > TWIN_NS) p->returns = 0;
     p->returned = w->opened;
     if (++p->returns < TWIN_RETURNS) return;
-    show(t, p, SLV_TRANSPORT_TWIN);
+    transport_peer_odd(p, w, SLV_TRANSPORT_TWIN);
     if (!transport_way_send(w, &twin)) t->stats.lost++;
 }
 
@@ -240,7 +241,7 @@ static bool is_of_other(struct slv_transport *t, struct peer *p, struct way *w,
                         const struct frame *f) {
     const struct frame used = say(t, FRAME_USED);
     if ((f->kind != FRAME_USE && f->kind != FRAME_USED) || f->id == t->conf.mesh) return false;
-    show(t, p, SLV_TRANSPORT_OTHER);
+    transport_peer_odd(p, w, SLV_TRANSPORT_OTHER);
     p->try.on = false;
     if (f->kind == FRAME_USED) transport_way_end(w);
     else if (!transport_way_send(w, &used)) t->stats.lost++;
@@ -252,7 +253,7 @@ void transport_peer_heard(struct peer *p, struct way *w, const struct frame *f) 
     const struct frame used = say(t, FRAME_USED);
     w->heard = transport_now(t);
     if (f->kind == FRAME_TWIN) {
-        show(t, p, SLV_TRANSPORT_OWN_TWIN);
+        transport_peer_odd(p, w, SLV_TRANSPORT_OWN_TWIN);
         return;
     }
     if (is_of_other(t, p, w, f)) return;

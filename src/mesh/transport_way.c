@@ -126,6 +126,8 @@ void transport_way_end(struct way *w) {
 void transport_way_failed(struct way *w, enum slv_dtls_reason reason) {
     if (w->state == WAY_OVER) return;
     w->t->stats.failed[reason]++;
+    if (reason == SLV_DTLS_WHY_STRANGER && w->own && w->peer)
+        transport_peer_odd(w->peer, w, SLV_TRANSPORT_ELSE);
     transport_way_end(w);
 }
 

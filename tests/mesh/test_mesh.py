@@ -521,6 +521,20 @@ def who_has_another_name_is_not_heard():
         assert "apart    %s is of another mesh" % m[0].id in other.run("mesh", "status", "--socket", other.socket)
 
 
+def a_peer_with_another_key_is_told_of():
+    """A key that was copied wrong, or of a machine that is not there any more."""
+    with Mesh(2) as m:
+        m.whole()
+        other = Node(m.folder.name, "other", args=["--peer", "%s@%s" % (m[1].key, m[0].address())])
+        m[0].stop()
+        m[0].members.append(other)
+        m[0].start()
+        m.nodes.append(other.start())
+        until(lambda: "at an address of peer %s somebody with another key answers" % m[1].id in other.stderr(), 30, "that to be said")
+        assert "apart    at an address of %s another key answers" % m[1].id in other.run("mesh", "status", "--socket", other.socket)
+        assert "another key" not in m[0].stderr() + m[1].stderr()
+
+
 def spaces_that_are_declared_otherwise_are_told_of():
     with Mesh(2) as m:
         m.whole()
@@ -602,4 +616,5 @@ if __name__ == "__main__":
                       a_file_says_how, a_share_of_a_budget_is_given_to_a_node, a_flag_is_one_or_the_other,
                       who_has_met_nobody_is_on_its_own, a_disk_that_fails_is_said_and_outlived,
                       who_is_in_some_lists_only_is_told_of, who_has_another_name_is_not_heard,
+                      a_peer_with_another_key_is_told_of,
                       spaces_that_are_declared_otherwise_are_told_of, metrics_say_what_happens, what_is_no_request_is_refused]))
