@@ -3,9 +3,11 @@
  * come when the call that led to them is over. See strong.h.
  *
  * libraft 0.15 takes set_term and set_vote as done when they return; here they are put, and every
- * message that was made after waits for their ticket. Of what has left nothing is forgotten then:
- * a crash before the sync is one before the message. Entries that a leader sends need not be on its
- * own disk (its disk counts as one of a majority, no more); all else waits for all.
+ * message that was made after waits for their ticket. Of the terms and votes that others have heard
+ * nothing is forgotten then: a crash before the sync is one before the message. Entries are another
+ * matter: those that a leader sends need not be on its own disk (which counts as one of a majority,
+ * no more), and what a follower says that it has is what the core was told is synced. What damage,
+ * readmission and snapshots are said with waits for all that was put.
  *
  * The core's own form of its members, with padding that it leaves as it finds it in memory, goes
  * neither to disk nor to others. Its type "barrier" has eight such bytes, and is never used. */
