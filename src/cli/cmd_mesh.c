@@ -204,21 +204,16 @@ static void print_status(struct slv_json_val s) {
     struct slv_json_val v;
     bool on = false;
     const struct slv_str mesh = text_of(s, "mesh"), node = text_of(s, "node"),
-                         outside = text_of(s, "outside"), twin = text_of(s, "twin"),
-                         own = text_of(s, "own_twin_at"), other = text_of(s, "other_mesh"),
-                         wrong = text_of(s, "else_at");
+                         outside = text_of(s, "outside");
     slv_json_get_bool(slv_json_get(s, "local_only"), &on);
     slv_out_printf("mesh     %.*s\nnode     %.*s%s\n", (int)mesh.n, mesh.p, (int)node.n, node.p,
                    on ? ", on its own: writes stay here until others are back" : "");
     if (outside.n) slv_out_printf("outside  %.*s\n", (int)outside.n, outside.p);
-    if (twin.n) slv_out_printf("twin     %.*s: two machines have its key\n", (int)twin.n, twin.p);
-    if (own.n)
-        slv_out_printf("twin     another machine has this node's key, says %.*s\n", (int)own.n,
-                       own.p);
-    if (wrong.n)
-        slv_out_printf("apart    at an address of %.*s another key answers\n", (int)wrong.n,
-                       wrong.p);
-    if (other.n) slv_out_printf("apart    %.*s is of another mesh\n", (int)other.n, other.p);
+    while (slv_json_each(slv_json_get(s, "odd"), &it, NULL, &v)) {
+        const struct slv_str id = text_of(v, "node"), says = text_of(v, "says");
+        slv_out_printf("odd      %.*s %.*s\n", (int)id.n, id.p, (int)says.n, says.p);
+    }
+    it = (struct slv_json_iter){0};
     while (slv_json_each(slv_json_get(s, "members"), &it, NULL, &v)) {
         const struct slv_str id = text_of(v, "id"), state = text_of(v, "state");
         bool self = false;

@@ -476,35 +476,6 @@ static void on_found(void *ctx, uint64_t peer, const char *address) {
     wake(h);
 }
 
-static void log_odd(uint64_t peer, enum slv_transport_odd what) {
-    switch (what) {
-    case SLV_TRANSPORT_TWIN:
-        slv_log(SLV_LOG_WARN,
-                "mesh: two machines have the key of node %016" PRIx64
-                ", and take each other's place: one needs a key and a store of its own (`key new`)",
-                peer);
-        break;
-    case SLV_TRANSPORT_OWN_TWIN:
-        slv_log(SLV_LOG_WARN,
-                "mesh: another machine has this node's key, node %016" PRIx64
-                " says, and takes its place: one needs a key and a store of its own (`key new`)",
-                peer);
-        break;
-    case SLV_TRANSPORT_OTHER:
-        slv_log(SLV_LOG_WARN,
-                "mesh: node %016" PRIx64 " is of another mesh (`--name`): it is not heard", peer);
-        break;
-    case SLV_TRANSPORT_ELSE:
-        slv_log(SLV_LOG_WARN,
-                "mesh: at an address of peer %016" PRIx64
-                " somebody with another key answers: look at --peer",
-                peer);
-        break;
-    case SLV_TRANSPORT_ODDS:
-        break;
-    }
-}
-
 static bool is_told_of(const struct slv_host *h, uint64_t id) {
     for (size_t i = 0; i < h->conf.n_peer; i++)
         if (slv_host_id(h->conf.peer[i].key) == id) return true;
@@ -522,7 +493,7 @@ static void on_odd(void *ctx, uint64_t peer, enum slv_transport_odd what) {
     *o = (struct slv_service_odd){peer, now, o->n + 1};
     if (!is_news) return;
     h->odd_said[what] = now;
-    log_odd(peer, what);
+    slv_log(SLV_LOG_WARN, "mesh: node %016" PRIx64 " %s", peer, slv_transport_odd_text[what].says);
 }
 
 static uint64_t mesh_id(const struct slv_host *h) {

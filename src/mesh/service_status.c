@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define ODD_NS (60 * (uint64_t)1000000000)
-#define OVER_TOLD 64u /* writers that are over, of those that there are */
+#define ODD_NS (60 * (uint64_t)1000000000) /* for which status tells of it */
+#define OVER_TOLD 64u                      /* writers that are over, of those that there are */
 
 enum {
     M_MEMBERS,
@@ -188,9 +188,6 @@ static const struct slv_metric metrics[METRICS] = {
                {0}},
 };
 
-static const char *const odds[SLV_TRANSPORT_ODDS] = {"twin", "own twin", "other mesh",
-                                                     "somebody else"};
-
 /* --- the node --------------------------------------------------------------------------------- */
 
 static const char *const states[] = {"alive", "suspect", "dead", "left", "removed"};
@@ -266,15 +263,19 @@ static void tell_over(const struct slv_node *n, struct slv_json *j) {
 
 /* What is odd, and was not long ago. */
 static void tell_odd(const struct slv_service *s, struct slv_json *j) {
-    static const char *const names[SLV_TRANSPORT_ODDS] = {"twin", "own_twin_at", "other_mesh",
-                                                          "else_at"};
+    slv_json_array(j, "odd");
     for (size_t i = 0; i < SLV_TRANSPORT_ODDS; i++) {
         const struct slv_service_odd *o = &s->conf.host->odd[i];
         char id[20];
         if (!o->n || s->conf.now() - o->at > ODD_NS) continue;
         snprintf(id, sizeof id, "%016" PRIx64, o->peer);
-        slv_json_str(j, names[i], id);
+        slv_json_object(j, NULL);
+        slv_json_str(j, "what", slv_transport_odd_text[i].name);
+        slv_json_str(j, "node", id);
+        slv_json_str(j, "says", slv_transport_odd_text[i].says);
+        slv_json_object_end(j);
     }
+    slv_json_array_end(j);
 }
 
 void service_status(struct slv_service *s, struct slv_exchange *x) {
@@ -399,7 +400,7 @@ void service_metrics(struct slv_service *s, struct slv_exchange *x) {
     slv_metrics_set(s->metrics, M_HEALTH, NULL, NULL, swim.health);
     slv_metrics_set(s->metrics, M_OUTSIDE, NULL, NULL, s->conf.host->outside[0] != 0);
     for (size_t i = 0; i < SLV_TRANSPORT_ODDS; i++)
-        slv_metrics_add(s->metrics, M_ODD, odds[i], NULL,
+        slv_metrics_add(s->metrics, M_ODD, slv_transport_odd_text[i].name, NULL,
                         (double)grown(&s->told_odd[i], s->conf.host->odd[i].n));
     for (size_t i = 0; i < slv_node_spaces(n); i++)
         tell_space(s, i);

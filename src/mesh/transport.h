@@ -92,6 +92,13 @@ enum slv_transport_odd {
     SLV_TRANSPORT_ODDS
 };
 
+/* "twin", and what is said of the node behind its number: "has a key that two machines have, ..".
+ * Never NULL. */
+struct slv_transport_odd_text {
+    const char *name, *says;
+};
+extern const struct slv_transport_odd_text slv_transport_odd_text[SLV_TRANSPORT_ODDS];
+
 /* Announcements in the local network, by multicast: {mesh, number, port}. They are not
  * authenticated: an address found is one to be tried. */
 struct slv_transport_discover {

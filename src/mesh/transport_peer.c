@@ -166,6 +166,17 @@ static bool comes_back(struct seen *s, uint64_t which) {
     return is_known && i;
 }
 
+const struct slv_transport_odd_text slv_transport_odd_text[SLV_TRANSPORT_ODDS] = {
+    [SLV_TRANSPORT_TWIN] = {"twin", "has a key that two machines have, and they take each other's "
+                                    "place: one needs a key and a store of its own (`key new`)"},
+    [SLV_TRANSPORT_OWN_TWIN] = {"own twin",
+                                "says that another machine has this node's key, and takes its "
+                                "place: one needs a key and a store of its own (`key new`)"},
+    [SLV_TRANSPORT_OTHER] = {"other mesh", "is of another mesh (`--name`), and is not heard"},
+    [SLV_TRANSPORT_ELSE] = {"somebody else",
+                            "has another key where it was looked for: look at `--peer`"},
+};
+
 void transport_peer_odd(const struct peer *p, const struct way *w, enum slv_transport_odd what) {
     struct slv_transport *t = w->t;
     t->stats.odd[what]++;

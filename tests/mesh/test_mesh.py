@@ -518,7 +518,7 @@ def who_has_another_name_is_not_heard():
         m[0].put("hits", "k", 1)
         m.everywhere("hits", "k", 1, among=m.nodes[:2])
         assert other.get("hits", "k") is None and other.sees("alive") == {other.id}
-        assert "apart    %s is of another mesh" % m[0].id in other.run("mesh", "status", "--socket", other.socket)
+        assert "odd      %s is of another mesh" % m[0].id in other.run("mesh", "status", "--socket", other.socket)
 
 
 def a_peer_with_another_key_is_told_of():
@@ -530,8 +530,8 @@ def a_peer_with_another_key_is_told_of():
         m[0].members.append(other)
         m[0].start()
         m.nodes.append(other.start())
-        until(lambda: "at an address of peer %s somebody with another key answers" % m[1].id in other.stderr(), 30, "that to be said")
-        assert "apart    at an address of %s another key answers" % m[1].id in other.run("mesh", "status", "--socket", other.socket)
+        until(lambda: "node %s has another key where it was looked for" % m[1].id in other.stderr(), 30, "that to be said")
+        assert "odd      %s has another key where it was looked for" % m[1].id in other.run("mesh", "status", "--socket", other.socket)
         assert "another key" not in m[0].stderr() + m[1].stderr()
 
 

@@ -176,15 +176,15 @@ def a_key_on_two_machines():
         keys = [os.path.join(n.home, "keys") for n in (b, copy)]
         shutil.rmtree(keys[1])
         shutil.copytree(*keys)
-        assert "twin" not in a.status() and metrics(a)['selvage_mesh_odd_total{what="twin"}'] == 0
+        assert a.status()["odd"] == [] and metrics(a)['selvage_mesh_odd_total{what="twin"}'] == 0
         copy.members, copy.peers = [a], [a]
         m.nodes.append(copy.start())
-        until(lambda: a.status().get("twin") == b.id, 120, "the third to see two")
-        assert "\ntwin     %s: two machines have its key" % b.id in a.run("mesh", "status"), a.run("mesh", "status")
-        assert a.stderr().count("two machines have the key of node " + b.id) == 1, a.stderr()
+        until(lambda: [(o["what"], o["node"]) for o in a.status()["odd"]] == [("twin", b.id)], 120, "the third to see two")
+        assert "\nodd      %s has a key that two machines have" % b.id in a.run("mesh", "status"), a.run("mesh", "status")
+        assert a.stderr().count("node %s has a key that two machines have" % b.id) == 1, a.stderr()
         got = metrics(a)
         assert got['selvage_mesh_odd_total{what="twin"}'] >= 1 and got["selvage_mesh_outside"] == 0, got
-        said = "another machine has this node's key, node %s says" % a.id
+        said = "node %s says that another machine has this node's key" % a.id
         until(lambda: all(said in n.stderr() for n in (b, copy)), 60, "both to be told")
         assert all(n.stderr().count(said) == 1 for n in (b, copy))
 
