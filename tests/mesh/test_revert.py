@@ -216,12 +216,12 @@ def what_cannot_be_is_said():
                 (("none", "--since", "1h"), 2, "keeps no history"), (("conf", "--since", "1h"), 2, "strong"),
                 (("nowhere", "--since", "1h"), 1, "no such space"), (("short",), 2, "--since"),
                 (("short", "--since", "yesterday"), 2, "how long ago"), (("short", "--since", "2026-11-29"), 2, "how long ago"),
-                (("hits", "--since", "1s", "--by", "somebody"), 2, "by: not known"),
+                (("hits", "--since", "1s", "--by", "somebody"), 2, "16 hexadecimal digits"),
                 (("hits", "--since", "1s", "--key", "a", "--prefix", "b"), 2, "not both"),
                 (("short", "--since", "3650d"), 2, "reaches back to 20")):
             assert want in revert(m[0], *args, status=status), args
         for body, want in (([], "since_ms"), ({}, "since_ms"), ({"since_ms": -1}, "since_ms"), ({"since_ms": 1, "x": 1}, "x: not"),
-                           ({"since_ms": 0, "until_ms": "a"}, "until_ms")):
+                           ({"since_ms": 0, "until_ms": "a"}, "until_ms"), ({"since_ms": 0, "by": "somebody"}, "by: not known")):
             status, said = m[0].ask("POST", "/v1/spaces/hits/revert", body)
             assert status == 400 and want in said["error"]["message"], (body, said)
         assert m[0].ask("GET", "/v1/spaces/hits/revert")[0] == 405
