@@ -263,29 +263,43 @@ void service_strong_get(struct slv_service *s, struct slv_exchange *x, size_t ag
 
 /* --- operations ------------------------------------------------------------------------------- */
 
-enum { W_VALUE = 1, W_VERSION = 2, W_EXPECT = 4, W_LEASE = 8, W_TOKEN = 16, W_TTL = 32 };
+/* The members of a body but "op": the first two are JSON, the others numbers. */
+enum { VALUE, EXPECT, VERSION, LEASE, TOKEN, TTL, MEMBERS };
+#define BIT(m) (1u << (m))
+
+static const struct {
+    const char *name;
+    int64_t least, most;
+} members[MEMBERS] = {
+    [VALUE] = {"value", 0, 0},
+    [EXPECT] = {"expect", 0, 0},
+    [VERSION] = {"version", 0, INT64_MAX >> 1},
+    [LEASE] = {"lease", 1, INT64_MAX >> 1},
+    [TOKEN] = {"token", 1, INT64_MAX >> 1},
+    [TTL] = {"ttl_ms", 1, INT32_MAX},
+};
 
 static const struct {
     const char *name;
     enum slv_strong_op op;
-    unsigned needs, may;
+    unsigned needs, may; /* members */
 } ops[] = {
-    {"set", SLV_STRONG_PUT, W_VALUE, W_LEASE},
-    {"cas", SLV_STRONG_CAS, W_VALUE | W_VERSION, W_LEASE},
-    {"swap", SLV_STRONG_CAS_VALUE, W_VALUE | W_EXPECT, W_LEASE},
-    {"lock", SLV_STRONG_LOCK, W_TTL, W_VALUE},
-    {"unlock", SLV_STRONG_UNLOCK, W_TOKEN, 0},
-    {"grant", SLV_STRONG_GRANT, W_TTL, 0},
-    {"keepalive", SLV_STRONG_KEEPALIVE, W_LEASE, 0},
-    {"revoke", SLV_STRONG_REVOKE, W_LEASE, 0},
+    {"set", SLV_STRONG_PUT, BIT(VALUE), BIT(LEASE)},
+    {"cas", SLV_STRONG_CAS, BIT(VALUE) | BIT(VERSION), BIT(LEASE)},
+    {"swap", SLV_STRONG_CAS_VALUE, BIT(VALUE) | BIT(EXPECT), BIT(LEASE)},
+    {"lock", SLV_STRONG_LOCK, BIT(TTL), BIT(VALUE)},
+    {"unlock", SLV_STRONG_UNLOCK, BIT(TOKEN), 0},
+    {"grant", SLV_STRONG_GRANT, BIT(TTL), 0},
+    {"keepalive", SLV_STRONG_KEEPALIVE, BIT(LEASE), 0},
+    {"revoke", SLV_STRONG_REVOKE, BIT(LEASE), 0},
     {"epoch", SLV_STRONG_EPOCH, 0, 0},
 };
 
 struct body {
-    unsigned has;
+    unsigned has; /* members */
     struct slv_str op;
-    struct slv_buf value, expect;
-    int64_t version, lease, token, ttl;
+    struct slv_buf json[EXPECT + 1];
+    int64_t number[MEMBERS];
 };
 
 static int read_json(struct slv_json_val v, struct slv_buf *b) {
@@ -295,34 +309,26 @@ static int read_json(struct slv_json_val v, struct slv_buf *b) {
     return b->status;
 }
 
-static bool read_member(struct slv_str name, struct slv_json_val v, struct body *b) {
-    const struct {
-        const char *name;
-        unsigned bit;
-        int64_t *to;
-        int64_t least, most;
-    } numbers[] = {
-        {"version", W_VERSION, &b->version, 0, INT64_MAX >> 1},
-        {"lease", W_LEASE, &b->lease, 1, INT64_MAX >> 1},
-        {"token", W_TOKEN, &b->token, 1, INT64_MAX >> 1},
-        {"ttl_ms", W_TTL, &b->ttl, 1, INT32_MAX},
-    };
-    if (slv_str_is(name, "op")) return slv_json_get_str(v, &b->op);
-    if (slv_str_is(name, "value")) {
-        b->has |= W_VALUE;
-        return !read_json(v, &b->value);
-    }
-    if (slv_str_is(name, "expect")) {
-        b->has |= W_EXPECT;
-        return !read_json(v, &b->expect);
-    }
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        if (!slv_str_is(name, numbers[i].name)) continue;
-        b->has |= numbers[i].bit;
-        return slv_json_get_i64(v, numbers[i].to) && *numbers[i].to >= numbers[i].least &&
-               *numbers[i].to <= numbers[i].most;
-    }
-    return false;
+static int read_member(struct slv_str name, struct slv_json_val v, struct body *b) {
+    size_t i = 0;
+    if (slv_str_is(name, "op")) return slv_json_get_str(v, &b->op) ? 0 : SLV_E_USAGE;
+    while (i < MEMBERS && !slv_str_is(name, members[i].name))
+        i++;
+    if (i == MEMBERS) return SLV_E_USAGE;
+    b->has |= BIT(i);
+    if (i <= EXPECT) return read_json(v, &b->json[i]);
+    return slv_json_get_i64(v, &b->number[i]) && b->number[i] >= members[i].least &&
+                   b->number[i] <= members[i].most
+               ? 0
+               : SLV_E_USAGE;
+}
+
+/* The first of them. */
+static const char *name_of(unsigned bits) {
+    size_t i = 0;
+    while (!(bits & BIT(i)))
+        i++;
+    return members[i].name;
 }
 
 static int make(struct body *b, struct slv_strong_command *c, struct slv_err *err) {
@@ -332,15 +338,16 @@ static int make(struct body *b, struct slv_strong_command *c, struct slv_err *er
     if (i == sizeof ops / sizeof *ops)
         return slv_err_set(err, SLV_E_USAGE, "a strong space has no op \"%.*s\"",
                            (int)(b->op.n < 40 ? b->op.n : 40), b->op.p);
-    if ((b->has & ops[i].needs) != ops[i].needs || b->has & ~(ops[i].needs | ops[i].may))
-        return slv_err_set(err, SLV_E_USAGE, "op \"%s\" lacks a member, or has one too many",
-                           ops[i].name);
+    const unsigned lacks = ops[i].needs & ~b->has, over = b->has & ~(ops[i].needs | ops[i].may);
+    if (lacks || over)
+        return slv_err_set(err, SLV_E_USAGE, "op \"%s\" %s \"%s\"", ops[i].name,
+                           lacks ? "wants" : "has no", name_of(lacks ? lacks : over));
     c->op = ops[i].op;
-    c->value = (struct slv_str){b->value.data, b->value.len};
-    c->expect = (struct slv_str){b->expect.data, b->expect.len};
-    c->version = (uint64_t)(b->has & W_TOKEN ? b->token : b->version);
-    c->lease = (uint64_t)b->lease;
-    c->ttl_ms = (uint32_t)b->ttl;
+    c->value = (struct slv_str){b->json[VALUE].data, b->json[VALUE].len};
+    c->expect = (struct slv_str){b->json[EXPECT].data, b->json[EXPECT].len};
+    c->version = (uint64_t)b->number[b->has & BIT(TOKEN) ? TOKEN : VERSION];
+    c->lease = (uint64_t)b->number[LEASE];
+    c->ttl_ms = (uint32_t)b->number[TTL];
     return 0;
 }
 
@@ -349,12 +356,17 @@ static int read_body(struct slv_str text, struct body *b, struct slv_json_doc *d
     struct slv_json_iter it = {0};
     struct slv_json_val v;
     struct slv_str name;
-    const int rc = slv_json_read(text.p, text.n, doc, err);
+    int rc = slv_json_read(text.p, text.n, doc, err);
     if (rc) return rc;
-    while (slv_json_each(slv_json_root(doc), &it, &name, &v))
-        if (!read_member(name, v, b))
-            return slv_err_set(err, SLV_E_USAGE, "\"%.*s\" is not known, or not so",
-                               (int)(name.n < 40 ? name.n : 40), name.p);
+    while (slv_json_each(slv_json_root(doc), &it, &name, &v)) {
+        rc = read_member(name, v, b);
+        if (!rc) continue;
+        const int n = (int)(name.n < 40 ? name.n : 40);
+        if (rc == SLV_E_LIMIT)
+            return slv_err_set(err, rc, "\"%.*s\": of a strong space it has at most %zu bytes", n,
+                               name.p, SLV_STRONG_VALUE_MAX);
+        return slv_err_set(err, rc, "\"%.*s\" is not known, or not so", n, name.p);
+    }
     return make(b, c, err);
 }
 
@@ -366,15 +378,15 @@ void service_strong_put(struct slv_service *s, struct slv_exchange *x, size_t ag
     struct slv_json_doc doc = {0};
     struct slv_err err = {0};
     int rc = 0;
-    slv_buf_init(&b.value, SLV_STRONG_VALUE_MAX);
-    slv_buf_init(&b.expect, SLV_STRONG_VALUE_MAX);
+    for (size_t i = 0; i <= EXPECT; i++)
+        slv_buf_init(&b.json[i], SLV_STRONG_VALUE_MAX);
     if (slv_exchange_head(x)->method != SLV_METHOD_DELETE)
         rc = read_body(slv_exchange_body(x), &b, &doc, &c, &err);
     if (rc) service_refuse(x, service_status_of(rc), err.msg);
     else ask_or_refuse(s, x, agreed, key, &c, q);
     slv_json_doc_fini(&doc);
-    slv_buf_fini(&b.value);
-    slv_buf_fini(&b.expect);
+    for (size_t i = 0; i <= EXPECT; i++)
+        slv_buf_fini(&b.json[i]);
 }
 
 /* --- the group -------------------------------------------------------------------------------- */

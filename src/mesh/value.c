@@ -477,7 +477,10 @@ static int explain(int rc, const struct doing *w, const char *op, const char *fo
     case SLV_E_BUSY:
         return slv_err_set(err, rc, "%s, '%s': not now", type, op);
     case SLV_E_LIMIT:
-        return slv_err_set(err, rc, "%s, '%s': too much at once", type, op);
+        return slv_err_set(err, rc,
+                           "%s, '%s': too much at once: an operation has at most %u parts of %zu "
+                           "bytes in all, and takes away %u",
+                           type, op, SLV_OP_ENTRIES_MAX, SLV_OP_BYTES_MAX, SLV_OP_REMOVES_MAX);
     default:
         return slv_err_set(err, rc, "%s, '%s': out of memory", type, op);
     }

@@ -205,6 +205,15 @@ def without_a_group():
         assert status == 503 and "was not done" in said["error"]["message"], (status, said)
         assert read(m[0], "a", ms=300)[0] == 503
         assert m[0].status()["strong"] is None
+        for body, want, why in (({"value": "x" * (128 << 10)}, 413, '"value": of a strong space it has at most 131072 bytes'),
+                                ({"op": "swap", "value": 1, "expect": "x" * (128 << 10)}, 413, '"expect"'),
+                                ({"op": "keepalive"}, 400, 'op "keepalive" wants "lease"'),
+                                ({"op": "cas", "value": 1}, 400, 'op "cas" wants "version"'),
+                                ({"op": "grant", "ttl_ms": 5, "token": 7}, 400, 'op "grant" has no "token"'),
+                                ({"op": "lock", "ttl_ms": 0}, 400, '"ttl_ms" is not known, or not so'),
+                                ({"value": 1, "more": 1}, 400, '"more"'), ({"op": 1}, 400, '"op"'), ([], 400, "wants")):
+            status, said = m[0].ask("PUT", m[0].path("conf", "k"), body)
+            assert status == want and why in said["error"]["message"], (body if want == 400 else want, status, said)
 
 
 def locks_exclude():
