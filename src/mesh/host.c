@@ -27,6 +27,7 @@
 #define UNLISTED_MAX 16u
 #define UNLISTED_NS (10 * (uint64_t)1000000000)
 #define ODD_AGAIN_NS (3600 * (uint64_t)1000000000)
+#define ODD_PEERS 16u
 
 /* A node that has no key here. */
 struct unlisted {
@@ -50,7 +51,10 @@ struct slv_host {
     struct slv_names *names;   /* of conf.peer, in that order */
     struct slv_outside outside;
     struct slv_service_host seen;
-    uint64_t odd_said[SLV_TRANSPORT_ODDS];
+    struct odd_said {
+        uint64_t peer, at;
+    } odd_said[SLV_TRANSPORT_ODDS][ODD_PEERS]; /* what was said last, a ring */
+    size_t odd_next[SLV_TRANSPORT_ODDS];
     struct unlisted unlisted[UNLISTED_MAX];
     struct slv_node *node;
     struct slv_mesh_trust trust;
@@ -263,10 +267,25 @@ static void log_attested(const struct slv_host *h, uint64_t id, bool is_shown) {
 
 static void log_other(const struct slv_host *h, uint64_t id) {
     const struct slv_node_other *o = slv_node_other(h->node);
+    char ttl[32] = "no ttl";
+    if (o->ttl_ms) snprintf(ttl, sizeof ttl, "ttl=%" PRIu64 "s", o->ttl_ms / 1000);
     slv_log(SLV_LOG_WARN,
-            "mesh: node %016" PRIx64 " has a space '%.*s' that is declared otherwise (%s, %s): "
+            "mesh: node %016" PRIx64 " has a space '%.*s' that is declared otherwise (%s, %s, %s): "
             "neither sees what is written in the other's",
-            id, (int)o->name.n, o->name.p, o->type, o->causal ? "causal" : "eventual");
+            id, (int)o->name.n, o->name.p, o->type, o->causal ? "causal" : "eventual", ttl);
+}
+
+/* Whether that was said of the peer within the hour. */
+static bool was_said(const struct odd_said said[ODD_PEERS], uint64_t peer, uint64_t now) {
+    for (size_t i = 0; i < ODD_PEERS; i++)
+        if (said[i].at && said[i].peer == peer && now - said[i].at < ODD_AGAIN_NS) return true;
+    return false;
+}
+
+/* (Of two processes with one key each takes the other's place, again and again: on_odd says so.) */
+static enum slv_log_level member_level(const struct slv_host *h, uint64_t id, int state) {
+    const bool is_twin = was_said(h->odd_said[SLV_TRANSPORT_TWIN], id, now_ns());
+    return is_twin || state == SLV_SWIM_SUSPECT ? SLV_LOG_DEBUG : SLV_LOG_INFO;
 }
 
 static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
@@ -274,8 +293,7 @@ static void on_event(void *ctx, enum slv_node_event e, uint64_t id, int state) {
     struct slv_host *h = ctx;
     switch (e) {
     case SLV_NODE_MEMBER:
-        slv_log(state == SLV_SWIM_SUSPECT ? SLV_LOG_DEBUG : SLV_LOG_INFO,
-                "mesh: node %016" PRIx64 " is %s", id, states[state]);
+        slv_log(member_level(h, id, state), "mesh: node %016" PRIx64 " is %s", id, states[state]);
         break;
     case SLV_NODE_ISOLATED:
         slv_log(SLV_LOG_WARN, state ? "mesh: no other node answers: local only"
@@ -482,17 +500,16 @@ static bool is_told_of(const struct slv_host *h, uint64_t id) {
     return false;
 }
 
-/* What goes on is said once an hour. */
+/* What goes on is said once an hour of each. */
 static void on_odd(void *ctx, uint64_t peer, enum slv_transport_odd what) {
     struct slv_host *h = ctx;
     struct slv_service_odd *o = &h->seen.odd[what];
     const uint64_t now = now_ns();
     /* (Addresses that members had go to others: of those only that it was told of is said.) */
     if (what == SLV_TRANSPORT_ELSE && !is_told_of(h, peer)) return;
-    const bool is_news = o->peer != peer || now - h->odd_said[what] > ODD_AGAIN_NS;
     *o = (struct slv_service_odd){peer, now, o->n + 1};
-    if (!is_news) return;
-    h->odd_said[what] = now;
+    if (was_said(h->odd_said[what], peer, now)) return;
+    h->odd_said[what][h->odd_next[what]++ % ODD_PEERS] = (struct odd_said){peer, now};
     slv_log(SLV_LOG_WARN, "mesh: node %016" PRIx64 " %s", peer, slv_transport_odd_text[what].says);
 }
 

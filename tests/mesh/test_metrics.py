@@ -167,23 +167,29 @@ def who_is_connected():
 
 def a_key_on_two_machines():
     """As after a disk was copied: each takes the other's place at the third, and of all that nothing fails."""
-    with Mesh(2, SPACES) as m:
+    with Mesh(3, SPACES) as m:
         m.whole()
-        a, b = m.nodes
+        a, b, c = m.nodes
         b.stop(), b.start()  # a process of one machine after another of it is none
         m.whole()
         copy = Node(m.folder.name, "copy", SPACES)
-        keys = [os.path.join(n.home, "keys") for n in (b, copy)]
-        shutil.rmtree(keys[1])
-        shutil.copytree(*keys)
+        b.stop()
+        shutil.rmtree(copy.home)
+        shutil.copytree(b.home, copy.home)  # as of a disk that is copied whole
+        b.start()
+        m.whole()
         assert a.status()["odd"] == [] and metrics(a)['selvage_mesh_odd_total{what="twin"}'] == 0
-        copy.members, copy.peers = [a], [a]
+        copy.members, copy.peers = [a, c], [a]
         m.nodes.append(copy.start())
         until(lambda: [(o["what"], o["node"]) for o in a.status()["odd"]] == [("twin", b.id)], 120, "the third to see two")
         assert "\nodd      %s has a key that two machines have" % b.id in a.run("mesh", "status"), a.run("mesh", "status")
         assert a.stderr().count("node %s has a key that two machines have" % b.id) == 1, a.stderr()
         got = metrics(a)
         assert got['selvage_mesh_odd_total{what="twin"}'] >= 1 and got["selvage_mesh_outside"] == 0, got
+        alive = a.stderr().count("node %s is alive" % b.id)  # (they go on: the log does not)
+        twice = got['selvage_mesh_odd_total{what="twin"}'] + 2
+        until(lambda: metrics(a)['selvage_mesh_odd_total{what="twin"}'] >= twice, 120, "them to be seen again")
+        assert a.stderr().count("node %s is alive" % b.id) == alive, a.stderr()
         said = "node %s says that another machine has this node's key" % a.id
         until(lambda: all(said in n.stderr() for n in (b, copy)), 60, "both to be told")
         assert all(n.stderr().count(said) == 1 for n in (b, copy))
