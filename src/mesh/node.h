@@ -69,6 +69,7 @@ struct slv_node_other {
     struct slv_str name; /* this node's */
     const char *type;
     bool causal;
+    uint64_t ttl_ms; /* 0: it has none */
 };
 
 /* What is measured where it happens. */

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from nodes import FULL, PROGRAM, SLOW, Mesh, Node, Unix, tap, until
+from nodes import FULL, PROGRAM, SLOW, SPACES, Mesh, Node, Unix, tap, until
 
 
 def three_nodes_share_what_each_writes():
@@ -536,10 +536,10 @@ def a_peer_with_another_key_is_told_of():
 
 
 def spaces_that_are_declared_otherwise_are_told_of():
-    with Mesh(2) as m:
+    with Mesh(2, SPACES + ("soon:set:ttl=12h",)) as m:
         m.whole()
         other = Node(m.folder.name, "other", ("hits:set", "tags:set:causal", "config:last:ttl=90", "notes:last:strong", "log:text",
-                                                    "prats:counter"))
+                                                    "prats:counter", "soon:set:ttl=24h"))
         other.members, other.peers = m.nodes, m.nodes[:1]
         for node in m.nodes:
             node.stop()
@@ -550,11 +550,14 @@ def spaces_that_are_declared_otherwise_are_told_of():
 
         def told(node, of, space, how):
             return "node %s has a space '%s' that is declared otherwise (%s)" % (of.id, space, how) in node.stderr()
-        for space, there, here in (("hits", "set, eventual", "counter, eventual"), ("tags", "set, causal", "set, eventual")):
+        for space, there, here in (("hits", "set, eventual, no ttl", "counter, eventual, no ttl"),
+                                   ("tags", "set, causal, no ttl", "set, eventual, no ttl"),
+                                   ("soon", "set, eventual, ttl=86400s", "set, eventual, ttl=43200s")):
             until(lambda: any(told(n, other, space, there) for n in m.nodes[:2]), 60, "%s to be told" % space)
             until(lambda: any(told(other, n, space, here) for n in m.nodes[:2]), 60, "%s to be told at the other" % space)
-        until(lambda: any(told(other, n, "config", "last, eventual") for n in m.nodes[:2]), 60, "one with a time to live")
-        until(lambda: any(told(other, n, "notes", "doc, causal") for n in m.nodes[:2]), 60, "a strong one")
+        until(lambda: any(told(n, other, "config", "last, eventual, ttl=90s") for n in m.nodes[:2]), 60, "one with a time to live")
+        until(lambda: any(told(other, n, "config", "last, eventual, no ttl") for n in m.nodes[:2]), 60, "one without")
+        until(lambda: any(told(other, n, "notes", "doc, causal, no ttl") for n in m.nodes[:2]), 60, "a strong one")
         m[0].put("log", "k", "same")
         m.everywhere("log", "k", "same")
         until(lambda: "no other node that was met has a space 'prats'" in other.stderr(), 60, "it to be alone with it")
