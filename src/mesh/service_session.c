@@ -128,10 +128,28 @@ static void go_on(struct slv_service *s, const struct session *w, uint64_t now) 
     service_act(s, w->x, &a);
 }
 
+/* Whether this node knows none of those whose writes the session has seen in the space. */
+static bool is_strange(const struct slv_service *s, const struct session *w) {
+    const struct slv_space *space;
+    const struct slv_dots *seen;
+    if (w->is_agreed) return false;
+    space = slv_node_read(s->conf.node, w->space);
+    seen = slv_token_seen(&w->token, slv_replica_id(slv_node_replica(s->conf.node, w->space)));
+    for (uint32_t i = 0; seen && i < seen->n; i++)
+        if (slv_dots_last(&space->context, seen->writer[i].id) ||
+            slv_space_let_go(space, seen->writer[i].id))
+            return false;
+    return true;
+}
+
 static void end(struct slv_service *s, struct session *w, bool covered, uint64_t now) {
     s->n_sessions--;
     if (covered && !slv_exchange_is_gone(w->x)) go_on(s, w, now);
-    else service_refuse(w->x, 504, "this node has not seen what the session has");
+    else
+        service_refuse(w->x, 504,
+                       is_strange(s, w) ? "this node has not seen what the session has, nor knows "
+                                          "who wrote it: is the session of this mesh?"
+                                        : "this node has not seen what the session has");
     slv_exchange_put(w->x);
     free_session(w);
 }
