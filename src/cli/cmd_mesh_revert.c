@@ -30,16 +30,20 @@ struct job {
 
 static struct slv_str str(const char *s) { return (struct slv_str){s, strlen(s)}; }
 
+static int64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* "10m": so long ago; "2026-11-29T10:00:00Z", also with a fraction. */
 static int read_since(const char *text, int64_t *ret_ms, struct slv_err *err) {
     const uint64_t ago = slv_cli_duration(str(text));
-    struct timespec now;
     struct tm tm = {0};
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
     int64_t ms = 0;
     if (ago) {
-        clock_gettime(CLOCK_REALTIME, &now);
-        *ret_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - (int64_t)ago;
+        *ret_ms = now_ms() - (int64_t)ago;
         return 0;
     }
     if (rest && *rest == '.')
@@ -168,6 +172,8 @@ static int revert(const struct slv_cli *cli, const void *opts, struct slv_err *e
     if (!rc) rc = slv_cli_mesh_node("--by", o->by, err);
     if (!rc) rc = slv_cli_mesh_utf8("--prefix", o->prefix, err);
     if (!rc) rc = read_since(o->since, &b.since_ms, err);
+    if (!rc && b.since_ms > now_ms())
+        rc = slv_err_set(err, SLV_E_USAGE, "mesh revert: --since %s: that is to come", o->since);
     slv_sig_watch();
     if (!rc) rc = page(&b, err);
     while (!rc && b.after && !slv_sig_seen())

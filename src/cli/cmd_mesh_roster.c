@@ -3,6 +3,7 @@
  * given what was signed, and passes it on. */
 #include "base/arena.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "cli/cmd.h"
 #include "cli/mesh.h"
 #include "cli/out.h"
@@ -18,13 +19,10 @@
 #include <string.h>
 #include <time.h>
 
-#define DAY_S 86400.0
-
 struct opts {
-    const char *socket, *key, *name;
+    const char *socket, *key, *name, *lasts;
     struct slv_opt_list write, peer, aks, binaries, policies;
     bool no_vote, no_repair, any_ak;
-    double for_s;
 };
 
 /* --- the node's side -------------------------------------------------------------------------- */
@@ -201,6 +199,43 @@ static int read_name(const struct opts *o, const char *command, struct slv_state
     return slv_cli_mesh_utf8("--name", o->name, err);
 }
 
+/* What the roster says of a key; of kind SLV_JSON_NONE: nothing. */
+static struct slv_json_val member_of(const struct view *v, const uint8_t key[SLV_ROSTER_KEY]) {
+    struct slv_json_iter it = {0};
+    struct slv_json_val m;
+    char hex[2 * SLV_ROSTER_KEY + 1];
+    slv_hex_write(key, SLV_ROSTER_KEY, hex);
+    while (slv_json_each(slv_json_get(v->root, "members"), &it, NULL, &m))
+        if (slv_str_is(text_of(m, "key"), hex)) return m;
+    return (struct slv_json_val){0};
+}
+
+static bool has_space(struct slv_json_val spaces, struct slv_str name) {
+    struct slv_json_iter it = {0};
+    struct slv_json_val s;
+    while (slv_json_each(spaces, &it, NULL, &s)) {
+        const struct slv_str has = text_of(s, "name");
+        if (has.n == name.n && !memcmp(has.p, name.p, name.n)) return true;
+    }
+    return false;
+}
+
+/* It may be that only others have it; more often it is misspelled. */
+static void note_spaces(const struct opts *o, const struct slv_statement *s) {
+    struct slv_cli_reply r;
+    struct slv_err err = {0};
+    if (!s->n_scope ||
+        slv_cli_mesh_ask(o->socket, "GET", "/v1/spaces", (struct slv_str){"", 0}, &r, &err))
+        return;
+    for (size_t i = 0; i < s->n_scope; i++) {
+        const struct slv_str name = s->scope[i].space;
+        if (!has_space(slv_json_root(&r.doc), name))
+            slv_log(SLV_LOG_WARN, "mesh: --write %.*s: the node of this machine has no such space",
+                    (int)name.n, name.p);
+    }
+    slv_cli_reply_fini(&r);
+}
+
 static int admit(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct slv_statement s = {.kind = SLV_MEMBER};
@@ -212,8 +247,10 @@ static int admit(const struct slv_cli *cli, const void *opts, struct slv_err *er
     if (!rc) rc = look(o, &v, err);
     if (rc) return rc;
     rc = whose(cli, &v, s.key, err);
+    if (!o->name) s.name = text_of(member_of(&v, s.key), "name"); /* it stays what it is called */
     if (!rc) rc = state(o, &s, &v, err);
     slv_cli_reply_fini(&v.reply);
+    if (!rc) note_spaces(o, &s);
     return rc;
 }
 
@@ -245,21 +282,13 @@ static int read_whom(const char *text, uint8_t ret[SLV_ROSTER_KEY], struct slv_e
 static int revoke(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
     struct slv_statement s = {.kind = SLV_REVOKED};
-    struct slv_json_iter it = {0};
-    struct slv_json_val m;
     struct view v;
-    bool known = false;
-    char hex[2 * SLV_ROSTER_KEY + 1];
     int rc = read_whom(cli->args[0], s.key, err);
     if (!rc) rc = look(o, &v, err);
     if (rc) return rc;
-    slv_hex_write(s.key, sizeof s.key, hex);
-    while (!rc && slv_json_each(slv_json_get(v.root, "members"), &it, NULL, &m)) {
-        if (!slv_str_is(text_of(m, "key"), hex)) continue;
-        known = true;
-        rc = take_rights(m, &s);
-    }
-    if (!known) s.flags = SLV_MAY_WRITE_ALL; /* a member by an option of the nodes */
+    const struct slv_json_val m = member_of(&v, s.key);
+    if (slv_json_kind(m) != SLV_JSON_NONE) rc = take_rights(m, &s);
+    else s.flags = SLV_MAY_WRITE_ALL; /* a member by an option of the nodes */
     if (!rc) rc = state(o, &s, &v, err);
     slv_cli_reply_fini(&v.reply);
     return rc;
@@ -350,27 +379,30 @@ static int print_invite(const struct slv_cli *cli, const struct slv_invite *i,
 static int admit_own(const struct opts *o, const struct slv_cli *cli, struct view *v,
                      struct slv_err *err) {
     struct slv_statement s = {.kind = SLV_MEMBER, .flags = SLV_MAY_ALL};
-    struct slv_json_iter it = {0};
-    struct slv_json_val m;
-    const struct slv_str own = text_of(v->root, "key");
-    while (slv_json_each(slv_json_get(v->root, "members"), &it, NULL, &m)) {
-        const struct slv_str key = text_of(m, "key");
-        if (key.n == own.n && !memcmp(key.p, own.p, own.n)) return 0;
-    }
     int rc = whose(cli, v, s.key, err);
+    if (!rc && slv_json_kind(member_of(v, s.key)) != SLV_JSON_NONE) return 0;
     if (!rc) rc = state(o, &s, v, err);
     v->most++;
     return rc;
 }
 
+static int read_until(const char *lasts, uint64_t *ret, struct slv_err *err) {
+    const uint64_t ms = slv_cli_duration((struct slv_str){lasts, strlen(lasts)});
+    if (!ms)
+        return slv_err_set(err, SLV_E_USAGE,
+                           "mesh invite: --for %s: not a time as 90s, 30m, 12h or 7d", lasts);
+    *ret = (uint64_t)time(NULL) + ms / 1000;
+    return 0;
+}
+
 static int invite(const struct slv_cli *cli, const void *opts, struct slv_err *err) {
     const struct opts *o = opts;
-    struct slv_statement s = {.kind = SLV_INVITE, .until = (uint64_t)time(NULL)};
+    struct slv_statement s = {.kind = SLV_INVITE};
     struct slv_invite i = {0};
     struct wanted w;
     struct view v;
-    s.until += (uint64_t)o->for_s;
-    int rc = read_name(o, "mesh invite", &s, err);
+    int rc = read_until(o->lasts, &s.until, err);
+    if (!rc) rc = read_name(o, "mesh invite", &s, err);
     if (!rc) rc = read_scopes(o, &s, err);
     if (!rc) rc = read_condition(o, &w, &s, err);
     if (!rc) rc = look(o, &v, err);
@@ -382,6 +414,7 @@ static int invite(const struct slv_cli *cli, const void *opts, struct slv_err *e
         rc = state(o, &s, &v, err);
     }
     if (!rc) rc = print_invite(cli, &i, err);
+    if (!rc) note_spaces(o, &s);
     sodium_memzero(&i, sizeof i);
     slv_cli_reply_fini(&v.reply);
     return rc;
@@ -496,8 +529,8 @@ static const struct slv_opt invite_rows[] = {
     SOCKET_ROW,
     RIGHTS_ROWS,
     ATTEST_ROWS,
-    {"for", 0, SLV_OPT_REAL_AT(struct opts, for_s), .arg = "SECONDS", .def = "86400", .rmin = 1,
-     .rmax = 3650 * DAY_S, .help = "until when it may be used"},
+    {"for", 0, SLV_OPT_STR_AT(struct opts, lasts), .arg = "TIME", .def = "1d",
+     .help = "how long it may be used: 90s, 30m, 12h, 7d"},
     {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "TEXT", .help = "for people"},
     {"peer", 0, SLV_OPT_LIST_AT(struct opts, peer), .arg = "KEY@HOST:PORT",
      .help = "whom to join by; default: the node of this machine"},

@@ -132,6 +132,17 @@ static bool is_space_name(const char *p, size_t n) {
     return k == n;
 }
 
+static int no_type(const char *text, struct slv_str type, struct slv_err *err) {
+    struct slv_buf b;
+    slv_buf_init(&b, 1024);
+    for (int t = 0; t < SLV_MESH_TYPES; t++)
+        slv_buf_addf(&b, "%s%s", t ? ", " : "", slv_mesh_type_name((enum slv_mesh_type)t));
+    slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: no such type: '%.*s': there are %s", text,
+                (int)type.n, type.p, b.status ? "others" : b.data);
+    slv_buf_fini(&b);
+    return SLV_E_USAGE;
+}
+
 /* "NAME:TYPE", "NAME:TYPE:causal", "NAME:last:strong", "NAME:TYPE:ttl=12h", ":history=24h" */
 static int read_space(struct up *u, const char *text, struct slv_err *err) {
     struct slv_space_conf *to = &u->space[u->conf.n_space];
@@ -147,9 +158,7 @@ static int read_space(struct up *u, const char *text, struct slv_err *err) {
     type++;
     const struct slv_str t = {type, strcspn(type, ":")};
     *to = (struct slv_space_conf){.name = {text, n}};
-    if (!slv_mesh_type_find(t, &to->type))
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: no such type: '%.*s'", text,
-                           (int)t.n, t.p);
+    if (!slv_mesh_type_find(t, &to->type)) return no_type(text, t, err);
     const int rc = read_order(u, text, type + t.n, &strong, err);
     if (rc) return rc;
     if (strong && to->type != SLV_TYPE_LAST)

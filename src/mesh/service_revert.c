@@ -257,6 +257,16 @@ static int tell_reach(uint64_t ms, struct slv_err *err) {
                        (unsigned)(ms % 1000));
 }
 
+/* (Of one that was given up, what it wrote is all that is known.) */
+static bool has_written(const struct slv_replica *r, uint64_t node) {
+    struct slv_replica_writer w;
+    for (size_t i = 0; i < slv_replica_writers(r); i++) {
+        slv_replica_writer(r, i, &w);
+        if (w.node == node) return true;
+    }
+    return false;
+}
+
 static int find(struct slv_service *s, size_t space, struct wanted *w, struct slv_undone *ret,
                 struct slv_err *err) {
     const struct slv_replica *r = slv_node_replica(s->conf.node, space);
@@ -270,6 +280,8 @@ static int find(struct slv_service *s, size_t space, struct wanted *w, struct sl
     if (!w->has_until) w->undo.to_ms = slv_node_mark(s->conf.node);
     const int rc = slv_replica_undone(r, &w->undo, w->again, ret);
     if (rc == SLV_E_NOENT) return tell_reach(slv_history_reach(h), err);
+    if (!rc && w->undo.node && !ret->n_op && !ret->excused && !has_written(r, w->undo.node))
+        return slv_err_set(err, SLV_E_NOENT, "by: no such node has written to that space");
     return rc ? slv_err_set(err, rc, "too much has changed to be undone at once") : 0;
 }
 

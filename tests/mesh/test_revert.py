@@ -217,6 +217,8 @@ def what_cannot_be_is_said():
                 (("nowhere", "--since", "1h"), 1, "no such space"), (("short",), 2, "--since"),
                 (("short", "--since", "yesterday"), 2, "how long ago"), (("short", "--since", "2026-11-29"), 2, "how long ago"),
                 (("hits", "--since", "1s", "--by", "somebody"), 2, "16 hexadecimal digits"),
+                (("hits", "--since", "1s", "--by", "0123456789abcdef"), 1, "no such node has written"),
+                (("hits", "--since", "9999-01-01T00:00:00Z"), 2, "is to come"),
                 (("hits", "--since", "1s", "--key", "a", "--prefix", "b"), 2, "not both"),
                 (("short", "--since", "3650d"), 2, "reaches back to 20")):
             assert want in revert(m[0], *args, status=status), args

@@ -6,11 +6,12 @@ usage: test_roster.py SELVAGE      prints TAP
 """
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
 
-from nodes import FULL, Node, end_all, tap, until
+from nodes import FULL, PROGRAM, Node, end_all, tap, until
 
 SPACES = ("hits:counter", "tags:set", "conf:last:strong")
 
@@ -58,6 +59,8 @@ def who_is_admitted_joins():
         until(lambda: joined(a, b), 20, "it to join")
         until(lambda: b.get("hits", "k") == 1, 10, "what was written before")
         assert "pump house" in b.run("mesh", "roster"), b.run("mesh", "roster")
+        p.say(a, "admit", b.key)
+        assert "pump house" in a.run("mesh", "roster"), "its name stays, unless another is given"
         c = p.node(peers=[b]).start()  # the first has never heard of it
         p.say(b, "admit", c.key)
         until(lambda: joined(a, b, c), 20, "the third to join")
@@ -144,13 +147,23 @@ def an_invitation_is_used_once():
         assert other.ask("GET", other.path("conf", "x"))[1]["value"] == 1
 
 
+def a_space_that_is_not_there_is_noticed():
+    with Place() as p:
+        a = p.node().start()
+        for command in ("admit", "invite"):
+            said = subprocess.run([PROGRAM, "mesh", command, "--write", "tags/x", "--write", "tgas/x", "--key", p.secret],
+                                  capture_output=True, text=True, timeout=60, env=a.env(), check=True).stderr
+            assert "--write tgas: the node of this machine has no such space" in said and said.count("no such space") == 1, said
+        assert "writes tgas/x" in a.run("mesh", "roster")  # others may have it
+
+
 def an_invitation_is_revoked_by_its_line():
     with Place() as p:
         a = p.node().start()
         a.run("mesh", "found")
         said = json.loads(p.say(a, "invite", "--json", "--name", "crane 7"))
         line, key = said["invitation"], said["key"]
-        over = json.loads(p.say(a, "invite", "--json", "--for", "1"))["key"]
+        over = json.loads(p.say(a, "invite", "--json", "--for", "1s"))["key"]
         rows = a.run("mesh", "roster").splitlines()
         assert "%s  invitation  crane 7" % key in rows, rows
         until(lambda: "%s  invitation, over" % over in a.run("mesh", "roster").splitlines(), 10, "that to be over")
@@ -170,6 +183,8 @@ def what_is_not_signed_by_the_authority_is_refused():
         for body, want in (({"statement": "zz"}, 400), ({"statement": "01"}, 400), ({}, 400), ({"statement": "0" * 20000}, 400)):
             status, said = a.ask("POST", "/v1/roster", body)
             assert status == want and said["error"]["message"], (body, status, said)
+        for lasts in ("0", "1 h", "-1", "soon", "3651d"):
+            assert "not a time as" in p.say(a, "invite", "--for", lasts, status=2), lasts
         plain = p.node(authority=False).start()
         assert "--authority" in p.say(plain, "admit", a.key, status=2)
         for line in ("selvage-invite-", "selvage-invite-AAAA", "hello", p.say(a, "invite").strip()[:-8]):
@@ -245,6 +260,6 @@ def what_cannot_be_is_refused():
 
 if __name__ == "__main__":
     sys.exit(tap.run([who_is_admitted_joins, who_is_revoked_is_out, who_is_named_by_an_option_can_be_revoked,
-                      an_invitation_is_used_once,
-                      an_invitation_is_revoked_by_its_line, what_is_not_signed_by_the_authority_is_refused,
+                      an_invitation_is_used_once, a_space_that_is_not_there_is_noticed, an_invitation_is_revoked_by_its_line,
+                      what_is_not_signed_by_the_authority_is_refused,
                       who_is_not_let_in_says_so, what_cannot_be_is_refused]))
