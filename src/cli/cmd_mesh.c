@@ -1,9 +1,11 @@
 /* cmd_mesh.c: selvage mesh get, del, watch, status, found, lead: asking the node of this machine.
  * (put: cmd_mesh_put.c.) */
 #define _GNU_SOURCE /* memmem */
+#include "base/amount.h"
 #include "base/json.h"
 #include "cli/cmd.h"
 #include "cli/mesh.h"
+#include "mesh/client.h"
 #include "cli/out.h"
 #include "cli/sig.h"
 #include "store/local.h"
@@ -120,8 +122,8 @@ static int watch(const struct slv_cli *cli, const void *opts, struct slv_err *er
     long status = 0;
     int error = 0;
     slv_buf_init(&path, (size_t)64 << 10);
-    slv_cli_mesh_target(&path, (struct slv_str){space, strlen(space)}, "watch",
-                        (struct slv_str){NULL, 0});
+    slv_client_target(&path, (struct slv_str){space, strlen(space)}, "watch",
+                      (struct slv_str){NULL, 0});
     slv_buf_init(&at, 4096);
     slv_buf_init(&w.said, 65536);
     int rc = path.status ? slv_err_set(err, path.status, "mesh: the space's name is too long")
@@ -135,8 +137,7 @@ static int watch(const struct slv_cli *cli, const void *opts, struct slv_err *er
     if (rc == SLV_E_NET && error) rc = slv_cli_mesh_no_node(at.data, error, err);
     else if (rc == SLV_E_NET) rc = slv_err_set(err, rc, "mesh: the node at %s has ended", at.data);
     if (!rc && status && status != 200)
-        rc =
-            slv_cli_mesh_refused(path.data, (struct slv_str){w.said.data, w.said.len}, status, err);
+        rc = slv_client_refused(path.data, (struct slv_str){w.said.data, w.said.len}, status, err);
     slv_buf_fini(&w.said);
     slv_buf_fini(&path);
     slv_buf_fini(&at);
@@ -189,13 +190,13 @@ static void print_space(struct slv_json_val v) {
                          order = text_of(v, "order");
     const double ttl = number_of(v, "ttl_ms"), kept = number_of(v, "history_ms"),
                  n = number_of(v, "entries");
-    char time[SLV_CLI_DURATION_MAX];
+    char time[SLV_AMOUNT_MS_TEXT];
     bool full = false;
     slv_json_get_bool(slv_json_get(v, "full"), &full);
     slv_out_printf("space    %.*s: %.*s, %.*s, ", (int)name.n, name.p, (int)type.n, type.p,
                    (int)order.n, order.p);
-    if (ttl > 0) slv_out_printf("each for %s, ", slv_cli_duration_text((uint64_t)ttl, time));
-    if (kept > 0) slv_out_printf("history of %s, ", slv_cli_duration_text((uint64_t)kept, time));
+    if (ttl > 0) slv_out_printf("each for %s, ", slv_amount_ms_text((uint64_t)ttl, time));
+    if (kept > 0) slv_out_printf("history of %s, ", slv_amount_ms_text((uint64_t)kept, time));
     slv_out_printf("%.0f %s%s\n", n, n == 1 ? "entry" : "entries", full ? ", full" : "");
 }
 

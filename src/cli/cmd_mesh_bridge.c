@@ -5,6 +5,7 @@
 #include "cli/mesh_bridge.h"
 #include "cli/out.h"
 #include "cli/sig.h"
+#include "mesh/client.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -357,7 +358,7 @@ static int write_key(struct bridge *br, const struct slv_summary_act *act, bool 
     struct slv_buf path;
     struct slv_cli_reply r;
     slv_buf_init(&path, 65536);
-    slv_cli_mesh_target(&path, act->space, "keys", act->key);
+    slv_client_target(&path, act->space, "keys", act->key);
     if (br->side[act->side].space[act->rule].is_strong)
         slv_buf_addf(&path, "?timeout_ms=%u", BRIDGE_ASK_MS / 2);
     const int rc = path.status ? slv_err_set(err, path.status, "mesh bridge: a key is too long")
@@ -499,7 +500,7 @@ static int set_lock(struct bridge *br, struct slv_err *err) {
                                       .key = {slash + 1, strlen(slash + 1)},
                                       .holder = br->holder,
                                       .ttl = br->o->ttl};
-    slv_cli_mesh_target(&br->lock_path, br->lock.space, "keys", br->lock.key);
+    slv_client_target(&br->lock_path, br->lock.space, "keys", br->lock.key);
     slv_buf_adds(&br->lock_path, "?read=local");
     return br->lock_path.status
                ? slv_err_set(err, SLV_E_USAGE, "mesh bridge: --lock: the key is too long")

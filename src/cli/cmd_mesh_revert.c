@@ -1,11 +1,13 @@
 /* cmd_mesh_revert.c: selvage mesh revert: a node that keeps a history of a space puts back what was
  * written to it, page by page (service_revert.c). */
 #define _GNU_SOURCE /* strptime, timegm */
+#include "base/amount.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/cmd.h"
 #include "cli/mesh.h"
+#include "mesh/client.h"
 #include "cli/out.h"
 #include "cli/sig.h"
 #include "mesh/value.h"
@@ -38,7 +40,7 @@ static int64_t now_ms(void) {
 
 /* "10m": so long ago; "2026-11-29T10:00:00Z", also with a fraction. */
 static int read_since(const char *text, int64_t *ret_ms, struct slv_err *err) {
-    const uint64_t ago = slv_cli_duration(str(text));
+    const uint64_t ago = slv_amount_ms(str(text));
     struct tm tm = {0};
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
     int64_t ms = 0;
@@ -146,7 +148,7 @@ static int page(struct job *b, struct slv_err *err) {
     struct slv_buf path, body;
     struct slv_cli_reply r;
     slv_buf_init(&path, 4096);
-    slv_cli_mesh_target(&path, str(b->cli->args[0]), "revert", (struct slv_str){NULL, 0});
+    slv_client_target(&path, str(b->cli->args[0]), "revert", (struct slv_str){NULL, 0});
     write_question(b, &body);
     int rc = path.status ? path.status : body.status;
     if (rc) slv_err_set(err, rc, "mesh revert: a name is too long");

@@ -1,6 +1,7 @@
 /* cmd_mesh_roster.c: selvage mesh admit, revoke, invite, roster: who is a member of a mesh, said by
  * its authority. The authority's secret is used here and stays here; the node of this machine is
  * given what was signed, and passes it on. */
+#include "base/amount.h"
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -387,7 +388,7 @@ static int admit_own(const struct opts *o, const struct slv_cli *cli, struct vie
 }
 
 static int read_until(const char *lasts, uint64_t *ret, struct slv_err *err) {
-    const uint64_t ms = slv_cli_duration((struct slv_str){lasts, strlen(lasts)});
+    const uint64_t ms = slv_amount_ms((struct slv_str){lasts, strlen(lasts)});
     if (!ms)
         return slv_err_set(err, SLV_E_USAGE,
                            "mesh invite: --for %s: not a time as 90s, 30m, 12h or 7d", lasts);

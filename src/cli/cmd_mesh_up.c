@@ -1,4 +1,5 @@
 /* cmd_mesh_up.c: selvage mesh up: a node of the mesh on this machine. */
+#include "base/amount.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -7,24 +8,16 @@
 #include "cli/out.h"
 #include "cli/sig.h"
 #include "cli/trust.h"
-#include "mesh/host.h"
-#include "mesh/invite.h"
-#include "mesh/names.h"
+#include "mesh/declare.h"
 #include "trust/attest.h"
 #include "trust/fields.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define SPACE_FORM "NAME:TYPE[:ORDER][:ttl=TIME][:history=TIME][:max=SIZE]"
-#define SPACE_BYTES ((uint64_t)1 << 30) /* that its entries may take, unless it is said */
-#define SPACE_BYTES_MIN ((uint64_t)64 << 10)
-#define SPACE_BYTES_MAX ((uint64_t)64 << 30)
 #define ATTEST_LEAST_MS 10000u
 #define ATTEST_MOST_MS 2592000000u
-#define KEY_HEX (2u * SLV_HOST_KEY_BYTES)
 
 struct opts {
     const char *name, *store, *socket, *key, *authority, *invitation, *policy, *attest_every;
@@ -37,236 +30,34 @@ struct opts {
 /* What the host borrows. */
 struct up {
     const struct slv_cli *cli;
-    struct slv_host_peer peer[SLV_OPT_LIST_MAX];
-    uint8_t member[SLV_OPT_LIST_MAX][SLV_HOST_KEY_BYTES];
-    struct slv_space_conf space[SLV_OPT_LIST_MAX];
-    struct slv_str strong[SLV_OPT_LIST_MAX];
+    struct slv_declared declared;
     struct slv_buf folder, store, socket;
     struct slv_key *key;
-    struct slv_invite invitation;
     struct slv_map policy;
-    uint8_t authority[SLV_HOST_KEY_BYTES];
     struct slv_host_conf conf;
     struct slv_host *host;
 };
 
-/* --- what is written in lists ----------------------------------------------------------------- */
-
-/* What may stand behind the type and its order: "ttl=30m", "history=7d", "max=64M". */
-struct extra {
-    const char *name;
-    bool is_time;
-    uint64_t most;
-    const char *what;
-};
-
-enum { TTL, HISTORY, MAX, EXTRAS };
-
-static const struct extra extras[EXTRAS] = {
-    [TTL] = {"ttl=", true, SLV_TTL_MAX_MS,
-             "1 s to 3650d: a number of seconds, or one with s, m, h "
-             "or d behind it"},
-    [HISTORY] = {"history=", true, SLV_HISTORY_MAX_MS,
-                 "1 s to 366d: a number of seconds, or one "
-                 "with s, m, h or d behind it"},
-    [MAX] = {"max=", false, SPACE_BYTES_MAX,
-             "64K to 64G: bytes, or a number with K, M or G behind "
-             "it"},
-};
-
-/* Which of them a part is, and its number: 0 where it is none that may be. */
-static int read_extra(struct slv_str part, uint64_t *ret) {
-    for (int i = 0; i < EXTRAS; i++) {
-        const struct extra *e = &extras[i];
-        const size_t n = strlen(e->name);
-        if (part.n <= n || memcmp(part.p, e->name, n) != 0) continue;
-        const struct slv_str value = {part.p + n, part.n - n};
-        char text[32];
-        snprintf(text, sizeof text, "%.*s", (int)(value.n < 31 ? value.n : 31), value.p);
-        if (e->is_time) *ret = slv_cli_duration(value);
-        else if (!slv_opt_size(text, ret) || *ret < SPACE_BYTES_MIN) *ret = 0;
-        if (*ret > e->most) *ret = 0;
-        return i;
-    }
-    return EXTRAS;
-}
-
-/* ":causal" or ":strong", then extras, each at most once. */
-static int read_order(struct up *u, const char *text, const char *order, bool *ret_strong,
-                      struct slv_err *err) {
-    struct slv_space_conf *to = &u->space[u->conf.n_space];
-    uint64_t given[EXTRAS] = {0}, v = 0;
-    bool first = true;
-    for (size_t n; *order; order += n, first = false) {
-        n = 1 + strcspn(order + 1, ":");
-        const struct slv_str part = {order + 1, n - 1};
-        const int e = read_extra(part, &v);
-        if (first && slv_str_is(part, "causal")) to->causal = true;
-        else if (first && slv_str_is(part, "strong")) *ret_strong = true;
-        else if (e == EXTRAS || given[e])
-            return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not " SPACE_FORM, text);
-        else if (!v)
-            return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: %.*s is %s", text,
-                               (int)strlen(extras[e].name) - 1, extras[e].name, extras[e].what);
-        else given[e] = v;
-    }
-    to->ttl_ms = given[TTL];
-    to->history_ms = given[HISTORY];
-    to->max = given[MAX] ? given[MAX] : SPACE_BYTES;
-    if (*ret_strong && (given[TTL] || given[HISTORY] || given[MAX]))
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: %s", text,
-                           given[TTL]       ? "what is strong has leases, no ttl"
-                           : given[HISTORY] ? "what is strong has no history"
-                                            : "what is strong has no size of its own");
-    if (given[TTL] && given[HISTORY])
-        return slv_err_set(err, SLV_E_USAGE,
-                           "mesh up: --space %s: what goes by itself has no history", text);
-    return 0;
-}
-
-/* Names are parts of commands and of paths. */
-static bool is_space_name(const char *p, size_t n) {
-    size_t k = 0;
-    while (k < n && (isalnum((unsigned char)p[k]) || strchr("-_.", p[k])))
-        k++;
-    return k == n;
-}
-
-static int no_type(const char *text, struct slv_str type, struct slv_err *err) {
-    struct slv_buf b;
-    slv_buf_init(&b, 1024);
-    for (int t = 0; t < SLV_MESH_TYPES; t++)
-        slv_buf_addf(&b, "%s%s", t ? ", " : "", slv_mesh_type_name((enum slv_mesh_type)t));
-    slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: no such type: '%.*s': there are %s", text,
-                (int)type.n, type.p, b.status ? "others" : b.data);
-    slv_buf_fini(&b);
-    return SLV_E_USAGE;
-}
-
-/* "NAME:TYPE", "NAME:TYPE:causal", "NAME:last:strong", "NAME:TYPE:ttl=12h", ":history=24h" */
-static int read_space(struct up *u, const char *text, struct slv_err *err) {
-    struct slv_space_conf *to = &u->space[u->conf.n_space];
-    const char *type = strchr(text, ':');
-    const size_t n = type ? (size_t)(type - text) : 0;
-    bool strong = false;
-    if (!n || n > SLV_NODE_SPACE_NAME_MAX)
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: not " SPACE_FORM, text);
-    if (!is_space_name(text, n))
-        return slv_err_set(err, SLV_E_USAGE,
-                           "mesh up: --space %s: a name has letters, digits, '-', '_' and '.' only",
-                           text);
-    type++;
-    const struct slv_str t = {type, strcspn(type, ":")};
-    *to = (struct slv_space_conf){.name = {text, n}};
-    if (!slv_mesh_type_find(t, &to->type)) return no_type(text, t, err);
-    const int rc = read_order(u, text, type + t.n, &strong, err);
-    if (rc) return rc;
-    if (strong && to->type != SLV_TYPE_LAST)
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: --space %s: what is strong is of type last",
-                           text);
-    if (to->history_ms && !slv_mesh_type_reverts(to->type))
-        return slv_err_set(err, SLV_E_USAGE,
-                           "mesh up: --space %s: a %s cannot be put back: history is for last, "
-                           "many, on-wins, off-wins, set, counter, list, text, doc",
-                           text, slv_mesh_type_name(to->type));
-    if (to->ttl_ms && !slv_mesh_type_expires(to->type))
-        return slv_err_set(err, SLV_E_USAGE,
-                           "mesh up: --space %s: a %s would fall apart: ttl is for last, many, "
-                           "on-wins, off-wins, set, counter, growing, unique, top",
-                           text, slv_mesh_type_name(to->type));
-    if (strong) u->strong[u->conf.n_strong++] = to->name;
-    else u->conf.n_space++;
-    return 0;
-}
-
-static int read_key(const char *text, size_t n, uint8_t ret[SLV_HOST_KEY_BYTES], const char *option,
-                    struct slv_err *err) {
-    if (n != KEY_HEX || !slv_hex_read(text, ret, SLV_HOST_KEY_BYTES))
-        return slv_err_set(
-            err, SLV_E_USAGE,
-            "mesh up: --%s %s: a key is 64 hexadecimal digits, as `selvage key show` "
-            "has them behind \"public\"",
-            option, text);
-    return 0;
-}
-
-/* "KEY@HOST:PORT" */
-static int read_peer(struct up *u, const char *text, struct slv_err *err) {
-    const char *at = strchr(text, '@');
-    struct slv_host_peer *p = &u->peer[u->conf.n_peer];
-    if (!at) return slv_err_set(err, SLV_E_USAGE, "mesh up: --peer %s: not KEY@HOST:PORT", text);
-    if (!slv_names_is_place(at + 1, false))
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: --peer: %s: not HOST:PORT", at + 1);
-    p->address = at + 1;
-    u->conf.n_peer++;
-    return read_key(text, (size_t)(at - text), p->key, "peer", err);
-}
-
-/* Others take it as it is, and would take nothing of a record with one that is none. */
-static int check_advertised(const char *text, struct slv_err *err) {
-    if (slv_names_is_place(text, true)) return 0;
-    return slv_err_set(err, SLV_E_USAGE,
-                       "mesh up: --advertise %s: not ADDRESS:PORT, or [ADDRESS]:PORT, in numbers",
-                       text);
+static struct slv_declare_list list(const struct slv_opt_list *l) {
+    return (struct slv_declare_list){l->v, l->n};
 }
 
 static int read_lists(struct up *u, const struct opts *o, struct slv_err *err) {
-    int rc = 0;
-    for (size_t i = 0; i < o->space.n && !rc; i++)
-        rc = read_space(u, o->space.v[i], err);
-    for (size_t i = 0; i < o->member.n && !rc; i++)
-        rc = read_key(o->member.v[i], strlen(o->member.v[i]), u->member[u->conf.n_member++],
-                      "member", err);
-    if (!rc && o->peer.n + o->member.n > SLV_OPT_LIST_MAX)
-        rc = slv_err_set(err, SLV_E_LIMIT, "mesh up: more than %d peers and members",
-                         SLV_OPT_LIST_MAX);
-    for (size_t i = 0; i < o->peer.n && !rc; i++)
-        rc = read_peer(u, o->peer.v[i], err);
-    for (size_t i = 0; i < o->advertise.n && !rc; i++)
-        rc = check_advertised(o->advertise.v[i], err);
-    return rc;
-}
-
-/* An invitation says whose mesh it is and where to find it. */
-static int read_invitation(struct up *u, const struct opts *o, struct slv_err *err) {
-    struct slv_invite *i = &u->invitation;
-    int rc = slv_invite_read((struct slv_str){o->invitation, strlen(o->invitation)}, i, err);
-    if (rc) return slv_err_prefix(err, rc, "mesh up: --invitation");
-    if (u->conf.n_peer + i->n_peer > SLV_OPT_LIST_MAX)
-        return slv_err_set(err, SLV_E_LIMIT, "mesh up: more than %d peers", SLV_OPT_LIST_MAX);
-    if (o->name && strcmp(o->name, i->mesh) != 0)
-        return slv_err_set(err, SLV_E_USAGE,
-                           "mesh up: --name %s: the invitation is to mesh '%s': leave --name out",
-                           o->name, i->mesh);
-    for (size_t k = 0; k < i->n_peer && !rc; k++) {
-        struct slv_host_peer *p = &u->peer[u->conf.n_peer++];
-        memcpy(p->key, i->peer[k].key, sizeof p->key);
-        p->address = i->peer[k].address;
-        if (!slv_names_is_place(p->address, false))
-            rc = slv_err_set(err, SLV_E_FORMAT, "mesh up: --invitation: %s: not HOST:PORT",
-                             p->address);
-    }
-    u->conf.mesh = i->mesh;
-    u->conf.authority = i->authority;
-    u->conf.invitation = i;
-    return rc;
-}
-
-static int read_authority(struct up *u, const struct opts *o, struct slv_err *err) {
-    if (o->invitation && o->authority)
-        return slv_err_set(err, SLV_E_USAGE,
-                           "mesh up: --authority does not go with --invitation, which names it");
-    if (o->invitation) return read_invitation(u, o, err);
-    if (!o->authority) return 0;
-    u->conf.authority = u->authority;
-    return read_key(o->authority, strlen(o->authority), u->authority, "authority", err);
+    const struct slv_declare d = {.mark = "mesh up: --",
+                                  .name = o->name,
+                                  .authority = o->authority,
+                                  .invitation = o->invitation,
+                                  .space = list(&o->space),
+                                  .peer = list(&o->peer),
+                                  .member = list(&o->member),
+                                  .advertise = list(&o->advertise)};
+    return slv_declare_read(&d, &u->declared, &u->conf, err);
 }
 
 /* --- what it shows of itself ------------------------------------------------------------------ */
 
 static int read_attest(struct up *u, const struct opts *o, struct slv_err *err) {
-    const uint64_t ms =
-        slv_cli_duration((struct slv_str){o->attest_every, strlen(o->attest_every)});
+    const uint64_t ms = slv_amount_ms((struct slv_str){o->attest_every, strlen(o->attest_every)});
     if (ms < ATTEST_LEAST_MS || ms > ATTEST_MOST_MS)
         return slv_err_set(err, SLV_E_USAGE,
                            "mesh up: --attest-every %s: 10 s to 30d: a number of seconds, or one "
@@ -366,12 +157,8 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     static const char *const any[] = {"0.0.0.0:7420"};
     const struct opts *o = opts;
     struct up u = {.cli = cli};
-    if (!o->space.n)
-        return slv_err_set(err, SLV_E_USAGE, "mesh up: no --space: what is shared must be said");
-    int rc = make_paths(&u, o, err);
-    if (!rc) rc = read_lists(&u, o, err);
-    u.conf.mesh = o->name ? o->name : "mesh";
-    if (!rc) rc = read_authority(&u, o, err);
+    int rc = read_lists(&u, o, err);
+    if (!rc) rc = make_paths(&u, o, err);
     if (!rc) rc = read_attest(&u, o, err);
     if (!rc) rc = slv_store_key_open(o->key, false, &u.key, err);
     u.conf.store = u.store.data;
@@ -379,12 +166,6 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
     u.conf.key = u.key;
     u.conf.listen = o->listen.n ? o->listen.v : any;
     u.conf.n_listen = o->listen.n ? o->listen.n : 1;
-    u.conf.advertise = o->advertise.v;
-    u.conf.n_advertise = o->advertise.n;
-    u.conf.peer = u.peer;
-    u.conf.member = (const uint8_t(*)[SLV_HOST_KEY_BYTES])u.member;
-    u.conf.space = u.space;
-    u.conf.strong = u.strong;
     u.conf.voters = (uint32_t)o->voters;
     u.conf.discover = o->discover;
     u.conf.relay_rate = o->relay;
@@ -404,7 +185,7 @@ static int run(const struct slv_cli *cli, const void *opts, struct slv_err *err)
 static const struct slv_opt rows[] = {
     {"name", 0, SLV_OPT_STR_AT(struct opts, name), .arg = "NAME",
      .help = "of the mesh, the same at all its nodes; default: what the invitation says, or mesh"},
-    {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = SPACE_FORM,
+    {"space", 0, SLV_OPT_LIST_AT(struct opts, space), .arg = SLV_DECLARE_SPACE,
      .help = "what is shared; may be repeated. ORDER: causal, or strong (of type last; see `mesh "
              "found`). ttl: what is older goes by itself; history: for which `mesh revert` can put "
              "back; as 90 (seconds), 30m, 12h or 7d. max: memory, 1G. TYPE: last, many, on-wins, "

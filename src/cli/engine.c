@@ -1,5 +1,6 @@
 /* engine.c: see engine.h. */
 #include "cli/engine.h"
+#include "base/amount.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -69,7 +70,7 @@ static bool on_keeping(void *ctx, uint64_t done, uint64_t all) {
 static int keep_packed(const struct slv_cli *cli, struct slv_buf *folder, struct slv_model_opts *o,
                        struct slv_err *err) {
     const char *max = getenv("SELVAGE_PACKED_MAX");
-    if (max && *max && !slv_opt_size(max, &o->packed_max))
+    if (max && *max && !slv_amount_size(max, &o->packed_max))
         return slv_err_set(err, SLV_E_USAGE, "SELVAGE_PACKED_MAX: '%s' is not a size", max);
     if (max && *max && !o->packed_max) return 0;
     if (slv_cli_packed_folder(folder, NULL)) return 0;

@@ -3,8 +3,8 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "cli/out.h"
+#include "mesh/client.h"
 #include "mesh/token.h"
-#include "net/head.h"
 #include "store/local.h"
 #include "store/store.h"
 #include "trust/fields.h"
@@ -17,39 +17,6 @@
 #include <unistd.h>
 
 #define PATH_MAX_BYTES ((size_t)64 << 10)
-#define DURATION_MAX_MS ((uint64_t)3650 * 86400 * 1000)
-
-uint64_t slv_cli_duration(struct slv_str t) {
-    static const struct {
-        char unit;
-        uint64_t ms;
-    } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
-    uint64_t unit = 1000, n = 0;
-    for (size_t i = 0; i < sizeof units / sizeof *units && t.n; i++)
-        if (t.p[t.n - 1] == units[i].unit) {
-            unit = units[i].ms;
-            t.n--;
-            break;
-        }
-    for (size_t i = 0; i < t.n; i++) {
-        if (t.p[i] < '0' || t.p[i] > '9' || n > DURATION_MAX_MS) return 0;
-        n = 10 * n + (uint64_t)(t.p[i] - '0');
-    }
-    return n <= DURATION_MAX_MS / unit ? n * unit : 0;
-}
-
-const char *slv_cli_duration_text(uint64_t ms, char ret[SLV_CLI_DURATION_MAX]) {
-    static const struct {
-        char unit;
-        uint64_t seconds;
-    } units[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
-    const uint64_t s = ms / 1000;
-    size_t i = 0;
-    while (s % units[i].seconds || s < units[i].seconds * (units[i].seconds > 1))
-        i++;
-    snprintf(ret, SLV_CLI_DURATION_MAX, "%" PRIu64 "%c", s / units[i].seconds, units[i].unit);
-    return ret;
-}
 
 int slv_cli_mesh_utf8(const char *what, const char *text, struct slv_err *err) {
     if (!text || slv_utf8_valid(text, strlen(text), NULL)) return 0;
@@ -115,63 +82,6 @@ int slv_cli_reply_print(const struct slv_cli_reply *r, struct slv_err *err) {
     const int rc = slv_out_line(&b, err);
     slv_buf_fini(&b);
     return rc;
-}
-
-static int code_of(long status) {
-    switch (status) {
-    case 403:
-        return SLV_E_TRUST;
-    case 404:
-        return SLV_E_NOENT;
-    case 409:
-        return SLV_E_BUSY;
-    case 400:
-    case 405:
-        return SLV_E_USAGE;
-    case 413:
-        return SLV_E_LIMIT;
-    case 503:
-    case 504:
-        return SLV_E_NET;
-    default:
-        return SLV_E_IO;
-    }
-}
-
-/* The space's name of "/v1/spaces/NAME/...". */
-static bool space_of(const char *path, char ret[SLV_HEAD_TARGET_MAX + 1]) {
-    static const char root[] = "/v1/spaces/";
-    if (!path || strncmp(path, root, sizeof root - 1) != 0) return false;
-    path += sizeof root - 1;
-    const struct slv_str name = {path, strcspn(path, "/?")};
-    return slv_head_decode(name, ret, SLV_HEAD_TARGET_MAX + 1);
-}
-
-int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err) {
-    return slv_cli_mesh_refused(NULL, body, status, err);
-}
-
-int slv_cli_mesh_refused(const char *path, struct slv_str body, long status, struct slv_err *err) {
-    char space[SLV_HEAD_TARGET_MAX + 1];
-    struct slv_str why = {"it does not say why", 19};
-    struct slv_json_doc doc = {0};
-    if (!slv_json_read(body.p, body.n, &doc, NULL))
-        slv_json_get_str(slv_json_get(slv_json_get(slv_json_root(&doc), "error"), "message"), &why);
-    const bool names = slv_str_is(why, "no such space") && space_of(path, space);
-    const int rc = names ? slv_err_set(err, code_of(status), "mesh: no such space: '%s'", space)
-                         : slv_err_set(err, code_of(status), "mesh: %.*s", (int)why.n, why.p);
-    slv_json_doc_fini(&doc);
-    return rc;
-}
-
-void slv_cli_mesh_target(struct slv_buf *b, struct slv_str space, const char *what,
-                         struct slv_str key) {
-    slv_buf_adds(b, "/v1/spaces/");
-    slv_local_encode(b, space);
-    slv_buf_addf(b, "/%s", what);
-    if (!key.p) return;
-    slv_buf_addc(b, '/');
-    slv_local_encode(b, key);
 }
 
 /* --- sessions --------------------------------------------------------------------------------- */
@@ -244,9 +154,6 @@ static int make_field(const char *path, struct slv_buf *ret, struct slv_err *err
     return rc;
 }
 
-/* Whether an answer speaks of what was seen. */
-static bool shows(long status) { return status == 200 || status == 404 || status == 409; }
-
 static int end_session(const char *path, long status, const struct slv_buf *got,
                        struct slv_err *err) {
     if (got->len) return keep_session(path, str_of(got), err);
@@ -269,8 +176,9 @@ static int ask(const struct slv_local_request *q, const struct slv_cli_question 
     int rc = slv_local_ask_within(q, of->ms, &status, &r->text, err);
     if (of->status) *of->status = rc ? 0 : status;
     if (rc == SLV_E_NET) rc = no_answer(q, err);
-    if (!rc && of->session && shows(status)) rc = end_session(of->session, status, q->got, err);
-    if (!rc && status != 200) rc = slv_cli_mesh_refused(of->path, str_of(&r->text), status, err);
+    if (!rc && of->session && slv_client_shows(status))
+        rc = end_session(of->session, status, q->got, err);
+    if (!rc && status != 200) rc = slv_client_refused(of->path, str_of(&r->text), status, err);
     return rc ? rc : slv_json_read(r->text.data, r->text.len, &r->doc, err);
 }
 
@@ -318,7 +226,7 @@ int slv_cli_mesh_ask_key(const struct slv_cli_key *k, const char *method, struct
     int rc = slv_cli_mesh_key("KEY", k->key, err);
     if (rc) return rc;
     slv_buf_init(&path, PATH_MAX_BYTES);
-    slv_cli_mesh_target(&path, space, "keys", key);
+    slv_client_target(&path, space, "keys", key);
     slv_buf_addf(&path, "?timeout_ms=%.0f", k->timeout * 1e3);
     if (k->read) slv_buf_addf(&path, "&read=%s", k->read);
     const struct slv_cli_question q = {.socket = k->socket,

@@ -8,13 +8,6 @@
 #include "base/str.h"
 #include "cli/opt.h"
 
-/* "90", "90s", "30m", "12h", "7d", at most 3650d: in ms; 0: it is none. */
-uint64_t slv_cli_duration(struct slv_str t);
-/* The same the other way: in the largest of those units that it is a whole number of; parts of a
- * second are dropped. */
-#define SLV_CLI_DURATION_MAX 24
-const char *slv_cli_duration_text(uint64_t ms, char ret[SLV_CLI_DURATION_MAX]);
-
 /* SLV_E_USAGE "mesh: WHAT is not UTF-8": JSON cannot hold it. A text that is NULL is well. */
 int slv_cli_mesh_utf8(const char *what, const char *text, struct slv_err *err);
 
@@ -51,13 +44,6 @@ struct slv_cli_question {
 };
 int slv_cli_mesh_ask_so(const struct slv_cli_question *q, struct slv_cli_reply *ret,
                         struct slv_err *err) SLV_MUST_USE;
-/* "/v1/spaces/SPACE/WHAT", and "/KEY" where key.p is not NULL, percent-encoded. */
-void slv_cli_mesh_target(struct slv_buf *b, struct slv_str space, const char *what,
-                         struct slv_str key);
-/* What a body that came with another status than 200 says, as an error. */
-int slv_cli_mesh_error(struct slv_str body, long status, struct slv_err *err);
-/* The same, of what was asked at `path`: a space that is not there is named. */
-int slv_cli_mesh_refused(const char *path, struct slv_str body, long status, struct slv_err *err);
 /* The path of a node's socket: `given`, or where `mesh up` puts it. SLV_E_USAGE: it is too long. */
 int slv_cli_mesh_socket(const char *given, struct slv_buf *ret, struct slv_err *err) SLV_MUST_USE;
 /* SLV_E_NET, where no connection to `socket` could be made, by its errno. */

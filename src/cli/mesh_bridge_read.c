@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "cli/mesh_bridge.h"
 #include "cli/sig.h"
+#include "mesh/client.h"
 #include "mesh/entries.h"
 #include "store/local.h"
 
@@ -21,7 +22,7 @@ int bridge_read_key(struct bridge *br, enum slv_summary_side i, bool is_strong, 
                     bool *ret_there, struct slv_err *err) {
     struct slv_buf path;
     slv_buf_init(&path, 65536);
-    slv_cli_mesh_target(&path, space, "keys", key);
+    slv_client_target(&path, space, "keys", key);
     if (is_strong) slv_buf_addf(&path, "?read=%s&timeout_ms=%u", how, BRIDGE_ASK_MS / 2);
     int rc = path.status ? slv_err_set(err, path.status, "mesh bridge: a key is too long")
                          : bridge_get(br, i, path.data, ret, err);
@@ -112,7 +113,7 @@ static int list_keys(struct listing *l, struct slv_err *err) {
     if (l->prefix.n) add_key(l, l->prefix); /* what comes after it is listed, not itself */
     while (!rc && more) {
         slv_buf_clear(&path);
-        slv_cli_mesh_target(&path, l->space, "keys", (struct slv_str){NULL, 0});
+        slv_client_target(&path, l->space, "keys", (struct slv_str){NULL, 0});
         slv_buf_addf(&path, "?limit=%u&after=", PAGE);
         slv_local_encode(&path, (struct slv_str){after.data, after.len});
         bridge_tend_lock(l->br);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include "cli/mesh.h"
+#include "mesh/client.h"
 #include "store/local.h"
 
 #include <errno.h>
@@ -98,7 +99,7 @@ static void follow_once(struct source *s, const struct slv_buf *path) {
     slv_buf_clear(&s->said);
     int rc = slv_local_follow(&q, &f, &status, &err);
     if (!rc && status != 200)
-        rc = slv_cli_mesh_error((struct slv_str){s->said.data, s->said.len}, status, &err);
+        rc = slv_client_refused(NULL, (struct slv_str){s->said.data, s->said.len}, status, &err);
     if (!rc) slv_err_set(&err, SLV_E_NET, "%s: the node has ended", s->socket);
     push(s, SLV_FOLLOW_ENDED, (struct slv_str){err.msg, strlen(err.msg)});
 }
@@ -127,7 +128,7 @@ static void *run(void *arg) {
     unsigned gap = GAP_LEAST_MS;
     slv_buf_init(&path, 4096);
     slv_buf_init(&s->said, 65536);
-    slv_cli_mesh_target(&path, s->space, "watch", (struct slv_str){NULL, 0});
+    slv_client_target(&path, s->space, "watch", (struct slv_str){NULL, 0});
     do {
         s->is_begun = false;
         follow_once(s, &path);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "cli/mesh.h"
+#include "mesh/client.h"
 
 #define SLACK_MS 500u /* a node's own answer "not in time" comes before we hang up */
 
@@ -13,7 +14,7 @@ static int ask(const struct slv_mesh_lock *l, const struct slv_buf *body, struct
     const double ms = l->ttl * 1e3 / 3 + 1;
     struct slv_buf path;
     slv_buf_init(&path, 65536);
-    slv_cli_mesh_target(&path, l->space, "keys", l->key);
+    slv_client_target(&path, l->space, "keys", l->key);
     slv_buf_addf(&path, "?timeout_ms=%.0f", ms);
     const struct slv_cli_question q = {.socket = l->socket,
                                        .method = "PUT",

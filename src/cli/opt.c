@@ -1,6 +1,7 @@
 /* opt.c: see opt.h. Syntax after POSIX utility conventions and GNU getopt_long; distance after
  * Damerau (1964), restricted to one swap of neighbours, in three rows of the usual table. */
 #include "cli/opt.h"
+#include "base/amount.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -77,34 +78,6 @@ static bool read_int(const char *s, int64_t *ret) {
     return true;
 }
 
-bool slv_opt_size(const char *s, uint64_t *ret) {
-    static const char units[] = "KMGT";
-    char *end;
-    if (!isdigit((unsigned char)*s)) return false;
-    errno = 0;
-    unsigned long long v = strtoull(s, &end, 10), part = 0, of = 1;
-    if (errno) return false;
-    bool fraction = *end == '.' && isdigit((unsigned char)end[1]);
-    for (end += fraction; fraction && isdigit((unsigned char)*end); end++) {
-        if (of == 1000000) continue; /* more digits are less than a byte of a megabyte */
-        part = part * 10 + (unsigned)(*end - '0');
-        of *= 10;
-    }
-    if (fraction && !*end) return false; /* of a byte */
-    if (*end) {
-        const char *u = strchr(units, toupper((unsigned char)*end));
-        uint64_t unit = u ? UINT64_C(1) << (10 * (u - units + 1)) : 1;
-        if (u) end++;
-        if (u && end[0] == 'i' && end[1] == 'B') end++;
-        if (*end == 'B') end++;
-        if (*end || (fraction && !u) || __builtin_mul_overflow(v, unit, &v)) return false;
-        if (__builtin_add_overflow(v, unit / of * part + unit % of * part / of, &v)) return false;
-    }
-    if (v > INT64_MAX) return false;
-    *ret = v;
-    return true;
-}
-
 static void show_size(uint64_t v, char out[32]) {
     static const char *const units[] = {"", "K", "M", "G", "T"};
     size_t u = 0;
@@ -161,7 +134,7 @@ static int set_int(const struct slv_opt *o, int64_t *to, const char *text, struc
 
 static int set_size(const struct slv_opt *o, uint64_t *to, const char *text, struct slv_err *err) {
     uint64_t v;
-    if (!slv_opt_size(text, &v))
+    if (!slv_amount_size(text, &v))
         return slv_err_set(err, SLV_E_USAGE, "%s: '%s' is not a size such as 512M or 2G",
                            label_of(o).s, text);
     if (!int_in_range(o, (int64_t)v)) return not_in_range(o, text, err);

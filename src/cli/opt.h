@@ -98,10 +98,6 @@ void slv_opt_help(const struct slv_opt *rows, size_t n, struct slv_buf *out);
  * which starts at column `at`. Ends with a newline. */
 void slv_opt_wrap(const char *text, size_t at, size_t indent, struct slv_buf *out);
 
-/* Reads a size such as 4096, 64K, 512M, 1.5G, 1T (an "iB" or "B" may follow the letter). false if
- * it is not one or is past INT64_MAX. */
-bool slv_opt_size(const char *s, uint64_t *ret);
-
 /* The edit distance of a and b (insert, delete, replace, swap neighbours), at most `limit` + 1. */
 size_t slv_opt_distance(const char *a, const char *b, size_t limit);
 

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/amount.h"
 #include "cli/opt.h"
 #include "cli/out.h"
 
@@ -218,11 +219,11 @@ static void sizes_are_powers_of_1024(void **state) {
                                       "99999999999999999999"};
     uint64_t v;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        assert_true(slv_opt_size(good[i].s, &v));
+        assert_true(slv_amount_size(good[i].s, &v));
         assert_int_equal(v, good[i].v);
     }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_false(slv_opt_size(bad[i], &v));
+        assert_false(slv_amount_size(bad[i], &v));
 }
 
 static void distance_counts_slips(void **state) {
