@@ -20,7 +20,9 @@ section "every header compiles alone, in C and C++ where it is public"
 for header in $(git ls-files 'src/*.h' | grep -v '/simd/'); do
     gcc -std=gnu11 -fsyntax-only -Wall -Wextra -Werror -Iinclude -Isrc -I"$build" -x c "$header" || fail
 done
-g++ -std=c++11 -fsyntax-only -Wall -Wextra -Werror -x c++ include/selvage.h || fail
+for header in include/*.h; do
+    g++ -std=c++11 -fsyntax-only -Wall -Wextra -Werror -Iinclude -x c++ "$header" || fail
+done
 
 section "sizes: lines of 100 columns, files of 1,000 lines"
 git ls-files '*.c' '*.h' | python3 -c '
