@@ -61,9 +61,9 @@ struct slv_mesh_opts {
 SLV_API int slv_mesh_key(const char *path, char ret[SLV_MESH_KEY_TEXT],
                          struct slv_err *err) SLV_MUST_USE;
 
-/* Starts a node; it listens when this returns. SLV_E_USAGE, SLV_E_FORMAT, SLV_E_LIMIT: the option
- * is named; SLV_E_NOENT: there is no key; SLV_E_BUSY: another process has the folder; SLV_E_IO,
- * SLV_E_TRUST, SLV_E_NOMEM. */
+/* Starts a node; it listens when this returns, and is to be closed before the program ends.
+ * SLV_E_USAGE, SLV_E_FORMAT, SLV_E_LIMIT: the option is named; SLV_E_NOENT: there is no key;
+ * SLV_E_BUSY: another process has the folder; SLV_E_IO, SLV_E_TRUST, SLV_E_NOMEM. */
 SLV_API int slv_mesh_open(const struct slv_mesh_opts *o, struct slv_mesh **ret,
                           struct slv_err *err) SLV_MUST_USE;
 
