@@ -85,7 +85,7 @@ PLANTED = {
         "if (!n->n_store || damaged || over) begin_store(n);",
         "lie crash loss", 600),
     "a ghost outlives the removal by another": (
-        "replica_range.c", "|| slv_dots_has(&r->overruled, at.dot)", "", HONEST, 6000),
+        "replica_range.c", "|| slv_dots_has(&r->overruled, at.dot)", "", REPLICAS, 0),
     "heads are not told": (
         "replica_range.c", "if (!h || !h->n || slv_dots_base(t->theirs->context, id) >= slv_dots_last(shown, id))",
         "if (1)", HONEST, 200),

@@ -291,6 +291,53 @@ static void a_teller_that_crashed_is_not_listened_to(void **state) {
     close_nodes();
 }
 
+static void drop_element(struct node *n, const char *key, const char *element) {
+    struct slv_draft d;
+    assert_int_equal(slv_replica_draft(n->r, text(key), &d), 0);
+    assert_int_equal(slv_draft_drop(&d, text(element)), 0);
+    assert_int_equal(slv_replica_write(n->r, &d), 0);
+    slv_draft_close(&d);
+}
+
+/* Questions of ranges and their answers, as long as there are any. */
+static void take_ranges(struct node *to, struct node *from) {
+    ask_for_ranges(to, from);
+    while (n_queue) {
+        struct message m = take_message(SLV_MSG_ASK, from);
+        if (!m.bytes.p) m = take_message(SLV_MSG_TELL, to);
+        if (!m.bytes.p) break;
+        give_message(&m);
+        free(m.bytes.p);
+    }
+    forget_messages();
+}
+
+/* What a node has removed and may lose the removal of, it says to be there: but not where another
+ * has removed it, too, which it says that it has seen. */
+static void what_two_have_removed_is_not_said_to_be_there(void **state) {
+    struct node *a = &node[1], *b = &node[2], *c = &node[0];
+    (void)state;
+    open_nodes(SLV_TYPE_SET, false, 1500);
+    lossless = true;
+    add_element(a, "shared", "x");
+    commit(a);
+    pass_on(SLV_MSG_BATCH, b);
+    pass_on(SLV_MSG_BATCH, c);
+    write_much(a);
+    const uint64_t before = entries_at(a);
+    drop_element(b, "shared", "x");
+    commit(b);
+    drop_element(a, "shared", "x");
+    pass_on(SLV_MSG_BATCH, a);
+    take_ranges(c, a);
+    assert_int_equal(entries_at(a), before - 1);
+    assert_int_equal(entries_at(c), before - 1);
+    lossless = false;
+    heal();
+    check_against_history();
+    close_nodes();
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(nodes_come_to_agree),
@@ -302,6 +349,7 @@ int main(void) {
         cmocka_unit_test(a_damaged_store_is_mended_by_others),
         cmocka_unit_test(answers_from_before_a_crash_are_none),
         cmocka_unit_test(a_teller_that_crashed_is_not_listened_to),
+        cmocka_unit_test(what_two_have_removed_is_not_said_to_be_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
