@@ -18,6 +18,7 @@
 #include "trust/fields.h"
 
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -130,7 +131,7 @@ static int declare(struct slv_mesh *m, const struct slv_mesh_opts *o, struct slv
     const struct slv_declare d = {.mark = "mesh: ",
                                   .name = copy(m, o->name, &rc),
                                   .authority = copy(m, o->authority, &rc),
-                                  .invitation = copy(m, o->invitation, &rc),
+                                  .invitation = o->invitation, /* a secret: for this call */
                                   .space = copy_list(m, o->space, &rc),
                                   .peer = copy_list(m, o->peer, &rc),
                                   .member = copy_list(m, o->member, &rc),
@@ -159,8 +160,9 @@ static int make_paths(struct slv_mesh *m, const char *folder, struct slv_err *er
         struct slv_buf b;
         slv_buf_init(&b, PATH_BYTES);
         slv_buf_addf(&b, "%s/%s", folder, files[i].name);
-        if (b.status) slv_err_set(err, rc = b.status, "mesh: folder: its path is too long");
-        else *files[i].to = copy(m, b.data, &rc);
+        rc = b.status;
+        if (!rc) *files[i].to = copy(m, b.data, &rc);
+        if (rc) slv_err_set(err, rc, "mesh: folder: its path is too long, or memory is out");
         slv_buf_fini(&b);
     }
     return rc;
@@ -211,6 +213,7 @@ static int start(struct slv_mesh *m, struct slv_err *err) {
 }
 
 static void drop(struct slv_mesh *m) {
+    sodium_memzero(&m->declared.invitation, sizeof m->declared.invitation);
     slv_key_close(m->key);
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->changed);
@@ -298,7 +301,7 @@ static int see(struct slv_mesh_session *s, struct slv_str text, struct slv_err *
     return rc ? slv_err_set(err, rc, "mesh: out of memory") : 0;
 }
 
-/* What is in a buffer, which then has nothing. */
+/* A copy of what is in a buffer. */
 static int take(struct slv_buf *b, char **ret, struct slv_err *err) {
     char *p = b->status ? NULL : slv_mem_strndup(b->data ? b->data : "", b->len);
     if (!p) return slv_err_set(err, SLV_E_NOMEM, "mesh: out of memory");
