@@ -76,8 +76,8 @@ int slv_invite_read(struct slv_str line, struct slv_invite *ret, struct slv_err 
     const size_t k = sizeof mark - 1;
     if (!line.n || memcmp(line.p, mark, line.n < k ? line.n : k) != 0)
         return slv_err_set(err, SLV_E_FORMAT, "not an invitation: it begins with %s", mark);
-    if (line.n < k || sodium_base642bin(raw, sizeof raw, line.p + k, line.n - k, NULL, &n, NULL,
-                                        sodium_base64_VARIANT_URLSAFE_NO_PADDING))
+    if (line.n < k ||
+        !slv_base64_read((struct slv_str){line.p + k, line.n - k}, raw, sizeof raw, &n))
         return cut(err);
     struct slv_reader r = slv_reader_of(raw, n);
     if (slv_read_number(&r, VERSION) != VERSION) r.bad = true;

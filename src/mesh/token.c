@@ -148,9 +148,7 @@ int slv_token_read(struct slv_str text, struct slv_token *ret, struct slv_err *e
     size_t n = 0;
     int rc = 0;
     *ret = (struct slv_token){0};
-    if (text.n > SLV_TOKEN_MAX ||
-        sodium_base642bin(raw, sizeof raw, text.p, text.n, NULL, &n, NULL, TEXT))
-        rc = SLV_E_FORMAT;
+    if (text.n > SLV_TOKEN_MAX || !slv_base64_read(text, raw, sizeof raw, &n)) rc = SLV_E_FORMAT;
     if (!rc) rc = read_bytes((struct slv_str){(const char *)raw, n}, ret);
     if (!rc) return 0;
     slv_token_fini(ret);

@@ -1,6 +1,8 @@
 /* wire.c: see wire.h. */
 #include "mesh/wire.h"
 
+#include <sodium.h>
+
 static uint64_t fail(struct slv_reader *r) {
     r->bad = true;
     r->p = r->end;
@@ -70,4 +72,12 @@ size_t slv_number_bytes(uint64_t v) {
     for (; v > 0x7f; v >>= 7)
         n++;
     return n;
+}
+
+/* (libsodium 1.0.18 takes bytes from 0x80 on for some of the 64 characters.) */
+bool slv_base64_read(struct slv_str text, void *to, size_t most, size_t *ret_n) {
+    for (size_t i = 0; i < text.n; i++)
+        if ((unsigned char)text.p[i] & 0x80) return false;
+    return !sodium_base642bin(to, most, text.p, text.n, NULL, ret_n, NULL,
+                              sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }

@@ -49,4 +49,8 @@ void slv_write_id(struct slv_buf *b, uint64_t v);
 /* Bytes that slv_write_number takes: 1 to 10. */
 size_t slv_number_bytes(uint64_t v);
 
+/* base64url (RFC 4648, 5) without padding, as people carry it from node to node; one text for each
+ * content. to[0..*ret_n), of at most `most` bytes. False: it is none, or longer. */
+bool slv_base64_read(struct slv_str text, void *to, size_t most, size_t *ret_n);
+
 #endif

@@ -267,6 +267,32 @@ static void who_joins_has_the_invitation_s_condition(void **state) {
 
 /* --- invitations ------------------------------------------------------------------------------ */
 
+/* One text for each: whatever stands in a place is refused, or written again as it was. */
+static void an_invitation_has_one_text(void **state) {
+    struct slv_invite i = {.mesh = "floor", .n_peer = 1}, got;
+    struct slv_buf line, again;
+    uint8_t key[SLV_ROSTER_KEY];
+    (void)state;
+    strcpy(i.peer[0].address, "[::1]:7420");
+    slv_invite_draw(&i, key);
+    slv_buf_init(&line, 65536);
+    assert_int_equal(slv_invite_write(&i, &line), 0);
+    for (size_t n = 0; n < line.len; n++) {
+        const char had = line.data[n];
+        for (int c = 0; c < 256; c++) {
+            line.data[n] = (char)c;
+            if (slv_invite_read((struct slv_str){line.data, line.len}, &got, NULL)) continue;
+            slv_buf_init(&again, 65536);
+            assert_int_equal(slv_invite_write(&got, &again), 0);
+            assert_int_equal(again.len, line.len);
+            assert_memory_equal(again.data, line.data, line.len);
+            slv_buf_fini(&again);
+        }
+        line.data[n] = had;
+    }
+    slv_buf_fini(&line);
+}
+
 static void an_invitation_names_one(void **state) {
     struct slv_roster *r = open_roster();
     struct slv_invite i = {.mesh = "floor", .n_peer = 1}, got;
@@ -363,6 +389,7 @@ int main(void) {
         cmocka_unit_test(without_a_condition_nothing_changes),
         cmocka_unit_test(digests_are_put_in_order),
         cmocka_unit_test(who_joins_has_the_invitation_s_condition),
+        cmocka_unit_test(an_invitation_has_one_text),
         cmocka_unit_test(an_invitation_names_one),
         cmocka_unit_test(a_revoked_invitation_takes_its_use_along),
     };
