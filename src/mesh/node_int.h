@@ -372,6 +372,7 @@ void node_strong_ask_lead(struct slv_node *n, uint64_t leader, uint64_t to);
 
 /* A node says that it can be added. */
 void node_roles_ready(struct slv_node *n, uint64_t peer);
+void node_roles_hurt(struct slv_node *n, uint64_t peer);
 /* A member asks that a voter leads: this node, if it leads, hands over to it. */
 void node_roles_asked(struct slv_node *n, uint64_t peer, uint64_t to);
 /* Where there is a group. When next. */

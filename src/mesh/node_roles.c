@@ -208,6 +208,13 @@ void node_roles_ready(struct slv_node *n, uint64_t peer) {
     n->strong.policy_next = n->now;
 }
 
+/* What it said before it lost its records counts no more: it would be put in before it can be told
+ * that it is out. */
+void node_roles_hurt(struct slv_node *n, uint64_t peer) {
+    struct node_ready *r = ready_of(n, peer, false);
+    if (r) r->at = 0;
+}
+
 static void tick_leader(struct slv_node *n) {
     const struct slv_roles_conf c = {
         .voters = n->conf.voters ? n->conf.voters : 5,

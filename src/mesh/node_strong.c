@@ -132,6 +132,7 @@ static void on_event(void *ctx, enum slv_strong_event e, uint64_t id) {
         node_fail(n, SLV_NODE_FAILED);
         break;
     case SLV_STRONG_DAMAGED:
+        node_roles_hurt(n, id);
         if (slv_strong_role(n->strong.s, id) != SLV_STRONG_GONE) /* others are new to it */
             node_event(n, SLV_NODE_DAMAGED, id, 0);
         break;

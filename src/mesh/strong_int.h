@@ -209,8 +209,9 @@ struct slv_strong {
     int change_status;
     struct {
         uint64_t peer, nonce, heard, at;
-        uint64_t told;   /* the nonce with which it was readmitted: that is over */
-    } hurt[DAMAGED_MAX]; /* members that say that they are damaged; peer 0: none */
+        uint64_t told;    /* the nonce with which it was readmitted: that is over */
+        uint64_t told_at; /* when that was sent */
+    } hurt[DAMAGED_MAX];  /* members that say that they are damaged; peer 0: none */
     struct raft_transfer moving;
     bool is_moving;
     /* watches */

@@ -8,6 +8,7 @@
 #define DAMAGE_NS (500 * MS)   /* between two words of a damaged node, or to one */
 #define SILENT_NS (5000 * MS)  /* until one that was told is told no more */
 #define FORGET_NS (60000 * MS) /* a damaged member that is silent */
+#define LATE_NS (3000 * MS)    /* for which words of before may come, once it was readmitted */
 
 static int role_to_raft(enum slv_strong_role r) {
     if (r == SLV_STRONG_VOTER) return RAFT_VOTER;
@@ -226,24 +227,32 @@ int slv_strong_readmit(struct slv_strong *s, uint64_t now, uint64_t term, uint64
     return 0;
 }
 
-/* A member says that it is damaged: it is remembered for a while. */
-void strong_member_damaged(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
-    size_t at = DAMAGED_MAX, old = 0;
-    if (s->raft.state != RAFT_LEADER || !m->number) return;
+/* Where it is remembered: its place, or that of who was heard least lately, made free. */
+static size_t hurt_of(struct slv_strong *s, uint64_t peer) {
+    size_t old = 0;
     for (size_t i = 0; i < DAMAGED_MAX; i++) {
-        if (s->hurt[i].peer == from) at = i;
+        if (s->hurt[i].peer == peer) return i;
         if (s->hurt[i].heard < s->hurt[old].heard) old = i;
     }
-    if (at < DAMAGED_MAX && m->number == s->hurt[at].told && server(s, from)) return; /* late */
-    if (at == DAMAGED_MAX) {
-        at = old;
-        s->hurt[at].peer = from;
-        s->hurt[at].at = s->now;
-        s->hurt[at].told = 0;
-        s->conf.world.event(s->conf.world.ctx, SLV_STRONG_DAMAGED, from);
+    memset(&s->hurt[old], 0, sizeof s->hurt[old]);
+    s->hurt[old].peer = peer;
+    s->hurt[old].at = s->now;
+    return old;
+}
+
+/* A member says that it is damaged: it is remembered for a while. One that goes on saying so has
+ * not been reached by READMIT, and somebody has put it in meanwhile: it is removed once more. */
+void strong_member_damaged(struct slv_strong *s, uint64_t from, const struct strong_msg *m) {
+    if (s->raft.state != RAFT_LEADER || !m->number) return;
+    const size_t i = hurt_of(s, from);
+    if (m->number == s->hurt[i].told && server(s, from)) {
+        if (s->now - s->hurt[i].told_at < LATE_NS) return;
+        s->hurt[i].told = 0;
     }
-    s->hurt[at].nonce = m->number;
-    s->hurt[at].heard = s->now;
+    if (m->number != s->hurt[i].nonce)
+        s->conf.world.event(s->conf.world.ctx, SLV_STRONG_DAMAGED, from);
+    s->hurt[i].nonce = m->number;
+    s->hurt[i].heard = s->now;
 }
 
 bool slv_strong_is_hurt(const struct slv_strong *s, uint64_t id) {
@@ -253,6 +262,14 @@ bool slv_strong_is_hurt(const struct slv_strong *s, uint64_t id) {
     return false;
 }
 
+static void note_told(struct slv_strong *s, uint64_t peer, uint64_t nonce) {
+    for (size_t i = 0; i < DAMAGED_MAX; i++) {
+        if (s->hurt[i].peer != peer) continue;
+        s->hurt[i].told = nonce;
+        s->hurt[i].told_at = s->now;
+    }
+}
+
 /* The barrier is committed: if the node is no member by now, it is none. */
 void strong_member_barrier(struct slv_strong *s, struct call *c) {
     const struct strong_msg m = {.kind = STRONG_READMIT,
@@ -260,8 +277,10 @@ void strong_member_barrier(struct slv_strong *s, struct call *c) {
                                  .term = s->raft.current_term,
                                  .commit = s->raft.last_applied};
     if (!server(s, c->space) && !s->raft.configuration_uncommitted_index &&
-        s->raft.state == RAFT_LEADER)
+        s->raft.state == RAFT_LEADER) {
         strong_send(s, c->space, &m, strong_gate(s));
+        note_told(s, c->space, c->number);
+    }
     strong_call_status(s, c, SLV_STRONG_OK);
 }
 
@@ -277,7 +296,6 @@ static void treat(struct slv_strong *s, size_t i) {
     }
     if (s->now - s->hurt[i].heard > SILENT_NS && s->hurt[i].nonce == s->hurt[i].told) return;
     if (strong_call_new(s, CALL_READMIT, &c)) return;
-    s->hurt[i].told = s->hurt[i].nonce;
     c->told = true;
     c->space = s->hurt[i].peer;
     c->number = s->hurt[i].nonce;

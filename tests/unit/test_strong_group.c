@@ -521,6 +521,40 @@ static void damage_is_seen(void **state) {
     }
 }
 
+/* Who is put in again before it was told that it is out is still damaged, and out again first. */
+static void put_in_before_it_was_told(void **state) {
+    struct strongs_conf c = lan;
+    (void)state;
+    c.seed = 12;
+    c.node.readmit = true;
+    strongs_open(&c);
+    const uint64_t l = strongs_elect(5000 * SMS), hurt = other(l, 3);
+    struct strongs_node *n = &strongs_node[hurt];
+    must(l, put("a", "1", 1));
+    strongs_crash(hurt);
+    strongs_start(hurt, true, false);
+    while (slv_strong_role(strongs_node[l].s, hurt) != SLV_STRONG_GONE)
+        strongs_run(strongs_now + SMS / 10);
+    /* Half a second later it is to be told, as soon as a majority is heard from; but there is none
+     * just then, and when there is, it is a member again. */
+    uint64_t call;
+    strongs_run(strongs_now + 480 * SMS);
+    strongs_partition(1u << l);
+    strongs_run(strongs_now + 40 * SMS);
+    assert_int_equal(
+        slv_strong_member(strongs_node[l].s, strongs_clock(l), hurt, SLV_STRONG_LEARNER, &call), 0);
+    strongs_partition(0);
+    assert_int_equal(n->events[SLV_STRONG_READMITTED], 0);
+    strongs_run(strongs_now + 10000 * SMS);
+    assert_int_equal(n->events[SLV_STRONG_READMITTED], 1);
+    assert_int_equal(slv_strong_role(strongs_node[l].s, hurt), SLV_STRONG_GONE);
+    assert_int_equal(strongs_member(l, hurt, SLV_STRONG_VOTER).status, SLV_STRONG_OK);
+    strongs_run(strongs_now + 500 * SMS);
+    assert_false(slv_strong_damaged(n->s));
+    expect(hurt, "a", "1");
+    strongs_close();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_leader_within_a_second),
@@ -537,6 +571,7 @@ int main(void) {
         cmocka_unit_test(grows_and_shrinks),
         cmocka_unit_test(damaged_it_does_not_vote),
         cmocka_unit_test(damage_is_seen),
+        cmocka_unit_test(put_in_before_it_was_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
