@@ -503,12 +503,22 @@ static void forget_messages(void) {
         free(queue[--n_queue].bytes.p);
 }
 
-static void add_element(struct node *n, const char *key, const char *element) {
+typedef int element_fn(struct slv_draft *d, struct slv_str element);
+
+static void change_element(struct node *n, const char *key, const char *element, element_fn *how) {
     struct slv_draft d;
     assert_int_equal(slv_replica_draft(n->r, text(key), &d), 0);
-    assert_int_equal(slv_draft_add(&d, text(element)), 0);
+    assert_int_equal(how(&d, text(element)), 0);
     assert_int_equal(slv_replica_write(n->r, &d), 0);
     slv_draft_close(&d);
+}
+
+static void add_element(struct node *n, const char *key, const char *element) {
+    change_element(n, key, element, slv_draft_add);
+}
+
+static void drop_element(struct node *n, const char *key, const char *element) {
+    change_element(n, key, element, slv_draft_drop);
 }
 
 /* So much that a log of 1,500 bytes no longer has the beginning, and ranges have parts. */
