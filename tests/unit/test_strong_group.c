@@ -521,10 +521,10 @@ static void damage_is_seen(void **state) {
     }
 }
 
-/* Who is put in again before it was told that it is out is still damaged, and out again first. */
-static void put_in_before_it_was_told(void **state) {
+/* Who is put in again half a second after it was removed, when it is to be told: it is still
+ * damaged, and out again first. */
+static void put_in_again(bool told) {
     struct strongs_conf c = lan;
-    (void)state;
     c.seed = 12;
     c.node.readmit = true;
     strongs_open(&c);
@@ -535,15 +535,19 @@ static void put_in_before_it_was_told(void **state) {
     strongs_start(hurt, true, false);
     while (slv_strong_role(strongs_node[l].s, hurt) != SLV_STRONG_GONE)
         strongs_run(strongs_now + SMS / 10);
-    /* Half a second later it is to be told, as soon as a majority is heard from; but there is none
-     * just then, and when there is, it is a member again. */
     uint64_t call;
     strongs_run(strongs_now + 480 * SMS);
-    strongs_partition(1u << l);
-    strongs_run(strongs_now + 40 * SMS);
+    if (told) { /* and it does not hear it */
+        strongs_cut[l][hurt] = true;
+        strongs_run(strongs_now + 200 * SMS);
+    } else { /* as soon as a majority is heard from: when there is one, it is a member again */
+        strongs_partition(1u << l);
+        strongs_run(strongs_now + 40 * SMS);
+    }
     assert_int_equal(
         slv_strong_member(strongs_node[l].s, strongs_clock(l), hurt, SLV_STRONG_LEARNER, &call), 0);
     strongs_partition(0);
+    strongs_cut[l][hurt] = false;
     assert_int_equal(n->events[SLV_STRONG_READMITTED], 0);
     strongs_run(strongs_now + 10000 * SMS);
     assert_int_equal(n->events[SLV_STRONG_READMITTED], 1);
@@ -553,6 +557,16 @@ static void put_in_before_it_was_told(void **state) {
     assert_false(slv_strong_damaged(n->s));
     expect(hurt, "a", "1");
     strongs_close();
+}
+
+static void put_in_before_it_was_told(void **state) {
+    (void)state;
+    put_in_again(false);
+}
+
+static void put_in_as_it_was_told_in_vain(void **state) {
+    (void)state;
+    put_in_again(true);
 }
 
 int main(void) {
@@ -572,6 +586,7 @@ int main(void) {
         cmocka_unit_test(damaged_it_does_not_vote),
         cmocka_unit_test(damage_is_seen),
         cmocka_unit_test(put_in_before_it_was_told),
+        cmocka_unit_test(put_in_as_it_was_told_in_vain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
