@@ -5,9 +5,9 @@
 #include "base/json.h"
 #include "cli/cmd.h"
 #include "cli/mesh.h"
-#include "mesh/client.h"
 #include "cli/out.h"
 #include "cli/sig.h"
+#include "mesh/client.h"
 #include "store/local.h"
 
 #include <inttypes.h>
@@ -89,22 +89,19 @@ struct watching {
 
 static int on_line(void *ctx, struct slv_str line) {
     struct watching *w = ctx;
-    static const char mark[] = "data: ";
-    const size_t n = sizeof mark - 1;
     struct slv_json_doc doc = {0};
-    struct slv_str key;
-    if (line.n < n || memcmp(line.p, mark, n) != 0) {
+    struct slv_str key, told;
+    if (!slv_client_event(line, &told)) {
         if (line.n && line.p[0] == '{') slv_buf_add(&w->said, line.p, line.n);
         return 0;
     }
-    const char *text = line.p + n;
     if (w->json) {
-        slv_out_write(text, line.n - n);
+        slv_out_write(told.p, told.n);
         slv_out_puts("\n");
-    } else if (!slv_json_read(text, line.n - n, &doc, NULL) &&
+    } else if (!slv_json_read(told.p, told.n, &doc, NULL) &&
                slv_json_get_str(slv_json_get(slv_json_root(&doc), "key"), &key)) {
         /* {"key":"K","value":V} */
-        const char *value = memmem(text, line.n - n, "\"value\":", 8);
+        const char *value = memmem(told.p, told.n, "\"value\":", 8);
         slv_out_name(key.p, key.n);
         slv_out_puts(" ");
         if (value) slv_out_write(value + 8, (size_t)(line.p + line.n - value) - 9);
@@ -243,7 +240,7 @@ static void print_group(struct slv_json_val g, struct slv_str node) {
     struct slv_json_val v;
     const struct slv_str leader = text_of(g, "leader"), role = text_of(g, "role");
     if (slv_json_kind(g) != SLV_JSON_OBJECT) return;
-    const bool leads = leader.n == node.n && leader.n && !memcmp(leader.p, node.p, node.n);
+    const bool leads = leader.n && !slv_str_compare(leader, node);
     slv_out_printf("group    term %.0f, leader %.*s, this one: %.*s%s\n", number_of(g, "term"),
                    leader.n ? (int)leader.n : 4, leader.n ? leader.p : "none", (int)role.n, role.p,
                    leads ? ", leads" : "");

@@ -7,9 +7,9 @@
 #include "base/mem.h"
 #include "cli/cmd.h"
 #include "cli/mesh.h"
-#include "mesh/client.h"
 #include "cli/out.h"
 #include "cli/sig.h"
+#include "mesh/client.h"
 #include "mesh/value.h"
 
 #include <inttypes.h>

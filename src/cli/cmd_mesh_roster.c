@@ -214,10 +214,8 @@ static struct slv_json_val member_of(const struct view *v, const uint8_t key[SLV
 static bool has_space(struct slv_json_val spaces, struct slv_str name) {
     struct slv_json_iter it = {0};
     struct slv_json_val s;
-    while (slv_json_each(spaces, &it, NULL, &s)) {
-        const struct slv_str has = text_of(s, "name");
-        if (has.n == name.n && !memcmp(has.p, name.p, name.n)) return true;
-    }
+    while (slv_json_each(spaces, &it, NULL, &s))
+        if (!slv_str_compare(text_of(s, "name"), name)) return true;
     return false;
 }
 

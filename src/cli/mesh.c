@@ -156,10 +156,9 @@ static int make_field(const char *path, struct slv_buf *ret, struct slv_err *err
 
 static int end_session(const char *path, long status, const struct slv_buf *got,
                        struct slv_err *err) {
-    if (got->len) return keep_session(path, str_of(got), err);
-    if (status != 200) return 0;
-    return slv_err_set(err, SLV_E_LIMIT,
-                       "mesh: it is done, but so many have written that no session can tell it");
+    struct slv_str token;
+    const int rc = slv_client_token(status, got, &token, err);
+    return rc || !token.n ? rc : keep_session(path, token, err);
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */
@@ -176,8 +175,7 @@ static int ask(const struct slv_local_request *q, const struct slv_cli_question 
     int rc = slv_local_ask_within(q, of->ms, &status, &r->text, err);
     if (of->status) *of->status = rc ? 0 : status;
     if (rc == SLV_E_NET) rc = no_answer(q, err);
-    if (!rc && of->session && slv_client_shows(status))
-        rc = end_session(of->session, status, q->got, err);
+    if (!rc && of->session) rc = end_session(of->session, status, q->got, err);
     if (!rc && status != 200) rc = slv_client_refused(of->path, str_of(&r->text), status, err);
     return rc ? rc : slv_json_read(r->text.data, r->text.len, &r->doc, err);
 }
@@ -226,9 +224,7 @@ int slv_cli_mesh_ask_key(const struct slv_cli_key *k, const char *method, struct
     int rc = slv_cli_mesh_key("KEY", k->key, err);
     if (rc) return rc;
     slv_buf_init(&path, PATH_MAX_BYTES);
-    slv_client_target(&path, space, "keys", key);
-    slv_buf_addf(&path, "?timeout_ms=%.0f", k->timeout * 1e3);
-    if (k->read) slv_buf_addf(&path, "&read=%s", k->read);
+    slv_client_key(&path, space, key, (uint32_t)(k->timeout * 1e3), k->read);
     const struct slv_cli_question q = {.socket = k->socket,
                                        .method = method,
                                        .path = path.data,

@@ -81,12 +81,10 @@ static void on_begun(void *ctx, long status) {
 }
 
 static int on_line(void *ctx, struct slv_str line) {
-    static const char mark[] = "data: ";
     struct source *s = ctx;
-    const size_t n = sizeof mark - 1;
+    struct slv_str told;
     if (!s->is_begun) slv_buf_add(&s->said, line.p, line.n);
-    else if (line.n > n && !memcmp(line.p, mark, n))
-        push(s, SLV_FOLLOW_CHANGED, (struct slv_str){line.p + n, line.n - n});
+    else if (slv_client_event(line, &told)) push(s, SLV_FOLLOW_CHANGED, told);
     return 0;
 }
 

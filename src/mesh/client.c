@@ -4,6 +4,7 @@
 #include "net/head.h"
 #include "store/local.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static int code_of(long status) {
@@ -59,4 +60,28 @@ void slv_client_target(struct slv_buf *b, struct slv_str space, const char *what
     slv_local_encode(b, key);
 }
 
-bool slv_client_shows(long status) { return status == 200 || status == 404 || status == 409; }
+int slv_client_token(long status, const struct slv_buf *field, struct slv_str *ret,
+                     struct slv_err *err) {
+    const bool shows = status == 200 || status == 404 || status == 409;
+    *ret = (struct slv_str){field->data, shows ? field->len : 0};
+    if (status != 200 || field->len) return 0;
+    return slv_err_set(err, SLV_E_LIMIT,
+                       "mesh: it is done, but so many have written that no session can tell it");
+}
+
+void slv_client_key(struct slv_buf *b, struct slv_str space, struct slv_str key,
+                    uint32_t timeout_ms, const char *read) {
+    slv_client_target(b, space, "keys", key);
+    slv_buf_addf(b, "?timeout_ms=%" PRIu32, timeout_ms);
+    if (!read) return;
+    slv_buf_adds(b, "&read=");
+    slv_local_encode(b, (struct slv_str){read, strlen(read)});
+}
+
+bool slv_client_event(struct slv_str line, struct slv_str *ret) {
+    static const char mark[] = "data: ";
+    const size_t n = sizeof mark - 1;
+    if (line.n <= n || memcmp(line.p, mark, n) != 0) return false;
+    *ret = (struct slv_str){line.p + n, line.n - n};
+    return true;
+}

@@ -92,15 +92,17 @@ void slv_mesh_log(void (*fn)(void *ctx, int level, const char *line), void *ctx)
 
 int slv_mesh_key(const char *path, char ret[SLV_MESH_KEY_TEXT], struct slv_err *err) {
     struct slv_key *k = NULL;
+    struct slv_err why = {0};
     struct slv_buf at;
     slv_buf_init(&at, PATH_BYTES);
-    int rc = slv_store_keys_path(path, SLV_STORE_DEVICE_KEY, &at, err);
-    if (!rc) rc = slv_key_open(at.data, true, &k, err);
+    int rc = slv_store_keys_path(path, SLV_STORE_DEVICE_KEY, &at, &why);
+    if (!rc) rc = slv_key_open(at.data, true, &k, &why);
     if (rc == SLV_E_NOENT) {
-        rc = slv_key_new(&k, err);
-        if (!rc) rc = slv_key_save(k, at.data, false, err);
+        rc = slv_key_new(&k, &why);
+        if (!rc) rc = slv_key_save(k, at.data, false, &why);
     }
-    if (!rc) slv_hex_write(slv_key_pub(k)->key, SLV_HOST_KEY_BYTES, ret);
+    if (rc) slv_err_set(err, rc, "%s", why.msg);
+    else slv_hex_write(slv_key_pub(k)->key, SLV_HOST_KEY_BYTES, ret);
     slv_key_close(k);
     slv_buf_fini(&at);
     return rc;
@@ -337,18 +339,10 @@ static int no_answer(struct slv_mesh *m, const char *method, struct slv_err *err
                        strcmp(method, "GET") != 0 ? ": it may have been done, or not" : "");
 }
 
-static int end_session(struct slv_mesh_session *s, long status, const struct slv_buf *got,
-                       struct slv_err *err) {
-    if (!s || !slv_client_shows(status)) return 0;
-    if (got->len) return see(s, (struct slv_str){got->data, got->len}, err);
-    if (status != 200) return 0;
-    return slv_err_set(err, SLV_E_LIMIT,
-                       "mesh: it is done, but so many have written that no session can tell it");
-}
-
 static int ask_with(struct slv_mesh *m, const struct question *q, const char *field, char **ret,
                     struct slv_err *err) {
     struct slv_buf got, answer;
+    struct slv_str token;
     long status = 0;
     slv_buf_init(&got, SLV_TOKEN_MAX);
     slv_buf_init(&answer, ANSWER_BYTES);
@@ -361,7 +355,8 @@ static int ask_with(struct slv_mesh *m, const struct question *q, const char *fi
                                         .got = &got};
     int rc = slv_local_ask(&r, &status, &answer, err);
     if (rc == SLV_E_NET) rc = no_answer(m, q->method, err);
-    if (!rc) rc = end_session(q->session, status, &got, err);
+    if (!rc && q->session) rc = slv_client_token(status, &got, &token, err);
+    if (!rc && q->session && token.n) rc = see(q->session, token, err);
     if (!rc && status != 200)
         rc = slv_client_refused(q->path, (struct slv_str){answer.data, answer.len}, status, err);
     if (!rc && ret) rc = take(&answer, ret, err);
@@ -389,12 +384,8 @@ static int ask_key(struct slv_mesh *m, const char *method, const char *space, co
     struct slv_buf path;
     if (!how) how = &usual;
     slv_buf_init(&path, PATH_BYTES);
-    slv_client_target(&path, str(space), "keys", str(key));
-    slv_buf_addf(&path, "?timeout_ms=%" PRIu32, how->timeout_ms ? how->timeout_ms : TIMEOUT_MS);
-    if (how->read) {
-        slv_buf_adds(&path, "&read=");
-        slv_local_encode(&path, str(how->read));
-    }
+    slv_client_key(&path, str(space), str(key), how->timeout_ms ? how->timeout_ms : TIMEOUT_MS,
+                   how->read);
     const struct question q = {method, path.data, body, how->session};
     const int rc = path.status ? slv_err_set(err, path.status, "mesh: the key is too long")
                                : ask(m, &q, ret, err);
@@ -448,13 +439,12 @@ static void on_begun(void *ctx, long status) {
 }
 
 static int on_change(void *ctx, struct slv_str line) {
-    static const char mark[] = "data: ";
-    const size_t n = sizeof mark - 1;
     struct watch *w = ctx;
+    struct slv_str told;
     if (w->rc || !w->is_begun) return w->rc ? w->rc : slv_buf_add(&w->said, line.p, line.n);
-    if (line.n <= n || memcmp(line.p, mark, n) != 0) return 0;
+    if (!slv_client_event(line, &told)) return 0;
     slv_buf_clear(&w->said);
-    const int rc = slv_buf_add(&w->said, line.p + n, line.n - n);
+    const int rc = slv_buf_add(&w->said, told.p, told.n);
     return w->rc = rc ? rc : w->fn(w->ctx, w->said.data);
 }
 

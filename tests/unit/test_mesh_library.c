@@ -128,6 +128,25 @@ static void what_cannot_be_done_says_why(void **state) {
     assert_int_equal(slv_mesh_request(node[0], "GET", "/v1/none", NULL, NULL, &err), SLV_E_NOENT);
 }
 
+static int stops(void *ctx, const char *json) { return json || ctx ? 1 : 5; }
+
+static void a_key_that_is_too_long_and_a_node_that_is_gone(void **state) {
+    static char key[70000];
+    (void)state;
+    memset(key, 'k', 2000);
+    assert_int_equal(slv_mesh_put(node[0], "parts", key, "{\"value\":1}", NULL, NULL, &err),
+                     SLV_E_LIMIT);
+    memset(key, 'k', sizeof key - 1);
+    assert_int_not_equal(slv_mesh_put(node[0], "parts", key, "{\"value\":1}", NULL, NULL, &err), 0);
+    assert_true(err.msg[0]);
+    assert_int_equal(unlink(slv_mesh_socket(node[0])), 0);
+    assert_int_equal(slv_mesh_put(node[0], "parts", "k", "{\"value\":1}", NULL, NULL, &err),
+                     SLV_E_NET);
+    assert_non_null(strstr(err.msg, "may have been done"));
+    assert_int_equal(slv_mesh_watch(node[0], "parts", stops, NULL, &err), SLV_E_NET);
+    assert_true(err.msg[0]);
+}
+
 static void a_strong_space_is_agreed_on(void **state) {
     const struct slv_mesh_ask leased = {.read = "leased"}, at_once = {.timeout_ms = 200};
     char *json = NULL;
@@ -259,13 +278,11 @@ static void changes_are_told(void **state) {
     assert_false(atomic_load(&none.begun));
 }
 
-static int at_once(void *ctx, const char *json) { return json || ctx ? 1 : 5; }
-
 static void closing_ends_who_watches(void **state) {
     struct watcher w = {.m = node[0], .space = "tags"};
     pthread_t t;
     (void)state;
-    assert_int_equal(slv_mesh_watch(node[0], "tags", at_once, NULL, &err), 5);
+    assert_int_equal(slv_mesh_watch(node[0], "tags", stops, NULL, &err), 5);
     assert_int_equal(pthread_create(&t, NULL, watch, &w), 0);
     until_begun(&w);
     slv_mesh_close(node[0]);
@@ -362,6 +379,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_one_writes_another_reads, open_two, close_two),
         cmocka_unit_test_setup_teardown(what_cannot_be_done_says_why, open_two, close_two),
+        cmocka_unit_test_setup_teardown(a_key_that_is_too_long_and_a_node_that_is_gone, open_two,
+                                        close_two),
         cmocka_unit_test_setup_teardown(a_strong_space_is_agreed_on, open_two, close_two),
         cmocka_unit_test_setup_teardown(a_session_reads_its_own_writes, open_two, close_two),
         cmocka_unit_test_setup_teardown(many_threads_may_ask, open_two, close_two),
